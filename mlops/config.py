@@ -1,0 +1,219 @@
+"""Settings: what a run is about, validated before anything is touched.
+
+The Mage pipeline's variables repeat these names and defaults (a test proves
+them equal), and so do the command line's options. Where things are kept comes
+from the environment instead, because it belongs to a machine and not to a run:
+
+``MLOPS_STATE_DIR``
+    Folder for everything that is written (default ``.state`` in the project).
+``MLFLOW_TRACKING_URI``
+    Tracking server (default a SQLite file in the state folder).
+``MLOPS_THREADS``
+    Threads for XGBoost (default the cores that this process may use).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from mlops.errors import ConfigError
+from mlops.month import Month
+
+PROJECT = Path(__file__).resolve().parent.parent
+TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+Service = Literal["green", "yellow", "fhvhv"]
+SERVICES: tuple[str, ...] = get_args(Service)
+
+
+class Settings(BaseModel):
+    """What one training run is about.
+
+    Parameters are described by their ``Field``; `Settings()` is the sample run.
+
+    Raises
+    ------
+    ConfigError
+        From `Settings.parse`, which every door uses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    service: Service = Field("green", description="taxi service: green, yellow or fhvhv")
+    month: str = Field("2023-06", description="test month, YYYY-MM; nothing looks at it before the verdict")
+    source: str = Field(
+        "sample",
+        description=f"where months come from: sample, tlc ({TLC_SITE}), a folder, or an https://, s3:// or gs:// URL",
+    )
+    train_months: int = Field(12, ge=1, le=120, description="most months of training before the validation month")
+    use_distance: bool = Field(True, description="use trip_distance, which TLC's meter knows only at the end")
+    max_trials: int = Field(20, ge=1, le=10_000, description="trials of the hyperparameter search")
+    tuning_seconds: float | None = Field(
+        None, gt=0, description="ceiling on the search, in seconds; a run that hits it says so and cannot be repeated exactly"
+    )
+    seed: int = Field(42, ge=0, lt=2**31, description="seed of the search, the folds and XGBoost")
+    min_rows_ratio: float = Field(0.5, ge=0, le=1, description="fewest rows of a month, as a share of its predecessors' median")
+    max_rows_ratio: float = Field(2.0, ge=1, description="most rows of a month, as a multiple of its predecessors' median")
+    max_rejections_ratio: float = Field(
+        2.0, ge=1, description="most rejections of a month, as a multiple of its predecessors' median share"
+    )
+    allow_unusual_months: bool = Field(False, description="train although a month is unlike its predecessors")
+    connect_timeout: float = Field(5.0, gt=0, le=300, description="seconds to wait for the tracking server's first answer")
+
+    @field_validator("month")
+    @classmethod
+    def _a_month(cls, text: str) -> str:
+        try:
+            return str(Month.parse(text))
+        except ConfigError as error:
+            raise ValueError(str(error).removeprefix("month: ")) from error
+
+    @field_validator("source")
+    @classmethod
+    def _a_source(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("expected sample, tlc, a folder or a URL; got nothing")
+        return text.strip()
+
+    @property
+    def test_month(self) -> Month:
+        """The month that the run is about."""
+        return Month.parse(self.month)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from names and values; names that are left out take their defaults.
+
+        Raises
+        ------
+        ConfigError
+            For the first unknown name (naming the nearest known one) or bad value.
+
+        Examples
+        --------
+        >>> Settings.parse({"service": "green", "month": "2023-10"}).train_months
+        12
+        >>> Settings.parse({"max_trails": 5})
+        Traceback (most recent call last):
+            ...
+        mlops.errors.ConfigError: unknown setting 'max_trails'; did you mean 'max_trials'?
+        """
+        for name in values:
+            if name not in cls.model_fields:
+                raise ConfigError(_unknown_setting(name, tuple(cls.model_fields)))
+        if values.get("service") == "fhv":
+            raise ConfigError(
+                "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
+                f"choose one of {', '.join(SERVICES)} (fhvhv is Uber and Lyft)"
+            )
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(_bad_value(first)) from error
+
+    def describe(self) -> dict[str, str]:
+        """Settings as text, one entry a setting, for a run's parameters."""
+        return {name: str(value) for name, value in self.model_dump().items()}
+
+
+def defaults() -> dict[str, Any]:
+    """Every setting's default, as the pipeline's YAML repeats them."""
+    return Settings().model_dump()
+
+
+# What Mage itself passes to a block beside the pipeline's variables (mage-ai 0.9.80).
+MAGE_VARIABLES = frozenset(
+    {
+        "block_uuid", "ci", "configuration", "context", "ds", "env", "event", "execution_date",
+        "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
+        "interval_start_datetime", "interval_start_datetime_previous", "logger", "pipeline_run",
+        "pipeline_run_id", "pipeline_uuid", "retry", "run_id", "spark", "trigger_name",
+    }
+)  # fmt: skip
+
+
+def from_mage(variables: Mapping[str, Any], argv: Sequence[str] = ()) -> Settings:
+    """Settings from the keyword arguments that Mage gives to a block.
+
+    Parameters
+    ----------
+    variables : mapping
+        The block's ``**kwargs``: the pipeline's variables and Mage's own.
+    argv : sequence of str
+        The process's arguments: `mage run` ignores ``--runtime-vars`` that is
+        not valid JSON and goes on with defaults; here it is an error.
+
+    Raises
+    ------
+    ConfigError
+        As `Settings.parse`, and for runtime variables that Mage could not read.
+    """
+    _check_runtime_vars(argv)
+    return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
+
+
+def _check_runtime_vars(argv: Sequence[str]) -> None:
+    for position, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if option != "--runtime-vars":
+            continue
+        text = value if equals else "".join(argv[position + 1 : position + 2])
+        try:
+            parsed = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"--runtime-vars is not valid JSON ({error}); got {text!r}. "
+                """Write for example --runtime-vars '{"service": "green", "month": "2023-10"}'"""
+            ) from error
+        if not isinstance(parsed, dict):
+            raise ConfigError(f"--runtime-vars: expected a JSON object of settings; got {text!r}")
+
+
+def state_dir() -> Path:
+    """Folder that holds all state of this project on this machine (not created here)."""
+    return Path(os.environ.get("MLOPS_STATE_DIR") or PROJECT / ".state").expanduser().resolve()
+
+
+def tracking_uri() -> str:
+    """Tracking store of this machine: ``MLFLOW_TRACKING_URI``, else SQLite in the state folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state_dir() / 'mlflow.db'}"
+
+
+def threads() -> int:
+    """Threads that XGBoost may use.
+
+    Raises
+    ------
+    ConfigError
+        When ``MLOPS_THREADS`` is not a positive number.
+    """
+    text = os.environ.get("MLOPS_THREADS")
+    if not text:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"MLOPS_THREADS: expected a positive whole number; got {text!r}")
+    return int(text)
+
+
+def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(known)}"
+    return f"unknown setting {name!r}; {hint}"
+
+
+def _bad_value(problem: Mapping[str, Any]) -> str:
+    name, got = problem["loc"][0], problem["input"]
+    if name == "service":
+        near = difflib.get_close_matches(str(got), SERVICES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    shown = "" if repr(got) in reason else f"; got {got!r}"
+    return f"{name}: {reason[0].lower()}{reason[1:]}{shown}"

@@ -1,0 +1,627 @@
+"""Where months come from: TLC's site, another web server, a bucket or a folder.
+
+The only module that talks to a network for trips. A month is fetched into a
+local cache, once: beside ``green_tripdata_2023-10.parquet`` lies a manifest,
+``green_tripdata_2023-10.parquet.json``, with the file's sha256 and its version
+at the source. A cached file is used again when both still hold. Times are never
+looked at: mirrors give different times to equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import urlsplit
+
+import fsspec  # type: ignore[import-untyped, unused-ignore]
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+import requests
+from filelock import FileLock, Timeout
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped, unused-ignore]
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from mlops.config import TLC_SITE
+from mlops.errors import ConfigError, DownloadError, MonthNotPublishedError, TripSchemaError
+from mlops.month import Month
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, "int | None"], None]
+
+ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body that breaks off
+BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
+RETRY_AFTER_MAX_SECONDS = 60  # a server may ask for hours
+TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (a dead host takes ATTEMPTS times as long), between bytes
+PROGRESS_SECONDS = 5.0  # between two lines about one download
+CHUNK_BYTES = 2**20
+UNSURE = "bytes:"  # start of a version that tells too little to trust a cached copy
+
+
+def file_name(service: str, month: Month) -> str:
+    """Name of a month's file, the same at every source.
+
+    Examples
+    --------
+    >>> file_name("green", Month(2023, 10))
+    'green_tripdata_2023-10.parquet'
+    """
+    return f"{service}_tripdata_{month}.parquet"
+
+
+@dataclass(frozen=True)
+class MonthFile:
+    """A month's file in the local cache.
+
+    Parameters
+    ----------
+    service : str
+        green, yellow or fhvhv.
+    month : Month
+        The month that the file is named after.
+    path : Path
+        The cached file.
+    url : str
+        Where it came from, without credentials.
+    bytes : int
+        Its size.
+    sha256 : str
+        Hash of its bytes, 64 hexadecimal digits.
+    version : str
+        The source's fingerprint of it (see `Source.version`).
+    """
+
+    service: str
+    month: Month
+    path: Path
+    url: str
+    bytes: int
+    sha256: str
+    version: str
+
+
+class Source(Protocol):
+    """Somewhere that holds months under `file_name`."""
+
+    @property
+    def url(self) -> str:
+        """Where files come from, for a person to read: no credentials in it."""
+
+    @property
+    def key(self) -> str:
+        """Folder name for this source's state: readable, and unique by a short hash."""
+
+    def version(self, name: str) -> str | None:
+        """Fingerprint of the file's content; None when the source does not hold it.
+
+        A fingerprint that starts with ``bytes:`` is only a hint: the file is fetched each time.
+
+        Raises
+        ------
+        DownloadError
+            When the source does not answer.
+        """
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        """Write the file's bytes to `target`, front to back, calling ``progress(done, total)``.
+
+        Raises
+        ------
+        DownloadError
+            When the bytes do not arrive.
+        """
+
+
+def open_source(source: str) -> Source:
+    """Source named by the setting: ``tlc``, a folder or a URL (`sample` is not for here).
+
+    Raises
+    ------
+    ConfigError
+        When a folder does not exist or a URL cannot be understood.
+    """
+    address = TLC_SITE if source == "tlc" else source
+    shown = _without_credentials(address)
+    scheme = urlsplit(shown).scheme.lower() if "://" in address else ""
+    if scheme in ("http", "https"):
+        return _open_site(address, shown)
+    if not scheme:
+        return _open_folder(Path(address).expanduser(), source)
+    try:
+        filesystem, path = fsspec.core.url_to_fs(address.rstrip("/"))
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"source {shown!r}: {error}. {_KNOWN_SOURCES}") from error
+    except Exception as error:  # a file system's own constructor, as when credentials are malformed
+        raise _told(shown, error) from error
+    if isinstance(filesystem, LocalFileSystem):
+        return _open_folder(Path(path), shown)
+    return _Bucket(shown, _key(scheme, shown), filesystem, path.rstrip("/"))
+
+
+def months_available(source: Source, service: str, months: Sequence[Month]) -> tuple[Month, ...]:
+    """Those of `months` that the source holds, in the order given.
+
+    Raises
+    ------
+    DownloadError
+        When the source does not answer.
+    """
+    return tuple(month for month in months if source.version(file_name(service, month)) is not None)
+
+
+def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
+    """A month's file, from the cache when its copy still matches the source.
+
+    The file appears under its name whole or not at all, whatever interrupts the
+    download; processes that want the same file wait for each other.
+
+    Parameters
+    ----------
+    source : Source
+        From `open_source`.
+    service : str
+        green, yellow or fhvhv.
+    month : Month
+        Which month.
+    cache : Path
+        Folder of all sources' caches; the file lands in ``cache/<source.key>/``.
+
+    Raises
+    ------
+    MonthNotPublishedError
+        When the source does not hold the month.
+    DownloadError
+        When the source does not answer, or the file cannot be written.
+    TripSchemaError
+        When what arrived is not a whole Parquet file.
+    """
+    name, folder = file_name(service, month), cache / source.key
+    url = f"{source.url}/{name}"
+    version = source.version(name)
+    if version is None:
+        raise MonthNotPublishedError(
+            f"{service} {month}: not published at {url}; TLC publishes a month some seven weeks after "
+            "its end. Choose an earlier month or another --source.",
+            service=service,
+            month=str(month),
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one_process(folder, name):
+            manifest = _matching_manifest(folder / name, version)
+            if manifest is None:
+                manifest = _renew(source, folder / name, url, version)
+            else:
+                logger.info("%s: the cached copy still matches %s", name, source.url)
+    except OSError as error:
+        raise DownloadError(
+            f"{url}: cannot be kept in {folder}: {error.strerror or error}. "
+            "Make room or give write access there, or let MLOPS_STATE_DIR name another folder."
+        ) from error
+    size, sha256 = manifest["bytes"], manifest["sha256"]
+    return MonthFile(service, month, folder / name, url, size, sha256, version)
+
+
+# --- the cache ---------------------------------------------------------------------------------
+
+
+def _matching_manifest(path: Path, version: str) -> dict[str, Any] | None:
+    """The file's manifest, if it, the source's version and the file's very bytes agree."""
+    try:
+        manifest = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
+        if version.startswith(UNSURE) or manifest["version"] != version:
+            return None
+        if manifest["bytes"] != path.stat().st_size or manifest["sha256"] != _sha256(path):
+            logger.warning("%s: the cached copy has changed on disk; fetching it again", path.name)
+            return None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
+        return None
+    return dict(manifest)
+
+
+def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]:
+    """Fetch the file and put it and its manifest in place, in this order.
+
+    A kill between the two leaves a file whose manifest is missing or tells of
+    other bytes, and such a file is fetched again.
+    """
+    for leftover in path.parent.glob(f".{path.name}.*.part"):  # of a killed process: we hold the lock
+        leftover.unlink(missing_ok=True)
+    with _temporary(path) as temporary:
+        sha256 = _download(source, path.name, temporary)
+        size = temporary.stat().st_size
+        _require_parquet(temporary, url)
+        os.replace(temporary, path)
+    manifest = {
+        "url": url,
+        "version": version,
+        "sha256": sha256,
+        "bytes": size,
+        "fetched_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    with _temporary(_manifest_path(path)) as temporary:
+        with temporary.open("w", encoding="utf-8") as text:
+            text.write(json.dumps(manifest, indent=2) + "\n")
+            text.flush()
+            os.fsync(text.fileno())
+        os.replace(temporary, _manifest_path(path))
+    _sync_folder(path.parent)
+    return manifest
+
+
+def _download(source: Source, name: str, path: Path) -> str:
+    """Write the file to `path`, starting over when the connection breaks off; its sha256."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with _HashingWriter(path) as target:
+                source.download(name, target, _ProgressLog(name))
+                target.flush()
+                os.fsync(target.fileno())
+                return target.digest.hexdigest()
+        except _BrokenOffError as error:
+            if attempt == ATTEMPTS:
+                raise
+            _pause(attempt, str(error))
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _require_parquet(path: Path, url: str) -> None:
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(40)
+        if not head.startswith(b"PAR1"):
+            raise TripSchemaError(
+                f"{url}: not a Parquet file; expected b'PAR1' at its start, got {head!r} ({size} bytes). "
+                "Is it a web page or a text saved under this name? Put the real file there."
+            ) from error
+        raise TripSchemaError(
+            f"{url}: a truncated Parquet file; it starts with b'PAR1', but expected a footer at its end, "
+            f"got none that can be read ({size} bytes). Put a whole copy there."
+        ) from error
+
+
+@contextmanager
+def _only_one_process(folder: Path, name: str) -> Iterator[None]:
+    lock = FileLock(folder / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s: another process is fetching it; waiting", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` that nobody else uses and that is gone afterwards."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _manifest_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in the folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+class _HashingWriter(io.BufferedWriter):
+    """A new file that hashes what is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self.digest = hashlib.sha256()
+
+    def write(self, chunk: Any) -> int:
+        self.digest.update(chunk)
+        return super().write(chunk)
+
+
+class _ProgressLog:
+    """Says how far a download is, at most every `PROGRESS_SECONDS`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if time.monotonic() - self._last < PROGRESS_SECONDS:
+            return
+        self._last = time.monotonic()
+        of_total = "" if total is None else f" of {total / 1e6:.0f}"
+        logger.info("%s: %.0f%s MB", self._name, done / 1e6, of_total)
+
+
+# --- the sources -------------------------------------------------------------------------------
+
+_KNOWN_SOURCES = "Write sample, tlc, a folder that exists, or an https://, s3:// or gs:// URL."
+
+
+class _BrokenOffError(DownloadError):
+    """The body ended early: worth another attempt."""
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A web server that has the files in one folder."""
+
+    url: str
+    key: str
+    _address: str = field(repr=False)  # may hold a password
+    _query: str = field(repr=False)  # may be a signature
+    _session: requests.Session = field(repr=False)
+
+    def version(self, name: str) -> str | None:
+        with self._ask("HEAD", name) as response:
+            if response.status_code in (403, 404):  # TLC's site answers 403 for a month to come
+                logger.info("%s/%s: HTTP %d, so not published", self.url, name, response.status_code)
+                return None
+            self._require_ok(response, name)
+            return (
+                response.headers.get("ETag") or f"{UNSURE}{response.headers.get('Content-Length', 'unknown')}"
+            )
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        with self._ask("GET", name) as response:
+            self._require_ok(response, name)
+            expected, done = _body_bytes(response), 0
+            try:
+                for chunk in response.iter_content(CHUNK_BYTES):
+                    done += target.write(chunk)
+                    progress(done, expected)
+            except requests.RequestException as error:
+                raise self._broken_off(name, expected, done) from self._cause(error)
+            if expected not in (None, done):
+                raise self._broken_off(name, expected, done)
+
+    def _ask(self, method: str, name: str) -> requests.Response:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._session.request(
+                    method, f"{self._address}/{name}{self._query}", stream=True, timeout=TIMEOUT_SECONDS
+                )
+            except (requests.ConnectionError, requests.Timeout) as error:
+                reason = _innermost(error)
+                if attempt < ATTEMPTS:
+                    _pause(attempt, f"{self.url}: {reason}")
+                    continue
+                raise DownloadError(
+                    f"{self.url}/{name}: no connection after {attempt} attempts: {reason}. "
+                    "Check the address and the network, or choose another --source."
+                ) from self._cause(error)
+            except requests.RequestException as error:
+                raise DownloadError(
+                    f"{self.url}/{name}: {type(error).__name__}. Check the address, or choose another --source."
+                ) from self._cause(error)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _require_ok(self, response: requests.Response, name: str) -> None:
+        if response.status_code != requests.codes.ok:
+            raise DownloadError(
+                f"{self.url}/{name}: expected HTTP 200, got {response.status_code} {response.reason}. "
+                "Try again later, check the credentials, or choose another --source."
+            )
+
+    def _broken_off(self, name: str, expected: int | None, done: int) -> _BrokenOffError:
+        size = "a whole body" if expected is None else f"{expected} bytes"
+        return _BrokenOffError(
+            f"{self.url}/{name}: the connection broke off; expected {size}, got {done} bytes. "
+            "Try again later, or choose another --source."
+        )
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """What to chain: nothing when its text may hold the query, which may be a signature."""
+        return None if self._query else error
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder on this machine; it and its files may be symlinks."""
+
+    url: str
+    key: str
+    _path: Path
+
+    def version(self, name: str) -> str | None:
+        path = self._path / name
+        try:
+            if path.is_symlink() and not path.exists():
+                raise DownloadError(
+                    f"{path}: a symlink to {os.readlink(path)}, which does not exist. Mend or remove it."
+                )
+            return f"sha256:{_sha256(path)}" if path.is_file() else None
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        path = self._path / name
+        try:
+            stream = path.open("rb")
+        except OSError as error:
+            raise self._unreadable(path, error) from error
+        with stream:
+            _copy(iter(lambda: stream.read(CHUNK_BYTES), b""), target, progress, path.stat().st_size)
+
+    def _unreadable(self, path: Path, error: OSError) -> DownloadError:
+        return DownloadError(
+            f"{path}: cannot be read: {error.strerror or error}. Check the file and its permissions."
+        )
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """A folder of a bucket, or of anything else that fsspec can reach."""
+
+    url: str
+    key: str
+    _filesystem: Any = field(repr=False)
+    _path: str = field(repr=False)
+
+    def version(self, name: str) -> str | None:
+        path = f"{self._path}/{name}"
+        try:
+            self._filesystem.invalidate_cache()  # listings of an earlier call would hide a new version
+            try:
+                about = self._filesystem.info(path)
+            except FileNotFoundError:
+                self._filesystem.info(self._path)  # raises for a misspelt bucket: that is no missing month
+                return None
+            if about["type"] != "file":
+                return None
+            etag = about.get("ETag") or about.get("etag")
+            return str(etag) if etag else f"checksum:{self._filesystem.checksum(path)}"
+        except Exception as error:  # each file system has exceptions of its own
+            raise _told(self.url, error) from error
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        path = f"{self._path}/{name}"
+        try:
+            expected = int(self._filesystem.size(path))
+        except Exception as error:  # as above
+            raise _told(f"{self.url}/{name}", error) from error
+        done = _copy(self._chunks(path, name), target, progress, expected)
+        if done != expected:
+            raise _BrokenOffError(
+                f"{self.url}/{name}: the connection broke off; expected {expected} bytes, got {done} bytes. "
+                "Try again later, or choose another --source."
+            )
+
+    def _chunks(self, path: str, name: str) -> Iterator[bytes]:
+        try:
+            with self._filesystem.open(path, "rb", block_size=8 * CHUNK_BYTES) as stream:
+                while chunk := stream.read(CHUNK_BYTES):
+                    yield chunk
+        except Exception as error:  # as above; a failure to write is raised outside of here
+            raise _told(f"{self.url}/{name}", error) from error
+
+
+def _open_site(address: str, shown: str) -> _Site:
+    parts = urlsplit(address)
+    try:
+        valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"source {shown!r}: expected https://host/folder, got no usable host. {_KNOWN_SOURCES}"
+        )
+    session = requests.Session()
+    session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts what arrives
+    # Only busy answers are retried here. Broken connections are retried by `_ask`:
+    # urllib3 would log them with their query, which may be a signature.
+    retry = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        other=0,
+        status=ATTEMPTS - 1,
+        status_forcelist=(429, 500, 502, 503, 504),
+        backoff_factor=BACKOFF_SECONDS,
+        retry_after_max=RETRY_AFTER_MAX_SECONDS,
+        raise_on_status=False,
+    )
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    session.mount("https://", HTTPAdapter(max_retries=retry))
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    kind = "tlc" if shown == TLC_SITE else parts.scheme
+    return _Site(shown, _key(kind, shown), base, f"?{parts.query}" if parts.query else "", session)
+
+
+def _open_folder(path: Path, source: str) -> _Folder:
+    if not path.is_dir():
+        raise ConfigError(f"source {source!r}: there is no folder {path.absolute()}. {_KNOWN_SOURCES}")
+    resolved = path.resolve()  # one folder under two names is one source
+    return _Folder(str(resolved), _key("folder", str(resolved)), resolved)
+
+
+def _key(kind: str, url: str) -> str:
+    """Folder name such as ``folder-trip-data-1a2b3c4d``."""
+    last = re.sub(r"[^a-z0-9]+", "-", url.rstrip("/").rpartition("/")[2].lower()).strip("-")[:40]
+    return "-".join(filter(None, (kind, last, hashlib.sha256(url.encode()).hexdigest()[:8])))
+
+
+def _without_credentials(address: str) -> str:
+    """URL without user, password, query, fragment and closing slash; a path as it is.
+
+    Examples
+    --------
+    >>> _without_credentials("https://me:secret@example.org/trips/?sig=abc")
+    'https://example.org/trips'
+    """
+    if "://" not in address:
+        return address
+    return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", address))[0].rstrip("/")
+
+
+def _copy(chunks: Iterator[bytes], target: BinaryIO, progress: Progress, total: int) -> int:
+    done = 0
+    for chunk in chunks:
+        done += target.write(chunk)
+        progress(done, total)
+    return done
+
+
+def _body_bytes(response: requests.Response) -> int | None:
+    """Content-Length, unless it counts something else than what will be read."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
+
+
+def _pause(attempt: int, reason: str) -> None:
+    seconds = BACKOFF_SECONDS * 2 ** (attempt - 1)
+    logger.warning("%s (attempt %d of %d; the next in %.1f s)", reason, attempt, ATTEMPTS, seconds)
+    time.sleep(seconds)
+
+
+def _innermost(error: BaseException) -> str:
+    """What really happened, such as 'Connection refused': the outer texts repeat the URL and its query."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+
+
+def _told(url: str, error: Exception) -> DownloadError:
+    """The failure of a bucket, whatever its library calls it, as the one kind that callers know."""
+    if isinstance(error, FileNotFoundError):
+        reason = "there is no such bucket or folder"
+    else:
+        reason = f"{type(error).__name__}: {error}".rstrip(": .")
+    return DownloadError(
+        f"{url}: {reason}. Check the address, the credentials and the network, or choose another --source."
+    )

@@ -1,0 +1,401 @@
+"""From a TLC file to clean trips: one schema, named rules, every rejection counted.
+
+The only place that knows TLC's column names. Files are read in Arrow batches,
+projected to what a trip is, so memory does not grow with a month's size.
+
+Source: TLC data dictionaries for green, yellow and high-volume for-hire trips,
+https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pandera.pandas as pa_frames
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops.errors import TripSchemaError
+from mlops.month import Month
+
+Columns = dict[str, npt.NDArray[Any]]
+Mask = npt.NDArray[np.bool_]
+
+SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0
+LONGEST_MILES = 100.0
+LAST_ZONE = 265  # 264 is TLC's "unknown", 265 its "outside of NYC": both are asked for, so both are learnt
+BATCH_ROWS = 131_072
+
+TLC_COLUMNS: dict[str, dict[str, str]] = {
+    "green": {
+        "pickup_at": "lpep_pickup_datetime",
+        "dropoff_at": "lpep_dropoff_datetime",
+        "pickup_zone": "PULocationID",
+        "dropoff_zone": "DOLocationID",
+        "distance_miles": "trip_distance",
+        "passenger_count": "passenger_count",
+    },
+    "yellow": {
+        "pickup_at": "tpep_pickup_datetime",
+        "dropoff_at": "tpep_dropoff_datetime",
+        "pickup_zone": "PULocationID",
+        "dropoff_zone": "DOLocationID",
+        "distance_miles": "trip_distance",
+        "passenger_count": "passenger_count",
+    },
+    "fhvhv": {
+        "pickup_at": "pickup_datetime",
+        "dropoff_at": "dropoff_datetime",
+        "pickup_zone": "PULocationID",
+        "dropoff_zone": "DOLocationID",
+        "distance_miles": "trip_miles",
+    },
+}
+"""Trip column -> TLC column, by service; fhvhv does not count passengers."""
+
+TRIP_SCHEMA = pa.schema(
+    [
+        ("pickup_at", pa.timestamp("us")),
+        ("dropoff_at", pa.timestamp("us")),
+        ("pickup_zone", pa.int32()),
+        ("dropoff_zone", pa.int32()),
+        ("distance_miles", pa.float64()),
+        ("passenger_count", pa.int64()),
+        ("duration_minutes", pa.float64()),
+        ("for_training", pa.bool_()),
+    ]
+)
+"""A clean trip as stored: wall-clock New York times, miles, minutes; only distance and passengers may be null."""
+
+_REQUEST = {
+    "pickup_at": pa_frames.Column("datetime64[us]", coerce=True),
+    "pickup_zone": pa_frames.Column("int32", pa_frames.Check.ge(0), coerce=True),
+    "dropoff_zone": pa_frames.Column("int32", pa_frames.Check.ge(0), coerce=True),
+    "distance_miles": pa_frames.Column("float64", nullable=True, coerce=True),
+    "passenger_count": pa_frames.Column("Int64", pa_frames.Check.ge(0), nullable=True, coerce=True),
+}
+REQUESTS = pa_frames.DataFrameSchema(_REQUEST, strict="filter")
+"""What is known when a ride is requested: the model's input, and the payload's contract. Zone 0 is "not given"."""
+
+TRIPS = pa_frames.DataFrameSchema(
+    {
+        **_REQUEST,
+        "dropoff_at": pa_frames.Column("datetime64[us]", coerce=True),
+        "duration_minutes": pa_frames.Column(
+            "float64", pa_frames.Check.in_range(SHORTEST_MINUTES, LONGEST_MINUTES)
+        ),
+        "for_training": pa_frames.Column("bool"),
+    },
+    strict=True,
+)
+"""The contract of a clean trip table, with the outcome beside the request."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named reason to reject a trip.
+
+    Parameters
+    ----------
+    name : str
+        How the rejection is counted and shown.
+    rejects : callable
+        From trip columns (arrays of one length) and the file's month to a mask, true for what is rejected.
+    training_only : bool
+        Such a trip is not learnt from, yet it stays in the test set: no training rule makes the test easier.
+    """
+
+    name: str
+    rejects: Callable[[Columns, Month], Mask]
+    training_only: bool = False
+
+
+def _outside_month(trips: Columns, month: Month) -> Mask:
+    first, end = np.datetime64(month.start, "us"), np.datetime64(month.end, "us")
+    return (trips["pickup_at"] < first) | (trips["pickup_at"] >= end)
+
+
+def _zone_unknown(trips: Columns, month: Month) -> Mask:
+    pickup, dropoff = trips["pickup_zone"], trips["dropoff_zone"]
+    return (pickup < 1) | (pickup > LAST_ZONE) | (dropoff < 1) | (dropoff > LAST_ZONE)
+
+
+def _distance_absurd(trips: Columns, month: Month) -> Mask:
+    miles = trips["distance_miles"]
+    return ~((miles >= 0) & (miles <= LONGEST_MILES))
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("time_missing", lambda trips, month: np.isnat(trips["pickup_at"]) | np.isnat(trips["dropoff_at"])),
+    Rule("outside_month", _outside_month),
+    Rule("under_1_minute", lambda trips, month: trips["duration_minutes"] < SHORTEST_MINUTES),
+    Rule("over_60_minutes", lambda trips, month: trips["duration_minutes"] > LONGEST_MINUTES),
+    Rule("zone_unknown", _zone_unknown, training_only=True),
+    Rule("distance_absurd", _distance_absurd, training_only=True),
+)
+"""In the order in which they are asked; a trip counts for the first rule that rejects it."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How many trips of a month were kept, and why the others were not.
+
+    ``kept + sum(rejected.values()) == rows`` always. ``test_rows`` counts the
+    trips that the test metrics cover: all that no rule but a training rule rejects.
+    """
+
+    rows: int
+    kept: int
+    test_rows: int
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of the rows that some rule rejected, 0 to 1."""
+        return 1 - self.kept / self.rows if self.rows else 0.0
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """Arrow schema of a Parquet file, its metadata included.
+
+    Raises
+    ------
+    TripSchemaError
+        When the file is not whole Parquet.
+    """
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TripSchemaError(
+            f"{path}: expected a whole Parquet file; got one that cannot be read ({error}). Fetch it again."
+        ) from error
+
+
+def check_columns(path: Path, service: str) -> int:
+    """Number of rows of a month's file, once it is known to be one of this service.
+
+    Raises
+    ------
+    TripSchemaError
+        When a column is missing or of a kind that cannot be read, or the file has no rows.
+    """
+    schema = read_schema(path)
+    _projection(schema, service, path)
+    rows = int(pq.read_metadata(path).num_rows)
+    if rows == 0:
+        raise TripSchemaError(
+            f"{path}: expected a month of {service} trips; got an empty file (0 rows). "
+            "Fetch it again, or look at what the source published."
+        )
+    return rows
+
+
+def schema_drift(before: pa.Schema, after: pa.Schema) -> tuple[str, ...]:
+    """What changed from one month's schema to the next, in words; all of it is absorbed on reading.
+
+    Examples
+    --------
+    >>> before = pa.schema([("PULocationID", pa.int64()), ("airport_fee", pa.float64())])
+    >>> after = pa.schema([("PULocationID", pa.int32()), ("Airport_fee", pa.float64())])
+    >>> schema_drift(before, after)
+    ('PULocationID: int64 -> int32', 'airport_fee is now Airport_fee')
+    """
+    old, new = ({name.lower(): schema.field(name) for name in schema.names} for schema in (before, after))
+    both = [name for name in old if name in new]
+    notes = [f"{new[n].name}: {old[n].type} -> {new[n].type}" for n in both if old[n].type != new[n].type]
+    notes += [f"{old[n].name} is now {new[n].name}" for n in both if old[n].name != new[n].name]
+    notes += [f"new column {new[n].name}" for n in new if n not in old]
+    notes += [f"column {old[n].name} is gone" for n in old if n not in new]
+    if both != [name for name in new if name in old]:
+        notes.append("columns are in another order")
+    return tuple(notes)
+
+
+def read_trips(path: Path, service: str) -> Iterator[Columns]:
+    """Trips of a TLC file, as batches of arrays under the trip schema's names.
+
+    Yields
+    ------
+    dict of str to array
+        ``pickup_at``, ``dropoff_at`` (datetime64[us], NaT for null), ``pickup_zone``, ``dropoff_zone`` (int32,
+        0 for null), ``distance_miles`` (float64, NaN for null), ``passenger_count`` (float64, NaN for null)
+        and ``duration_minutes`` (float64), each of shape (n,), n at most `BATCH_ROWS`.
+
+    Raises
+    ------
+    TripSchemaError
+        When the file is not a readable month of this service.
+    """
+    projection = _projection(read_schema(path), service, path)
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS, columns=list(projection.values())):
+                yield _as_columns(batch, projection)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TripSchemaError(
+            f"{path}: expected readable {service} trips; got damaged pages ({error}). Fetch the file again."
+        ) from error
+
+
+def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[Columns, Quality]:
+    """Trips that count, each marked whether it may be learnt from, and the count of every rejection.
+
+    Parameters
+    ----------
+    trips : dict of str to array, each of shape (n,)
+        As from `read_trips`; not changed.
+    month : Month
+        The file's month.
+    rules : sequence of Rule
+        In the order in which they are asked.
+
+    Returns
+    -------
+    columns : dict of str to array, each of shape (m,), m <= n
+        The trips that only training rules reject, or none, with ``for_training`` (bool).
+    quality : Quality
+        The counts.
+    """
+    rows = len(trips["pickup_at"])
+    with np.errstate(invalid="ignore"):
+        masks = [rule.rejects(trips, month) for rule in rules]
+    reason = np.select(masks, np.arange(1, len(rules) + 1), default=0) if rows else np.zeros(0, np.int64)
+    counts = np.bincount(reason, minlength=len(rules) + 1)
+    learnable = np.array([True] + [False] * len(rules))
+    testable = np.array([True] + [rule.training_only for rule in rules])
+    chosen = testable[reason]
+    columns = {name: values[chosen] for name, values in trips.items()}
+    columns["for_training"] = learnable[reason][chosen]
+    rejected = {rule.name: int(count) for rule, count in zip(rules, counts[1:], strict=True)}
+    return columns, Quality(rows, int(counts[0]), int(chosen.sum()), rejected)
+
+
+def clean_file(raw: Path, service: str, month: Month, target: Path, rules: Sequence[Rule] = RULES) -> Quality:
+    """Counts of a month, whose clean trips are written to `target` as Parquet (whole or not at all).
+
+    Raises
+    ------
+    TripSchemaError
+        As `read_trips`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    total = Quality(0, 0, 0, {rule.name: 0 for rule in rules})
+    try:
+        with pq.ParquetWriter(temporary, TRIP_SCHEMA, compression="zstd") as writer:
+            for batch in read_trips(raw, service):
+                columns, quality = clean(batch, month, rules)
+                writer.write_table(as_table(columns))
+                total = _add(total, quality)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return total
+
+
+def as_table(columns: Columns) -> pa.Table:
+    """Clean trips as an Arrow table under `TRIP_SCHEMA`; NaN becomes null."""
+    arrays = {name: pa.array(columns[name], from_pandas=True) for name in TRIP_SCHEMA.names}
+    return pa.table({n: a.cast(TRIP_SCHEMA.field(n).type) for n, a in arrays.items()}, schema=TRIP_SCHEMA)
+
+
+def read_requests(path: Path) -> pd.DataFrame:
+    """Request columns of every trip that the test metrics cover, checked against `REQUESTS`, shape (m, 5)."""
+    table = pq.read_table(path, columns=list(_REQUEST))
+    passengers = pd.array(table["passenger_count"].to_pylist(), dtype="Int64") if table.num_rows else None
+    frame = table.drop_columns(["passenger_count"]).to_pandas()
+    frame["passenger_count"] = passengers if passengers is not None else pd.array([], dtype="Int64")
+    return pd.DataFrame(REQUESTS.validate(frame))
+
+
+def check_trips(path: Path, rows: int = 10_000) -> None:
+    """Nothing, if the first `rows` trips of a clean file keep the contract `TRIPS`.
+
+    Raises
+    ------
+    TripSchemaError
+        Naming the column and the first values that break it.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(rows):
+                TRIPS.validate(batch.to_pandas(timestamp_as_object=False), lazy=False)
+                return
+    except (pa_frames.errors.SchemaError, pa_frames.errors.SchemaErrors) as error:
+        raise TripSchemaError(f"{path}: a clean trip breaks its contract: {error}") from error
+
+
+def _projection(schema: pa.Schema, service: str, path: Path) -> dict[str, str]:
+    """Trip column -> the file's own spelling of its TLC column."""
+    spelling = {name.lower(): name for name in schema.names}
+    wanted = TLC_COLUMNS[service]
+    # passenger_count is a nicety that some files lack; the model takes null for it.
+    missing = [c for t, c in wanted.items() if c.lower() not in spelling and t != "passenger_count"]
+    if missing:
+        noun = "column" if len(missing) == 1 else "columns"
+        raise TripSchemaError(
+            f"{path}: {noun} {', '.join(map(repr, missing))} missing; expected {list(wanted.values())}, "
+            f"got {schema.names}. Is this a {service} file?",
+            columns=missing,
+        )
+    found = {trip: spelling[tlc.lower()] for trip, tlc in wanted.items() if tlc.lower() in spelling}
+    for trip, column in found.items():
+        kind = schema.field(column).type
+        fits = pa.types.is_timestamp(kind) if trip.endswith("_at") else _is_number(kind)
+        if not fits:
+            expected = "a timestamp" if trip.endswith("_at") else "a number"
+            raise TripSchemaError(
+                f"{path}: column {column!r} is of type {kind}; expected {expected}. Is this a {service} file?",
+                columns=[column],
+            )
+    return found
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind))
+
+
+def _as_columns(batch: pa.RecordBatch, projection: dict[str, str]) -> Columns:
+    columns: Columns = {}
+    for trip, column in projection.items():
+        array = batch.column(column)
+        if trip.endswith("_at"):
+            columns[trip] = _times(array)
+        elif trip.endswith("_zone"):
+            columns[trip] = _zones(array)
+        else:
+            columns[trip] = _floats(array)
+    columns.setdefault("passenger_count", np.full(batch.num_rows, np.nan))
+    elapsed = columns["dropoff_at"] - columns["pickup_at"]
+    columns["duration_minutes"] = np.where(np.isnat(elapsed), np.nan, elapsed.astype(np.float64) / 60e6)
+    return columns
+
+
+def _times(array: pa.Array) -> npt.NDArray[Any]:
+    # A time zone in the file would shift the clock: TLC's times are New York's wall clock, whatever they claim.
+    naive = array.cast(pa.timestamp(array.type.unit)).cast(pa.timestamp("us"), safe=False)
+    return np.asarray(naive.to_numpy(zero_copy_only=False), "datetime64[us]")
+
+
+def _floats(array: pa.Array) -> npt.NDArray[Any]:
+    return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _zones(array: pa.Array) -> npt.NDArray[Any]:
+    filled = pc.fill_null(array.cast(pa.float64(), safe=False), 0.0).to_numpy(zero_copy_only=False)
+    whole = np.nan_to_num(filled, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.asarray(np.clip(whole, 0, 2**31 - 1), np.int32)
+
+
+def _add(a: Quality, b: Quality) -> Quality:
+    rejected = {name: count + b.rejected[name] for name, count in a.rejected.items()}
+    return Quality(a.rows + b.rows, a.kept + b.kept, a.test_rows + b.test_rows, rejected)
