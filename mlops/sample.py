@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
 from mlops.config import SERVICES
 from mlops.errors import ConfigError, MonthNotPublishedError
@@ -44,13 +44,13 @@ _CITY_SEED = 20230101
 _METER_RESET = np.datetime64("2009-01-01", "us")  # where a taxi meter's clock starts after a power cut
 _TYPES_CHANGED = Month(2023, 2)  # TLC's files have narrower types, and another Airport_fee, from here on
 
-# Share of the trips, as measured in TLC's green months of 2023 (1 to 10).
+# Share of the trips that have a fault, after TLC's green months 2023-01 to 2023-10.
 _DIRT = {
-    "aborted": 0.0225,  # under a minute; TLC: 2.4-3.3 % with those that last 0 seconds
+    "aborted": 0.0260,  # under a minute; TLC: 2.4-3.3 % with those that last 0 seconds
     "frozen": 0.0012,  # exactly 0 seconds
     "endless": 0.0013,  # the meter ran on until it was cut off, 23:50 to 24:00 hours later
-    "stuck": 0.0070,  # one to three hours; with the longest honest trips, TLC: 0.9-2.0 % over an hour
-    "unmeasured": 0.0330,  # distance 0, beside that of most aborted trips; TLC: 4.4-5.5 % in all
+    "stuck": 0.0080,  # one to three hours; with the longest honest trips, TLC: 0.9-2.0 % over an hour
+    "unmeasured": 0.0320,  # distance 0, beside that of most aborted trips; TLC: 4.4-5.5 % in all
     "absurd": 0.0007,  # hundreds to hundreds of thousands of miles
     "unrecorded": 0.0700,  # null passengers and their sibling columns; TLC: 6-8 %
     "unknown_pickup": 0.0028,  # zones 264 and 265; TLC: 1-1.5 % at either end
@@ -61,31 +61,38 @@ _DIRT = {
 _ABSURD_MILES = 278_990.0  # the longest of them in TLC's files
 _DAY_SECONDS = 86_400
 
-# Weight of each hour in the demand, and speed relative to the day's mean at these hours, from
-# pickups and minutes per mile of the same green months.
-_DEMAND_WEEKDAY = np.array(
-    [9, 6, 4, 4, 4, 6, 16, 38, 50, 52, 50, 53, 55, 54, 64, 72, 78, 82, 80, 60, 46, 38, 30, 20]
-)
-_DEMAND_WEEKEND = np.array(
-    [38, 30, 24, 20, 14, 8, 8, 14, 22, 34, 44, 52, 56, 56, 60, 62, 64, 66, 66, 58, 50, 46, 44, 42]
-)
-_SPEED_HOURS = np.array([0, 3, 5, 6.5, 8.5, 11, 13, 15.5, 17.5, 20, 22, 24])
-_SPEED_WEEKDAY = np.array([1.42, 1.62, 1.70, 1.30, 0.80, 0.96, 0.96, 0.74, 0.70, 1.08, 1.25, 1.42])
-_SPEED_WEEKEND = np.array([1.22, 1.34, 1.62, 1.60, 1.40, 1.12, 1.02, 0.98, 1.00, 1.08, 1.12, 1.22])
-_SEASONAL_ROWS = np.array([-4, -3, 2, 1, 3, 1, -3, -4, 0, 4, 1, 2]) / 100
-_SEASONAL_SPEED = np.array([5, 4, 2, 0, -3, -4, 2, 3, -3, -4, -2, -1]) / 100
+# Shaped after pickups and minutes per mile in the same green months: weight of each hour in the demand,
+# and speed relative to the day's mean at some hours.
+_DEMAND_WEEKDAY = (
+    9, 6, 4, 4, 4, 6, 16, 38, 50, 52, 50, 53, 55, 54, 64, 72, 78, 82, 80, 60, 46, 38, 30, 20,
+)  # fmt: skip
+_DEMAND_WEEKEND = (
+    38, 30, 24, 20, 14, 8, 8, 14, 22, 34, 44, 52, 56, 56, 60, 62, 64, 66, 66, 58, 50, 46, 44, 42,
+)  # fmt: skip
+_SPEED_HOURS = (0, 3, 5, 6.5, 8.5, 11, 13, 15.5, 17.5, 20, 22, 24)
+_SPEED_WEEKDAY = (1.42, 1.62, 1.70, 1.30, 0.80, 0.96, 0.96, 0.74, 0.70, 1.08, 1.25, 1.42)
+_SPEED_WEEKEND = (1.22, 1.34, 1.62, 1.60, 1.40, 1.12, 1.02, 0.98, 1.00, 1.08, 1.12, 1.22)
+# January to December, in percent of the year's mean.
+_SEASONAL_ROWS = (-4, -3, 2, 1, 3, 1, -3, -4, 0, 4, 1, 2)
+_SEASONAL_SPEED = (5, 4, 2, 0, -3, -4, 2, 3, -3, -4, -2, -1)
 
 # Columns of TLC's files in their order; those of fhvhv are in order where they are made.
 _TAXI_COLUMNS = {
-    "green": """VendorID lpep_pickup_datetime lpep_dropoff_datetime store_and_fwd_flag RatecodeID PULocationID
-        DOLocationID passenger_count trip_distance fare_amount extra mta_tax tip_amount tolls_amount ehail_fee
-        improvement_surcharge total_amount payment_type trip_type congestion_surcharge""".split(),
-    "yellow": """VendorID tpep_pickup_datetime tpep_dropoff_datetime passenger_count trip_distance RatecodeID
-        store_and_fwd_flag PULocationID DOLocationID payment_type fare_amount extra mta_tax tip_amount
-        tolls_amount improvement_surcharge total_amount congestion_surcharge airport_fee""".split(),
-}
+    "green": (
+        "VendorID", "lpep_pickup_datetime", "lpep_dropoff_datetime", "store_and_fwd_flag", "RatecodeID",
+        "PULocationID", "DOLocationID", "passenger_count", "trip_distance", "fare_amount", "extra", "mta_tax",
+        "tip_amount", "tolls_amount", "ehail_fee", "improvement_surcharge", "total_amount", "payment_type",
+        "trip_type", "congestion_surcharge",
+    ),
+    "yellow": (
+        "VendorID", "tpep_pickup_datetime", "tpep_dropoff_datetime", "passenger_count", "trip_distance",
+        "RatecodeID", "store_and_fwd_flag", "PULocationID", "DOLocationID", "payment_type", "fare_amount",
+        "extra", "mta_tax", "tip_amount", "tolls_amount", "improvement_surcharge", "total_amount",
+        "congestion_surcharge", "airport_fee",
+    ),
+}  # fmt: skip
 _IDENTIFIERS = {"VendorID", "PULocationID", "DOLocationID"}
-_CODES = {"RatecodeID", "passenger_count", "payment_type", "trip_type"}  # numbers where the meter knew them
+_CODES = {"RatecodeID", "passenger_count", "payment_type", "trip_type"}  # numbers that may be null
 
 
 @dataclass(frozen=True)
@@ -107,7 +114,7 @@ class SampleSource:
 
     rows: int = 20_000
     seed: int = 7
-    url: str = "sample"
+    url: ClassVar[str] = "sample"
 
     @property
     def key(self) -> str:
@@ -128,7 +135,7 @@ class SampleSource:
         """
         if name not in _published():
             raise MonthNotPublishedError(
-                f"sample: there is no file {name!r}; {_PUBLISHES}, as {file_name('green', FIRST_MONTH)}"
+                f"sample: there is no file {name!r}; {_PUBLISHES}, as {file_name('green', FIRST_MONTH)}."
             )
         service, month = _published()[name]
         content = _parquet(make_month(service, month, rows=self.rows, seed=self.seed))
@@ -228,40 +235,33 @@ def _check(service: str, month: Month, rows: int, seed: int) -> None:
 
 @dataclass(frozen=True)
 class _City:
-    """Places, and how much they attract each other; zone z is at index z - 1.
+    """The places; zone z is at index z - 1."""
 
-    x_miles, y_miles, central have shape (263,); the rest (263, 263), from row to column.
-    """
-
-    x_miles: Array
-    y_miles: Array
-    central: Array
-    detour: Array
-    cumulative_pull: Array
+    places: Array  # (263,), miles east + 1j * miles north of the centre
+    central: Array  # (263,), bool
+    detour: Array  # (263, 263), street miles per straight mile
+    demand: Array  # (263 * 263,), cumulative share of the trips, pickup zone by pickup zone
 
 
 @cache
 def _city() -> _City:
     """The one city that all services, months and seeds share."""
     rng = np.random.default_rng(_CITY_SEED)
-    shuffled = rng.permutation(ZONES)
-    central, airports = np.zeros(ZONES, dtype=bool), np.array(AIRPORTS) - 1
-    central[[zone for zone in shuffled if zone not in airports][:_CENTRE_ZONES]] = True
+    airports = np.array(AIRPORTS) - 1
+    central = np.isin(np.arange(ZONES), np.setdiff1d(rng.permutation(ZONES)[:_CENTRE_ZONES], airports))
     radius = np.where(central, 1.6, 9.0) * np.sqrt(rng.random(ZONES)) + np.where(central, 0.0, 1.2)
     angle = rng.random(ZONES) * 2 * np.pi
     radius[airports], angle[airports] = (13.0, 8.0), (-0.8, 0.4)
-    x, y = radius * np.cos(angle), radius * np.sin(angle)
+    places = radius * np.exp(1j * angle)
 
-    popularity = 1 / (1 + rng.permutation(ZONES)) ** 1.0  # Zipf
-    popularity[central] *= 1.5
+    popularity = np.where(central, 1.5, 1.0) / (1 + rng.permutation(ZONES))  # Zipf
     popularity[airports] = np.median(popularity[central])
-    miles = np.hypot(x[:, None] - x, y[:, None] - y)  # (263, 263)
-    taste = rng.lognormal(0, 1.6, size=miles.shape)  # some pairs are busy for no reason of place
-    pull = popularity[:, None] * popularity * np.exp(-miles / 1.6) * taste
-    # Nobody takes a taxi from airport to airport by accident, but many do from far away.
-    pull[airports] += popularity[airports, None] * popularity * 0.02
-    pull[:, airports] += popularity[:, None] * popularity[airports] * 0.02
-    return _City(x, y, central, 1.28 * rng.lognormal(0, 0.08, size=miles.shape), np.cumsum(pull) / pull.sum())
+    taste = rng.lognormal(0, 1.6, size=(ZONES, ZONES))  # some pairs are busy for no reason of place
+    pull = np.exp(-np.abs(places[:, None] - places) / 1.6) * taste
+    pull[airports] += 0.02  # riders come to and from an airport however far it is
+    pull[:, airports] += 0.02
+    demand = np.cumsum(popularity[:, None] * popularity * pull)
+    return _City(places, central, 1.28 * rng.lognormal(0, 0.08, size=pull.shape), demand / demand[-1])
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,7 @@ class _Trips:
 
 
 def _rows_of(month: Month, rows: int) -> int:
-    growth = 1 + 0.002 * _age(month)
-    return max(1, round(rows * growth * (1 + float(_SEASONAL_ROWS[month.number - 1]))))
+    return max(1, round(rows * (1 + 0.002 * _age(month)) * (1 + _SEASONAL_ROWS[month.number - 1] / 100)))
 
 
 def _age(month: Month) -> int:
@@ -289,45 +288,40 @@ def _age(month: Month) -> int:
 
 def _drive(rng: np.random.Generator, month: Month, count: int) -> _Trips:
     """Honest trips in order of pickup."""
+    pickup_at, speed_of_time = _pickups(rng, month, count)
     city = _city()
-    pickup_at, hour, weekend = _pickups(rng, month, count)
-    pair = np.searchsorted(city.cumulative_pull, rng.random(count)).clip(max=ZONES**2 - 1)
-    start, end = np.divmod(pair, ZONES)
+    start, end = np.divmod(np.searchsorted(city.demand, rng.random(count)), ZONES)
 
+    straight = np.abs(city.places[start] - city.places[end])
     spread = rng.normal(0, 0.22, size=(2, count))  # where in their zones riders get in and out
-    straight = np.hypot(city.x_miles[start] - city.x_miles[end], city.y_miles[start] - city.y_miles[end])
-    miles = (
-        np.hypot(straight + spread[0], 0.45 + spread[1])
-        * city.detour[start, end]
-        * rng.lognormal(0, 0.07, count)
-    )
+    miles = np.hypot(straight + spread[0], 0.45 + spread[1]) * city.detour[start, end]
+    miles = np.round(miles * rng.lognormal(0, 0.07, count), 2).clip(min=0.01)
 
-    profile = np.where(
-        weekend, np.interp(hour, _SPEED_HOURS, _SPEED_WEEKEND), np.interp(hour, _SPEED_HOURS, _SPEED_WEEKDAY)
-    )
-    jam = 1 + 0.25 * (
-        city.central[start].astype(float) + city.central[end]
-    )  # the centre feels rush hours more
+    jam = 1 + 0.25 * city.central[start] + 0.25 * city.central[end]  # the centre feels rush hours more
     airport = np.isin(start + 1, AIRPORTS) | np.isin(end + 1, AIRPORTS)
-    calendar = 1 + _SEASONAL_SPEED[month.number - 1] - 0.002 * _age(month)  # traffic thickens
-    speed_mph = 10.2 * miles**0.3 * profile**jam * np.where(airport, 1.25, 1.0) * calendar
-    minutes = (1.3 + 60 * miles / speed_mph) * rng.lognormal(0, 0.22, count)
-
-    nothing = np.zeros(count, dtype=bool)
+    # Long trips find fast roads, and those to airports have them.
+    speed_mph = 10.5 * miles**0.3 * speed_of_time**jam * np.where(airport, 1.25, 1.0)
+    minutes = (1.3 + 60 * miles / speed_mph) * rng.lognormal(0, 0.22, count)  # the noise no model can learn
     fare = 3.0 + 2.2 * miles + 0.45 * minutes
+    nothing = np.zeros(count, dtype=bool)
     return _Trips(pickup_at, np.rint(minutes * 60), start + 1, end + 1, miles, fare, nothing, nothing)
 
 
-def _pickups(rng: np.random.Generator, month: Month, count: int) -> tuple[Array, Array, Array]:
-    """Sorted pickup times, their hour of the day (0 to 24, with fractions) and whether it is a weekend."""
+def _pickups(rng: np.random.Generator, month: Month, count: int) -> tuple[Array, Array]:
+    """Sorted pickup times, and the speed at each relative to the mean of the first year."""
     hours = np.arange((month.end - month.start).days * 24)
     weekend = (month.start.weekday() + hours // 24) % 7 >= 5
-    demand = np.where(weekend, _DEMAND_WEEKEND[hours % 24], _DEMAND_WEEKDAY[hours % 24]).astype(float)
-    slot = np.sort(rng.choice(hours, size=count, p=demand / demand.sum()))
-    second = slot * 3600 + rng.integers(0, 3600, count)
-    second.sort()
-    pickup_at = np.datetime64(month.start, "us") + second.astype("timedelta64[s]")
-    return pickup_at, second % _DAY_SECONDS / 3600, weekend[slot]
+    demand = np.where(weekend, np.take(_DEMAND_WEEKEND, hours % 24), np.take(_DEMAND_WEEKDAY, hours % 24))
+    slot = rng.choice(hours, size=count, p=demand / demand.sum())
+    second = np.sort(slot * 3600 + rng.integers(0, 3600, count))
+    hour = second % _DAY_SECONDS / 3600
+    speed = np.where(
+        weekend[second // 3600],
+        np.interp(hour, _SPEED_HOURS, _SPEED_WEEKEND),
+        np.interp(hour, _SPEED_HOURS, _SPEED_WEEKDAY),
+    )
+    drift = 1 + _SEASONAL_SPEED[month.number - 1] / 100 - 0.002 * _age(month)  # traffic thickens
+    return np.datetime64(month.start, "us") + second.astype("timedelta64[s]"), speed * drift
 
 
 def _soil(rng: np.random.Generator, month: Month, trips: _Trips) -> _Trips:
@@ -344,7 +338,7 @@ def _soil(rng: np.random.Generator, month: Month, trips: _Trips) -> _Trips:
     ):
         seconds[hit[fault]] = np.floor(rng.uniform(shortest, longest, count))[hit[fault]]
 
-    miles = np.round(trips.miles, 2)
+    miles = trips.miles.copy()
     miles[hit["unmeasured"] | (hit["aborted"] & (rng.random(count) < 0.7))] = 0.0
     miles[hit["absurd"]] = np.round(rng.lognormal(9, 1.2, count).clip(101, _ABSURD_MILES), 2)[hit["absurd"]]
 
@@ -384,38 +378,39 @@ def _taxi_columns(rng: np.random.Generator, service: str, trips: _Trips) -> dict
     if service == "yellow":  # there, such a trip has a payment type of its own: 0
         unknown["payment_type"] = np.where(trips.unrecorded, 0, paid)
     flag = rng.choice(["N", "Y"], size=count, p=[0.995, 0.005])
-    columns = (
-        unknown
-        | _taxi_amounts(rng, service, trips, paid == 1)
-        | {
-            "VendorID": rng.choice([1, 2], size=count, p=[0.14, 0.86]),
-            f"{letter}pep_pickup_datetime": trips.pickup_at,
-            f"{letter}pep_dropoff_datetime": trips.pickup_at + trips.seconds.astype("timedelta64[s]"),
-            "PULocationID": trips.pickup_zone,
-            "DOLocationID": trips.dropoff_zone,
-            "trip_distance": trips.miles,
-            "store_and_fwd_flag": np.where(trips.unrecorded, None, flag),  # type: ignore[call-overload]
-        }
-    )
+    columns = {
+        **unknown,
+        **_taxi_amounts(rng, service, trips, paid == 1),
+        "VendorID": rng.choice([1, 2], size=count, p=[0.14, 0.86]),
+        f"{letter}pep_pickup_datetime": trips.pickup_at,
+        f"{letter}pep_dropoff_datetime": trips.pickup_at + trips.seconds.astype("timedelta64[s]"),
+        "PULocationID": trips.pickup_zone,
+        "DOLocationID": trips.dropoff_zone,
+        "trip_distance": trips.miles,
+        "store_and_fwd_flag": np.where(trips.unrecorded, None, flag),  # type: ignore[call-overload]
+        "ehail_fee": np.full(count, None),
+    }
     return {name: columns[name] for name in _TAXI_COLUMNS[service]}
 
 
 def _taxi_amounts(rng: np.random.Generator, service: str, trips: _Trips, by_card: Array) -> dict[str, Array]:
     """Dollars and cents, all of them negative for a refund."""
-    count, share = trips.seconds.size, rng.choice([0.0, 0.15, 0.2, 0.25], size=trips.seconds.size)
-    fee = np.where((service == "yellow") & np.isin(trips.pickup_zone, AIRPORTS), 1.25, 0.0)
+    count = trips.seconds.size
+    at_airport = (service == "yellow") & np.isin(trips.pickup_zone, AIRPORTS)
     amounts = {
         "fare_amount": trips.fare,
         "extra": rng.choice([0.0, 1.0, 2.5], size=count, p=[0.5, 0.3, 0.2]),
         "mta_tax": np.full(count, 0.5),
-        "tip_amount": np.where(by_card, trips.fare * share, 0.0),
+        "tip_amount": trips.fare * by_card * rng.choice([0.0, 0.15, 0.2, 0.25], size=count),
         "tolls_amount": np.where(rng.random(count) < 0.04, 6.55, 0.0),
         "improvement_surcharge": np.full(count, 1.0),
+        "congestion_surcharge": np.where(rng.random(count) < 0.3, 2.75, 0.0),
+        "airport_fee": np.where(at_airport, 1.25, 0.0),
     }
-    amounts["total_amount"] = np.sum([*amounts.values(), fee], axis=0)
-    amounts["congestion_surcharge"] = np.where(trips.unrecorded, np.nan, 0.0)
-    amounts["airport_fee"] = np.where(trips.unrecorded, np.nan, fee)
-    amounts["ehail_fee"] = np.full(count, np.nan)
+    amounts["total_amount"] = np.sum(list(amounts.values()), axis=0)
+    for name in ("congestion_surcharge", "airport_fee"):
+        amounts[name] = np.where(trips.unrecorded, np.nan, amounts[name])
+    # 0 - x, since -x makes TLC's 0.0 a -0.0.
     return {name: np.round(np.where(trips.refunded, 0 - paid, paid), 2) for name, paid in amounts.items()}
 
 

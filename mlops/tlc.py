@@ -40,7 +40,7 @@ from mlops.month import Month
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, "int | None"], None]
+Progress = Callable[[int, int | None], None]
 
 ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body that breaks off
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
@@ -66,22 +66,12 @@ def file_name(service: str, month: Month) -> str:
 class MonthFile:
     """A month's file in the local cache.
 
-    Parameters
+    Attributes
     ----------
-    service : str
-        green, yellow or fhvhv.
-    month : Month
-        The month that the file is named after.
-    path : Path
-        The cached file.
-    url : str
-        Where it came from, without credentials.
-    bytes : int
-        Its size.
-    sha256 : str
-        Hash of its bytes, 64 hexadecimal digits.
-    version : str
-        The source's fingerprint of it (see `Source.version`).
+    path, bytes, sha256 : Path, int, str
+        The cached file, its size and its hash in 64 hexadecimal digits.
+    url, version : str
+        Where it came from, without credentials, and its `Source.version` there.
     """
 
     service: str
@@ -141,14 +131,14 @@ def open_source(source: str) -> Source:
     if not scheme:
         return _open_folder(Path(address).expanduser(), source)
     try:
-        filesystem, path = fsspec.core.url_to_fs(address.rstrip("/"))
+        filesystem, path = fsspec.core.url_to_fs(address)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"source {shown!r}: {error}. {_KNOWN_SOURCES}") from error
-    except Exception as error:  # a file system's own constructor, as when credentials are malformed
+    except Exception as error:  # a file system's own, as when its credentials are malformed
         raise _told(shown, error) from error
     if isinstance(filesystem, LocalFileSystem):
         return _open_folder(Path(path), shown)
-    return _Bucket(shown, _key(scheme, shown), filesystem, path.rstrip("/"))
+    return _Files(shown, _key(scheme, shown), filesystem, path.rstrip("/"))
 
 
 def months_available(source: Source, service: str, months: Sequence[Month]) -> tuple[Month, ...]:
@@ -238,6 +228,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
     A kill between the two leaves a file whose manifest is missing or tells of
     other bytes, and such a file is fetched again.
     """
+    logger.info("%s: fetching from %s", path.name, url.rpartition("/")[0])
     for leftover in path.parent.glob(f".{path.name}.*.part"):  # of a killed process: we hold the lock
         leftover.unlink(missing_ok=True)
     with _temporary(path) as temporary:
@@ -264,18 +255,19 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
 
 def _download(source: Source, name: str, path: Path) -> str:
     """Write the file to `path`, starting over when the connection breaks off; its sha256."""
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
             with _HashingWriter(path) as target:
                 source.download(name, target, _ProgressLog(name))
                 target.flush()
                 os.fsync(target.fileno())
                 return target.digest.hexdigest()
-        except _BrokenOffError as error:
-            if attempt == ATTEMPTS:
+        except _BrokenOffError:
+            if attempt >= ATTEMPTS:
                 raise
-            _pause(attempt, str(error))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+        _pause(attempt, f"{name}: the connection broke off")
+        attempt += 1
 
 
 def _require_parquet(path: Path, url: str) -> None:
@@ -376,6 +368,13 @@ _KNOWN_SOURCES = "Write sample, tlc, a folder that exists, or an https://, s3://
 class _BrokenOffError(DownloadError):
     """The body ended early: worth another attempt."""
 
+    def __init__(self, url: str, expected_bytes: int | None, got_bytes: int) -> None:
+        expected = "a whole body" if expected_bytes is None else f"{expected_bytes} bytes"
+        super().__init__(
+            f"{url}: the connection broke off; expected {expected}, got {got_bytes} bytes. "
+            "Try again later, or choose another --source."
+        )
+
 
 @dataclass(frozen=True)
 class _Site:
@@ -393,9 +392,8 @@ class _Site:
                 logger.info("%s/%s: HTTP %d, so not published", self.url, name, response.status_code)
                 return None
             self._require_ok(response, name)
-            return (
-                response.headers.get("ETag") or f"{UNSURE}{response.headers.get('Content-Length', 'unknown')}"
-            )
+            headers = response.headers
+            return headers.get("ETag") or f"{UNSURE}{headers.get('Content-Length', 'unknown')}"
 
     def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
         with self._ask("GET", name) as response:
@@ -406,30 +404,24 @@ class _Site:
                     done += target.write(chunk)
                     progress(done, expected)
             except requests.RequestException as error:
-                raise self._broken_off(name, expected, done) from self._cause(error)
+                arrived = response.raw.tell()  # `done` lacks the chunk that was under way
+                raise _BrokenOffError(f"{self.url}/{name}", expected, arrived) from self._cause(error)
             if expected not in (None, done):
-                raise self._broken_off(name, expected, done)
+                raise _BrokenOffError(f"{self.url}/{name}", expected, done)
 
     def _ask(self, method: str, name: str) -> requests.Response:
-        for attempt in range(1, ATTEMPTS + 1):
+        address, attempt = f"{self._address}/{name}{self._query}", 1
+        while True:
             try:
-                return self._session.request(
-                    method, f"{self._address}/{name}{self._query}", stream=True, timeout=TIMEOUT_SECONDS
-                )
-            except (requests.ConnectionError, requests.Timeout) as error:
-                reason = _innermost(error)
-                if attempt < ATTEMPTS:
-                    _pause(attempt, f"{self.url}: {reason}")
-                    continue
-                raise DownloadError(
-                    f"{self.url}/{name}: no connection after {attempt} attempts: {reason}. "
-                    "Check the address and the network, or choose another --source."
-                ) from self._cause(error)
+                return self._session.request(method, address, stream=True, timeout=TIMEOUT_SECONDS)
             except requests.RequestException as error:
-                raise DownloadError(
-                    f"{self.url}/{name}: {type(error).__name__}. Check the address, or choose another --source."
-                ) from self._cause(error)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                if attempt >= ATTEMPTS or not isinstance(error, requests.ConnectionError | requests.Timeout):
+                    raise DownloadError(
+                        f"{self.url}/{name}: no answer after {attempt} attempts: {_reason(error)}. "
+                        "Check the address and the network, or choose another --source."
+                    ) from self._cause(error)
+                _pause(attempt, f"{self.url}: {_reason(error)}")
+            attempt += 1
 
     def _require_ok(self, response: requests.Response, name: str) -> None:
         if response.status_code != requests.codes.ok:
@@ -438,55 +430,14 @@ class _Site:
                 "Try again later, check the credentials, or choose another --source."
             )
 
-    def _broken_off(self, name: str, expected: int | None, done: int) -> _BrokenOffError:
-        size = "a whole body" if expected is None else f"{expected} bytes"
-        return _BrokenOffError(
-            f"{self.url}/{name}: the connection broke off; expected {size}, got {done} bytes. "
-            "Try again later, or choose another --source."
-        )
-
     def _cause(self, error: Exception) -> Exception | None:
         """What to chain: nothing when its text may hold the query, which may be a signature."""
         return None if self._query else error
 
 
 @dataclass(frozen=True)
-class _Folder:
-    """A folder on this machine; it and its files may be symlinks."""
-
-    url: str
-    key: str
-    _path: Path
-
-    def version(self, name: str) -> str | None:
-        path = self._path / name
-        try:
-            if path.is_symlink() and not path.exists():
-                raise DownloadError(
-                    f"{path}: a symlink to {os.readlink(path)}, which does not exist. Mend or remove it."
-                )
-            return f"sha256:{_sha256(path)}" if path.is_file() else None
-        except OSError as error:
-            raise self._unreadable(path, error) from error
-
-    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
-        path = self._path / name
-        try:
-            stream = path.open("rb")
-        except OSError as error:
-            raise self._unreadable(path, error) from error
-        with stream:
-            _copy(iter(lambda: stream.read(CHUNK_BYTES), b""), target, progress, path.stat().st_size)
-
-    def _unreadable(self, path: Path, error: OSError) -> DownloadError:
-        return DownloadError(
-            f"{path}: cannot be read: {error.strerror or error}. Check the file and its permissions."
-        )
-
-
-@dataclass(frozen=True)
-class _Bucket:
-    """A folder of a bucket, or of anything else that fsspec can reach."""
+class _Files:
+    """A folder on this machine, in a bucket, or anywhere else that fsspec can reach."""
 
     url: str
     key: str
@@ -504,30 +455,30 @@ class _Bucket:
                 return None
             if about["type"] != "file":
                 return None
+            if isinstance(self._filesystem, LocalFileSystem):
+                return f"sha256:{_sha256(Path(path))}"
             etag = about.get("ETag") or about.get("etag")
             return str(etag) if etag else f"checksum:{self._filesystem.checksum(path)}"
         except Exception as error:  # each file system has exceptions of its own
-            raise _told(self.url, error) from error
+            raise _told(f"{self.url}/{name}", error) from error
 
     def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        expected, done = None, 0
+        for chunk, expected in self._chunks(name):
+            done += target.write(chunk)
+            progress(done, expected)
+        if expected not in (None, done):
+            raise _BrokenOffError(f"{self.url}/{name}", expected, done)
+
+    def _chunks(self, name: str) -> Iterator[tuple[bytes, int]]:
+        """Chunks with the size of the whole; a generator, so that a failure to write is not caught here."""
         path = f"{self._path}/{name}"
         try:
-            expected = int(self._filesystem.size(path))
-        except Exception as error:  # as above
-            raise _told(f"{self.url}/{name}", error) from error
-        done = _copy(self._chunks(path, name), target, progress, expected)
-        if done != expected:
-            raise _BrokenOffError(
-                f"{self.url}/{name}: the connection broke off; expected {expected} bytes, got {done} bytes. "
-                "Try again later, or choose another --source."
-            )
-
-    def _chunks(self, path: str, name: str) -> Iterator[bytes]:
-        try:
+            size = int(self._filesystem.size(path))
             with self._filesystem.open(path, "rb", block_size=8 * CHUNK_BYTES) as stream:
                 while chunk := stream.read(CHUNK_BYTES):
-                    yield chunk
-        except Exception as error:  # as above; a failure to write is raised outside of here
+                    yield chunk, size
+        except Exception as error:  # as above
             raise _told(f"{self.url}/{name}", error) from error
 
 
@@ -563,11 +514,11 @@ def _open_site(address: str, shown: str) -> _Site:
     return _Site(shown, _key(kind, shown), base, f"?{parts.query}" if parts.query else "", session)
 
 
-def _open_folder(path: Path, source: str) -> _Folder:
+def _open_folder(path: Path, source: str) -> _Files:
     if not path.is_dir():
         raise ConfigError(f"source {source!r}: there is no folder {path.absolute()}. {_KNOWN_SOURCES}")
-    resolved = path.resolve()  # one folder under two names is one source
-    return _Folder(str(resolved), _key("folder", str(resolved)), resolved)
+    resolved = str(path.resolve())  # one folder under two names is one source
+    return _Files(resolved, _key("folder", resolved), LocalFileSystem(), resolved)
 
 
 def _key(kind: str, url: str) -> str:
@@ -589,14 +540,6 @@ def _without_credentials(address: str) -> str:
     return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", address))[0].rstrip("/")
 
 
-def _copy(chunks: Iterator[bytes], target: BinaryIO, progress: Progress, total: int) -> int:
-    done = 0
-    for chunk in chunks:
-        done += target.write(chunk)
-        progress(done, total)
-    return done
-
-
 def _body_bytes(response: requests.Response) -> int | None:
     """Content-Length, unless it counts something else than what will be read."""
     length = response.headers.get("Content-Length", "")
@@ -605,21 +548,24 @@ def _body_bytes(response: requests.Response) -> int | None:
 
 def _pause(attempt: int, reason: str) -> None:
     seconds = BACKOFF_SECONDS * 2 ** (attempt - 1)
-    logger.warning("%s (attempt %d of %d; the next in %.1f s)", reason, attempt, ATTEMPTS, seconds)
+    logger.warning("%s; attempt %d of %d, the next in %.1f s", reason, attempt, ATTEMPTS, seconds)
     time.sleep(seconds)
 
 
-def _innermost(error: BaseException) -> str:
-    """What really happened, such as 'Connection refused': the outer texts repeat the URL and its query."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+def _reason(error: BaseException) -> str:
+    """Innermost cause, such as 'Connection refused': outer texts repeat the URL and its query."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error, inner = inner, inner.__cause__ or inner.__context__
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__
 
 
 def _told(url: str, error: Exception) -> DownloadError:
     """The failure of a bucket, whatever its library calls it, as the one kind that callers know."""
     if isinstance(error, FileNotFoundError):
-        reason = "there is no such bucket or folder"
+        reason = "no such file, folder or bucket"
     else:
         reason = f"{type(error).__name__}: {error}".rstrip(": .")
     return DownloadError(

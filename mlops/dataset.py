@@ -1,0 +1,190 @@
+"""Which months teach, tune and test, whether they can be trusted, and their trips as arrays."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops.config import Settings
+from mlops.errors import DataQualityError, EmptyTrainingSetError, MonthNotPublishedError
+from mlops.month import Month
+from mlops.trips import Quality
+
+Array = npt.NDArray[Any]
+logger = logging.getLogger(__name__)
+
+PREDECESSORS = 3  # months that a month is compared with: few enough to follow a lasting change
+LEAST_REJECTED_SHARE = 0.02  # below this a ratio of rejections says nothing
+
+
+@dataclass(frozen=True)
+class Split:
+    """The months of a run about `test`; no two roles share one.
+
+    Parameters
+    ----------
+    training : tuple of Month
+        Oldest first.
+    validation : Month
+        Tuning and early stopping look at it.
+    test : Month
+        Nothing looks at it before the verdict.
+    """
+
+    training: tuple[Month, ...]
+    validation: Month
+    test: Month
+
+    @property
+    def months(self) -> tuple[Month, ...]:
+        """All months, oldest first."""
+        return (*self.training, self.validation, self.test)
+
+    def role(self, month: Month) -> str:
+        """``training``, ``validation`` or ``test``."""
+        return {self.test: "test", self.validation: "validation"}.get(month, "training")
+
+
+def wanted(settings: Settings) -> tuple[Month, ...]:
+    """Every month that a run may use, oldest first."""
+    test = settings.test_month
+    return (*(test - 1).before(settings.train_months), test - 1, test)
+
+
+def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
+    """Split of the months that the source holds.
+
+    Parameters
+    ----------
+    settings : Settings
+    available : collection of Month
+        Those of `wanted` that the source holds. Its first month shortens the training window.
+    where : str
+        The source, for messages.
+
+    Raises
+    ------
+    MonthNotPublishedError
+        When the test or validation month is missing, or one between the first month held and these.
+    EmptyTrainingSetError
+        When no training month is left.
+    """
+    service, months = settings.service, wanted(settings)
+    test, validation = months[-1], months[-2]
+    held = [month for month in months if month in available]
+    for month, role in ((test, "test"), (validation, "validation")):
+        if month not in available:
+            raise MonthNotPublishedError(
+                f"{service} {month}: the {role} month is not published at {where}. TLC publishes a month some "
+                "seven weeks after its end; choose an earlier month or another source.",
+                service=service,
+                month=str(month),
+            )
+    gaps = [month for month in Month.range(held[0], test) if month not in available]
+    if gaps:
+        raise MonthNotPublishedError(
+            f"{service} {gaps[0]}: missing at {where}, although {held[0]} and {test} are there. "
+            f"Put the month in place, or set train_months to {_months_after(gaps[-1], validation)} to start after it.",
+            service=service,
+            month=str(gaps[0]),
+        )
+    training = tuple(held[:-2])
+    if not training:
+        raise EmptyTrainingSetError(
+            f"{service} {test}: {where} starts with {held[0]}, so no month is left to train on before the "
+            f"validation month {validation}. Choose {held[0] + 2} or a later month."
+        )
+    return Split(training, validation, test)
+
+
+def check_months(quality: Mapping[Month, Quality], split: Split, settings: Settings) -> tuple[str, ...]:
+    """What is unusual about the months, in words; only noted for training months, which were new once.
+
+    Raises
+    ------
+    DataQualityError
+        When the test or validation month has far fewer or more rows, or far more rejections, than the months
+        before it, unless `allow_unusual_months`.
+    """
+    notes = []
+    for position, month in enumerate(split.months):
+        before = [quality[earlier] for earlier in split.months[max(0, position - PREDECESSORS) : position]]
+        found = _unusual(month, quality[month], before, settings)
+        if not found:
+            continue
+        message, counts = found
+        message = f"{settings.service} {message}"
+        if split.role(month) != "training" and not settings.allow_unusual_months:
+            raise DataQualityError(
+                f"{message}. Look at the file; if the month is really so, set allow_unusual_months to true.",
+                counts=counts,
+            )
+        logger.warning("%s", message)
+        notes.append(message)
+    return tuple(notes)
+
+
+def load_features(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[str, Array], Array]:
+    """Features and minutes of the months' trips, in the order of the files.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Feature files.
+    for_training : bool
+        Leave out the trips that a training rule rejects; a validation or test month never does.
+
+    Returns
+    -------
+    features : dict of str to array of shape (n,)
+    minutes : float64 array of shape (n,)
+    """
+    table = pa.concat_tables([pq.read_table(path) for path in paths])
+    if for_training:
+        table = table.filter(table["for_training"])
+    columns = {name: table[name].to_numpy() for name in table.column_names if name != "for_training"}
+    minutes = np.asarray(columns.pop("duration_minutes"), np.float64)
+    return columns, minutes
+
+
+def _months_after(gap: Month, validation: Month) -> int:
+    return max(1, len(Month.range(gap + 1, validation - 1)))
+
+
+def _unusual(
+    month: Month, quality: Quality, before: Sequence[Quality], settings: Settings
+) -> tuple[str, dict[str, float]] | None:
+    if not before:
+        return None
+    usual_rows = statistics.median(earlier.rows for earlier in before)
+    usual_share = statistics.median(earlier.rejected_share for earlier in before)
+    counts = {
+        "rows": quality.rows,
+        "usual_rows": usual_rows,
+        "rejected_share": quality.rejected_share,
+        "usual_rejected_share": usual_share,
+    }
+    ratio = quality.rows / usual_rows
+    if not settings.min_rows_ratio <= ratio <= settings.max_rows_ratio:
+        extent = "fewer" if ratio < 1 else "more"
+        return (
+            f"{month}: {quality.rows:,} rows, far {extent} than the {usual_rows:,.0f} usual in the months "
+            f"before ({ratio:.2f} times; allowed {settings.min_rows_ratio:g} to {settings.max_rows_ratio:g})"
+        ), counts
+    limit = max(settings.max_rejections_ratio * usual_share, LEAST_REJECTED_SHARE)
+    if quality.rejected_share > limit:
+        worst = ", ".join(f"{name} {count:,}" for name, count in quality.rejected.items() if count)
+        return (
+            f"{month}: {quality.rejected_share:.1%} of {quality.rows:,} rows rejected, far more than the "
+            f"{usual_share:.1%} usual in the months before (allowed {limit:.1%}): {worst}"
+        ), counts
+    return None
