@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from hyperopt import STATUS_FAIL, STATUS_OK, Trials, fmin, hp, tpe
 from hyperopt.exceptions import AllTrialsFailed
-from hyperopt.fmin import generate_trials_to_calculate
+from hyperopt.fmin import generate_trial
 
 from mlops.errors import TuningError
 from mlops.model import Fit
@@ -189,7 +189,7 @@ def search(
 def _suggest(new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
     """The first guess, then what TPE makes of the trials so far."""
     if not trials.trials:
-        return generate_trials_to_calculate([FIRST_GUESS]).trials
+        return [generate_trial(new_ids[0], FIRST_GUESS)]
     return tpe.suggest(new_ids, domain, trials, seed, n_startup_jobs=RANDOM_TRIALS)
 
 
