@@ -41,7 +41,7 @@ ZONES = 263
 AIRPORTS = (132, 138)
 _CENTRE_ZONES = 40
 _CITY_SEED = 20230101
-_METER_RESET = np.datetime64("2009-01-01", "us")  # where a taxi meter's clock starts after a power cut
+_LOST_CLOCK = np.datetime64("2009-01-01", "us")  # TLC's files of any year hold pickups of this day
 _TYPES_CHANGED = Month(2023, 2)  # TLC's files have narrower types, and another Airport_fee, from here on
 
 # Share of the trips that have a fault, after TLC's green months 2023-01 to 2023-10.
@@ -356,10 +356,10 @@ def _soil(rng: np.random.Generator, month: Month, trips: _Trips) -> _Trips:
 
 
 def _wrong_times(rng: np.random.Generator, month: Month, count: int) -> Array:
-    """Moments near the month's ends, on the wrong side, or after a meter's reset."""
+    """Moments near the month's ends, on the wrong side, or on the day that lost clocks show."""
     offset = (rng.exponential(_DAY_SECONDS, (3, count)) + 1).astype("timedelta64[s]")
     start, end = np.datetime64(month.start, "us"), np.datetime64(month.end, "us")
-    places = np.stack([start - offset[0], end + offset[1], _METER_RESET + offset[2]])  # (3, trips)
+    places = np.stack([start - offset[0], end + offset[1], _LOST_CLOCK + offset[2]])  # (3, trips)
     chosen: Array = np.choose(rng.choice(3, size=count, p=[0.5, 0.2, 0.3]), places)
     return chosen
 
@@ -415,7 +415,7 @@ def _taxi_amounts(rng: np.random.Generator, service: str, trips: _Trips, by_card
 
 
 def _app_columns(rng: np.random.Generator, trips: _Trips) -> dict[str, Array]:
-    """Columns of a ride-hailing record: no passengers, so none are null."""
+    """Columns of a ride-hailing record, which counts no passengers."""
     count = trips.seconds.size
     fare = np.round(np.where(trips.refunded, -trips.fare, trips.fare), 2)
     lyft = rng.random(count) < 0.26  # Lyft reports neither the car's arrival nor the originating base

@@ -1,0 +1,30 @@
+#!/bin/sh
+# A database and a role of the same name for each of Mage and MLflow; neither role sees the other's.
+#
+# The postgres image runs this once, on an empty volume. It may be run again at any time, which
+# also sets the roles' passwords to those of the environment:
+#
+#     docker compose up --detach postgres
+#     docker compose exec postgres sh /docker-entrypoint-initdb.d/databases.sh
+#
+# Reads MAGE_DB_PASSWORD and MLFLOW_DB_PASSWORD, and what psql itself reads (PGHOST, PGPORT, ...).
+set -eu
+
+ensure_database() { # NAME PASSWORD_VARIABLE
+    # \getenv, not an argument: arguments show in the list of processes.
+    psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set "name=$1" \
+        --username "${POSTGRES_USER:-postgres}" --dbname postgres <<SQL
+\getenv password $2
+SELECT format('CREATE ROLE %I LOGIN', :'name')
+    WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name') \gexec
+ALTER ROLE :"name" PASSWORD :'password';
+SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'name')
+    WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
+REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
+SQL
+}
+
+: "${MAGE_DB_PASSWORD:?is not set, see .env.example}"
+: "${MLFLOW_DB_PASSWORD:?is not set, see .env.example}"
+ensure_database mage MAGE_DB_PASSWORD
+ensure_database mlflow MLFLOW_DB_PASSWORD
