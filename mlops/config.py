@@ -14,9 +14,12 @@ from the environment instead, because it belongs to a machine and not to a run:
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -200,6 +203,21 @@ def threads() -> int:
     if not text.isdigit() or int(text) < 1:
         raise ConfigError(f"MLOPS_THREADS: expected a positive whole number; got {text!r}")
     return int(text)
+
+
+def code_version() -> dict[str, str]:
+    """What the code is: a hash of the `mlops` tree, and the git commit where there is one.
+
+    The hash tells two states of a working tree apart that git would both call dirty.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((PROJECT / "mlops").rglob("*.py")):
+        digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
+    found = {"code_sha256": digest.hexdigest()}
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found["git_commit"] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return found
 
 
 def _unknown_setting(name: str, known: tuple[str, ...]) -> str:

@@ -183,6 +183,66 @@ def plots(
     return tuple(paths)
 
 
+def model_card(
+    settings: Mapping[str, str],
+    measured: Mapping[str, float],
+    verdict: Verdict,
+    by_slice: pd.DataFrame,
+    importance: Mapping[str, float],
+    months: pd.DataFrame,
+) -> str:
+    """Model card in Markdown: what it predicts, from what, how well, where it does badly, and its limits."""
+    counted = [c for c in months.columns if c in ("month", "role", "rows", "kept", "test_rows", "sha256")]
+    shown = months[counted].assign(sha256=[str(digest)[:12] for digest in months["sha256"]])
+    worst = by_slice[by_slice["rows"] >= 100].nlargest(8, "rmse").round(3)
+    figures = pd.DataFrame({"metric": list(measured), "value": [f"{value:,.4f}" for value in measured.values()]})
+    gain = pd.DataFrame({"feature": list(importance), "share of gain": [f"{g:.3f}" for g in importance.values()]})
+    distance = (
+        "The distance is the meter's, known only at the end of a ride; before it, give the route's length."
+        if settings["use_distance"] == "True"
+        else "No distance is used."
+    )
+    return f"""# Trip duration, {settings["service"]}, tested on {settings["month"]}
+
+Predicts how many minutes a requested taxi ride will take, from pickup time, the two zones, distance and passengers.
+
+**Verdict:** {"champion" if verdict.promote else "challenger"}, because {verdict.reason}.
+
+## How well (minutes, on every trip of the test month that took 1 to 60)
+
+{_markdown(figures)}
+
+## Where it does worst (slices of at least 100 trips)
+
+{_markdown(worst)}
+
+## What it learnt from
+
+{_markdown(shown)}
+
+Source: {settings["source"]}. Trained on the training months, tuned on the validation month, fitted again on both,
+tested on the test month; that very fit is registered.
+
+## What the trees use
+
+{_markdown(gain)}
+
+## Limits
+
+Rides of less than one or more than 60 minutes are not learnt, so none is predicted. {distance}
+Months unlike those above (a pandemic, a new toll) are not foreseen. Not for fares, nor for judging a driver.
+
+## Settings
+
+{_markdown(pd.DataFrame({"setting": list(settings), "value": list(settings.values())}))}
+"""
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
 def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
     return np.asarray(trips["pickup_zone"], np.int64) * 1000 + np.asarray(trips["dropoff_zone"], np.int64)
 

@@ -317,6 +317,11 @@ def read_requests(path: Path) -> pd.DataFrame:
     return pd.DataFrame(REQUESTS.validate(frame))
 
 
+def read_minutes(path: Path) -> npt.NDArray[np.float64]:
+    """Durations of the same trips, in the same order, float64 of shape (m,)."""
+    return np.asarray(pq.read_table(path, columns=["duration_minutes"])["duration_minutes"].to_numpy(), np.float64)
+
+
 def check_trips(path: Path, rows: int = 10_000) -> None:
     """Nothing, if the first `rows` trips of a clean file keep the contract `TRIPS`.
 
