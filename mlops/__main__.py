@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, get_args
 
-from mlops.config import SERVICES, Settings, defaults
+from mlops.config import SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
 
 
@@ -102,7 +102,9 @@ _METAVARS = {"month": "YYYY-MM", "source": "SOURCE"}
 
 
 def _shown(default: object) -> str:
-    return {None: "none", True: "yes", False: "no"}.get(default, str(default)) if not isinstance(default, (int, float)) or isinstance(default, bool) else str(default)
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return "none" if default is None else str(default)
 
 
 def _configure_logging(verbose: bool) -> None:

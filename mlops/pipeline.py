@@ -43,6 +43,13 @@ def train(settings: Settings) -> pd.DataFrame:
     return train_and_register(summary, settings)
 
 
+def as_text(leaderboard: pd.DataFrame, trials: int = 5) -> str:
+    """Leaderboard for a terminal: the version, what it met, the best few trials."""
+    head = leaderboard[~leaderboard["entry"].str.startswith("trial ")]
+    best = leaderboard[leaderboard["entry"].str.startswith("trial ")].head(trials)
+    return str(pd.concat([head, best]).to_string(index=False, na_rep="", max_colwidth=90))
+
+
 def open_source(settings: Settings) -> tlc.Source:
     """Where the settings' months come from."""
     return sample.SampleSource() if settings.source == "sample" else tlc.open_source(settings.source)
