@@ -35,13 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     settings = Settings.parse({name: getattr(options, name) for name in Settings.model_fields})
-    from mlops import pipeline  # late: `--help` and a misspelt option should not wait for xgboost and mlflow
+    from mlops import pipeline, report  # late: `--help` and a misspelt option should not wait for xgboost and mlflow
 
     if options.dry_run:
         print(pipeline.describe_plan(settings))
         return 0
     leaderboard = pipeline.train(settings)
-    print(pipeline.as_text(leaderboard))
+    print(report.as_text(leaderboard))
     return 0
 
 

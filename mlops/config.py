@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -56,7 +57,7 @@ class Settings(BaseModel):
     )
     train_months: int = Field(12, ge=1, le=120, description="most months of training before the validation month")
     use_distance: bool = Field(True, description="use trip_distance, which TLC's meter knows only at the end")
-    max_trials: int = Field(20, ge=1, le=10_000, description="trials of the hyperparameter search")
+    max_trials: int = Field(12, ge=1, le=10_000, description="trials of the hyperparameter search")
     tuning_seconds: float | None = Field(
         None, gt=0, description="ceiling on the search, in seconds; a run that hits it says so and cannot be repeated exactly"
     )
@@ -134,23 +135,23 @@ def defaults() -> dict[str, Any]:
 # What Mage itself passes to a block beside the pipeline's variables (mage-ai 0.9.80).
 MAGE_VARIABLES = frozenset(
     {
-        "block_uuid", "ci", "configuration", "context", "ds", "env", "event", "execution_date",
-        "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
-        "interval_start_datetime", "interval_start_datetime_previous", "logger", "pipeline_run",
-        "pipeline_run_id", "pipeline_uuid", "retry", "run_id", "spark", "trigger_name",
+        "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
+        "execution_date", "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
+        "interval_start_datetime", "interval_start_datetime_previous", "logger", "parent_block_uuid",
+        "pipeline_run_id", "pipeline_uuid", "remote_blocks", "repo_path", "retry", "spark", "trigger_name",
     }
 )  # fmt: skip
 
 
-def from_mage(variables: Mapping[str, Any], argv: Sequence[str] = ()) -> Settings:
+def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
     """Settings from the keyword arguments that Mage gives to a block.
 
     Parameters
     ----------
     variables : mapping
         The block's ``**kwargs``: the pipeline's variables and Mage's own.
-    argv : sequence of str
-        The process's arguments: `mage run` ignores ``--runtime-vars`` that is
+    argv : sequence of str, optional
+        The process's arguments, by default ``sys.argv``: `mage run` ignores ``--runtime-vars`` that is
         not valid JSON and goes on with defaults; here it is an error.
 
     Raises
@@ -158,7 +159,7 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] = ()) -> Setting
     ConfigError
         As `Settings.parse`, and for runtime variables that Mage could not read.
     """
-    _check_runtime_vars(argv)
+    _check_runtime_vars(sys.argv if argv is None else argv)
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
 
 

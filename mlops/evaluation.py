@@ -1,14 +1,13 @@
 """How good a model is, where it is not, and whether it becomes champion.
 
-Everything here is pure but `plots`, which writes pictures. Errors are
-predicted minus actual, in minutes; a positive bias predicts too long.
+Everything here is pure. Errors are predicted minus actual, in minutes; a
+positive bias predicts too long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,103 +143,6 @@ def decide(evidence: Evidence) -> Verdict:
     if challenger < champion:
         return Verdict(True, f"test RMSE {challenger:.4f} beats {champion:.4f} of the {name}")
     return Verdict(False, f"test RMSE {challenger:.4f} does not beat {champion:.4f} of the {name}")
-
-
-def plots(
-    folder: Path,
-    actual: Array,
-    predicted: Array,
-    by_slice: pd.DataFrame,
-    importance: Mapping[str, float],
-) -> tuple[Path, ...]:
-    """Pictures of the test month, written to `folder` as PNG: residuals, predicted against actual, hours, gain."""
-    from matplotlib.figure import Figure  # late: half a second that only a report needs
-
-    folder.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Figure] = {}
-
-    def axes(name: str, title: str, xlabel: str, ylabel: str) -> Any:
-        figures[name] = Figure(figsize=(7, 4.5), layout="constrained")
-        drawing = figures[name].subplots()
-        drawing.set(title=title, xlabel=xlabel, ylabel=ylabel)
-        return drawing
-
-    drawing = axes("residuals", "Residuals on the test month", "predicted - actual (minutes)", "trips")
-    drawing.hist(np.clip(predicted - actual, -30, 30), bins=120, color="#4878a8")
-    drawing = axes("predicted_vs_actual", "Predicted against actual", "actual (minutes)", "predicted (minutes)")
-    drawing.hexbin(actual, predicted, gridsize=60, bins="log", cmap="Blues")
-    drawing.plot([0, 60], [0, 60], color="#c44e52", linewidth=1)
-    hours = by_slice[by_slice["slice"] == "hour"]
-    drawing = axes("error_by_hour", "Error by hour of pickup", "hour of the day", "RMSE (minutes)")
-    drawing.bar(hours["value"].astype(int), hours["rmse"], color="#4878a8")
-    drawing = axes("importance", "What the trees use", "share of the total gain", "")
-    names = list(importance)[::-1]
-    drawing.barh(names, [importance[name] for name in names], color="#4878a8")
-    paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=110)
-    return tuple(paths)
-
-
-def model_card(
-    settings: Mapping[str, str],
-    measured: Mapping[str, float],
-    verdict: Verdict,
-    by_slice: pd.DataFrame,
-    importance: Mapping[str, float],
-    months: pd.DataFrame,
-) -> str:
-    """Model card in Markdown: what it predicts, from what, how well, where it does badly, and its limits."""
-    counted = [c for c in months.columns if c in ("month", "role", "rows", "kept", "test_rows", "sha256")]
-    shown = months[counted].assign(sha256=[str(digest)[:12] for digest in months["sha256"]])
-    worst = by_slice[by_slice["rows"] >= 100].nlargest(8, "rmse").round(3)
-    figures = pd.DataFrame({"metric": list(measured), "value": [f"{value:,.4f}" for value in measured.values()]})
-    gain = pd.DataFrame({"feature": list(importance), "share of gain": [f"{g:.3f}" for g in importance.values()]})
-    distance = (
-        "The distance is the meter's, known only at the end of a ride; before it, give the route's length."
-        if settings["use_distance"] == "True"
-        else "No distance is used."
-    )
-    return f"""# Trip duration, {settings["service"]}, tested on {settings["month"]}
-
-Predicts how many minutes a requested taxi ride will take, from pickup time, the two zones, distance and passengers.
-
-**Verdict:** {"champion" if verdict.promote else "challenger"}, because {verdict.reason}.
-
-## How well (minutes, on every trip of the test month that took 1 to 60)
-
-{_markdown(figures)}
-
-## Where it does worst (slices of at least 100 trips)
-
-{_markdown(worst)}
-
-## What it learnt from
-
-{_markdown(shown)}
-
-Source: {settings["source"]}. Trained on the training months, tuned on the validation month, fitted again on both,
-tested on the test month; that very fit is registered.
-
-## What the trees use
-
-{_markdown(gain)}
-
-## Limits
-
-Rides of less than one or more than 60 minutes are not learnt, so none is predicted. {distance}
-Months unlike those above (a pandemic, a new toll) are not foreseen. Not for fares, nor for judging a driver.
-
-## Settings
-
-{_markdown(pd.DataFrame({"setting": list(settings), "value": list(settings.values())}))}
-"""
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:

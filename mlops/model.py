@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 FORMAT = 1
 SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0  # the range of what is learnt, and so of what is answered
-MAX_ROUNDS = 600
+MAX_ROUNDS = 400
 EARLY_STOPPING_ROUNDS = 20
 
 

@@ -20,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops import config, dataset, evaluation, features, model, registry, sample, tlc, trips, tuning
+from mlops import config, dataset, evaluation, features, model, registry, report, sample, tlc, trips, tuning
 from mlops.config import Settings
 from mlops.errors import MlopsError
 from mlops.month import Month
 
 Array = npt.NDArray[Any]
 logger = logging.getLogger(__name__)
+
+SECONDS_PER_BYTE_AND_TRIAL = 1.3e-6  # measured on green and yellow months, two cores; for a forecast's magnitude
 
 
 def train(settings: Settings) -> pd.DataFrame:
@@ -43,11 +45,23 @@ def train(settings: Settings) -> pd.DataFrame:
     return train_and_register(summary, settings)
 
 
-def as_text(leaderboard: pd.DataFrame, trials: int = 5) -> str:
-    """Leaderboard for a terminal: the version, what it met, the best few trials."""
-    head = leaderboard[~leaderboard["entry"].str.startswith("trial ")]
-    best = leaderboard[leaderboard["entry"].str.startswith("trial ")].head(trials)
-    return str(pd.concat([head, best]).to_string(index=False, na_rep="", max_colwidth=90))
+def describe_plan(settings: Settings) -> str:
+    """What a run would do, and roughly what it would cost, in words; nothing is fetched or written."""
+    source = open_source(settings)
+    available = tlc.months_available(source, settings.service, dataset.wanted(settings))
+    split = dataset.plan(settings, available, source.url)
+    lines, total = [f"{settings.service} from {source.url}, tested on {split.test}:"], 0
+    for month in split.months:
+        name = tlc.file_name(settings.service, month)
+        size = source.size(name)
+        total += size or 0
+        lines.append(f"  {split.role(month):<10}  {name}  {'size unknown' if size is None else f'{size / 1e6:8.2f} MB'}")
+    minutes = total * SECONDS_PER_BYTE_AND_TRIAL * (settings.max_trials + 2) / 60
+    lines.append(
+        f"{len(split.months)} files, {total / 1e6:.1f} MB; {settings.max_trials} trials: "
+        f"very roughly {max(1, round(minutes))} min on two cores"
+    )
+    return "\n".join(lines)
 
 
 def open_source(settings: Settings) -> tlc.Source:
@@ -100,7 +114,7 @@ def clean_trips(
     Returns
     -------
     DataFrame, one row per month, newest first
-        ``month``, ``role``, ``rows``, ``kept``, ``test_rows``, one column of rejections per rule, ``unusual``,
+        ``month``, ``role``, ``rows``, ``kept``, ``test_rows``, ``rejected_*`` for each rule, ``unusual``,
         then what `load_trips` said, with ``path`` now the clean trips'.
 
     Raises
@@ -118,7 +132,7 @@ def clean_trips(
         cleaned = {
             "kept": counts.kept,
             "test_rows": counts.test_rows,
-            **counts.rejected,
+            **{f"rejected_{rule}": count for rule, count in counts.rejected.items()},
             "unusual": "",
             **{name: row[name] for name in ("sample", "drift", "sha256", "url", "prepared")},
             "path": str(target),
@@ -198,8 +212,16 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
         version = registry.register(name, uri, run.run_id, _version_tags(settings, months, judged))
         if judged.verdict.promote:
             registry.promote(version, judged.verdict.reason)
-    logger.info("%s: %s; %s", version.uri, "champion" if judged.verdict.promote else "challenger", judged.verdict.reason)
-    return _leaderboard(version, judged, found)
+    became = registry.CHAMPION if judged.verdict.promote else registry.CHALLENGER
+    board = report.leaderboard(
+        version.uri,
+        f"{became}: {judged.verdict.reason}; {registry.link(version)}",
+        judged.metrics,
+        judged.evidence,
+        found,
+    )
+    logger.info("done\n%s", report.as_text(board))
+    return board
 
 
 def _tune(run: registry.Run, settings: Settings, months: pd.DataFrame, threads: int) -> tuning.Search:
@@ -299,8 +321,8 @@ def _log_origin(run: registry.Run, settings: Settings, months: pd.DataFrame, thr
     run.set_tags(config.code_version())
     run.log_months(months)
     run.log_table("months.csv", months.drop(columns=["path", "features", "prepared"]))
-    counts = months[["rows", "kept", *(rule for rule in _rules(months))]].sum()
-    run.log_metrics({f"cleaning_{name}": float(count) for name, count in counts.items()})
+    counted = [name for name in months.columns if name in ("rows", "kept") or name.startswith("rejected_")]
+    run.log_metrics({f"cleaning_{name}": float(months[name].sum()) for name in counted})
 
 
 def _log_trial(run: registry.Run, trial: tuning.Trial) -> None:
@@ -320,10 +342,10 @@ def _log_report(
     importance = fitted.importance()
     run.log_metrics(judged.metrics)
     run.log_table("slices.csv", judged.slices)
-    drawn = evaluation.plots(scratch / "plots", judged.actual, judged.predicted, judged.slices, importance)
+    drawn = report.plots(scratch / "plots", judged.actual, judged.predicted, judged.slices, importance)
     run.log_files(drawn, "plots")
     run.log_card(
-        evaluation.model_card(settings.describe(), judged.metrics, judged.verdict, judged.slices, importance, months)
+        report.model_card(settings.describe(), judged.metrics, judged.verdict, judged.slices, importance, months)
     )
 
 
@@ -340,31 +362,6 @@ def _version_tags(settings: Settings, months: pd.DataFrame, judged: _Judged) -> 
     }
 
 
-def _leaderboard(version: registry.Version, judged: _Judged, found: tuning.Search) -> pd.DataFrame:
-    measured, evidence = judged.metrics, judged.evidence
-    became = f"{registry.CHAMPION if judged.verdict.promote else registry.CHALLENGER}: {judged.verdict.reason}"
-    rows: list[dict[str, Any]] = [
-        {
-            "entry": version.uri,
-            "validation_rmse": found.best.validation_rmse,
-            "test_rmse": measured["test_rmse"],
-            "test_mae": measured["test_mae"],
-            "test_p90": measured["test_p90"],
-            "about": f"{became}; {registry.link(version)}",
-        },
-        {"entry": "pair median", "test_rmse": measured["test_rmse_pair_median"], "about": "baseline"},
-    ]
-    if evidence.champion_rmse is not None:
-        champion = {"entry": f"version {evidence.champion_version}", "test_rmse": evidence.champion_rmse}
-        rows.append(champion | {"about": "champion until now"})
-    for trial in sorted(found.trials, key=lambda trial: (np.isnan(trial.validation_rmse), trial.validation_rmse)):
-        chosen = ", ".join(f"{name}={value:.3g}" for name, value in trial.parameters.items())
-        about = trial.error or f"{trial.rounds} rounds, {chosen}"
-        rows.append({"entry": f"trial {trial.number}", "validation_rmse": trial.validation_rmse, "about": about})
-    columns = ["entry", "validation_rmse", "test_rmse", "test_mae", "test_p90", "about"]
-    return pd.DataFrame(rows, columns=columns).round(4)
-
-
 def _prepared(row: dict[Any, Any], step: str, settings: Settings) -> Path:
     """Where a step keeps what it makes of a month; the source's hash keeps republished months apart."""
     return Path(row["prepared"]) / step / f"{settings.service}_{row['month']}_{row['sha256'][:12]}.parquet"
@@ -373,12 +370,6 @@ def _prepared(row: dict[Any, Any], step: str, settings: Settings) -> Path:
 def _split(months: pd.DataFrame) -> dataset.Split:
     by_role = {role: sorted(Month.parse(m) for m in part["month"]) for role, part in months.groupby("role")}
     return dataset.Split(tuple(by_role["training"]), by_role["validation"][0], by_role["test"][0])
-
-
-def _rules(months: pd.DataFrame) -> list[str]:
-    """Names of the columns that count rejections: those between ``test_rows`` and ``unusual``."""
-    columns = list(months.columns)
-    return columns[columns.index("test_rows") + 1 : columns.index("unusual")]
 
 
 def _paths(months: pd.DataFrame, *roles: str) -> list[Path]:

@@ -1,0 +1,19 @@
+"""Tune on the validation month, fit again, test on the test month, register, and let the verdict decide."""
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter, test
+
+from mlops import checks, pipeline
+from mlops.config import from_mage
+
+
+@data_exporter
+def train_and_register(summary, *args, **variables):
+    """The new version beside its baseline and the champion it met, then the trials, best first."""
+    settings = from_mage(variables)
+    return pipeline.train_and_register(summary, settings)
+
+
+@test
+def version_is_registered(leaderboard, *args):
+    checks.check_leaderboard(leaderboard)

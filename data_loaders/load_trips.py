@@ -1,0 +1,19 @@
+"""Where trips come from: the source's months, fetched once and known to be whole."""
+
+if "data_loader" not in globals():
+    from mage_ai.data_preparation.decorators import data_loader, test
+
+from mlops import checks, pipeline
+from mlops.config import from_mage
+
+
+@data_loader
+def load_trips(*args, **variables):
+    """One row per month: its role in the run, rows, size, schema drift, hash and path."""
+    settings = from_mage(variables)
+    return pipeline.load_trips(settings)
+
+
+@test
+def months_make_a_run(months, *args):
+    checks.check_months(months)

@@ -1,0 +1,20 @@
+"""Which trips count: add a rule of your own to RULES, and its rejections are counted beside the others."""
+
+if "transformer" not in globals():
+    from mage_ai.data_preparation.decorators import test, transformer
+
+from mlops import checks, pipeline
+from mlops.config import from_mage
+from mlops.trips import RULES
+
+
+@transformer
+def clean_trips(months, *args, **variables):
+    """One row per month: rows, kept, rejected by each rule, and what is unusual about it."""
+    settings = from_mage(variables)
+    return pipeline.clean_trips(months, settings, rules=RULES)
+
+
+@test
+def every_row_is_accounted_for(months, *args):
+    checks.check_cleaned(months)
