@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     settings = Settings.parse({name: getattr(options, name) for name in Settings.model_fields})
-    from mlops import pipeline, report  # late: `--help` and a misspelt option should not wait for xgboost and mlflow
+    from mlops import (
+        pipeline,
+        report,
+    )  # late: `--help` and a misspelt option should not wait for xgboost and mlflow
 
     if options.dry_run:
         print(pipeline.describe_plan(settings))
@@ -48,7 +51,7 @@ def _train(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from mlops import pipeline
 
-    print(pipeline.describe_champion(options.name))
+    print(pipeline.describe_champion(options.name, Settings().connect_timeout))
     return 0
 
 
@@ -65,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("name", help="registered model, for example trip-duration-green")
     show.set_defaults(act=_show)
     for command in commands.choices.values():
-        command.add_argument("-v", "--verbose", action="store_true", help="log everything, libraries included")
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="log everything, libraries included"
+        )
     return parser
 
 
@@ -91,10 +96,16 @@ examples:
             action = argparse.BooleanOptionalAction
             train.add_argument(option, dest=name, action=action, default=field.default, help=described)
         else:
-            kind = next((t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str)
+            kind = next(
+                (t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str
+            )
             metavar = "|".join(SERVICES) if name == "service" else _METAVARS.get(name, kind.__name__.upper())
-            train.add_argument(option, dest=name, type=kind, default=field.default, metavar=metavar, help=described)
-    train.add_argument("--dry-run", action="store_true", help="print months, sources, sizes and a rough cost; do nothing")
+            train.add_argument(
+                option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
+            )
+    train.add_argument(
+        "--dry-run", action="store_true", help="print months, sources, sizes and a rough cost; do nothing"
+    )
     train.set_defaults(act=_train)
 
 

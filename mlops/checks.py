@@ -43,7 +43,9 @@ def check_cleaned(months: pd.DataFrame) -> None:
     lost = months["rows"] - months["kept"] - rejected
     if lost.any():
         counts = dict(zip(months["month"], lost, strict=True))
-        raise DataQualityError(f"clean_trips: expected kept + rejected = rows; rows lost: {counts}", counts=counts)
+        raise DataQualityError(
+            f"clean_trips: expected kept + rejected = rows; rows lost: {counts}", counts=counts
+        )
     for path in months["path"]:
         trips.check_trips(Path(path))
 

@@ -18,12 +18,13 @@ import contextlib
 import difflib
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TextIO, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -53,22 +54,32 @@ class Settings(BaseModel):
     month: str = Field("2023-06", description="test month, YYYY-MM; nothing looks at it before the verdict")
     source: str = Field(
         "sample",
-        description=f"where months come from: sample, tlc ({TLC_SITE}), a folder, or an https://, s3:// or gs:// URL",
+        description="where months come from: sample, tlc (its site), a folder, or an https://, s3:// or gs:// URL",
     )
-    train_months: int = Field(12, ge=1, le=120, description="most months of training before the validation month")
+    train_months: int = Field(
+        12, ge=1, le=120, description="most months of training before the validation month"
+    )
     use_distance: bool = Field(True, description="use trip_distance, which TLC's meter knows only at the end")
     max_trials: int = Field(12, ge=1, le=10_000, description="trials of the hyperparameter search")
     tuning_seconds: float | None = Field(
-        None, gt=0, description="ceiling on the search, in seconds; a run that hits it says so and cannot be repeated exactly"
+        None,
+        gt=0,
+        description="ceiling on the search, in seconds; a run that hits it says so and cannot be repeated exactly",
     )
     seed: int = Field(42, ge=0, lt=2**31, description="seed of the search, the folds and XGBoost")
-    min_rows_ratio: float = Field(0.5, ge=0, le=1, description="fewest rows of a month, as a share of its predecessors' median")
-    max_rows_ratio: float = Field(2.0, ge=1, description="most rows of a month, as a multiple of its predecessors' median")
+    min_rows_ratio: float = Field(
+        0.5, ge=0, le=1, description="fewest rows of a month, as a share of its predecessors' median"
+    )
+    max_rows_ratio: float = Field(
+        2.0, ge=1, description="most rows of a month, as a multiple of its predecessors' median"
+    )
     max_rejections_ratio: float = Field(
         2.0, ge=1, description="most rejections of a month, as a multiple of its predecessors' median share"
     )
     allow_unusual_months: bool = Field(False, description="train although a month is unlike its predecessors")
-    connect_timeout: float = Field(5.0, gt=0, le=300, description="seconds to wait for the tracking server's first answer")
+    connect_timeout: float = Field(
+        5.0, gt=0, le=300, description="seconds to wait for the tracking server's first answer"
+    )
 
     @field_validator("month")
     @classmethod
@@ -144,7 +155,7 @@ MAGE_VARIABLES = frozenset(
 
 
 def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
-    """Settings from the keyword arguments that Mage gives to a block.
+    """Settings from the keyword arguments that Mage gives to a block; the package's log then shows in Mage's.
 
     Parameters
     ----------
@@ -159,8 +170,34 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     ConfigError
         As `Settings.parse`, and for runtime variables that Mage could not read.
     """
+    _log_to_stdout()
     _check_runtime_vars(sys.argv if argv is None else argv)
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
+
+
+class _StdoutHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever ``sys.stdout`` is at the time: Mage redirects it to a block's log, or to the editor."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        raise AttributeError("always sys.stdout")
+
+
+def _log_to_stdout() -> None:
+    package = logging.getLogger("mlops")
+    if not any(isinstance(handler, _StdoutHandler) for handler in package.handlers):
+        handler = _StdoutHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        package.addHandler(handler)
+        package.setLevel(logging.INFO)
+        package.propagate = False  # Mage's root logger would say everything twice
 
 
 def _check_runtime_vars(argv: Sequence[str]) -> None:
@@ -217,7 +254,9 @@ def code_version() -> dict[str, str]:
     found = {"code_sha256": digest.hexdigest()}
     command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        found["git_commit"] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        found["git_commit"] = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.strip()
     return found
 
 

@@ -93,7 +93,7 @@ def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
     if gaps:
         raise MonthNotPublishedError(
             f"{service} {gaps[0]}: missing at {where}, although {held[0]} and {test} are there. "
-            f"Put the month in place, or set train_months to {_months_after(gaps[-1], validation)} to start after it.",
+            f"Put it in place, or set train_months to {_months_after(gaps[-1], validation)} to start after it.",
             service=service,
             month=str(gaps[0]),
         )

@@ -156,7 +156,7 @@ def _busiest_pairs(requests: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _by(name: str, values: pd.Series[Any], error: pd.Series[Any]) -> pd.DataFrame:
-    grouped = error.groupby(values.to_numpy() if name in ("hour", "weekday") else values, observed=True)
+    grouped = error.groupby(values, observed=True)
     table = pd.DataFrame(
         {
             "rows": grouped.size(),

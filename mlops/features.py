@@ -9,7 +9,6 @@ Nothing here reads a fare, a tip, a payment, a rate code or a drop-off time.
 from __future__ import annotations
 
 import functools
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +56,9 @@ class Feature:
 REQUEST_FEATURES = (
     Feature("pickup_zone", "TLC zone of the pickup, 1-265; 0 for any other", categorical=True),
     Feature("dropoff_zone", "TLC zone of the drop-off, 1-265; 0 for any other", categorical=True),
-    Feature("distance_miles", "trip distance in miles (the meter's; see docs/decisions)", needs_distance=True),
+    Feature(
+        "distance_miles", "trip distance in miles (the meter's; see docs/decisions)", needs_distance=True
+    ),
     Feature("passenger_count", "passengers as entered by the driver; missing where not entered"),
     Feature("minute_of_day", "minutes since midnight, New York"),
     Feature("weekday", "0 Monday to 6 Sunday"),
@@ -69,11 +70,17 @@ REQUEST_FEATURES = (
 ENCODED_FEATURES = (
     Feature("pair_minutes", "mean minutes of past trips between the two zones"),
     Feature("pair_band_minutes", "the same in this part of the day, weekday or weekend"),
-    Feature("pickup_hour_minutes", "mean minutes of past trips from the pickup zone in this hour of the week"),
-    Feature("dropoff_hour_minutes", "mean minutes of past trips to the drop-off zone in this hour of the week"),
+    Feature(
+        "pickup_hour_minutes", "mean minutes of past trips from the pickup zone in this hour of the week"
+    ),
+    Feature(
+        "dropoff_hour_minutes", "mean minutes of past trips to the drop-off zone in this hour of the week"
+    ),
     Feature("pair_pace", "mean minutes per mile of past trips between the two zones", needs_distance=True),
     Feature("pair_band_pace", "the same in this part of the day", needs_distance=True),
-    Feature("pace_minutes", "pair_band_pace x distance_miles: minutes at the usual pace", needs_distance=True),
+    Feature(
+        "pace_minutes", "pair_band_pace x distance_miles: minutes at the usual pace", needs_distance=True
+    ),
     Feature("distance_ratio", "distance over the mean distance between the two zones", needs_distance=True),
 )
 """Learnt from past trips by `Encoder`."""
@@ -151,7 +158,7 @@ def features_file(clean: Path, target: Path) -> pd.DataFrame:
                 statistics.append(_statistics(columns))
                 columns |= {name: batch[name].to_numpy(zero_copy_only=False) for name in TARGET_COLUMNS}
                 writer.write_table(pa.table(columns).cast(FEATURE_SCHEMA))
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return pd.concat(statistics, ignore_index=True)

@@ -172,8 +172,9 @@ class DurationModel:
         """Share of the total gain by feature, most first; 0 for features that no tree uses."""
         names = [feature.name for feature in feature_list(self.use_distance)]
         gain = self.booster.get_score(importance_type="total_gain")
-        total = sum(gain.values()) or 1.0
-        shares = {name: float(gain.get(f"f{i}", 0.0)) / total for i, name in enumerate(names)}
+        shares = {name: float(np.sum(gain.get(f"f{i}", 0.0))) for i, name in enumerate(names)}
+        total = sum(shares.values()) or 1.0
+        shares = {name: share / total for name, share in shares.items()}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def save(self, folder: Path) -> Path:

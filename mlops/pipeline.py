@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ import pandas as pd
 
 from mlops import config, dataset, evaluation, features, model, registry, report, sample, tlc, trips, tuning
 from mlops.config import Settings
-from mlops.errors import MlopsError
+from mlops.errors import TrackingError
 from mlops.month import Month
 
 Array = npt.NDArray[Any]
 logger = logging.getLogger(__name__)
 
-SECONDS_PER_BYTE_AND_TRIAL = 1.3e-6  # measured on green and yellow months, two cores; for a forecast's magnitude
+SECONDS_PER_BYTE_AND_TRIAL = (
+    1.3e-6  # measured on green and yellow months, two cores; for a forecast's magnitude
+)
 
 
 def train(settings: Settings) -> pd.DataFrame:
@@ -55,13 +57,30 @@ def describe_plan(settings: Settings) -> str:
         name = tlc.file_name(settings.service, month)
         size = source.size(name)
         total += size or 0
-        lines.append(f"  {split.role(month):<10}  {name}  {'size unknown' if size is None else f'{size / 1e6:8.2f} MB'}")
+        lines.append(
+            f"  {split.role(month):<10}  {name}  {'size unknown' if size is None else f'{size / 1e6:8.2f} MB'}"
+        )
     minutes = total * SECONDS_PER_BYTE_AND_TRIAL * (settings.max_trials + 2) / 60
     lines.append(
         f"{len(split.months)} files, {total / 1e6:.1f} MB; {settings.max_trials} trials: "
         f"very roughly {max(1, round(minutes))} min on two cores"
     )
     return "\n".join(lines)
+
+
+def describe_champion(name: str, connect_timeout: float) -> str:
+    """The champion of a registered model for a terminal: its test metrics beside its baseline, and its URI.
+
+    Raises
+    ------
+    TrackingError
+        When the store does not answer, or the model has no champion.
+    """
+    registry.connect(config.tracking_uri(), config.state_dir(), connect_timeout)
+    version = registry.champion(name)
+    if version is None:
+        raise TrackingError(f"{name}: there is no champion yet. Train one: python -m mlops train --help")
+    return report.describe_version(version.tags, registry.run_metrics(version.run_id), version.uri, name)
 
 
 def open_source(settings: Settings) -> tlc.Source:
@@ -237,7 +256,9 @@ def _tune(run: registry.Run, settings: Settings, months: pd.DataFrame, threads: 
         seed=settings.seed,
         threads=threads,
     )
-    logger.info("tuning on %s trips, scored on %s, with %d threads", len(minutes), len(held_out_minutes), threads)
+    logger.info(
+        "tuning on %s trips, scored on %s, with %d threads", len(minutes), len(held_out_minutes), threads
+    )
     found = tuning.search(
         lambda parameters: model.train(matrix, parameters, seed=settings.seed, threads=threads),
         max_trials=settings.max_trials,
@@ -250,7 +271,9 @@ def _tune(run: registry.Run, settings: Settings, months: pd.DataFrame, threads: 
     measured = evaluation.metrics(actual, _minutes(tuned.predict(requests)))
     run.log_metrics({f"validation_{name}": value for name, value in measured.items()})
     run.log_metrics({"trials": len(found.trials), "training_rows": len(minutes)})
-    run.log_parameters({**found.best.parameters, "rounds": found.best.rounds, "best_trial": found.best.number})
+    run.log_parameters(
+        {**found.best.parameters, "rounds": found.best.rounds, "best_trial": found.best.number}
+    )
     run.set_tags({"tuning_hit_ceiling": str(found.hit_ceiling).lower()})
     return found
 
@@ -345,7 +368,9 @@ def _log_report(
     drawn = report.plots(scratch / "plots", judged.actual, judged.predicted, judged.slices, importance)
     run.log_files(drawn, "plots")
     run.log_card(
-        report.model_card(settings.describe(), judged.metrics, judged.verdict, judged.slices, importance, months)
+        report.model_card(
+            settings.describe(), judged.metrics, judged.verdict, judged.slices, importance, months
+        )
     )
 
 

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,9 +25,14 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: it reads it there
+# Before the import, which reads them.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
-import mlflow
+with warnings.catch_warnings():
+    # Of pydantic about a field name inside MLflow; Mage's pins keep pydantic at the version that warns.
+    warnings.filterwarnings("ignore", message='Field "model_name"', category=UserWarning)
+    import mlflow
 import pandas as pd
 import psutil
 import requests
@@ -57,7 +63,7 @@ SIGNATURE = ModelSignature(
             ColSpec(DataType.long, "pickup_zone"),
             ColSpec(DataType.long, "dropoff_zone"),
             ColSpec(DataType.double, "distance_miles"),
-            ColSpec(AnyType(), "passenger_count", required=False),
+            ColSpec(AnyType(), "passenger_count", required=False),  # type: ignore[no-untyped-call]
         ]
     ),
     outputs=Schema([ColSpec(DataType.double, "duration_minutes")]),
@@ -188,7 +194,9 @@ class Run:
         ]
         self.client.log_inputs(self.run_id, inputs)
 
-    def log_trial(self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float], error: str) -> None:
+    def log_trial(
+        self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float], error: str
+    ) -> None:
         """A finished trial as a nested run."""
         tags = {MLFLOW_PARENT_RUN_ID: self.run_id, **_process_tags()}
         ended = int(time.time() * 1000)
@@ -285,6 +293,11 @@ def champion(name: str) -> Version | None:
             return None
         raise TrackingError(f"{name}: the champion cannot be looked up: {_short(error)}") from error
     return Version(name, str(found.version), str(found.run_id), dict(found.tags))
+
+
+def run_metrics(run_id: str) -> dict[str, float]:
+    """Numbers that a run logged."""
+    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
 
 
 def predict(version: Version, frame: pd.DataFrame) -> pd.DataFrame:
@@ -389,7 +402,10 @@ def _guard(run_id: str) -> Iterator[None]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri())},  # may hold a password: not an argument
+        env={
+            **os.environ,
+            "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri()),
+        },  # may hold a password: not an argument
         start_new_session=True,  # a Ctrl-C or a signal to the group must not take it along
     )
     try:

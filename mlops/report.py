@@ -38,14 +38,21 @@ def leaderboard(
     """
     version: dict[str, Any] = {"entry": entry, "validation_rmse": found.best.validation_rmse, "about": about}
     version |= {metric: measured[metric] for metric in ("test_rmse", "test_mae", "test_p90")}
-    rows = [version, {"entry": "pair median", "test_rmse": measured["test_rmse_pair_median"], "about": "baseline"}]
+    rows = [
+        version,
+        {"entry": "pair median", "test_rmse": measured["test_rmse_pair_median"], "about": "baseline"},
+    ]
     if evidence.champion_rmse is not None:
         champion = f"version {evidence.champion_version}"
         rows.append({"entry": champion, "test_rmse": evidence.champion_rmse, "about": "champion until now"})
-    for trial in sorted(found.trials, key=lambda trial: (np.isnan(trial.validation_rmse), trial.validation_rmse)):
+    for trial in sorted(
+        found.trials, key=lambda trial: (np.isnan(trial.validation_rmse), trial.validation_rmse)
+    ):
         chosen = ", ".join(f"{name}={value:.3g}" for name, value in trial.parameters.items())
         told = trial.error or f"{trial.rounds} rounds, {chosen}"
-        rows.append({"entry": f"trial {trial.number}", "validation_rmse": trial.validation_rmse, "about": told})
+        rows.append(
+            {"entry": f"trial {trial.number}", "validation_rmse": trial.validation_rmse, "about": told}
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS)).round(4)
 
 
@@ -56,6 +63,25 @@ def as_text(board: pd.DataFrame, trials: int = 5) -> str:
     return str(pd.concat([head, best]).to_string(index=False, na_rep="", max_colwidth=90))
 
 
+def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri: str, name: str) -> str:
+    """A version for a terminal: its months, its metrics beside the baseline's, and how to load it."""
+    metrics = ("rmse", "mae", "p90", "r2", "bias")
+    table = pd.DataFrame(
+        {
+            "metric": metrics,
+            "validation": [measured.get(f"validation_{metric}", np.nan) for metric in metrics],
+            "test": [measured.get(f"test_{metric}", np.nan) for metric in metrics],
+            "pair median (test)": [measured.get("test_rmse_pair_median", np.nan), *[np.nan] * 4],
+        }
+    )
+    return (
+        f"{name}: champion is {uri}, learnt from {tags.get('first_month_learnt')} to "
+        f"{tags.get('last_month_learnt')}, tested on {measured.get('test_rows', 0):,.0f} trips of "
+        f"{tags.get('test_month')}\n\n{table.round(4).to_string(index=False, na_rep='')}\n\n"
+        f'load it: mlflow.pyfunc.load_model("models:/{name}@champion")'
+    )
+
+
 def model_card(
     settings: Mapping[str, str],
     measured: Mapping[str, float],
@@ -64,12 +90,16 @@ def model_card(
     importance: Mapping[str, float],
     months: pd.DataFrame,
 ) -> str:
-    """Model card in Markdown: what it predicts, from what, how well, where it does badly, and its limits."""
+    """Model card in Markdown: what it predicts, from what, how well, where it fails, and its limits."""
     counted = [c for c in months.columns if c in ("month", "role", "rows", "kept", "test_rows", "sha256")]
     shown = months[counted].assign(sha256=[str(digest)[:12] for digest in months["sha256"]])
     worst = by_slice[by_slice["rows"] >= 100].nlargest(8, "rmse").round(3)
-    figures = pd.DataFrame({"metric": list(measured), "value": [f"{value:,.4f}" for value in measured.values()]})
-    gain = pd.DataFrame({"feature": list(importance), "share of gain": [f"{g:.3f}" for g in importance.values()]})
+    figures = pd.DataFrame(
+        {"metric": list(measured), "value": [f"{value:,.4f}" for value in measured.values()]}
+    )
+    gain = pd.DataFrame(
+        {"feature": list(importance), "share of gain": [f"{g:.3f}" for g in importance.values()]}
+    )
     distance = (
         "The distance is the meter's, known only at the end of a ride; before it, give the route's length."
         if settings["use_distance"] == "True"
@@ -102,7 +132,7 @@ tested on the test month; that very fit is registered.
 
 ## Limits
 
-Rides of less than one or more than 60 minutes are not learnt, so none is predicted. {distance}
+Rides under one and over 60 minutes are not learnt, so none is predicted. {distance}
 Months unlike those above (a pandemic, a new toll) are not foreseen. Not for fares, nor for judging a driver.
 
 ## Settings
@@ -132,7 +162,9 @@ def plots(
 
     drawing = axes("residuals", "Residuals on the test month", "predicted - actual (minutes)", "trips")
     drawing.hist(np.clip(predicted - actual, -30, 30), bins=120, color="#4878a8")
-    drawing = axes("predicted_vs_actual", "Predicted against actual", "actual (minutes)", "predicted (minutes)")
+    drawing = axes(
+        "predicted_vs_actual", "Predicted against actual", "actual (minutes)", "predicted (minutes)"
+    )
     drawing.hexbin(actual, predicted, gridsize=60, bins="log", cmap="Blues")
     drawing.plot([0, 60], [0, 60], color="#c44e52", linewidth=1)
     hours = by_slice[by_slice["slice"] == "hour"]

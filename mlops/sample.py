@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mlops.config import SERVICES
 from mlops.errors import ConfigError, MonthNotPublishedError
@@ -114,7 +114,11 @@ class SampleSource:
 
     rows: int = 20_000
     seed: int = 7
-    url: ClassVar[str] = "sample"
+
+    @property
+    def url(self) -> str:
+        """What a person reads."""
+        return "sample"
 
     @property
     def key(self) -> str:
@@ -124,6 +128,10 @@ class SampleSource:
     def version(self, name: str) -> str | None:
         """What the file's content depends on; None when the city does not publish such a file."""
         return self.key if name in _published() else None
+
+    def size(self, name: str) -> int | None:
+        """Not known before a month is made."""
+        return None
 
     def download(self, name: str, target: BinaryIO, progress: Callable[[int, int | None], None]) -> None:
         """Write the file's bytes to `target`, the same ones that `write_month` writes.

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
-import fsspec  # type: ignore[import-untyped, unused-ignore]
-import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
-import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import requests
 from filelock import FileLock, Timeout
-from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped, unused-ignore]
+from fsspec.implementations.local import LocalFileSystem
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -104,6 +104,9 @@ class Source(Protocol):
         DownloadError
             When the source does not answer.
         """
+
+    def size(self, name: str) -> int | None:
+        """Bytes of the file at the source, for a forecast; None when it does not say."""
 
     def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
         """Write the file's bytes to `target`, front to back, calling ``progress(done, total)``.
@@ -235,7 +238,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
         sha256 = _download(source, path.name, temporary)
         size = temporary.stat().st_size
         _require_parquet(temporary, url)
-        os.replace(temporary, path)
+        temporary.replace(path)
     manifest = {
         "url": url,
         "version": version,
@@ -248,7 +251,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
             text.write(json.dumps(manifest, indent=2) + "\n")
             text.flush()
             os.fsync(text.fileno())
-        os.replace(temporary, _manifest_path(path))
+        temporary.replace(_manifest_path(path))
     _sync_folder(path.parent)
     return manifest
 
@@ -395,6 +398,10 @@ class _Site:
             headers = response.headers
             return headers.get("ETag") or f"{UNSURE}{headers.get('Content-Length', 'unknown')}"
 
+    def size(self, name: str) -> int | None:
+        with self._ask("HEAD", name) as response:
+            return _body_bytes(response) if response.ok else None
+
     def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
         with self._ask("GET", name) as response:
             self._require_ok(response, name)
@@ -458,6 +465,12 @@ class _Files:
             etag = about.get("ETag") or about.get("etag")
             return str(etag) if etag else f"checksum:{self._filesystem.checksum(path)}"
         except Exception as error:  # each file system has exceptions of its own
+            raise _told(f"{self.url}/{name}", error) from error
+
+    def size(self, name: str) -> int | None:
+        try:
+            return int(self._filesystem.size(f"{self._path}/{name}"))
+        except Exception as error:  # as above
             raise _told(f"{self.url}/{name}", error) from error
 
     def download(self, name: str, target: BinaryIO, progress: Progress) -> None:

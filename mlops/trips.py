@@ -9,7 +9,6 @@ https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -268,7 +267,7 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     rows = len(trips["pickup_at"])
     with np.errstate(invalid="ignore"):
         masks = [rule.rejects(trips, month) for rule in rules]
-    reason = np.select(masks, np.arange(1, len(rules) + 1), default=0) if rows else np.zeros(0, np.int64)
+    reason = np.select(masks, list(range(1, len(rules) + 1)), default=0) if rows else np.zeros(0, np.int64)
     counts = np.bincount(reason, minlength=len(rules) + 1)
     learnable = np.array([True] + [False] * len(rules))
     testable = np.array([True] + [rule.training_only for rule in rules])
@@ -296,7 +295,7 @@ def clean_file(raw: Path, service: str, month: Month, target: Path, rules: Seque
                 columns, quality = clean(batch, month, rules)
                 writer.write_table(as_table(columns))
                 total = _add(total, quality)
-        os.replace(temporary, target)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return total
@@ -319,7 +318,9 @@ def read_requests(path: Path) -> pd.DataFrame:
 
 def read_minutes(path: Path) -> npt.NDArray[np.float64]:
     """Durations of the same trips, in the same order, float64 of shape (m,)."""
-    return np.asarray(pq.read_table(path, columns=["duration_minutes"])["duration_minutes"].to_numpy(), np.float64)
+    return np.asarray(
+        pq.read_table(path, columns=["duration_minutes"])["duration_minutes"].to_numpy(), np.float64
+    )
 
 
 def check_trips(path: Path, rows: int = 10_000) -> None:

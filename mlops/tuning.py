@@ -10,6 +10,7 @@ Hyper-Parameter Optimization", NIPS 2011 (tree-structured Parzen estimator).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -158,7 +159,7 @@ def search(
         on_trial(trial)
         return {"loss": trial.validation_rmse, "status": STATUS_FAIL if trial.error else STATUS_OK}
 
-    try:
+    with contextlib.suppress(AllTrialsFailed):
         fmin(
             objective,
             SPACE,
@@ -170,15 +171,13 @@ def search(
             show_progressbar=False,
             return_argmin=False,
         )
-    except AllTrialsFailed:
-        pass
     if progress.best is None or progress.fit is None:
         first = progress.trials[0].error if progress.trials else "no trial was started"
         raise TuningError(f"all {len(progress.trials)} trials of the search failed; the first: {first}")
     hit = len(progress.trials) < max_trials
     if hit:
         logger.warning(
-            "tuning stopped at its ceiling after %.0f s, with %d of %d trials: this run cannot be repeated exactly",
+            "tuning stopped at its ceiling after %.0f s, with %d of %d trials: it cannot be repeated exactly",
             time.monotonic() - started,
             len(progress.trials),
             max_trials,

@@ -200,7 +200,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path, status: in
 def test_a_server_that_stays_busy(server: Server, tmp_path: Path) -> None:
     server.head = [Answer(status=503)]
     with pytest.raises(
-        DownloadError, match="expected HTTP 200, got 503 Service Unavailable. Try again later"
+        DownloadError, match=r"expected HTTP 200, got 503 Service Unavailable\. Try again later"
     ):
         fetch(server.url, tmp_path)
     assert server.count("HEAD") == tlc.ATTEMPTS
@@ -510,7 +510,7 @@ def test_a_month_that_a_bucket_lacks(bucket: Callable[[str, bytes], None], tmp_p
 
 @pytest.mark.usefixtures("bucket")
 def test_a_misspelt_bucket_is_no_missing_month(tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="no such file, folder or bucket. Check the address"):
+    with pytest.raises(DownloadError, match=r"no such file, folder or bucket\. Check the address"):
         fetch("memory://taxy/trips", tmp_path)
 
 

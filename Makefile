@@ -1,0 +1,95 @@
+# Everything this project does, by name. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first Python here that the locks are made for.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.10 python3; do \
+  $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+UV := $(shell command -v uv 2>/dev/null)
+BIN := .venv/bin
+SERVER_BIN := .venv-mlflow/bin
+
+# All state of this checkout lies in one ignored folder; absolute, since processes change their folder.
+export MLOPS_STATE_DIR ?= $(CURDIR)/.state
+export MAGE_DATA_DIR ?= $(MLOPS_STATE_DIR)/mage
+EDITOR_PORT ?= 6789
+MLFLOW_PORT ?= 5000
+
+.PHONY: help install demo train editor mlflow check test lock clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: .venv/installed .venv-mlflow/installed  ## build both environments, once
+
+demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city through the Mage pipeline
+	$(BIN)/mage run . trip_duration_training
+	@echo
+	@$(BIN)/python -m mlops show trip-duration-sample
+
+train: .venv/installed  ## SERVICE=green MONTH=2023-10 SOURCE=tlc [ARGS="--max-trials 20"]: the same on real months
+	$(BIN)/python -m mlops train $(if $(SERVICE),--service $(SERVICE)) $(if $(MONTH),--month $(MONTH)) \
+	  $(if $(SOURCE),--source $(SOURCE)) $(ARGS)
+
+editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
+	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
+	  { echo "port $(EDITOR_PORT) is taken; choose another: make editor EDITOR_PORT=6790" >&2; exit 1; }
+	@echo "open http://127.0.0.1:$(EDITOR_PORT)/pipelines/trip_duration_training/edit"
+	REQUIRE_USER_AUTHENTICATION=false $(BIN)/mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
+
+mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
+	@mkdir -p $(MLOPS_STATE_DIR)
+	@echo "open http://127.0.0.1:$(MLFLOW_PORT)"
+	MLFLOW_SERVER_ALLOWED_HOSTS='localhost:*,127.0.0.1:*' MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
+	MLFLOW_DISABLE_TELEMETRY=true $(SERVER_BIN)/mlflow server --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1 \
+	  --backend-store-uri sqlite:///$(MLOPS_STATE_DIR)/mlflow.db \
+	  --no-serve-artifacts --default-artifact-root $(MLOPS_STATE_DIR)/artifacts
+
+check: .venv/installed  ## format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check install  ## everything that must hold: check, then every test
+	$(BIN)/pytest
+
+lock: .venv-lock/installed  ## make the locks anew from requirements*.in
+	for name in requirements requirements-mlflow requirements-dev; do \
+	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
+	    --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
+
+clean:  ## remove the environments; the state folder stays
+	rm -rf .venv .venv-mlflow .venv-lock
+
+# $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
+ifeq ($(UV),)
+environment = $(PYTHON) -m venv --clear $(1)
+into = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+else
+environment = $(UV) venv --quiet --clear --python $(PYTHON) $(1)
+into = VIRTUAL_ENV=$(1) $(UV) pip install --quiet $(2)
+endif
+
+.venv/installed: requirements.txt requirements-dev.txt pyproject.toml
+	@$(call need_python)
+	@echo "building .venv (Mage and all that a run needs): a few minutes the first time"
+	$(call environment,.venv)
+	$(call into,.venv,-r requirements.txt -r requirements-dev.txt)
+	$(call into,.venv,--no-deps --editable . --config-settings editable_mode=compat)
+	@touch $@
+
+.venv-mlflow/installed: requirements-mlflow.txt
+	@$(call need_python)
+	@echo "building .venv-mlflow (the MLflow server)"
+	$(call environment,.venv-mlflow)
+	$(call into,.venv-mlflow,-r requirements-mlflow.txt)
+	@touch $@
+
+.venv-lock/installed:
+	@$(call need_python)
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip install --quiet uv
+	@touch $@
+
+need_python = test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; none was found" >&2; exit 1; }
