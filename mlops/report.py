@@ -107,7 +107,7 @@ def model_card(
     )
     return f"""# Trip duration, {settings["service"]}, tested on {settings["month"]}
 
-Predicts how many minutes a requested taxi ride will take, from pickup time, the two zones, distance and passengers.
+Predicts how many minutes a requested taxi ride will take, from its pickup time, zones, distance and passengers.
 
 **Verdict:** {"champion" if verdict.promote else "challenger"}, because {verdict.reason}.
 
