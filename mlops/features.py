@@ -114,19 +114,25 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     Raises
     ------
     MlopsError
-        When a request column is missing.
+        When a request column, or a pickup time, is missing.
     """
-    missing = [name for name in REQUEST_COLUMNS if name not in requests]
+    missing = [name for name in REQUEST_COLUMNS if name not in requests and name != "passenger_count"]
     if missing:
         raise MlopsError(f"requests: missing {missing}; expected the columns {list(REQUEST_COLUMNS)}")
     pickup_at = np.asarray(requests["pickup_at"], "datetime64[s]")
+    if np.isnat(pickup_at).any():
+        raise MlopsError(
+            f"requests: pickup_at is missing in {np.isnat(pickup_at).sum()} of {len(pickup_at)} rows"
+        )
     days = pickup_at.astype("datetime64[D]")
     months = pickup_at.astype("datetime64[M]").astype(np.int64)
     return {
         "pickup_zone": _zone_codes(requests["pickup_zone"]),
         "dropoff_zone": _zone_codes(requests["dropoff_zone"]),
         "distance_miles": _floats(requests["distance_miles"]),
-        "passenger_count": _floats(requests["passenger_count"]),
+        "passenger_count": _floats(
+            requests["passenger_count"] if "passenger_count" in requests else np.full(len(pickup_at), np.nan)
+        ),
         "minute_of_day": ((pickup_at - days).astype(np.int64) // 60).astype(np.int16),
         "weekday": ((days.astype(np.int64) + 3) % 7).astype(np.int8),  # 1970-01-01 was a Thursday
         "month": (months % 12 + 1).astype(np.int8),

@@ -147,7 +147,7 @@ class DurationModel:
         requests : DataFrame of n rows
             ``pickup_at`` datetime (New York's wall clock), ``pickup_zone`` and ``dropoff_zone`` int (any
             unknown id is answered too), ``distance_miles`` float, ``passenger_count`` int; the last two may
-            be null. Other columns are not looked at.
+            be null, and the last left out. Other columns are not looked at.
         params : dict, optional
             Not used; MLflow passes it.
 

@@ -246,18 +246,17 @@ def start_run(experiment: str, run_name: str, state: Path) -> Iterator[Run]:
         close_orphans(experiment_id)
         active = mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_process_tags())
         run_id, status = active.info.run_id, "FINISHED"
+        guard = _start_guard(run_id)
         try:
-            with _guard(run_id):
-                try:
-                    yield Run(run_id, experiment_id)
-                except BaseException as error:
-                    status = "FAILED" if isinstance(error, Exception) else "KILLED"
-                    mlflow.MlflowClient().set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:4000])
-                    raise
-                finally:
-                    mlflow.end_run(status)
+            yield Run(run_id, experiment_id)
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
+            with contextlib.suppress(MlflowException):  # the error itself matters more than its tag
+                mlflow.MlflowClient().set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:4000])
+            raise
         finally:
-            _forget_active_run()
+            mlflow.end_run(status)
+            guard.communicate(b"ended")  # not reached when MLflow fails: then the guard tries, later
 
 
 def close_orphans(experiment_id: str) -> int:
@@ -389,35 +388,22 @@ def _tracking(doing: str) -> Iterator[None]:
         raise TrackingError(f"{doing}: MLflow failed: {_short(error)}") from error
 
 
-@contextlib.contextmanager
-def _guard(run_id: str) -> Iterator[None]:
-    """A process that outlives this one and ends the run as KILLED if this one ends without a word.
+def _start_guard(run_id: str) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, and ends the run as KILLED if this one ends without a word.
 
     It waits on a pipe, so it costs nothing and notices at once; it imports mlflow only when it has to act.
     """
     act = f"from mlops.registry import kill_run; kill_run({run_id!r})"
     code = f"import sys\nif sys.stdin.read() != 'ended':\n    {act}\n"
-    guard = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={
-            **os.environ,
-            "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri()),
-        },  # may hold a password: not an argument
+        # The URI may hold a password: in the environment, not among the arguments that anyone can list.
+        env={**os.environ, "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri())},
         start_new_session=True,  # a Ctrl-C or a signal to the group must not take it along
     )
-    try:
-        yield
-    finally:
-        guard.communicate(b"ended")
-
-
-def _forget_active_run() -> None:
-    # A thread of Mage lives on after a block; the next block must not find this run active.
-    while mlflow.active_run():
-        mlflow.end_run()
 
 
 def _process_tags() -> dict[str, str]:
