@@ -147,7 +147,7 @@ def clean_trips(
         target = _prepared(row, "trips", settings)
         counts = trips.clean_file(Path(row["path"]), settings.service, month, target, rules)
         quality[month] = counts
-        logger.info("%s %s: kept %s of %s trips", settings.service, month, counts.kept, counts.rows)
+        logger.info("%s %s: kept %s", settings.service, month, f"{counts.kept:,} of {counts.rows:,} trips")
         cleaned = {
             "kept": counts.kept,
             "test_rows": counts.test_rows,
@@ -287,7 +287,7 @@ def _fit(
         learnt, minutes, use_distance=settings.use_distance, seed=settings.seed, threads=threads
     )
     rounds = found.best.rounds
-    logger.info("final fit on %s trips with %d rounds", len(minutes), rounds)
+    logger.info("final fit on %s trips with %d rounds", f"{len(minutes):,}", rounds)
     fit = model.train(matrix, found.best.parameters, seed=settings.seed, threads=threads, rounds=rounds)
     fitted = model.DurationModel(matrix.encoder, fit.booster, use_distance=settings.use_distance)
     return fitted.save(scratch / "model"), evaluation.PairMedian(learnt, minutes)

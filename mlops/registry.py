@@ -357,11 +357,11 @@ def journal(name: str) -> tuple[dict[str, Any], ...]:
 
 
 def link(version: Version) -> str:
-    """Where a person looks at the version: a page of the server, or its URI for a local store."""
+    """Where a person looks at the version: a page of the server, or how to get one for a local store."""
     uri = str(mlflow.get_tracking_uri())
     if uri.startswith("http"):
         return f"{_shown(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
-    return version.uri
+    return f"`make mlflow` shows it at http://127.0.0.1:5000/#/models/{version.name}/versions/{version.number}"
 
 
 def _experiment(name: str, state: Path) -> str:
