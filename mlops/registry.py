@@ -361,7 +361,9 @@ def link(version: Version) -> str:
     uri = str(mlflow.get_tracking_uri())
     if uri.startswith("http"):
         return f"{_shown(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
-    return f"`make mlflow` shows it at http://127.0.0.1:5000/#/models/{version.name}/versions/{version.number}"
+    return (
+        f"`make mlflow` shows it at http://127.0.0.1:5000/#/models/{version.name}/versions/{version.number}"
+    )
 
 
 def _experiment(name: str, state: Path) -> str:

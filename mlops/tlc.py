@@ -1,41 +1,29 @@
 """Where months come from: TLC's site, another web server, a bucket or a folder.
 
-The only module that talks to a network for trips. A month is fetched into a
-local cache, once: beside ``green_tripdata_2023-10.parquet`` lies a manifest,
-``green_tripdata_2023-10.parquet.json``, with the file's sha256 and its version
-at the source. A cached file is used again when both still hold. Times are never
-looked at: mirrors give different times to equal bytes.
+The only module that talks to a network for trips. A source says which version
+of a file it holds and delivers the bytes; `mlops.cache` keeps them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import logging
-import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 import requests
-from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from mlops.config import TLC_SITE
-from mlops.errors import ConfigError, DownloadError, MonthNotPublishedError, TripSchemaError
+from mlops.errors import ConfigError, DownloadError
 from mlops.month import Month
 
 logger = logging.getLogger(__name__)
@@ -46,7 +34,6 @@ ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body 
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
 RETRY_AFTER_MAX_SECONDS = 60  # a server may ask for hours
 TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (a dead host takes ATTEMPTS times as long), between bytes
-PROGRESS_SECONDS = 5.0  # between two lines about one download
 CHUNK_BYTES = 2**20
 UNSURE = "bytes:"  # start of a version that tells too little to trust a cached copy
 
@@ -60,27 +47,6 @@ def file_name(service: str, month: Month) -> str:
     'green_tripdata_2023-10.parquet'
     """
     return f"{service}_tripdata_{month}.parquet"
-
-
-@dataclass(frozen=True)
-class MonthFile:
-    """A month's file in the local cache.
-
-    Attributes
-    ----------
-    path, bytes, sha256 : Path, int, str
-        The cached file, its size and its hash in 64 hexadecimal digits.
-    url, version : str
-        Where it came from, without credentials, and its `Source.version` there.
-    """
-
-    service: str
-    month: Month
-    path: Path
-    url: str
-    bytes: int
-    sha256: str
-    version: str
 
 
 class Source(Protocol):
@@ -155,180 +121,8 @@ def months_available(source: Source, service: str, months: Sequence[Month]) -> t
     return tuple(month for month in months if source.version(file_name(service, month)) is not None)
 
 
-def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
-    """A month's file, from the cache when its copy still matches the source.
-
-    The file appears under its name whole or not at all, whatever interrupts the
-    download; processes that want the same file wait for each other.
-
-    Parameters
-    ----------
-    source : Source
-        From `open_source`.
-    service : str
-        green, yellow or fhvhv.
-    month : Month
-        Which month.
-    cache : Path
-        Folder of all sources' caches; the file lands in ``cache/<source.key>/``.
-
-    Raises
-    ------
-    MonthNotPublishedError
-        When the source does not hold the month.
-    DownloadError
-        When the source does not answer, or the file cannot be written.
-    TripSchemaError
-        When what arrived is not a whole Parquet file.
-    """
-    name, folder = file_name(service, month), cache / source.key
-    url = f"{source.url}/{name}"
-    version = source.version(name)
-    if version is None:
-        raise MonthNotPublishedError(
-            f"{service} {month}: not published at {url}; TLC publishes a month some seven weeks after "
-            "its end. Choose an earlier month or another --source.",
-            service=service,
-            month=str(month),
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _only_one_process(folder, name):
-            manifest = _matching_manifest(folder / name, version)
-            if manifest is None:
-                manifest = _renew(source, folder / name, url, version)
-            else:
-                logger.info("%s: the cached copy still matches %s", name, source.url)
-    except OSError as error:
-        raise DownloadError(
-            f"{url}: cannot be kept in {folder}: {error.strerror or error}. "
-            "Make room or give write access there, or let MLOPS_STATE_DIR name another folder."
-        ) from error
-    size, sha256 = manifest["bytes"], manifest["sha256"]
-    return MonthFile(service, month, folder / name, url, size, sha256, version)
-
-
-# --- the cache ---------------------------------------------------------------------------------
-
-
-def _matching_manifest(path: Path, version: str) -> dict[str, Any] | None:
-    """The file's manifest, if it, the source's version and the file's very bytes agree."""
-    try:
-        manifest = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
-        if version.startswith(UNSURE) or manifest["version"] != version:
-            return None
-        if manifest["bytes"] != path.stat().st_size or manifest["sha256"] != _sha256(path):
-            logger.warning("%s: the cached copy has changed on disk; fetching it again", path.name)
-            return None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
-        return None
-    return dict(manifest)
-
-
-def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]:
-    """Fetch the file and put it and its manifest in place, in this order.
-
-    A kill between the two leaves a file whose manifest is missing or tells of
-    other bytes, and such a file is fetched again.
-    """
-    logger.info("%s: fetching from %s", path.name, url.rpartition("/")[0])
-    for leftover in path.parent.glob(f".{path.name}.*.part"):  # of a killed process: we hold the lock
-        leftover.unlink(missing_ok=True)
-    with _temporary(path) as temporary:
-        sha256 = _download(source, path.name, temporary)
-        size = temporary.stat().st_size
-        _require_parquet(temporary, url)
-        temporary.replace(path)
-    manifest = {
-        "url": url,
-        "version": version,
-        "sha256": sha256,
-        "bytes": size,
-        "fetched_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    with _temporary(_manifest_path(path)) as temporary:
-        with temporary.open("w", encoding="utf-8") as text:
-            text.write(json.dumps(manifest, indent=2) + "\n")
-            text.flush()
-            os.fsync(text.fileno())
-        temporary.replace(_manifest_path(path))
-    _sync_folder(path.parent)
-    return manifest
-
-
-def _download(source: Source, name: str, path: Path) -> str:
-    """Write the file to `path`, starting over when the connection breaks off; its sha256."""
-    attempt = 1
-    while True:
-        try:
-            with _HashingWriter(path) as target:
-                source.download(name, target, _ProgressLog(name))
-                target.flush()
-                os.fsync(target.fileno())
-                return target.digest.hexdigest()
-        except _BrokenOffError:
-            if attempt >= ATTEMPTS:
-                raise
-        _pause(attempt, f"{name}: the connection broke off")
-        attempt += 1
-
-
-def _require_parquet(path: Path, url: str) -> None:
-    try:
-        pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(40)
-        if not head.startswith(b"PAR1"):
-            raise TripSchemaError(
-                f"{url}: not a Parquet file; expected b'PAR1' at its start, got {head!r} ({size} bytes). "
-                "Is it a web page or a text saved under this name? Put the real file there."
-            ) from error
-        raise TripSchemaError(
-            f"{url}: a truncated Parquet file; it starts with b'PAR1', but expected a footer at its end, "
-            f"got none that can be read ({size} bytes). Put a whole copy there."
-        ) from error
-
-
-@contextmanager
-def _only_one_process(folder: Path, name: str) -> Iterator[None]:
-    lock = FileLock(folder / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("%s: another process is fetching it; waiting", name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside `path` that nobody else uses and that is gone afterwards."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _manifest_path(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in the folder last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Hash of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -336,39 +130,10 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-class _HashingWriter(io.BufferedWriter):
-    """A new file that hashes what is written to it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path, "wb"))
-        self.digest = hashlib.sha256()
-
-    def write(self, chunk: Any) -> int:
-        self.digest.update(chunk)
-        return super().write(chunk)
-
-
-class _ProgressLog:
-    """Says how far a download is, at most every `PROGRESS_SECONDS`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        if time.monotonic() - self._last < PROGRESS_SECONDS:
-            return
-        self._last = time.monotonic()
-        of_total = "" if total is None else f" of {total / 1e6:.0f}"
-        logger.info("%s: %.0f%s MB", self._name, done / 1e6, of_total)
-
-
-# --- the sources -------------------------------------------------------------------------------
-
 _KNOWN_SOURCES = "Write sample, tlc, a folder that exists, or an https://, s3:// or gs:// URL."
 
 
-class _BrokenOffError(DownloadError):
+class BrokenOffError(DownloadError):
     """The body ended early: worth another attempt."""
 
     def __init__(self, url: str, expected_bytes: int | None, got_bytes: int) -> None:
@@ -412,7 +177,7 @@ class _Site:
                     progress(done, expected)
             except requests.RequestException as error:  # also for fewer bytes than Content-Length says
                 arrived = response.raw.tell()  # `done` lacks the chunk that was under way
-                raise _BrokenOffError(f"{self.url}/{name}", expected, arrived) from self._cause(error)
+                raise BrokenOffError(f"{self.url}/{name}", expected, arrived) from self._cause(error)
 
     def _ask(self, method: str, name: str) -> requests.Response:
         address, attempt = f"{self._address}/{name}{self._query}", 1
@@ -425,7 +190,7 @@ class _Site:
                         f"{self.url}/{name}: no answer after {attempt} attempts: {_reason(error)}. "
                         "Check the address and the network, or choose another --source."
                     ) from self._cause(error)
-                _pause(attempt, f"{self.url}: {_reason(error)}")
+                pause(attempt, f"{self.url}: {_reason(error)}")
             attempt += 1
 
     def _require_ok(self, response: requests.Response, name: str) -> None:
@@ -461,7 +226,7 @@ class _Files:
             if about["type"] != "file":
                 return None
             if isinstance(self._filesystem, LocalFileSystem):
-                return f"sha256:{_sha256(Path(path))}"
+                return f"sha256:{sha256_of(Path(path))}"
             etag = about.get("ETag") or about.get("etag")
             return str(etag) if etag else f"checksum:{self._filesystem.checksum(path)}"
         except Exception as error:  # each file system has exceptions of its own
@@ -479,7 +244,7 @@ class _Files:
             done += target.write(chunk)
             progress(done, expected)
         if expected not in (None, done):
-            raise _BrokenOffError(f"{self.url}/{name}", expected, done)
+            raise BrokenOffError(f"{self.url}/{name}", expected, done)
 
     def _chunks(self, name: str) -> Iterator[tuple[bytes, int]]:
         """Chunks with the size of the whole; a generator, so that a failure to write is not caught here."""
@@ -557,7 +322,8 @@ def _body_bytes(response: requests.Response) -> int | None:
     return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
 
 
-def _pause(attempt: int, reason: str) -> None:
+def pause(attempt: int, reason: str) -> None:
+    """Wait before the next attempt, longer each time, and say why."""
     seconds = BACKOFF_SECONDS * 2 ** (attempt - 1)
     logger.warning("%s; attempt %d of %d, the next in %.1f s", reason, attempt, ATTEMPTS, seconds)
     time.sleep(seconds)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops import sample
+from mlops.cache import fetch
 from mlops.errors import ConfigError, MonthNotPublishedError
 from mlops.month import Month
 from mlops.sample import (
@@ -27,7 +28,7 @@ from mlops.sample import (
     make_month,
     write_month,
 )
-from mlops.tlc import Source, fetch, file_name, months_available
+from mlops.tlc import Source, file_name, months_available
 
 REAL_MONTHS = Path(__file__).resolve().parents[2].parent / "shared" / "tlc" / "trip-data"
 MAY = Month(2023, 5)

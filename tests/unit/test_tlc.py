@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mlops import tlc
+from mlops import cache, tlc
 from mlops.config import TLC_SITE
 from mlops.errors import ConfigError, DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.month import Month
@@ -127,8 +127,8 @@ def bucket() -> Iterator[Callable[[str, bytes], None]]:
     filesystem.store.clear()
 
 
-def fetch(source: str, cache: Path, month: Month = OCTOBER) -> tlc.MonthFile:
-    return tlc.fetch(tlc.open_source(source), "green", month, cache)
+def fetch(source: str, folder: Path, month: Month = OCTOBER) -> cache.MonthFile:
+    return cache.fetch(tlc.open_source(source), "green", month, folder)
 
 
 def folder_with(path: Path, body: bytes) -> str:
@@ -164,7 +164,7 @@ def test_a_copy_that_still_matches_is_not_fetched_again(
     server.holds(parquet())
     first = fetch(server.url, tmp_path)
     os.utime(first.path, (0, 0))  # times mean nothing
-    with caplog.at_level(logging.INFO, "mlops.tlc"):
+    with caplog.at_level(logging.INFO, "mlops"):
         assert fetch(server.url + "/", tmp_path) == first  # a closing slash is the same source
     assert server.count("GET") == 1
     assert f"{NAME}: the cached copy still matches {server.url}" in caplog.text
@@ -285,7 +285,7 @@ def test_no_secret_of_a_url_is_told(server: Server, tmp_path: Path, caplog: pyte
     address = server.url.replace("//", "//me:pa@ss-secret@") + "/?sig=query-secret"
     source = tlc.open_source(address)
     with caplog.at_level(logging.INFO), pytest.raises(DownloadError) as caught:
-        tlc.fetch(source, "green", OCTOBER, tmp_path)
+        cache.fetch(source, "green", OCTOBER, tmp_path)
     server.close()
     with pytest.raises(DownloadError) as unreachable:
         source.version(NAME)
@@ -311,10 +311,10 @@ def test_months_available_keeps_the_order_asked_for(server: Server) -> None:
 def test_a_long_download_says_how_far_it_is(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tlc, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(cache, "PROGRESS_SECONDS", 0.0)
     body = parquet(1_000_000)
     server.holds(body)
-    with caplog.at_level(logging.INFO, "mlops.tlc"):
+    with caplog.at_level(logging.INFO, "mlops"):
         fetch(server.url, tmp_path)
     assert f"{NAME}: 1 of {len(body) / 1e6:.0f} MB" in caplog.text
 
@@ -323,7 +323,7 @@ def test_a_short_download_says_nothing_between(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.holds(parquet(1_000_000))
-    with caplog.at_level(logging.INFO, "mlops.tlc"):
+    with caplog.at_level(logging.INFO, "mlops"):
         fetch(server.url, tmp_path)
     assert [record.getMessage() for record in caplog.records] == [f"{NAME}: fetching from {server.url}"]
 
@@ -383,13 +383,13 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tlc.fetch(Interrupted(), "green", OCTOBER, tmp_path)
+        cache.fetch(Interrupted(), "green", OCTOBER, tmp_path)
     assert kept(tmp_path) == set()
 
 
 def test_two_at_once_fetch_once(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     server.holds(parquet(), slow_seconds=0.3)
-    with caplog.at_level(logging.INFO, "mlops.tlc"), ThreadPoolExecutor(2) as pool:
+    with caplog.at_level(logging.INFO, "mlops"), ThreadPoolExecutor(2) as pool:
         both = [pool.submit(fetch, server.url, tmp_path) for _ in range(2)]
         first, second = (future.result(timeout=10) for future in both)
     assert first == second
