@@ -47,19 +47,15 @@ def describe_plan(settings: Settings) -> str:
     source = open_source(settings)
     available = tlc.months_available(source, settings.service, dataset.wanted(settings))
     split = dataset.plan(settings, available, source.url)
-    lines, total = [f"{settings.service} from {source.url}, tested on {split.test}:"], 0
-    for month in split.months:
-        name = tlc.file_name(settings.service, month)
-        size = source.size(name)
-        total += size or 0
-        lines.append(
-            f"  {split.role(month):<10}  {name}  {'size unknown' if size is None else f'{size / 1e6:8.2f} MB'}"
-        )
-    minutes = total * SECONDS_PER_BYTE_AND_TRIAL * (settings.max_trials + 2) / 60
-    lines.append(
-        f"{len(split.months)} files, {total / 1e6:.1f} MB; {settings.max_trials} trials: "
-        f"very roughly {max(1, round(minutes))} min on two cores"
-    )
+    sizes = {month: source.size(tlc.file_name(settings.service, month)) for month in split.months}
+    lines = [f"{settings.service} from {source.url}, tested on {split.test}:"]
+    for month, size in sizes.items():
+        shown = "made on demand" if size is None else f"{size / 1e6:8.2f} MB"
+        lines.append(f"  {split.role(month):<10}  {tlc.file_name(settings.service, month)}  {shown}")
+    total = sum(size or 0 for size in sizes.values())
+    minutes = max(1, round(total * SECONDS_PER_BYTE_AND_TRIAL * (settings.max_trials + 2) / 60))
+    cost = f"{settings.max_trials} trials: very roughly {minutes} min on two cores"
+    lines.append(f"{len(sizes)} files{f', {total / 1e6:.1f} MB' if total else ''}; {cost}")
     return "\n".join(lines)
 
 
@@ -211,13 +207,13 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
         judged = job.judge(fitted, baseline)
         job.log_report(fitted, judged)
         uri = run.log_model(artefact, judged.requests.head(3))
-        version = registry.register(name, uri, run.run_id, job.version_tags(judged))
+        version = registry.register(name, uri, run.run_id, job.version_tags(judged), job.description(judged))
         if judged.verdict.promote:
             registry.promote(version, judged.verdict.reason)
     became = registry.CHAMPION if judged.verdict.promote else registry.CHALLENGER
     about = f"{became}: {judged.verdict.reason}; {registry.link(version)}"
     board = report.leaderboard(version.uri, about, judged.metrics, judged.evidence, found)
-    logger.info("done\n%s", report.as_text(board))
+    logger.info("%s is %s", version.uri, about)
     return board
 
 

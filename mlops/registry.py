@@ -43,7 +43,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_EXPERIMENT_KIND, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from mlops.errors import TrackingError
 
@@ -304,7 +304,9 @@ def predict(version: Version, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(mlflow.pyfunc.load_model(version.uri).predict(frame))
 
 
-def register(name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) -> Version:
+def register(
+    name: str, model_uri: str, run_id: str, tags: Mapping[str, str], description: str = ""
+) -> Version:
     """New version of the model, with the alias `challenger`; all of it or none.
 
     Raises
@@ -317,7 +319,12 @@ def register(name: str, model_uri: str, run_id: str, tags: Mapping[str, str]) ->
         with contextlib.suppress(MlflowException):
             client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
         made = client.create_model_version(
-            name, model_uri, run_id=run_id, tags=dict(tags), model_id=model_uri.removeprefix("models:/")
+            name,
+            model_uri,
+            run_id=run_id,
+            tags=dict(tags),
+            description=description,
+            model_id=model_uri.removeprefix("models:/"),
         )
         try:
             client.set_registered_model_alias(name, CHALLENGER, made.version)
@@ -373,8 +380,12 @@ def _experiment(name: str, state: Path) -> str:
         return str(found.experiment_id)
     # A server chooses where artefacts go; a bare database would put them in the working directory.
     remote = str(mlflow.get_tracking_uri()).startswith("http")
+    artifacts = None if remote else (state / "artifacts").as_uri()
+    kind = {
+        MLFLOW_EXPERIMENT_KIND: "custom_model_development"
+    }  # the pages of training, not those of chat models
     try:
-        return str(client.create_experiment(name, None if remote else (state / "artifacts").as_uri()))
+        return str(client.create_experiment(name, artifacts, tags=kind))
     except MlflowException:
         raced = client.get_experiment_by_name(name)
         if raced is None or raced.lifecycle_stage != "active":

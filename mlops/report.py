@@ -83,6 +83,7 @@ def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri
 
 
 def model_card(
+    name: str,
     settings: Mapping[str, str],
     measured: Mapping[str, float],
     verdict: Verdict,
@@ -105,7 +106,7 @@ def model_card(
         if settings["use_distance"] == "True"
         else "No distance is used."
     )
-    return f"""# Trip duration, {settings["service"]}, tested on {settings["month"]}
+    return f"""# {name}, tested on {settings["month"]}
 
 Predicts how many minutes a requested taxi ride will take, from its pickup time, zones, distance and passengers.
 

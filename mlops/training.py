@@ -122,7 +122,9 @@ class Training:
             report.plots(folder, judged.actual, judged.predicted, by_slice, importance), "plots"
         )
         self.run.log_card(
-            report.model_card(settings, judged.metrics, judged.verdict, by_slice, importance, self.months)
+            report.model_card(
+                self.name, settings, judged.metrics, judged.verdict, by_slice, importance, self.months
+            )
         )
 
     def version_tags(self, judged: Judged) -> dict[str, str]:
@@ -137,6 +139,15 @@ class Training:
             "verdict": "promote" if judged.verdict.promote else "keep",
             "reason": judged.verdict.reason,
         }
+
+    def description(self, judged: Judged) -> str:
+        """One line about a version for the registry's list."""
+        tags, measured = self.version_tags(judged), judged.metrics
+        return (
+            f"test RMSE {measured['test_rmse']:.3f} min on {measured['test_rows']:,} trips of {self.settings.month} "
+            f"(pair median {measured['test_rmse_pair_median']:.3f}); "
+            f"learnt {tags['first_month_learnt']} to {tags['last_month_learnt']}"
+        )
 
     def _evidence(self, requests: pd.DataFrame, actual: Array, challenger_rmse: float) -> evaluation.Evidence:
         """The challenger's RMSE beside that of the champion, scored anew through its registered artefact."""
