@@ -43,7 +43,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
-from mlflow.utils.mlflow_tags import MLFLOW_EXPERIMENT_KIND, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from mlops.errors import TrackingError
 
@@ -382,7 +382,7 @@ def _experiment(name: str, state: Path) -> str:
     remote = str(mlflow.get_tracking_uri()).startswith("http")
     artifacts = None if remote else (state / "artifacts").as_uri()
     kind = {
-        MLFLOW_EXPERIMENT_KIND: "custom_model_development"
+        "mlflow.experimentKind": "custom_model_development"
     }  # the pages of training, not those of chat models
     try:
         return str(client.create_experiment(name, artifacts, tags=kind))

@@ -144,8 +144,8 @@ class Training:
         """One line about a version for the registry's list."""
         tags, measured = self.version_tags(judged), judged.metrics
         return (
-            f"test RMSE {measured['test_rmse']:.3f} min on {measured['test_rows']:,} trips of {self.settings.month} "
-            f"(pair median {measured['test_rmse_pair_median']:.3f}); "
+            f"test RMSE {measured['test_rmse']:.3f} min on {measured['test_rows']:,} trips "
+            f"of {self.settings.month} (pair median {measured['test_rmse_pair_median']:.3f}); "
             f"learnt {tags['first_month_learnt']} to {tags['last_month_learnt']}"
         )
 
