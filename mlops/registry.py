@@ -381,9 +381,8 @@ def _experiment(name: str, state: Path) -> str:
     # A server chooses where artefacts go; a bare database would put them in the working directory.
     remote = str(mlflow.get_tracking_uri()).startswith("http")
     artifacts = None if remote else (state / "artifacts").as_uri()
-    kind = {
-        "mlflow.experimentKind": "custom_model_development"
-    }  # the pages of training, not those of chat models
+    # So that the server shows the pages for training, not those for chat models.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
     try:
         return str(client.create_experiment(name, artifacts, tags=kind))
     except MlflowException:

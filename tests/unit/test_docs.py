@@ -1,0 +1,117 @@
+"""What the documents promise is what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlops.__main__ import _parser
+from mlops.config import PROJECT, Settings, defaults
+
+README = (PROJECT / "README.md").read_text()
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+
+
+def table(header: str) -> list[list[str]]:
+    """Cells of the rows of the README's table that starts with this header."""
+    rows = README[README.index(header) :].split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_module_table_is_the_folder() -> None:
+    told = {row[0].strip("`") for row in table("| module |")}
+    there = {path.name for path in (PROJECT / "mlops").glob("*.py")} - {"__init__.py"}
+    assert told == there
+
+
+def test_the_module_table_is_in_the_order_of_the_import_contract() -> None:
+    contract = (PROJECT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
+    layers = contract.splitlines()[::-1]
+    rank = {name: i for i, layer in enumerate(layers) for name in re.findall(r"mlops\.(\w+)", layer)}
+    order = [rank[row[0].strip("`").removesuffix(".py")] for row in table("| module |")]
+    assert order == sorted(order)
+
+
+def test_the_settings_table_holds_every_setting_with_its_default() -> None:
+    told = {}
+    for names, values, _ in table("| setting |"):
+        for name, value in zip(names.split(", "), values.split(", "), strict=True):
+            told[name.strip("`")] = None if value == "none" else yaml.safe_load(value.strip("`"))
+    assert told == defaults()
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])
+def test_make_commands_exist(command: str) -> None:
+    target = command.split()[1]
+    assert re.search(rf"^{target}:.*##", (PROJECT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m mlops" in c and "--help" not in c])
+def test_command_lines_are_understood(command: str) -> None:
+    words = shlex.split(command)
+    options = _parser().parse_args(words[words.index("mlops") + 1 :])
+    assert callable(options.act)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "mage run" in c])
+def test_runtime_variables_are_understood(command: str) -> None:
+    words = shlex.split(command)
+    settings = Settings.parse(json.loads(words[words.index("--runtime-vars") + 1]))
+    assert settings.service == "green"
+    assert (PROJECT / "pipelines" / words[words.index("run") + 2] / "metadata.yaml").is_file()
+
+
+def test_every_command_is_of_a_kind_that_is_tried() -> None:
+    known = (
+        "make ",
+        ".venv/bin/mage run",
+        ".venv/bin/python -m mlops",
+        "cp .env.example .env",
+        "docker compose up",
+    )
+    assert COMMANDS
+    assert [c for c in COMMANDS if not c.startswith(known)] == []
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Trip",
+        "Service",
+        "Zone",
+        "Month",
+        "Training window",
+        "Validation month",
+        "Trial",
+        "Challenger",
+        "Champion",
+    ],
+)
+def test_the_glossary_has_the_word(word: str) -> None:
+    assert f"**{word}**" in README[README.index("## Words") :]
+
+
+def test_documents_name_no_machine() -> None:
+    for document in [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]:
+        assert "/work/" not in document.read_text() and "/root/" not in document.read_text()
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    numbers = sorted(int(path.name[:3]) for path in Path(PROJECT / "docs" / "decisions").glob("*.md"))
+    assert numbers == list(range(1, len(numbers) + 1))
