@@ -20,6 +20,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -134,8 +135,22 @@ class Settings(BaseModel):
             raise ConfigError(_bad_value(first)) from error
 
     def describe(self) -> dict[str, str]:
-        """Settings as text, one entry a setting, for a run's parameters."""
-        return {name: str(value) for name, value in self.model_dump().items()}
+        """Settings as text, one entry a setting, for a run's parameters; no password of a source's URL."""
+        shown = self.model_dump() | {"source": without_credentials(self.source)}
+        return {name: str(value) for name, value in shown.items()}
+
+
+def without_credentials(address: str) -> str:
+    """URL without user, password, query, fragment and closing slash; a path as it is.
+
+    Examples
+    --------
+    >>> without_credentials("https://me:secret@example.org/trips/?sig=abc")
+    'https://example.org/trips'
+    """
+    if "://" not in address:
+        return address
+    return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", address))[0].rstrip("/")
 
 
 def defaults() -> dict[str, Any]:

@@ -113,10 +113,12 @@ def check_months(quality: Mapping[Month, Quality], split: Split, settings: Setti
     ------
     DataQualityError
         When the test or validation month has far fewer or more rows, or far more rejections, than the months
-        before it, unless `allow_unusual_months`.
+        before it, unless `allow_unusual_months`; and when nothing is left of any month.
     """
     notes = []
     for position, month in enumerate(split.months):
+        if not quality[month].kept:
+            raise DataQualityError(_nothing_left(settings.service, month, quality[month]))
         before = [quality[earlier] for earlier in split.months[max(0, position - PREDECESSORS) : position]]
         found = _unusual(month, quality[month], before, settings)
         if not found:
@@ -182,9 +184,20 @@ def _unusual(
         ), counts
     limit = max(settings.max_rejections_ratio * usual_share, LEAST_REJECTED_SHARE)
     if quality.rejected_share > limit:
-        worst = ", ".join(f"{name} {count:,}" for name, count in quality.rejected.items() if count)
         return (
             f"{month}: {quality.rejected_share:.1%} of {quality.rows:,} rows rejected, far more than the "
-            f"{usual_share:.1%} usual in the months before (allowed {limit:.1%}): {worst}"
+            f"{usual_share:.1%} usual in the months before (allowed {limit:.1%}): {_told(quality)}"
         ), counts
     return None
+
+
+def _nothing_left(service: str, month: Month, quality: Quality) -> str:
+    return (
+        f"{service} {month}: none of its {quality.rows:,} trips is left after cleaning ({_told(quality)}). "
+        f"Is this really the file of {month}?"
+    )
+
+
+def _told(quality: Quality) -> str:
+    """Rejections in words."""
+    return ", ".join(f"{name} {count:,}" for name, count in quality.rejected.items() if count)

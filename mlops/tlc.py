@@ -22,7 +22,7 @@ from fsspec.implementations.local import LocalFileSystem
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from mlops.config import TLC_SITE
+from mlops.config import TLC_SITE, without_credentials
 from mlops.errors import ConfigError, DownloadError
 from mlops.month import Month
 
@@ -93,7 +93,7 @@ def open_source(source: str) -> Source:
         When a folder does not exist or a URL cannot be understood.
     """
     address = TLC_SITE if source == "tlc" else source
-    shown = _without_credentials(address)
+    shown = without_credentials(address)
     scheme = urlsplit(shown).scheme.lower() if "://" in address else ""
     if scheme in ("http", "https"):
         return _open_site(address, shown)
@@ -301,19 +301,6 @@ def _key(kind: str, url: str) -> str:
     """Folder name such as ``folder-trip-data-1a2b3c4d``."""
     last = re.sub(r"[^a-z0-9]+", "-", url.rstrip("/").rpartition("/")[2].lower()).strip("-")[:40]
     return "-".join(filter(None, (kind, last, hashlib.sha256(url.encode()).hexdigest()[:8])))
-
-
-def _without_credentials(address: str) -> str:
-    """URL without user, password, query, fragment and closing slash; a path as it is.
-
-    Examples
-    --------
-    >>> _without_credentials("https://me:secret@example.org/trips/?sig=abc")
-    'https://example.org/trips'
-    """
-    if "://" not in address:
-        return address
-    return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", address))[0].rstrip("/")
 
 
 def _body_bytes(response: requests.Response) -> int | None:
