@@ -35,10 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     settings = Settings.parse({name: getattr(options, name) for name in Settings.model_fields})
-    from mlops import (
-        pipeline,
-        report,
-    )  # late: `--help` and a misspelt option should not wait for xgboost and mlflow
+    # Late, so that `--help` and a misspelt option need not wait for xgboost and mlflow.
+    from mlops import pipeline, report
 
     if options.dry_run:
         print(pipeline.describe_plan(settings))

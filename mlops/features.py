@@ -104,7 +104,7 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     ----------
     requests : mapping or DataFrame
         `REQUEST_COLUMNS`, n values each: ``pickup_at`` datetime (New York's wall clock), zones int, miles
-        float (NaN allowed), passengers nullable int. Other columns are not looked at. Not changed.
+        float (NaN allowed; what is no distance counts as NaN), passengers nullable int. Other columns are not looked at. Not changed.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     return {
         "pickup_zone": _zone_codes(requests["pickup_zone"]),
         "dropoff_zone": _zone_codes(requests["dropoff_zone"]),
-        "distance_miles": _floats(requests["distance_miles"]),
+        "distance_miles": _miles(requests["distance_miles"]),
         "passenger_count": _floats(
             requests["passenger_count"] if "passenger_count" in requests else np.full(len(pickup_at), np.nan)
         ),
@@ -314,7 +314,7 @@ def _smoothed(totals: Mapping[str, tuple[Array, Array]]) -> dict[str, Array]:
     for level in LEVELS:
         total, weight = totals[level.name]
         if level.parent is None:
-            parent = total.sum() / max(weight.sum(), 1e-9)
+            parent = total.sum() / weight.sum() if weight.sum() else np.nan
         else:
             parent = np.repeat(tables[level.parent], level.slots)
         tables[level.name] = ((total + SMOOTHING * parent) / (weight + SMOOTHING)).astype(np.float32)
@@ -352,6 +352,13 @@ def _floats(values: Any) -> Array:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values.astype(np.float32)
     return pd.to_numeric(pd.Series(values)).to_numpy(np.float32, na_value=np.nan)
+
+
+def _miles(values: Any) -> Array:
+    """Distances, NaN for what no ride can be: beyond the Moon, or not a number."""
+    with np.errstate(over="ignore"):
+        miles = _floats(values)
+    return np.where(np.abs(miles) < 1e6, miles, np.float32(np.nan))
 
 
 def _years(months: Array) -> tuple[int, int]:
