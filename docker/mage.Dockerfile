@@ -22,7 +22,7 @@ WORKDIR /srv/trip_duration
 # Owned by the user, because the editor writes pipelines and triggers. What it writes is gone with
 # the container: lasting changes are commits.
 COPY --chown=mage:mage . .
-RUN pip install --no-deps --editable .
+RUN pip install --no-deps --editable . --config-settings editable_mode=compat
 USER mage
 
 EXPOSE 6789

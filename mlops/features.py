@@ -104,7 +104,8 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     ----------
     requests : mapping or DataFrame
         `REQUEST_COLUMNS`, n values each: ``pickup_at`` datetime (New York's wall clock), zones int, miles
-        float (NaN allowed; what is no distance counts as NaN), passengers nullable int. Other columns are not looked at. Not changed.
+        float (NaN allowed; what is no distance counts as NaN), passengers nullable int. Other columns are
+        not looked at. Not changed.
 
     Returns
     -------

@@ -284,13 +284,24 @@ def kill_run(run_id: str) -> None:
 
 
 def champion(name: str) -> Version | None:
-    """The version that the alias `champion` points at, or None when there is none."""
+    """The version that the alias `champion` points at, or None when there is none.
+
+    Raises
+    ------
+    TrackingError
+        When the registry does not answer.
+    """
+    with _tracking(f"{name}: looking up the champion"):
+        return _aliased(name, CHAMPION)
+
+
+def _aliased(name: str, alias: str) -> Version | None:
     try:
-        found = mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION)
+        found = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
             return None
-        raise TrackingError(f"{name}: the champion cannot be looked up: {_short(error)}") from error
+        raise
     return Version(name, str(found.version), str(found.run_id), dict(found.tags))
 
 
@@ -326,12 +337,13 @@ def register(
             description=description,
             model_id=model_uri.removeprefix("models:/"),
         )
+        version = Version(name, str(made.version), run_id, dict(tags))
         try:
-            client.set_registered_model_alias(name, CHALLENGER, made.version)
+            _move_alias(CHALLENGER, version, "newly registered")
         except BaseException:
             client.delete_model_version(name, made.version)
             raise
-    return Version(name, str(made.version), run_id, dict(tags))
+    return version
 
 
 def promote(version: Version, reason: str) -> None:
@@ -342,19 +354,23 @@ def promote(version: Version, reason: str) -> None:
     TrackingError
         When the registry refuses.
     """
-    client = mlflow.MlflowClient()
     with _tracking(f"promoting {version.uri}"):
-        before = champion(version.name)
-        entry = {
-            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "alias": CHAMPION,
-            "from": before.number if before else None,
-            "to": version.number,
-            "reason": reason,
-        }
-        number = len(journal(version.name)) + 1
-        client.set_registered_model_tag(version.name, f"journal.{number:06d}", json.dumps(entry))
-        client.set_registered_model_alias(version.name, CHAMPION, version.number)
+        _move_alias(CHAMPION, version, reason)
+
+
+def _move_alias(alias: str, version: Version, reason: str) -> None:
+    client = mlflow.MlflowClient()
+    before = _aliased(version.name, alias)
+    entry = {
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "alias": alias,
+        "from": before.number if before else None,
+        "to": version.number,
+        "reason": reason,
+    }
+    number = len(journal(version.name)) + 1
+    client.set_registered_model_tag(version.name, f"journal.{number:06d}", json.dumps(entry))
+    client.set_registered_model_alias(version.name, alias, version.number)
 
 
 def journal(name: str) -> tuple[dict[str, Any], ...]:
