@@ -209,7 +209,7 @@ class Run:
                 trial_id,
                 metrics=_metrics(metrics),
                 params=[Param(k, str(v)) for k, v in parameters.items()],
-                tags=[RunTag("error", error)] if error else [],
+                tags=[RunTag("error", error[:4000])] if error else [],
             )
         finally:
             self.client.set_terminated(trial_id, status, end_time=ended)
