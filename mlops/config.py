@@ -25,7 +25,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -190,19 +190,15 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
 
 
-class _StdoutHandler(logging.StreamHandler[TextIO]):
+class _StdoutHandler(logging.Handler):
     """Writes to whatever ``sys.stdout`` is at the time: Mage redirects it to a block's log, or to the editor."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stdout
-
-    @stream.setter
-    def stream(self, stream: TextIO) -> None:
-        raise AttributeError("always sys.stdout")
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            print(self.format(record), file=sys.stdout, flush=True)  # noqa: T201
+        except Exception:
+            self.handleError(record)
 
 
 def _log_to_stdout() -> None:
