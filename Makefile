@@ -71,7 +71,7 @@ environment = $(UV) venv --quiet --clear --python $(PYTHON) $(1)
 into = VIRTUAL_ENV=$(1) $(UV) pip install --quiet $(2)
 endif
 
-.venv/installed: requirements.txt requirements-dev.txt pyproject.toml
+.venv/installed: requirements.txt requirements-dev.txt
 	@$(call need_python)
 	@echo "building .venv (Mage and all that a run needs): a few minutes the first time"
 	$(call environment,.venv)

@@ -65,6 +65,7 @@ class Settings(BaseModel):
     tuning_seconds: float | None = Field(
         None,
         gt=0,
+        allow_inf_nan=False,
         description="ceiling on the search, in seconds; a run that hits it says so and cannot be repeated exactly",
     )
     seed: int = Field(42, ge=0, lt=2**31, description="seed of the search, the folds and XGBoost")
@@ -249,7 +250,7 @@ def threads() -> int:
     text = os.environ.get("MLOPS_THREADS")
     if not text:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"MLOPS_THREADS: expected a positive whole number; got {text!r}")
     return int(text)
 
@@ -284,5 +285,5 @@ def _bad_value(problem: Mapping[str, Any]) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
     reason = str(problem["msg"]).removeprefix("Value error, ")
-    shown = "" if repr(got) in reason else f"; got {got!r}"
+    shown = "" if f"got {got!r}" in reason else f"; got {got!r}"
     return f"{name}: {reason[0].lower()}{reason[1:]}{shown}"

@@ -91,9 +91,11 @@ def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
             )
     gaps = [month for month in Month.range(held[0], test) if month not in available]
     if gaps:
+        left = len(Month.range(gaps[-1] + 1, validation - 1))
+        or_else = f", or set train_months to {left} to start after it" if left else ""
         raise MonthNotPublishedError(
             f"{service} {gaps[0]}: missing at {where}, although {held[0]} and {test} are there. "
-            f"Put it in place, or set train_months to {_months_after(gaps[-1], validation)} to start after it.",
+            f"Put it in place{or_else}.",
             service=service,
             month=str(gaps[0]),
         )
@@ -156,10 +158,6 @@ def load_features(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[st
     columns = {name: table[name].to_numpy() for name in table.column_names if name != "for_training"}
     minutes = np.asarray(columns.pop("duration_minutes"), np.float64)
     return columns, minutes
-
-
-def _months_after(gap: Month, validation: Month) -> int:
-    return max(1, len(Month.range(gap + 1, validation - 1)))
 
 
 def _unusual(

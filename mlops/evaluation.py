@@ -58,11 +58,10 @@ def slices(requests: pd.DataFrame, actual: Array, predicted: Array) -> pd.DataFr
     """
     error = pd.Series(predicted - actual)
     pickup_at = requests["pickup_at"].reset_index(drop=True)
-    miles = requests["distance_miles"].reset_index(drop=True)
     groups = {
         "hour": pickup_at.dt.hour,
         "weekday": pickup_at.dt.weekday,
-        "distance": pd.cut(miles, DISTANCE_BANDS, labels=list(DISTANCE_LABELS), right=False),
+        "distance": _distance_bands(requests["distance_miles"].reset_index(drop=True)),
         "pair": _busiest_pairs(requests),
     }
     return pd.concat([_by(name, values, error) for name, values in groups.items()], ignore_index=True)
@@ -146,7 +145,13 @@ def decide(evidence: Evidence) -> Verdict:
 
 
 def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
-    return np.asarray(trips["pickup_zone"], np.int64) * 1000 + np.asarray(trips["dropoff_zone"], np.int64)
+    pickup, dropoff = (np.asarray(trips[name], np.int64) for name in ("pickup_zone", "dropoff_zone"))
+    return np.where((dropoff >= 0) & (dropoff < 1000), pickup * 1000 + dropoff, -1)
+
+
+def _distance_bands(miles: pd.Series[Any]) -> pd.Series[Any]:
+    bands = pd.cut(miles.clip(upper=1e9), list(DISTANCE_BANDS), labels=list(DISTANCE_LABELS), right=False)
+    return bands.cat.add_categories("not known").fillna("not known")
 
 
 def _busiest_pairs(requests: pd.DataFrame) -> pd.Series[Any]:

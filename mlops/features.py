@@ -120,7 +120,7 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     missing = [name for name in REQUEST_COLUMNS if name not in requests and name != "passenger_count"]
     if missing:
         raise MlopsError(f"requests: missing {missing}; expected the columns {list(REQUEST_COLUMNS)}")
-    pickup_at = np.asarray(requests["pickup_at"], "datetime64[s]")
+    pickup_at = _times(requests["pickup_at"])
     if np.isnat(pickup_at).any():
         raise MlopsError(
             f"requests: pickup_at is missing in {np.isnat(pickup_at).sum()} of {len(pickup_at)} rows"
@@ -128,12 +128,10 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     days = pickup_at.astype("datetime64[D]")
     months = pickup_at.astype("datetime64[M]").astype(np.int64)
     return {
-        "pickup_zone": _zone_codes(requests["pickup_zone"]),
-        "dropoff_zone": _zone_codes(requests["dropoff_zone"]),
-        "distance_miles": _miles(requests["distance_miles"]),
-        "passenger_count": _floats(
-            requests["passenger_count"] if "passenger_count" in requests else np.full(len(pickup_at), np.nan)
-        ),
+        "pickup_zone": _zone_codes("pickup_zone", requests["pickup_zone"]),
+        "dropoff_zone": _zone_codes("dropoff_zone", requests["dropoff_zone"]),
+        "distance_miles": _miles("distance_miles", requests["distance_miles"]),
+        "passenger_count": _counts("passenger_count", requests, len(pickup_at)),
         "minute_of_day": ((pickup_at - days).astype(np.int64) // 60).astype(np.int16),
         "weekday": ((days.astype(np.int64) + 3) % 7).astype(np.int8),  # 1970-01-01 was a Thursday
         "month": (months % 12 + 1).astype(np.int8),
@@ -343,23 +341,43 @@ def _request_arrays(batch: pa.RecordBatch) -> dict[str, Array]:
     return {name: batch[name].to_numpy(zero_copy_only=False) for name in REQUEST_COLUMNS}
 
 
-def _zone_codes(zones: Any) -> Array:
-    codes = _floats(zones).astype(np.float64)
+def _zone_codes(name: str, zones: Any) -> Array:
+    codes = _floats(name, zones).astype(np.float64)
     known = (codes >= 1) & (codes < ZONES)
     return np.where(known, codes, 0).astype(np.int16)
 
 
-def _floats(values: Any) -> Array:
+def _floats(name: str, values: Any) -> Array:
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values.astype(np.float32)
-    return pd.to_numeric(pd.Series(values)).to_numpy(np.float32, na_value=np.nan)
+    try:
+        return pd.to_numeric(pd.Series(values)).to_numpy(np.float32, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise MlopsError(f"requests: {name} should hold numbers: {error}") from error
 
 
-def _miles(values: Any) -> Array:
+def _times(values: Any) -> Array:
+    """Wall clock; a time zone says which, and is taken off."""
+    if isinstance(values, pd.Series) and isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.tz_localize(None)
+    try:
+        return np.asarray(values, "datetime64[s]")
+    except (TypeError, ValueError) as error:
+        raise MlopsError(f"requests: pickup_at should hold times: {error}") from error
+
+
+def _miles(name: str, values: Any) -> Array:
     """Distances, NaN for what no ride can be: beyond the Moon, or not a number."""
     with np.errstate(over="ignore"):
-        miles = _floats(values)
+        miles = _floats(name, values)
     return np.where(np.abs(miles) < 1e6, miles, np.float32(np.nan))
+
+
+def _counts(name: str, requests: Mapping[str, Any] | pd.DataFrame, rows: int) -> Array:
+    """Whole numbers, NaN for what cannot be a count, or where the column is left out."""
+    counts = _floats(name, requests[name]) if name in requests else np.full(rows, np.nan, np.float32)
+    possible = (counts >= 0) & (counts < 1e6) & (counts == np.floor(counts))
+    return np.where(possible, counts, np.float32(np.nan))
 
 
 def _years(months: Array) -> tuple[int, int]:

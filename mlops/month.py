@@ -72,7 +72,7 @@ class Month:
     @property
     def end(self) -> datetime:
         """First moment after the month."""
-        return (self + 1).start
+        return datetime(self.year + self.number // 12, self.number % 12 + 1, 1)  # 9998-12 has an end too
 
     def before(self, count: int) -> tuple[Month, ...]:
         """The `count` months before this one, oldest first.

@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -120,7 +121,7 @@ def probe(uri: str, timeout: float) -> None:
             arguments = {"connect_timeout": max(1, int(timeout))}
             engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
             engine.connect().close()
-    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
         raise TrackingError(
             f"tracking server {_shown(uri)}: no answer within {timeout:g} s ({_short(error)}). "
             "Start it (`make mlflow`), or set MLFLOW_TRACKING_URI to one that runs."
@@ -220,15 +221,17 @@ class Run:
         code.mkdir(parents=True, exist_ok=True)
         for module in MODEL_MODULES:
             shutil.copy(Path(__file__).parent / f"{module}.py", code)
-        info = mlflow.pyfunc.log_model(
-            name="model",
-            loader_module="mlops.model",
-            data_path=str(artefact),
-            code_paths=[str(code)],
-            signature=SIGNATURE,
-            input_example=example,
-            pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # declared so
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module="mlops.model",
+                data_path=str(artefact),
+                code_paths=[str(code)],
+                signature=SIGNATURE,
+                input_example=example,
+                pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],
+            )
         return str(info.model_uri)
 
 
@@ -246,8 +249,9 @@ def start_run(experiment: str, run_name: str, state: Path) -> Iterator[Run]:
         close_orphans(experiment_id)
         active = mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_process_tags())
         run_id, status = active.info.run_id, "FINISHED"
-        guard = _start_guard(run_id)
+        guard: subprocess.Popen[bytes] | None = None
         try:
+            guard = _start_guard(run_id)
             yield Run(run_id, experiment_id)
         except BaseException as error:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
@@ -256,7 +260,8 @@ def start_run(experiment: str, run_name: str, state: Path) -> Iterator[Run]:
             raise
         finally:
             mlflow.end_run(status)
-            guard.communicate(b"ended")  # not reached when MLflow fails: then the guard tries, later
+            if guard is not None:
+                guard.communicate(b"ended")  # not reached when MLflow fails: then the guard tries, later
 
 
 def close_orphans(experiment_id: str) -> int:
@@ -442,7 +447,7 @@ def _process_tags() -> dict[str, str]:
 def _alive(process: str) -> bool:
     pid, _, started = process.partition(":")
     try:
-        return f"{psutil.Process(int(pid)).create_time():.0f}" == started
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 5)
     except (psutil.NoSuchProcess, ValueError):
         return False
 
@@ -459,4 +464,5 @@ def _shown(uri: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"//\S*@", "//", first)[:300]  # no user and no password of any URL in it

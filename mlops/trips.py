@@ -160,7 +160,7 @@ class Quality:
     @property
     def rejected_share(self) -> float:
         """Share of the rows that some rule rejected, 0 to 1."""
-        return 1 - self.kept / self.rows if self.rows else 0.0
+        return (self.rows - self.kept) / self.rows if self.rows else 0.0
 
 
 def read_schema(path: Path) -> pa.Schema:
@@ -267,7 +267,11 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     rows = len(trips["pickup_at"])
     with np.errstate(invalid="ignore"):
         masks = [rule.rejects(trips, month) for rule in rules]
-    reason = np.select(masks, list(range(1, len(rules) + 1)), default=0) if rows else np.zeros(0, np.int64)
+    reason = (
+        np.select(masks, list(range(1, len(rules) + 1)), default=0)
+        if rows and rules
+        else np.zeros(rows, np.int64)
+    )
     counts = np.bincount(reason, minlength=len(rules) + 1)
     learnable = np.array([True] + [False] * len(rules))
     testable = np.array([True] + [rule.training_only for rule in rules])
@@ -378,6 +382,8 @@ def _as_columns(batch: pa.RecordBatch, projection: dict[str, str]) -> Columns:
             columns[trip] = _times(array)
         elif trip.endswith("_zone"):
             columns[trip] = _zones(array)
+        elif trip == "passenger_count":
+            columns[trip] = _counts(array)
         else:
             columns[trip] = _floats(array)
     columns.setdefault("passenger_count", np.full(batch.num_rows, np.nan))
@@ -388,12 +394,20 @@ def _as_columns(batch: pa.RecordBatch, projection: dict[str, str]) -> Columns:
 
 def _times(array: pa.Array) -> npt.NDArray[Any]:
     # A time zone in the file would shift the clock: TLC's times are New York's wall clock, whatever they claim.
-    naive = array.cast(pa.timestamp(array.type.unit)).cast(pa.timestamp("us"), safe=False)
+    naive = (array if array.type.tz is None else pc.local_timestamp(array)).cast(
+        pa.timestamp("us"), safe=False
+    )
     return np.asarray(naive.to_numpy(zero_copy_only=False), "datetime64[us]")
 
 
 def _floats(array: pa.Array) -> npt.NDArray[Any]:
     return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _counts(array: pa.Array) -> npt.NDArray[Any]:
+    """What cannot be a count (a fraction, a negative, an infinity) is unknown."""
+    values = _floats(array)
+    return np.where((values >= 0) & (values < 1e6) & (values == np.floor(values)), values, np.nan)
 
 
 def _zones(array: pa.Array) -> npt.NDArray[Any]:

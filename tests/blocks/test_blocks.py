@@ -1,0 +1,250 @@
+"""The blocks as files, and as functions that run one after another without Mage."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from doors import BLOCKS, PIPELINE, PROJECT, Machine, write_months
+
+from mlops.errors import DataQualityError, MlopsError, TripSchemaError
+from mlops.registry import mlflow
+
+FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
+FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
+PIPELINES = sorted((PROJECT / "pipelines").glob("*/metadata.yaml"))
+MOST_LINES = 20
+
+# MLflow's, about itself, when it logs a model.
+pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
+
+
+def load(path: Path) -> ModuleType:
+    """A block's file, imported on its own: Mage's decorators then return the function that they decorate."""
+    spec = importlib.util.spec_from_file_location(f"block_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def decorated(path: Path, decorator: str) -> list[str]:
+    """Names of the functions under a decorator."""
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    return [
+        f.name for f in functions if decorator in [d.id for d in f.decorator_list if isinstance(d, ast.Name)]
+    ]
+
+
+def lines_of_code(path: Path) -> int:
+    """Lines that are not blank, comment or docstring."""
+    tree = ast.parse(path.read_text())
+    prose: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            prose.update(range(node.lineno, node.end_lineno + 1 if node.end_lineno else node.lineno + 1))
+    lines = enumerate(path.read_text().splitlines(), start=1)
+    return sum(
+        1 for n, line in lines if line.strip() and not line.lstrip().startswith("#") and n not in prose
+    )
+
+
+def read(path: Path) -> dict[str, Any]:
+    loaded = yaml.safe_load(path.read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def test_the_folders_hold_the_pipeline_s_blocks() -> None:
+    assert {path.stem: path.parent.name for path in FILES} == BLOCKS
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_block_is_a_thin_adapter_named_by_its_act(path: Path) -> None:
+    kind = path.parent.name.removesuffix("s")
+    assert decorated(path, kind) == [path.stem]
+    assert len(decorated(path, "test")) == 1
+    assert lines_of_code(path) <= MOST_LINES
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_block_imports_on_its_own(path: Path) -> None:
+    block = load(path)
+    assert callable(getattr(block, path.stem))
+    assert callable(getattr(block, decorated(path, "test")[0]))
+
+
+def test_no_block_s_folder_shadows_an_installed_package() -> None:
+    assert [folder for folder in FOLDERS if (PROJECT / folder / "__init__.py").exists()] == []
+
+
+def test_the_pipeline_is_wired_in_the_order_of_a_trip() -> None:
+    blocks = read(PROJECT / "pipelines" / PIPELINE / "metadata.yaml")["blocks"]
+    assert {block["uuid"]: f"{block['type']}s" for block in blocks} == BLOCKS
+    order = list(BLOCKS)
+    assert [(block["uuid"], block["upstream_blocks"], block["downstream_blocks"]) for block in blocks] == [
+        (name, order[max(0, n - 1) : n], order[n + 1 : n + 2]) for n, name in enumerate(order)
+    ]
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.parent.name)
+def test_a_pipeline_s_blocks_exist_and_it_holds_no_state_of_a_run(path: Path) -> None:
+    pipeline = read(path)
+    assert pipeline["uuid"] == pipeline["name"] == path.parent.name
+    for block in pipeline["blocks"]:
+        assert (PROJECT / f"{block['type']}s" / f"{block['uuid']}.py").is_file()
+        assert block.keys() & {"status", "color", "timeout", "content", "outputs"} == set()
+    assert (
+        pipeline.keys() & {"variables_dir", "remote_variables_dir", "data_integration", "created_at"} == set()
+    )
+    assert str(PROJECT) not in path.read_text()
+
+
+def test_the_project_is_known_and_says_nothing_home() -> None:
+    project = read(PROJECT / "metadata.yaml")
+    assert project["project_uuid"]
+    assert project["help_improve_mage"] is False
+    assert not Path(project["variables_dir"]).is_absolute()
+
+
+# --- functions ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True, scope="module")
+def library_as_it_was() -> Iterator[None]:
+    """What a block changes for its process, Mage's, is put back in this one."""
+    logger = logging.getLogger("mlops")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    uri = mlflow.get_tracking_uri()
+    yield
+    logger.level, logger.propagate, logger.handlers[:] = before
+    mlflow.set_tracking_uri(uri)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    """What each block returns, called one after another with the pipeline's variables and Mage's own."""
+    folder = tmp_path_factory.mktemp("blocks")
+    machine = Machine(folder / "machine", write_months(folder / "source"))
+    variables = read(PROJECT / "pipelines" / PIPELINE / "metadata.yaml")["variables"] | machine.settings()
+    variables |= {"pipeline_uuid": PIPELINE, "env": "dev", "context": {}, "configuration": {}}
+
+    made: dict[str, pd.DataFrame] = {}
+    given: tuple[pd.DataFrame, ...] = ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_STATE_DIR", str(machine.state))
+        patch.setenv("MLOPS_THREADS", "1")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, kind in BLOCKS.items():
+            made[name] = getattr(load(PROJECT / kind / f"{name}.py"), name)(*given, **variables)
+            given = (made[name],)
+    assert [version.name for version in machine.versions()] == ["trip-duration-sample"]
+    assert machine.statuses() == ["FINISHED"]
+    return made
+
+
+@pytest.fixture
+def check() -> Callable[[str, pd.DataFrame], None]:
+    """A block's `@test`, as Mage calls it: with the block's output."""
+
+    def call(name: str, output: pd.DataFrame) -> None:
+        path = PROJECT / BLOCKS[name] / f"{name}.py"
+        getattr(load(path), decorated(path, "test")[0])(output)
+
+    return call
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_s_test_passes_on_its_output(
+    name: str, outputs: Mapping[str, pd.DataFrame], check: Callable[[str, pd.DataFrame], None]
+) -> None:
+    check(name, outputs[name])
+
+
+def test_what_the_editor_shows_is_worth_looking_at(outputs: Mapping[str, pd.DataFrame]) -> None:
+    months, cleaned, features, board = outputs.values()
+    assert months["month"].tolist() == ["2023-03", "2023-02", "2023-01"]
+    assert months["role"].tolist() == ["test", "validation", "training"]
+    assert {"rows", "megabytes", "sha256"} <= set(months.columns)
+    assert (cleaned["kept"] < cleaned["rows"]).all()
+    assert cleaned.filter(like="rejected_").to_numpy().any()
+    assert features["feature"].is_unique
+    assert features["meaning"].str.len().min() > 0
+    assert board["entry"].tolist()[:2] == ["models:/trip-duration-sample/1", "pair median"]
+    assert board["entry"].str.startswith("trial ").sum() == 2
+    assert all(len(output) <= 20 for output in outputs.values())
+
+
+def test_blocks_hand_on_nothing_that_mage_would_change(
+    outputs: Mapping[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    for name, output in outputs.items():
+        output.to_parquet(tmp_path / f"{name}.parquet")
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / f"{name}.parquet"), output, obj=name)
+        assert isinstance(output.index, pd.RangeIndex), name
+
+
+def change(column: str, value: object, row: int = 0) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def changed(table: pd.DataFrame) -> pd.DataFrame:
+        copy = table.astype({column: object}) if isinstance(value, str) else table.copy()
+        copy.loc[row, column] = value
+        return copy
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "error", "told"),
+    [
+        ("load_trips", change("role", "training"), DataQualityError, "one validation and one test month"),
+        ("load_trips", change("rows", 0), DataQualityError, r"got empty \['2023-03'\]"),
+        ("load_trips", change("path", "/gone"), DataQualityError, r"files gone \['/gone'\]"),
+        ("load_trips", change("month", "2023-02"), DataQualityError, "expected distinct months"),
+        ("load_trips", lambda table: table.head(2), DataQualityError, "expected training months"),
+        (
+            "clean_trips",
+            change("kept", 1),
+            DataQualityError,
+            r"kept \+ rejected = rows; rows lost: {'2023-03'",
+        ),
+        ("build_features", change("rows", 0), DataQualityError, "build_features: nothing in"),
+        ("build_features", change("missing_share", 1.0), DataQualityError, "build_features: nothing in"),
+        ("train_and_register", change("entry", "trial 1"), MlopsError, "expected a version"),
+        ("train_and_register", change("test_rmse", float("nan")), MlopsError, "with its test RMSE"),
+        ("train_and_register", change("test_rmse", float("inf"), row=1), MlopsError, "with its test RMSE"),
+        ("train_and_register", lambda board: board.iloc[2:], MlopsError, "expected a version"),
+    ],
+)
+def test_a_block_s_test_fails_on_a_broken_output(
+    name: str,
+    spoil: Callable[[pd.DataFrame], pd.DataFrame],
+    error: type[MlopsError],
+    told: str,
+    outputs: Mapping[str, pd.DataFrame],
+    check: Callable[[str, pd.DataFrame], None],
+) -> None:
+    with pytest.raises(error, match=told):
+        check(name, spoil(outputs[name]))
+
+
+def test_clean_trips_test_looks_into_the_files(
+    outputs: Mapping[str, pd.DataFrame], check: Callable[[str, pd.DataFrame], None], tmp_path: Path
+) -> None:
+    cleaned = outputs["clean_trips"]
+    trips = pd.read_parquet(cleaned.loc[1, "path"])
+    trips.loc[7, "duration_minutes"] = 90.0
+    trips.to_parquet(tmp_path / "trips.parquet")
+    with pytest.raises(TripSchemaError, match="a clean trip breaks its contract"):
+        check("clean_trips", change("path", str(tmp_path / "trips.parquet"), row=1)(cleaned))

@@ -1,0 +1,66 @@
+"""What every test gets: a state folder of its own, no tracking server, one thread, and a log left as it was."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+PROJECT = Path(__file__).resolve().parent.parent
+REAL_MONTHS = PROJECT.parent / "shared" / "tlc" / "trip-data"
+
+# A slow or busy machine is no finding, and a failure on one machine must be one on the next.
+settings.register_profile("mlops", deadline=None, derandomize=True, database=None)
+settings.load_profile("mlops")
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("MLOPS_THREADS", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # set first, so that what a test makes of it is undone too
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    package = logging.getLogger("mlops")
+    before = (package.handlers[:], package.level, package.propagate)
+    yield
+    package.handlers[:], package.level, package.propagate = before
+
+
+@pytest.fixture
+def tlc_months() -> Path:
+    """Folder of real TLC months, which are not part of the repository."""
+    if not REAL_MONTHS.is_dir():
+        pytest.skip(
+            f"needs real TLC months in ../shared/{REAL_MONTHS.relative_to(PROJECT.parent / 'shared')}"
+        )
+    return REAL_MONTHS
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite tracking store as MLflow leaves it after its migrations, which take seconds."""
+    from mlops import registry
+
+    state = tmp_path_factory.mktemp("migrated")
+    registry.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    return state / "mlflow.db"
+
+
+@pytest.fixture
+def store(migrated_store: Path, tmp_path: Path) -> Path:
+    """State folder of this test with an empty tracking store, connected to."""
+    from mlops import registry
+
+    state = tmp_path / "state"
+    state.mkdir()
+    shutil.copy(migrated_store, state / "mlflow.db")
+    registry.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    return state

@@ -1,0 +1,258 @@
+"""The project's doors as people use them: whole processes, each test with a machine of its own.
+
+A `Machine` is a folder in which nothing ran yet. All that its processes write goes there, and what they
+left behind (runs, versions, aliases, files) is asked of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mlops.month import Month
+from mlops.registry import mlflow  # imported there, with a warning of pydantic's kept quiet
+from mlops.sample import write_month
+
+PROJECT = Path(__file__).resolve().parents[1]
+PIPELINE = "trip_duration_training"
+BLOCKS = {
+    "load_trips": "data_loaders",
+    "clean_trips": "transformers",
+    "build_features": "transformers",
+    "train_and_register": "data_exporters",
+}
+"""Blocks in their order, and the folder of each."""
+SAMPLE_MODEL = "trip-duration-sample"
+BIN = Path(sys.executable).parent
+_OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_")  # settings of whoever runs the tests
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that is over."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+    @property
+    def message(self) -> str:
+        """What Mage says last, below the box with the traceback, on one line: it folds long ones."""
+        return " ".join(self.output.rpartition("╯")[2].split())
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that may still run; what it says goes into files."""
+
+    popen: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def output(self) -> str:
+        return self._read("stdout") + self._read("stderr")
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.popen.pid, number)
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        """Return once the output holds `text`."""
+
+        def said() -> bool:
+            assert self.popen.poll() is None, self.output
+            return text in self.output
+
+        wait_until(said, seconds, lambda: f"{text!r} in {self.output}")
+
+    def end(self, seconds: float = 120) -> Ended:
+        status = self.popen.wait(seconds)
+        return Ended(status, self._read("stdout"), self._read("stderr"))
+
+    def _read(self, stream: str) -> str:
+        return (self.folder / stream).read_text(errors="replace")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A folder that holds all state of the processes started on it.
+
+    Parameters
+    ----------
+    folder : Path
+    source : Path
+        Folder of months, the setting `source` of its runs.
+    variables : dict
+        Environment, beside the machine's own.
+    """
+
+    folder: Path
+    source: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+        own = {
+            "HOME": str(self.folder / "home"),
+            "MLOPS_STATE_DIR": str(self.state),
+            "MAGE_DATA_DIR": str(self.folder / "mage"),
+            "MLOPS_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "COLUMNS": "200",
+        }
+        return inherited | own | self.variables
+
+    def settings(self, **changed: Any) -> dict[str, Any]:
+        """The smallest run: one training month, two trials; with what a test changes."""
+        return {"source": str(self.source), "month": "2023-03", "max_trials": 2, **changed}
+
+    def mage_run(self, *options: str, cwd: Path | None = None, **changed: Any) -> Ended:
+        """`mage run` with `options`, from another folder than the project unless told otherwise."""
+        return self.run(*self.mage_command(*options, **changed), cwd=cwd)
+
+    def mage_command(self, *options: str, project: str = str(PROJECT), **changed: Any) -> list[str]:
+        variables = json.dumps(self.settings(**changed))
+        return [str(BIN / "mage"), "run", project, PIPELINE, "--runtime-vars", variables, *options]
+
+    def train(self, *options: str, **changed: Any) -> Ended:
+        """`python -m mlops train`."""
+        return self.run(*self.train_command(*options, **changed))
+
+    def train_command(self, *options: str, **changed: Any) -> list[str]:
+        settings = self.settings(**changed).items()
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in settings]
+        return [sys.executable, "-m", "mlops", "train", *given, *options]
+
+    def run(self, *command: str, cwd: Path | None = None) -> Ended:
+        with self.start(*command, cwd=cwd) as process:
+            return process.end()
+
+    @contextlib.contextmanager
+    def start(self, *command: str, cwd: Path | None = None) -> Iterator[Process]:
+        """The command as a process group, nothing of which outlives the block."""
+        for folder in (self.folder, self.folder / "home"):
+            folder.mkdir(parents=True, exist_ok=True)
+        said = self.folder / f"said-{time.monotonic_ns()}"
+        said.mkdir()
+        with (said / "stdout").open("wb") as stdout, (said / "stderr").open("wb") as stderr:
+            popen = subprocess.Popen(
+                command,
+                cwd=cwd or self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        try:
+            yield Process(popen, said)
+        finally:
+            end_group(popen)
+
+    def runs(self) -> list[Any]:
+        """Every run of the store, oldest first; asking makes no store."""
+        if not (self.state / "mlflow.db").exists():
+            return []
+        everywhere = [experiment.experiment_id for experiment in self._client.search_experiments()]
+        return list(self._client.search_runs(everywhere, order_by=["attributes.start_time ASC"]))
+
+    def parents(self) -> list[Any]:
+        """The runs that are no trials, oldest first."""
+        return [run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags]
+
+    def trials(self, run: Any) -> list[Any]:
+        return [r for r in self.runs() if r.data.tags.get("mlflow.parentRunId") == run.info.run_id]
+
+    def statuses(self) -> list[str]:
+        """How the runs that are no trials ended, oldest first; any that still runs, trial or not, last."""
+        running = [run.info.status for run in self.runs() if run.info.status == "RUNNING"]
+        return [run.info.status for run in self.parents() if run.info.status != "RUNNING"] + running
+
+    def versions(self) -> list[Any]:
+        """Every registered version of every model, oldest first."""
+        if not (self.state / "mlflow.db").exists():
+            return []
+        return sorted(self._client.search_model_versions(), key=lambda version: int(version.version))
+
+    def numbers(self) -> list[str]:
+        """Numbers of the registered versions, oldest first."""
+        return [str(version.version) for version in self.versions()]
+
+    def alias(self, alias: str, name: str = SAMPLE_MODEL) -> str:
+        """Number of the version that the alias points at."""
+        return str(self._client.get_model_version_by_alias(name, alias).version)
+
+    def half_written(self) -> list[Path]:
+        """What no process may leave in the state folder."""
+        patterns = ("*.part", "*.tmp", "run-*")
+        return [path for pattern in patterns for path in self.state.rglob(pattern)]
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that use this machine's state, whoever started them."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("MLOPS_STATE_DIR") == str(self.state):
+                    found.append(" ".join(process.cmdline()))
+        return found
+
+    @property
+    def _client(self) -> Any:
+        return mlflow.MlflowClient(f"sqlite:///{self.state / 'mlflow.db'}")
+
+
+def write_months(folder: Path) -> Path:
+    """The folder, with the green months 2023-01 to 2023-04 of the synthetic city, small ones."""
+    for month in Month.range(Month(2023, 1), Month(2023, 4)):
+        write_month(folder / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
+    return folder
+
+
+def wait_until(true: Callable[[], bool], seconds: float, about: Callable[[], object] = lambda: "") -> None:
+    """Return as soon as `true()` is; fail after `seconds`, saying what it was `about`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not so after {seconds:g} s: {about()}"
+        time.sleep(0.1)
+
+
+def end_group(popen: subprocess.Popen[bytes], seconds: float = 20) -> None:
+    """End a process and all that it started in its session, politely first."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(popen.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and group_lives(popen.pid):
+            popen.poll()
+            time.sleep(0.05)
+    popen.wait(seconds)
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of this group runs."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,34 @@
+"""Months small enough that a whole run takes seconds, sound ones and broken ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from doors import PROJECT, Ended, Machine, write_months
+
+
+@pytest.fixture(scope="session")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ordinary folder with the green months 2023-01 to 2023-04 of the synthetic city."""
+    return write_months(tmp_path_factory.mktemp("months"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path, months: Path) -> Machine:
+    return Machine(tmp_path / "machine", months)
+
+
+@pytest.fixture(scope="session")
+def mage_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
+    """A machine on which `mage run` ran twice: as the README says, then with `--test` from another folder."""
+    machine = Machine(tmp_path_factory.mktemp("mage"), months)
+    first = machine.run(*machine.mage_command(project="."), cwd=PROJECT)
+    return machine, [first, machine.mage_run("--test")]
+
+
+@pytest.fixture(scope="session")
+def train_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
+    """A machine on which `python -m mlops train` ran three times: twice alike, then about the next month."""
+    machine = Machine(tmp_path_factory.mktemp("train"), months)
+    return machine, [machine.train(), machine.train(), machine.train(month="2023-04")]

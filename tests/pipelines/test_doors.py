@@ -1,0 +1,76 @@
+"""The same settings give the same model, to the last digit, whichever door they come through."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from doors import PIPELINE, PROJECT, Ended, Machine
+
+# Mage in this process's way: what a test of one's own pipeline would do.
+IN_PROCESS = """
+import json, sys
+project, name, variables = sys.argv[1:]
+from mage_ai.settings.repo import set_repo_path
+set_repo_path(project)
+from mage_ai.data_preparation.models.pipeline import Pipeline
+from mage_ai.data_preparation.variable_manager import get_global_variables
+pipeline = Pipeline.get(name, repo_path=project)
+given = {**get_global_variables(name), **json.loads(variables)}
+pipeline.execute_sync(global_vars=given, run_tests=True, update_status=False)
+"""
+
+
+def measured(machine: Machine) -> dict[str, dict[str, float]]:
+    """Every number that the machine's first run and its trials logged, but how long they took."""
+    run = machine.parents()[0]
+    return {
+        r.info.run_name: {name: value for name, value in r.data.metrics.items() if "seconds" not in name}
+        for r in (run, *machine.trials(run))
+    }
+
+
+def parameters(machine: Machine) -> dict[str, Any]:
+    return dict(machine.parents()[0].data.params)
+
+
+@pytest.fixture(scope="module")
+def in_process(train_runs: tuple[Machine, list[Ended]], tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A machine on which Mage ran the pipeline inside a script."""
+    machine = Machine(tmp_path_factory.mktemp("script"), train_runs[0].source)
+    variables = json.dumps(machine.settings())
+    ended = machine.run(sys.executable, "-c", IN_PROCESS, str(PROJECT), PIPELINE, variables)
+    assert ended.status == 0, ended.output
+    assert ended.stdout.count("1/1 tests passed.") == 4
+    return machine
+
+
+def test_mage_run_and_the_command_line(
+    mage_runs: tuple[Machine, list[Ended]], train_runs: tuple[Machine, list[Ended]]
+) -> None:
+    through_mage, through_command_line = measured(mage_runs[0]), measured(train_runs[0])
+    assert list(through_mage) == ["green 2023-03", "trial 1", "trial 2"]
+    assert through_mage["green 2023-03"]["test_rmse"] > 0
+    assert through_mage == through_command_line
+    assert parameters(mage_runs[0]) == parameters(train_runs[0])
+
+
+def test_a_script_and_the_command_line(in_process: Machine, train_runs: tuple[Machine, list[Ended]]) -> None:
+    assert measured(in_process) == measured(train_runs[0])
+    assert in_process.alias("champion") == "1"
+
+
+def test_the_same_models(
+    mage_runs: tuple[Machine, list[Ended]], train_runs: tuple[Machine, list[Ended]], in_process: Machine
+) -> None:
+    """Not only their metrics: the very bytes of the booster and its encoder."""
+    boosters, encoders = (
+        {
+            next(iter(sorted(machine.state.rglob(name), key=lambda path: path.stat().st_mtime))).read_bytes()
+            for machine in (mage_runs[0], train_runs[0], in_process)
+        }
+        for name in ("booster.ubj", "model.json")
+    )
+    assert len(boosters) == len(encoders) == 1

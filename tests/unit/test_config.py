@@ -1,0 +1,224 @@
+"""Settings are right before anything is touched, through whichever door they come."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+import yaml
+
+from mlops import config
+from mlops.config import MAGE_VARIABLES, PROJECT, Settings, defaults, from_mage
+from mlops.errors import ConfigError
+from mlops.month import Month
+
+
+def refusal(**values: Any) -> str:
+    with pytest.raises(ConfigError) as refused:
+        Settings.parse(values)
+    return str(refused.value)
+
+
+def test_the_pipelines_variables_are_the_defaults() -> None:
+    pipeline = yaml.safe_load((PROJECT / "pipelines/trip_duration_training/metadata.yaml").read_text())
+    variables = pipeline["variables"]
+
+    assert variables == defaults()
+    assert list(variables) == list(defaults())
+    assert {name: type(value) for name, value in variables.items()} == {
+        name: type(value) for name, value in defaults().items()
+    }
+
+
+def test_the_defaults_touch_nothing_real() -> None:
+    assert Settings().source == "sample"
+    assert Settings.parse(defaults()) == Settings()
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+    assert Settings().describe() == {name: str(value) for name, value in defaults().items()}
+
+
+def test_what_is_left_out_takes_its_default() -> None:
+    settings = Settings.parse({"service": "yellow", "month": " 2019-12 ", "source": " tlc "})
+
+    assert (settings.service, settings.month, settings.source) == ("yellow", "2019-12", "tlc")
+    assert settings.test_month == Month(2019, 12)
+    assert settings.seed == Settings().seed
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        Settings().seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("max_trails", "max_trials"),
+        ("train_month", "train_months"),
+        ("use_distances", "use_distance"),
+        ("Month", "month"),
+    ],
+)
+def test_a_misspelt_setting_names_the_nearest(misspelt: str, meant: str) -> None:
+    assert refusal(**{misspelt: 1}) == f"unknown setting '{misspelt}'; did you mean '{meant}'?"
+
+
+def test_a_setting_that_is_like_no_other_names_them_all() -> None:
+    assert refusal(zzz=1) == f"unknown setting 'zzz'; known settings: {', '.join(Settings.model_fields)}"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"service": "blue"}, "service: expected one of green, yellow, fhvhv; got 'blue'"),
+        (
+            {"service": "gren"},
+            "service: expected one of green, yellow, fhvhv; got 'gren'; did you mean 'green'?",
+        ),
+        (
+            {"service": "fhv"},
+            "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
+            "choose one of green, yellow, fhvhv (fhvhv is Uber and Lyft)",
+        ),
+        (
+            {"month": "2023-13"},
+            "month: there is no month 2023-13; write YYYY-MM with MM from 01 to 12, for example 2023-10; "
+            "got '2023-13'",
+        ),
+        ({"month": "October"}, "month: expected YYYY-MM, for example 2023-10; got 'October'"),
+        ({"month": None}, "month: input should be a valid string; got None"),
+        ({"train_months": 0}, "train_months: input should be greater than or equal to 1; got 0"),
+        ({"max_trials": 0}, "max_trials: input should be greater than or equal to 1; got 0"),
+        ({"seed": -1}, "seed: input should be greater than or equal to 0; got -1"),
+        ({"tuning_seconds": 0}, "tuning_seconds: input should be greater than 0; got 0"),
+        ({"min_rows_ratio": 1.5}, "min_rows_ratio: input should be less than or equal to 1; got 1.5"),
+        (
+            {"use_distance": "maybe"},
+            "use_distance: input should be a valid boolean, unable to interpret input; got 'maybe'",
+        ),
+        (
+            {"train_months": "many"},
+            "train_months: input should be a valid integer, unable to parse string as an integer; got 'many'",
+        ),
+    ],
+)
+def test_a_bad_value_says_what_was_expected_and_got(values: dict[str, Any], message: str) -> None:
+    assert refusal(**values) == message
+
+
+def test_an_empty_source_is_refused() -> None:
+    assert refusal(source=" ").startswith("source: expected sample, tlc, a folder or a URL; got ")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["tuning_seconds", "connect_timeout"])
+def test_seconds_are_finite(name: str, value: float) -> None:
+    assert refusal(**{name: value}).startswith(f"{name}: ")
+
+
+def test_mages_own_names_are_not_settings_and_ours_are_not_mages() -> None:
+    own = {name: object() for name in MAGE_VARIABLES}
+
+    assert from_mage({**own, "service": "yellow"}, argv=[]) == Settings(service="yellow")
+    assert not MAGE_VARIABLES & set(Settings.model_fields)
+
+
+def test_any_other_name_from_mage_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^unknown setting 'servic'; did you mean 'service'\?$"):
+        from_mage({"pipeline_uuid": "trip_duration_training", "servic": "yellow"}, argv=[])
+
+
+def as_arguments(value: str) -> list[list[str]]:
+    """Both ways of writing the option, among others."""
+    return [
+        ["mage", "run", ".", "p", "--runtime-vars", value, "--test"],
+        ["mage", "run", ".", "p", f"--runtime-vars={value}", "--test"],
+    ]
+
+
+@pytest.mark.parametrize("argv", as_arguments("{'service': 'green'}"))
+def test_runtime_variables_that_are_not_json_are_refused(argv: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        from_mage({}, argv)
+
+    assert str(refused.value) == (
+        "--runtime-vars is not valid JSON (Expecting property name enclosed in double quotes: "
+        "line 1 column 2 (char 1)); got \"{'service': 'green'}\". "
+        """Write for example --runtime-vars '{"service": "green", "month": "2023-10"}'"""
+    )
+
+
+@pytest.mark.parametrize("value", ["[1]", '"service"', "null", "3"])
+def test_runtime_variables_that_are_no_object_are_refused(value: str) -> None:
+    for argv in as_arguments(value):
+        with pytest.raises(ConfigError) as refused:
+            from_mage({}, argv)
+        assert str(refused.value) == f"--runtime-vars: expected a JSON object of settings; got {value!r}"
+
+
+def test_runtime_variables_without_a_value_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^--runtime-vars is not valid JSON .*; got ''\. "):
+        from_mage({}, ["mage", "run", ".", "p", "--runtime-vars"])
+
+
+@pytest.mark.parametrize("argv", [*as_arguments('{"service": "yellow"}'), ["mage", "start"], []])
+def test_good_runtime_variables_are_left_to_mage(argv: list[str]) -> None:
+    assert from_mage({"service": "yellow"}, argv) == Settings(service="yellow")
+
+
+def test_the_packages_log_shows_in_mages_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from_mage({}, argv=[])
+    from_mage({}, argv=[])
+    logging.getLogger("mlops.trips").info("kept 3 of 4")
+
+    assert capsys.readouterr().out.count("kept 3 of 4") == 1
+
+
+def test_the_state_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "here"))
+    assert config.state_dir() == tmp_path / "here"
+    assert not (tmp_path / "here").exists()
+    assert config.tracking_uri() == f"sqlite:///{tmp_path / 'here' / 'mlflow.db'}"
+
+    monkeypatch.delenv("MLOPS_STATE_DIR")
+    assert config.state_dir() == PROJECT / ".state"
+
+
+def test_the_tracking_server_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert config.tracking_uri() == "http://127.0.0.1:5000"
+
+
+def test_threads_are_those_asked_for_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_THREADS", "3")
+    assert config.threads() == 3
+    monkeypatch.setenv("MLOPS_THREADS", "")
+    assert 1 <= config.threads() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²"])
+def test_threads_that_are_no_number_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_THREADS", text)
+    with pytest.raises(ConfigError) as refused:
+        config.threads()
+    assert str(refused.value) == f"MLOPS_THREADS: expected a positive whole number; got {text!r}"
+
+
+def test_the_code_version_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "PROJECT", tmp_path)
+    (tmp_path / "mlops").mkdir()
+    (tmp_path / "mlops/trips.py").write_text("a = 1\n")
+    before = config.code_version()
+    (tmp_path / "mlops/trips.py").write_text("a = 2\n")
+    after = config.code_version()
+
+    assert len(before["code_sha256"]) == 64
+    assert before["code_sha256"] != after["code_sha256"]
+    assert "git_commit" not in before  # no repository there, and no error either

@@ -1,0 +1,293 @@
+"""Months keep their roles apart, and an unusual one is refused before anything is learnt from it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import MAY, trip, write_month
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops.config import Settings
+from mlops.dataset import Split, check_months, load_features, plan, wanted
+from mlops.errors import DataQualityError, EmptyTrainingSetError, MonthNotPublishedError
+from mlops.features import features_file
+from mlops.month import Month
+from mlops.trips import Quality, clean_file
+
+OCTOBER = Settings(service="green", month="2023-10", train_months=3)
+HELD = Month.range(Month(2023, 1), Month(2023, 12))
+
+
+def months(*numbers: int) -> tuple[Month, ...]:
+    return tuple(Month(2023, number) for number in numbers)
+
+
+# --- Which months -------------------------------------------------------------------------------------------
+
+
+def test_the_test_month_follows_the_validation_month_follows_training() -> None:
+    assert wanted(OCTOBER) == months(6, 7, 8, 9, 10)
+    assert plan(OCTOBER, HELD, "tlc") == Split(months(6, 7, 8), Month(2023, 9), Month(2023, 10))
+
+
+def test_a_split_knows_the_role_of_each_month() -> None:
+    split = plan(OCTOBER, HELD, "tlc")
+
+    assert [(str(month), split.role(month)) for month in split.months] == [
+        ("2023-06", "training"),
+        ("2023-07", "training"),
+        ("2023-08", "training"),
+        ("2023-09", "validation"),
+        ("2023-10", "test"),
+    ]
+
+
+@given(st.builds(Month, st.integers(2015, 2030), st.integers(1, 12)), st.integers(1, 40), st.integers(0, 45))
+def test_no_two_roles_share_a_month(test: Month, train_months: int, held: int) -> None:
+    settings = Settings(month=str(test), train_months=train_months)
+    available = (*test.before(held), test)
+    try:
+        split = plan(settings, available, "tlc")
+    except (MonthNotPublishedError, EmptyTrainingSetError):
+        assert held < 2
+        return
+
+    assert split.test == test
+    assert split.validation == test - 1
+    assert split.training == (test - 1).before(min(train_months, held - 1))
+    assert len(set(split.months)) == len(split.months)
+    assert list(split.months) == sorted(split.months)
+    assert max(split.training) < split.validation < split.test
+
+
+def test_the_sources_first_month_shortens_the_window() -> None:
+    assert plan(OCTOBER, months(8, 9, 10), "tlc").training == months(8)
+
+
+def test_one_training_month_is_enough() -> None:
+    assert plan(Settings(month="2023-10", train_months=1), HELD, "tlc").training == months(8)
+
+
+@pytest.mark.parametrize(
+    ("available", "missing", "role"),
+    [
+        (months(7, 8, 9), "2023-10", "test"),
+        (months(7, 8, 10), "2023-09", "validation"),
+        ((), "2023-10", "test"),
+    ],
+)
+def test_a_missing_test_or_validation_month_is_named(
+    available: tuple[Month, ...], missing: str, role: str
+) -> None:
+    with pytest.raises(MonthNotPublishedError) as refused:
+        plan(OCTOBER, available, "/data")
+
+    assert (refused.value.service, refused.value.month) == ("green", missing)
+    assert str(refused.value) == (
+        f"green {missing}: the {role} month is not published at /data. TLC publishes a month some "
+        "seven weeks after its end; choose an earlier month or another source."
+    )
+
+
+def test_a_gap_in_the_window_is_an_error() -> None:
+    with pytest.raises(MonthNotPublishedError) as refused:
+        plan(OCTOBER, months(6, 8, 9, 10), "/data")
+
+    assert (refused.value.service, refused.value.month) == ("green", "2023-07")
+    assert str(refused.value) == (
+        "green 2023-07: missing at /data, although 2023-06 and 2023-10 are there. "
+        "Put it in place, or set train_months to 1 to start after it."
+    )
+
+
+@given(st.sets(st.sampled_from(Month(2023, 9).before(8)), min_size=1))
+def test_what_a_gap_advises_is_what_helps(held: set[Month]) -> None:
+    available = {*held, Month(2023, 9), Month(2023, 10)}
+    try:
+        split = plan(Settings(month="2023-10", train_months=8), available, "/data")
+    except MonthNotPublishedError as error:
+        if "set train_months" not in str(error):
+            assert Month(2023, 8) not in held  # no window can start after this gap
+            return
+        advised = int(str(error).partition("train_months to ")[2].split()[0])
+        split = plan(Settings(month="2023-10", train_months=advised), available, "/data")
+
+    assert set(split.training) <= held
+
+
+def test_without_a_training_month_there_is_nothing_to_learn_from() -> None:
+    with pytest.raises(EmptyTrainingSetError) as refused:
+        plan(OCTOBER, months(9, 10), "/data")
+
+    assert str(refused.value) == (
+        "green 2023-10: /data starts with 2023-09, so no month is left to train on before the "
+        "validation month 2023-09. Choose 2023-11 or a later month."
+    )
+
+
+# --- Whether they can be trusted ----------------------------------------------------------------------------
+
+SPLIT = Split(months(5, 6, 7), Month(2023, 8), Month(2023, 9))
+
+
+def usual(rows: int = 1000, rejected: int = 50) -> Quality:
+    return Quality(rows, rows - rejected, rows, {"under_1_minute": rejected, "over_60_minutes": 0})
+
+
+def quality(**unusual: Quality) -> dict[Month, Quality]:
+    """The months of `SPLIT`, all alike but for those given by their names."""
+    names = dict(zip(("may", "june", "july", "august", "september"), SPLIT.months, strict=True))
+    return {month: unusual.get(name, usual()) for name, month in names.items()}
+
+
+def refusal(found: dict[Month, Quality], **settings: float) -> DataQualityError:
+    with pytest.raises(DataQualityError) as refused:
+        check_months(found, SPLIT, Settings(**settings))
+    return refused.value
+
+
+def test_months_alike_are_not_unusual() -> None:
+    assert check_months(quality(), SPLIT, Settings()) == ()
+
+
+def test_far_fewer_rows_are_refused_with_the_counts() -> None:
+    error = refusal(quality(september=usual(rows=499, rejected=0)))
+
+    assert error.counts == {
+        "rows": 499,
+        "usual_rows": 1000,
+        "rejected_share": 0.0,
+        "usual_rejected_share": pytest.approx(0.05),
+    }
+    assert str(error) == (
+        "green 2023-09: 499 rows, far fewer than the 1,000 usual in the months before "
+        "(0.50 times; allowed 0.5 to 2). Look at the file; if the month is really so, "
+        "set allow_unusual_months to true."
+    )
+
+
+def test_far_more_rows_are_refused_with_the_counts() -> None:
+    assert str(refusal(quality(august=usual(rows=2001)))) == (
+        "green 2023-08: 2,001 rows, far more than the 1,000 usual in the months before "
+        "(2.00 times; allowed 0.5 to 2). Look at the file; if the month is really so, "
+        "set allow_unusual_months to true."
+    )
+
+
+def test_far_more_rejections_are_refused_with_the_worst_rules() -> None:
+    error = refusal(quality(september=usual(rejected=101)))
+
+    assert error.counts["rejected_share"] == pytest.approx(0.101)
+    assert str(error) == (
+        "green 2023-09: 10.1% of 1,000 rows rejected, far more than the 5.0% usual in the months before "
+        "(allowed 10.0%): under_1_minute 101. Look at the file; if the month is really so, "
+        "set allow_unusual_months to true."
+    )
+
+
+@pytest.mark.parametrize("rows", [500, 2000])
+def test_half_and_double_are_still_allowed(rows: int) -> None:
+    assert check_months(quality(september=usual(rows, rejected=0)), SPLIT, Settings()) == ()
+
+
+@pytest.mark.parametrize("rejected", [0, 100])
+def test_fewer_and_up_to_twice_the_rejections_are_still_allowed(rejected: int) -> None:
+    assert check_months(quality(september=usual(rejected=rejected)), SPLIT, Settings()) == ()
+
+
+def test_where_hardly_any_row_is_rejected_twice_as_many_say_nothing() -> None:
+    calm = dict.fromkeys(SPLIT.months, usual(rejected=1))
+
+    assert check_months({**calm, SPLIT.test: usual(rejected=20)}, SPLIT, Settings()) == ()
+    assert "2.1% of 1,000 rows rejected" in str(refusal({**calm, SPLIT.test: usual(rejected=21)}))
+
+
+def test_how_far_is_far_is_a_setting() -> None:
+    few = quality(september=usual(rows=800, rejected=0))
+
+    assert "(0.80 times; allowed 0.9 to 2)" in str(refusal(few, min_rows_ratio=0.9))
+    assert "allowed 0.5 to 1.1" in str(refusal(quality(september=usual(rows=1200)), max_rows_ratio=1.1))
+    assert "(allowed 5.5%)" in str(refusal(quality(september=usual(rejected=60)), max_rejections_ratio=1.1))
+
+
+def test_a_month_is_compared_with_the_median_of_the_three_before() -> None:
+    grown = quality(may=usual(rows=800), june=usual(rows=800), july=usual(rows=1500), august=usual(rows=1500))
+
+    assert check_months({**grown, SPLIT.test: usual(rows=3000)}, SPLIT, Settings()) == ()
+    assert "than the 1,500 usual" in str(refusal({**grown, SPLIT.test: usual(rows=700)}))
+
+
+def test_an_unusual_month_may_be_allowed_and_is_told_then(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(allow_unusual_months=True)
+    with caplog.at_level(logging.WARNING, logger="mlops"):
+        notes = check_months(quality(september=usual(rows=10, rejected=0)), SPLIT, settings)
+
+    assert notes == (
+        "green 2023-09: 10 rows, far fewer than the 1,000 usual in the months before "
+        "(0.01 times; allowed 0.5 to 2)",
+    )
+    assert [record.message for record in caplog.records] == list(notes)
+
+
+def test_an_unusual_training_month_is_only_noted() -> None:
+    notes = check_months(quality(june=usual(rows=3000)), SPLIT, Settings())
+
+    assert [note.split(",")[0] for note in notes] == ["green 2023-06: 3"]
+
+
+@pytest.mark.parametrize("month", ["may", "september"])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_month_of_which_nothing_is_left_is_always_refused(month: str, allowed: bool) -> None:
+    other = Quality(1000, 0, 0, {"outside_month": 990, "under_1_minute": 10, "over_60_minutes": 0})
+    number = {"may": "05", "september": "09"}[month]
+
+    assert str(refusal(quality(**{month: other}), allow_unusual_months=allowed)) == (
+        f"green 2023-{number}: none of its 1,000 trips is left after cleaning "
+        f"(outside_month 990, under_1_minute 10). Is this really the file of 2023-{number}?"
+    )
+
+
+def test_the_first_month_has_nothing_to_be_compared_with() -> None:
+    assert check_months(quality(may=usual(rows=1, rejected=0)), SPLIT, Settings(min_rows_ratio=0)) != ()
+    only = Split((Month(2023, 5),), Month(2023, 6), Month(2023, 7))
+    assert check_months(dict.fromkeys(only.months, usual()), only, Settings()) == ()
+
+
+# --- Their trips --------------------------------------------------------------------------------------------
+
+
+def features_path(folder: Path, name: str, *rows: dict[str, object]) -> Path:
+    clean_file(write_month(folder / "raw.parquet", "green", *rows), "green", MAY, folder / "clean.parquet")
+    features_file(folder / "clean.parquet", folder / f"{name}.parquet")
+    return folder / f"{name}.parquet"
+
+
+def test_training_leaves_out_what_a_training_rule_rejects_and_a_test_month_does_not(tmp_path: Path) -> None:
+    first = features_path(tmp_path, "first", trip(seconds=60), trip(seconds=120, distance_miles=None))
+    second = features_path(tmp_path, "second", trip(seconds=180, pickup_zone=0), trip(seconds=240))
+
+    learnt, learnt_minutes = load_features([first, second], for_training=True)
+    tested, tested_minutes = load_features([first, second], for_training=False)
+
+    assert learnt_minutes.tolist() == [1.0, 4.0]
+    assert tested_minutes.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert learnt["pickup_zone"].tolist() == [74, 74]
+    assert tested["pickup_zone"].tolist() == [74, 74, 0, 74]
+    np.testing.assert_array_equal(tested["distance_miles"], np.array([2, np.nan, 2, 2], np.float32))
+
+
+def test_features_come_as_they_were_stored(tmp_path: Path) -> None:
+    path = features_path(tmp_path, "month", trip(), trip(passenger_count=None))
+    found, minutes = load_features([path], for_training=False)
+    stored = pd.read_parquet(path)
+
+    assert list(found) == [name for name in stored if name not in ("duration_minutes", "for_training")]
+    assert minutes.dtype == np.float64
+    for name, values in found.items():
+        assert values.dtype == stored[name].dtype
+        np.testing.assert_array_equal(values, stored[name])

@@ -1,0 +1,270 @@
+"""Metrics by their formulas, slices that add up, the baseline by SQL, and the verdict branch by branch."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import make_features, make_requests
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mlops.evaluation import (
+    BUSIEST_PAIRS,
+    DISTANCE_LABELS,
+    Evidence,
+    PairMedian,
+    Verdict,
+    decide,
+    metrics,
+    slices,
+)
+
+minutes = st.floats(1, 60)
+both = st.lists(st.tuples(minutes, minutes), min_size=2, max_size=30)
+
+# --- Metrics ------------------------------------------------------------------------------------------------
+
+
+@given(both)
+def test_metrics_are_their_formulas(pairs: list[tuple[float, float]]) -> None:
+    actual, predicted = np.array(pairs).T
+    errors = [p - a for a, p in pairs]
+    n, mean = len(pairs), sum(a for a, _ in pairs) / len(pairs)
+    spread = sum((a - mean) ** 2 for a, _ in pairs)
+    assume(spread > 1e-6)
+    found = metrics(actual, predicted)
+
+    assert list(found) == ["rmse", "mae", "p90", "r2", "bias"]
+    assert found["rmse"] == pytest.approx(math.sqrt(sum(e * e for e in errors) / n))
+    assert found["mae"] == pytest.approx(sum(abs(e) for e in errors) / n)
+    assert found["bias"] == pytest.approx(sum(errors) / n, abs=1e-9)
+    assert found["r2"] == pytest.approx(1 - sum(e * e for e in errors) / spread)
+    assert found["p90"] == pytest.approx(interpolated([abs(e) for e in errors], 0.9))
+
+
+def interpolated(values: list[float], share: float) -> float:
+    """Quantile between the two nearest ranks."""
+    ordered, place = sorted(values), share * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+@given(both)
+def test_metrics_keep_their_order(pairs: list[tuple[float, float]]) -> None:
+    found = metrics(*np.array(pairs).T)
+
+    assert abs(found["bias"]) <= found["mae"] + 1e-9
+    assert found["mae"] <= found["rmse"] + 1e-9
+
+
+def test_a_positive_bias_predicts_too_long() -> None:
+    assert metrics(np.array([10.0, 20.0]), np.array([12.0, 22.0]))["bias"] == 2.0
+
+
+def test_one_trip_has_no_r2() -> None:
+    found = metrics(np.array([10.0]), np.array([13.0]))
+
+    assert math.isnan(found.pop("r2"))
+    assert found == {"rmse": 3.0, "mae": 3.0, "p90": 3.0, "bias": 3.0}
+
+
+# --- Slices -------------------------------------------------------------------------------------------------
+
+
+def sliced(n: int = 500, **columns: object) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Slices of random errors, the requests they belong to, and the errors."""
+    requests = make_requests(n).assign(**columns)
+    rng = np.random.default_rng(0)
+    actual, predicted = rng.uniform(1, 60, (2, n))
+    return slices(requests, actual, predicted), requests, predicted - actual
+
+
+@pytest.mark.parametrize("name", ["hour", "weekday", "distance"])
+def test_a_slice_adds_up_to_all_rows(name: str) -> None:
+    table, _, error = sliced()
+    part = table[table["slice"] == name]
+
+    assert part["rows"].sum() == len(error)
+    assert (part["rows"] * part["rmse"] ** 2).sum() == pytest.approx((error**2).sum())
+    assert (part["rows"] * part["mae"]).sum() == pytest.approx(np.abs(error).sum())
+    assert (part["rows"] * part["bias"]).sum() == pytest.approx(error.sum())
+
+
+@pytest.mark.parametrize("miles", [np.nan, np.inf, -1.0, 1e9])
+def test_trips_of_no_sensible_distance_are_in_a_slice_too(miles: float) -> None:
+    table, requests, _ = sliced()
+    odd = requests["distance_miles"].where(np.arange(len(requests)) % 5 > 0, miles)
+    table, _, error = sliced(distance_miles=odd)
+
+    assert table.loc[table["slice"] == "distance", "rows"].sum() == len(error)
+
+
+def test_a_slice_is_a_mean_over_its_own_trips() -> None:
+    table, requests, error = sliced()
+    by_value = table.set_index(["slice", "value"])
+
+    at_8 = error[requests["pickup_at"].dt.hour == 8]
+    assert by_value.loc[("hour", "8"), "rows"] == len(at_8)
+    assert by_value.loc[("hour", "8"), "rmse"] == pytest.approx(np.sqrt(np.mean(at_8**2)))
+    on_sundays = error[requests["pickup_at"].dt.weekday == 6]
+    assert by_value.loc[("weekday", "6"), "bias"] == pytest.approx(on_sundays.mean())
+
+
+@pytest.mark.parametrize(
+    ("miles", "label"),
+    [
+        (0.0, "under 0.1 mi"),
+        (0.1, "0.1-1 mi"),
+        (0.999, "0.1-1 mi"),
+        (1.0, "1-2 mi"),
+        (5.0, "5-10 mi"),
+        (10.0, "10 mi and more"),
+        (1000.0, "10 mi and more"),
+    ],
+)
+def test_a_band_of_distance_includes_its_lower_end(miles: float, label: str) -> None:
+    table, _, _ = sliced(3, distance_miles=miles)
+
+    assert table.loc[table["slice"] == "distance", ["value", "rows"]].to_numpy().tolist() == [[label, 3]]
+
+
+def test_slices_are_in_the_order_of_their_values() -> None:
+    table, _, _ = sliced()
+    values = {name: part["value"].tolist() for name, part in table.groupby("slice", sort=False)}
+
+    assert list(values) == ["hour", "weekday", "distance", "pair"]
+    assert values["hour"] == [str(hour) for hour in range(24)]
+    assert values["weekday"] == [str(day) for day in range(7)]
+    assert values["distance"] == [label for label in DISTANCE_LABELS if label in values["distance"]]
+
+
+def test_the_busiest_pairs_come_first() -> None:
+    table, requests, _ = sliced()
+    pairs = table[table["slice"] == "pair"]
+    counts = requests.groupby(["pickup_zone", "dropoff_zone"]).size()
+
+    assert pairs["rows"].tolist() == sorted(counts, reverse=True)[:BUSIEST_PAIRS]
+    pickup, dropoff = map(int, pairs["value"].iloc[0].split(" -> "))
+    assert counts[pickup, dropoff] == counts.max()
+
+
+def test_the_requests_index_does_not_matter_and_nothing_is_changed() -> None:
+    requests, actual, predicted = make_requests(50), *np.random.default_rng(0).uniform(1, 60, (2, 50))
+    expected = slices(requests, actual, predicted)
+    shuffled = requests.set_index(np.arange(50)[::-1] * 3)
+    before = shuffled.copy(deep=True)
+
+    pd.testing.assert_frame_equal(slices(shuffled, actual, predicted), expected)
+    pd.testing.assert_frame_equal(shuffled, before)
+
+
+# --- The baseline -------------------------------------------------------------------------------------------
+
+MEDIANS_IN_SQL = """
+with ranked as (
+    select pu, do, minutes, row_number() over (partition by pu, do order by minutes) as place,
+        count(*) over (partition by pu, do) as n from trips)
+select pu, do, avg(minutes) from ranked where place in ((n + 1) / 2, (n + 2) / 2) group by pu, do
+"""
+
+
+def test_sql_finds_the_same_medians_of_pairs() -> None:
+    known, took = make_features(700)
+    frame = pd.DataFrame({"pu": known["pickup_zone"], "do": known["dropoff_zone"], "minutes": took})
+    database = sqlite3.connect(":memory:")
+    try:
+        frame.to_sql("trips", database, index=False)
+        expected = pd.DataFrame(database.execute(MEDIANS_IN_SQL).fetchall(), columns=["pu", "do", "minutes"])
+    finally:
+        database.close()
+    asked = pd.DataFrame({"pickup_zone": expected["pu"], "dropoff_zone": expected["do"]})
+
+    assert len(expected) > 100
+    np.testing.assert_allclose(PairMedian(known, took).predict(asked), expected["minutes"])
+
+
+def test_a_pair_that_no_trip_drove_gets_the_median_of_all() -> None:
+    known, took = make_features(300)
+    asked = pd.DataFrame({"pickup_zone": [200, 1, 0], "dropoff_zone": [201, 265, 0]}, index=[7, 7, 7])
+
+    assert PairMedian(known, took).predict(asked).tolist() == [np.median(took)] * 3
+
+
+def test_the_way_back_is_another_pair() -> None:
+    baseline = PairMedian(
+        {"pickup_zone": np.array([1, 2]), "dropoff_zone": np.array([2, 1])}, np.array([5.0, 9.0])
+    )
+
+    assert baseline.predict({"pickup_zone": [1, 2], "dropoff_zone": [2, 1]}).tolist() == [5.0, 9.0]
+
+
+def test_a_zone_that_does_not_exist_is_no_other_pair() -> None:
+    baseline = PairMedian(
+        {"pickup_zone": np.array([2, 7]), "dropoff_zone": np.array([5, 7])}, np.array([5.0, 9.0])
+    )
+
+    assert baseline.predict({"pickup_zone": [1], "dropoff_zone": [1005]}).tolist() == [7.0]
+
+
+# --- The verdict --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict"),
+    [
+        (Evidence(4.5), Verdict(True, "there is no champion yet")),
+        (Evidence(math.nan), Verdict(False, "the challenger's test RMSE is nan")),
+        (Evidence(math.inf, 4.0, "1"), Verdict(False, "the challenger's test RMSE is inf")),
+        (
+            Evidence(4.4, 4.5, "3"),
+            Verdict(True, "test RMSE 4.4000 beats 4.5000 of the champion (version 3)"),
+        ),
+        (
+            Evidence(4.6, 4.5, "3"),
+            Verdict(False, "test RMSE 4.6000 does not beat 4.5000 of the champion (version 3)"),
+        ),
+        (
+            Evidence(4.5, 4.5, "3"),
+            Verdict(False, "test RMSE 4.5000 does not beat 4.5000 of the champion (version 3)"),
+        ),
+        (
+            Evidence(4.0, None, "3", champion_saw_test=True),
+            Verdict(
+                False, "the champion (version 3) has learnt from the test month or later ones: not comparable"
+            ),
+        ),
+        (
+            Evidence(4.0, 4.5, "3", champion_saw_test=True),
+            Verdict(
+                False, "the champion (version 3) has learnt from the test month or later ones: not comparable"
+            ),
+        ),
+        (
+            Evidence(9.0, None, "3", champion_error="no such file"),
+            Verdict(True, "the champion (version 3) could not be scored: no such file"),
+        ),
+    ],
+    ids=[
+        "first",
+        "nan",
+        "infinite",
+        "better",
+        "worse",
+        "equal",
+        "saw test",
+        "saw test, scored",
+        "not scored",
+    ],
+)
+def test_the_verdict_says_why(evidence: Evidence, verdict: Verdict) -> None:
+    assert decide(evidence) == verdict
+
+
+@given(minutes, minutes)
+def test_only_a_lower_rmse_is_promoted(challenger: float, champion: float) -> None:
+    assert decide(Evidence(challenger, champion, "1")).promote == (challenger < champion)
