@@ -4,7 +4,7 @@ if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
 
 from mlops import checks, pipeline
-from mlops.config import from_mage
+from mlops.blocks import from_mage
 
 
 @data_exporter

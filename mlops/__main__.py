@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import signal
 import sys
@@ -17,7 +18,7 @@ from mlops.errors import ConfigError, MlopsError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status of a command: 0 done, 1 failed with a message, 2 not understood, 130 or 143 interrupted."""
-    options = _parser().parse_args(arguments)
+    options = parse(arguments)
     _configure_logging(options.verbose)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -31,6 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the run is closed as KILLED, nothing was registered", file=sys.stderr)
         return 130
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options of a command line; a misspelt one ends the process with status 2, naming the nearest."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [f"--{name.replace('_', '-')}" for name in Settings.model_fields]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -76,6 +89,7 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="tune, fit, test and register a model about one month",
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""\
 Train a model on the months before the validation month (the one before --month), tune it on the

@@ -17,13 +17,10 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
-import json
-import logging
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -157,76 +154,6 @@ def without_credentials(address: str) -> str:
 def defaults() -> dict[str, Any]:
     """Every setting's default, as the pipeline's YAML repeats them."""
     return Settings().model_dump()
-
-
-# What Mage itself passes to a block beside the pipeline's variables (mage-ai 0.9.80).
-MAGE_VARIABLES = frozenset(
-    {
-        "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
-        "execution_date", "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
-        "interval_start_datetime", "interval_start_datetime_previous", "logger", "parent_block_uuid",
-        "pipeline_run_id", "pipeline_uuid", "remote_blocks", "repo_path", "retry", "spark", "trigger_name",
-    }
-)  # fmt: skip
-
-
-def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
-    """Settings from the keyword arguments that Mage gives to a block; the package's log then shows in Mage's.
-
-    Parameters
-    ----------
-    variables : mapping
-        The block's ``**kwargs``: the pipeline's variables and Mage's own.
-    argv : sequence of str, optional
-        The process's arguments, by default ``sys.argv``: `mage run` ignores ``--runtime-vars`` that is
-        not valid JSON and goes on with defaults; here it is an error.
-
-    Raises
-    ------
-    ConfigError
-        As `Settings.parse`, and for runtime variables that Mage could not read.
-    """
-    _log_to_stdout()
-    _check_runtime_vars(sys.argv if argv is None else argv)
-    return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
-
-
-class _StdoutHandler(logging.Handler):
-    """Writes to whatever ``sys.stdout`` is at the time: Mage redirects it to a block's log, or to the editor."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        try:
-            print(self.format(record), file=sys.stdout, flush=True)  # noqa: T201
-        except Exception:
-            self.handleError(record)
-
-
-def _log_to_stdout() -> None:
-    package = logging.getLogger("mlops")
-    if not any(isinstance(handler, _StdoutHandler) for handler in package.handlers):
-        handler = _StdoutHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        package.addHandler(handler)
-        package.setLevel(logging.INFO)
-        package.propagate = False  # Mage's root logger would say everything twice
-
-
-def _check_runtime_vars(argv: Sequence[str]) -> None:
-    for position, word in enumerate(argv):
-        option, equals, value = word.partition("=")
-        if option != "--runtime-vars":
-            continue
-        text = value if equals else "".join(argv[position + 1 : position + 2])
-        try:
-            parsed = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(
-                f"--runtime-vars is not valid JSON ({error}); got {text!r}. "
-                """Write for example --runtime-vars '{"service": "green", "month": "2023-10"}'"""
-            ) from error
-        if not isinstance(parsed, dict):
-            raise ConfigError(f"--runtime-vars: expected a JSON object of settings; got {text!r}")
 
 
 def state_dir() -> Path:

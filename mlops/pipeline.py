@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mlops import cache, config, dataset, features, registry, report, sample, tlc, training, trips
+from mlops import cache, config, dataset, features, registry, report, sample, tlc, tracking, training, trips
 from mlops.config import Settings
 from mlops.errors import TrackingError
 from mlops.model import DurationModel
@@ -67,11 +66,11 @@ def describe_champion(name: str, connect_timeout: float) -> str:
     TrackingError
         When the store does not answer, or the model has no champion.
     """
-    registry.connect(config.tracking_uri(), config.state_dir(), connect_timeout)
+    tracking.connect(config.tracking_uri(), config.state_dir(), connect_timeout)
     version = registry.champion(name)
     if version is None:
         raise TrackingError(f"{name}: there is no champion yet. Train one: python -m mlops train --help")
-    return report.describe_version(version.tags, registry.run_metrics(version.run_id), version.uri, name)
+    return report.describe_version(version.tags, tracking.run_metrics(version.run_id), version.uri, name)
 
 
 def open_source(settings: Settings) -> tlc.Source:
@@ -88,7 +87,7 @@ def load_trips(settings: Settings) -> pd.DataFrame:
         ``month``, ``role``, ``rows``, ``megabytes``, ``sample``, ``drift`` (what changed in the schema since the
         month before), ``sha256``, ``url``, ``path``, ``prepared`` (folder for what is made of it).
     """
-    registry.probe(config.tracking_uri(), settings.connect_timeout)
+    tracking.probe(config.tracking_uri(), settings.connect_timeout)
     source = open_source(settings)
     wanted = dataset.wanted(settings)
     split = dataset.plan(settings, tlc.months_available(source, settings.service, wanted), source.url)
@@ -148,7 +147,7 @@ def clean_trips(
             "path": str(target),
         }
         table.append({name: row[name] for name in ("month", "role", "rows")} | cleaned)
-    result = pd.DataFrame(table)
+    result = _worst_rules_first(pd.DataFrame(table))
     for note in dataset.check_months(quality, _split(result), settings):
         result.loc[[month in note for month in result["month"]], "unusual"] = note
     return result
@@ -194,12 +193,9 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     months = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
     name = registry.model_name(settings.service, sample=bool(months["sample"].any()))
     state = config.state_dir()
-    registry.connect(config.tracking_uri(), state, settings.connect_timeout)
-    with (
-        registry.start_run(name, f"{settings.service} {settings.month}", state) as run,
-        tempfile.TemporaryDirectory(prefix="run-", dir=state) as scratch,
-    ):
-        job = training.Training(run, name, settings, months, Path(scratch))
+    tracking.connect(config.tracking_uri(), state, settings.connect_timeout)
+    with tracking.start_run(name, f"{settings.service} {settings.month}", state) as run:
+        job = training.Training(run, name, settings, months)
         job.log_origin()
         found = job.tune()
         artefact, baseline = job.fit(found)
@@ -215,6 +211,14 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     board = report.leaderboard(version.uri, about, judged.metrics, judged.evidence, found)
     logger.info("%s is %s", version.uri, about)
     return board
+
+
+def _worst_rules_first(cleaned: pd.DataFrame) -> pd.DataFrame:
+    """The table with the rules that reject most on the left, where the editor shows them."""
+    rules = [name for name in cleaned.columns if name.startswith("rejected_")]
+    rules.sort(key=lambda name: -int(cleaned[name].sum()))
+    first = ["month", "role", "rows", "kept", "test_rows", *rules]
+    return cleaned[[*first, *(name for name in cleaned.columns if name not in first)]]
 
 
 def _prepared(row: dict[Any, Any], step: str, settings: Settings) -> Path:

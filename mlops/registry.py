@@ -1,74 +1,20 @@
-"""Runs, versions, aliases and their journal. The only importer of mlflow.
-
-A parent run holds everything about a version: it is the version's ``run_id``.
-No run stays RUNNING: an exception ends it, and where a process ends without a
-word (SIGKILL, or SIGTERM under `mage run`) a small guard process ends it; what
-even the guard could not end, the next run on the same host does.
-"""
+"""Versions, aliases and their journal."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
-import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import version as installed
-from pathlib import Path
 from typing import Any
 
-# Before the import, which reads them.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-
-with warnings.catch_warnings():
-    # Of pydantic about a field name inside MLflow; Mage's pins keep pydantic at the version that warns.
-    warnings.filterwarnings("ignore", message='Field "model_name"', category=UserWarning)
-    import mlflow
 import pandas as pd
-import psutil
-import requests
-import sqlalchemy
-from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import AnyType
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
-from mlops.errors import TrackingError
-
-logger = logging.getLogger(__name__)
+from mlops.config import without_credentials
+from mlops.tracking import MlflowException, mlflow, tracking_errors, uninterrupted
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-HOST_TAG, PROCESS_TAG = "mlops.host", "mlops.process"
-MODEL_MODULES = ("__init__", "errors", "features", "model")
-MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays")
-
-# A passenger count is a whole number or null; pandas has several ways to say so, and MLflow's `long` refuses
-# most of them. So the column is declared open and optional, and the model reads it.
-SIGNATURE = ModelSignature(
-    inputs=Schema(
-        [
-            ColSpec(DataType.datetime, "pickup_at"),
-            ColSpec(DataType.long, "pickup_zone"),
-            ColSpec(DataType.long, "dropoff_zone"),
-            ColSpec(DataType.double, "distance_miles"),
-            ColSpec(AnyType(), "passenger_count", required=False),  # type: ignore[no-untyped-call]
-        ]
-    ),
-    outputs=Schema([ColSpec(DataType.double, "duration_minutes")]),
-)
 
 
 @dataclass(frozen=True)
@@ -97,197 +43,7 @@ def model_name(service: str, *, sample: bool) -> str:
     return "trip-duration-sample" if sample else f"trip-duration-{service}"
 
 
-def probe(uri: str, timeout: float) -> None:
-    """Nothing, if the tracking server or store at `uri` answers within `timeout` seconds.
-
-    MLflow's own client needs about four minutes to give up on a dead server.
-
-    Raises
-    ------
-    TrackingError
-        Saying what was tried.
-    """
-    try:
-        if uri.startswith(("http://", "https://")):
-            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=timeout)
-            if answer.status_code != 200:
-                raise TrackingError(
-                    f"tracking server {_shown(uri)}: /health answered {answer.status_code}; expected 200. "
-                    "Is MLFLOW_TRACKING_URI the address of an MLflow server?"
-                )
-        elif uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        elif uri.startswith("postgresql"):
-            arguments = {"connect_timeout": max(1, int(timeout))}
-            engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
-            engine.connect().close()
-    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
-        raise TrackingError(
-            f"tracking server {_shown(uri)}: no answer within {timeout:g} s ({_short(error)}). "
-            "Start it (`make mlflow`), or set MLFLOW_TRACKING_URI to one that runs."
-        ) from error
-
-
-def connect(uri: str, state: Path, timeout: float) -> None:
-    """The tracking store made ready for this process.
-
-    Raises
-    ------
-    TrackingError
-        When it does not answer.
-    """
-    probe(uri, timeout)
-    mlflow.set_tracking_uri(uri)
-    state.mkdir(parents=True, exist_ok=True)
-    # A new database is migrated on first use, and two first uses at once would collide.
-    with FileLock(state / "mlflow.lock"), _tracking(f"tracking server {_shown(uri)}"):
-        mlflow.MlflowClient().search_experiments(max_results=1)
-
-
-class Run:
-    """A parent run that is under way; see `start_run`."""
-
-    def __init__(self, run_id: str, experiment_id: str) -> None:
-        self.run_id = run_id
-        self.experiment_id = experiment_id
-        self.client = mlflow.MlflowClient()
-
-    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Parameters of the run, as text."""
-        self.client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Numbers of the run."""
-        self.client.log_batch(self.run_id, metrics=_metrics(metrics))
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags of the run."""
-        self.client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
-
-    def log_table(self, name: str, table: pd.DataFrame) -> None:
-        """A table as a CSV artefact."""
-        self.client.log_text(self.run_id, table.to_csv(index=False), name)
-
-    def log_files(self, paths: Sequence[Path], folder: str) -> None:
-        """Files as artefacts."""
-        for path in paths:
-            self.client.log_artifact(self.run_id, str(path), folder)
-
-    def log_card(self, markdown: str) -> None:
-        """The model card: an artefact, and the run's description in the UI."""
-        self.client.log_text(self.run_id, markdown, "model_card.md")
-        self.set_tags({MLFLOW_RUN_NOTE: markdown})
-
-    def log_months(self, months: pd.DataFrame) -> None:
-        """Source files (``url``, ``sha256``, ``role``, ``month``, ``rows``) as the run's datasets."""
-        inputs = [
-            DatasetInput(
-                Dataset(
-                    name=Path(row["url"]).name,
-                    digest=str(row["sha256"])[:36],
-                    source_type="url",
-                    source=json.dumps({"url": row["url"]}),
-                    profile=json.dumps({"num_rows": int(row["rows"])}),
-                ),
-                [InputTag("mlflow.data.context", str(row["role"]))],
-            )
-            for row in months.to_dict("records")
-        ]
-        self.client.log_inputs(self.run_id, inputs)
-
-    def log_trial(
-        self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float], error: str
-    ) -> None:
-        """A finished trial as a nested run."""
-        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, **_process_tags()}
-        ended = int(time.time() * 1000)
-        started = ended - int(metrics.get("seconds", 0) * 1000)
-        trial = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
-        trial_id = trial.info.run_id
-        status = "FAILED" if error else "FINISHED"
-        try:
-            self.client.log_batch(
-                trial_id,
-                metrics=_metrics(metrics),
-                params=[Param(k, str(v)) for k, v in parameters.items()],
-                tags=[RunTag("error", error[:4000])] if error else [],
-            )
-        finally:
-            self.client.set_terminated(trial_id, status, end_time=ended)
-
-    def log_model(self, artefact: Path, example: pd.DataFrame) -> str:
-        """URI of the logged model: the artefact's files with signature, example, requirements and code."""
-        code = artefact.parent / "code" / "mlops"
-        code.mkdir(parents=True, exist_ok=True)
-        for module in MODEL_MODULES:
-            shutil.copy(Path(__file__).parent / f"{module}.py", code)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # declared so
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                loader_module="mlops.model",
-                data_path=str(artefact),
-                code_paths=[str(code)],
-                signature=SIGNATURE,
-                input_example=example,
-                pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],
-            )
-        return str(info.model_uri)
-
-
-@contextlib.contextmanager
-def start_run(experiment: str, run_name: str, state: Path) -> Iterator[Run]:
-    """A parent run that ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt.
-
-    Raises
-    ------
-    TrackingError
-        When MLflow fails inside the block.
-    """
-    with _tracking(f"experiment {experiment}"):
-        experiment_id = _experiment(experiment, state)
-        close_orphans(experiment_id)
-        active = mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_process_tags())
-        run_id, status = active.info.run_id, "FINISHED"
-        guard: subprocess.Popen[bytes] | None = None
-        try:
-            guard = _start_guard(run_id)
-            yield Run(run_id, experiment_id)
-        except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"
-            with contextlib.suppress(MlflowException):  # the error itself matters more than its tag
-                mlflow.MlflowClient().set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:4000])
-            raise
-        finally:
-            mlflow.end_run(status)
-            if guard is not None:
-                guard.communicate(b"ended")  # not reached when MLflow fails: then the guard tries, later
-
-
-def close_orphans(experiment_id: str) -> int:
-    """How many RUNNING runs of this host were ended as KILLED because their process is gone."""
-    client = mlflow.MlflowClient()
-    query = f"attributes.status = 'RUNNING' and tags.`{HOST_TAG}` = '{socket.gethostname()}'"
-    closed = 0
-    for run in client.search_runs([experiment_id], query):
-        if not _alive(run.data.tags.get(PROCESS_TAG, "")):
-            client.set_tag(run.info.run_id, "error", "its process is gone; ended by a later run")
-            client.set_terminated(run.info.run_id, "KILLED")
-            logger.warning("run %s was left RUNNING by a process that is gone: now KILLED", run.info.run_id)
-            closed += 1
-    return closed
-
-
-def kill_run(run_id: str) -> None:
-    """End a run, and its trials, that are still RUNNING, as KILLED: what the guard does for a dead parent."""
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    trials = client.search_runs([run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'")
-    for unfinished in (r for r in (run, *trials) if r.info.status == "RUNNING"):
-        client.set_tag(unfinished.info.run_id, "error", "its process ended without a word")
-        client.set_terminated(unfinished.info.run_id, "KILLED")
-
-
+@uninterrupted()
 def champion(name: str) -> Version | None:
     """The version that the alias `champion` points at, or None when there is none.
 
@@ -296,7 +52,7 @@ def champion(name: str) -> Version | None:
     TrackingError
         When the registry does not answer.
     """
-    with _tracking(f"{name}: looking up the champion"):
+    with tracking_errors(f"{name}: looking up the champion"):
         return _aliased(name, CHAMPION)
 
 
@@ -310,16 +66,13 @@ def _aliased(name: str, alias: str) -> Version | None:
     return Version(name, str(found.version), str(found.run_id), dict(found.tags))
 
 
-def run_metrics(run_id: str) -> dict[str, float]:
-    """Numbers that a run logged."""
-    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
-
-
+@uninterrupted()
 def predict(version: Version, frame: pd.DataFrame) -> pd.DataFrame:
     """Predictions of a registered version, through its artefact as anyone would load it."""
     return pd.DataFrame(mlflow.pyfunc.load_model(version.uri).predict(frame))
 
 
+@uninterrupted()
 def register(
     name: str, model_uri: str, run_id: str, tags: Mapping[str, str], description: str = ""
 ) -> Version:
@@ -331,7 +84,7 @@ def register(
         When the registry refuses.
     """
     client = mlflow.MlflowClient()
-    with _tracking(f"registering {name}"):
+    with tracking_errors(f"registering {name}"):
         with contextlib.suppress(MlflowException):
             client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
         made = client.create_model_version(
@@ -351,6 +104,7 @@ def register(
     return version
 
 
+@uninterrupted()
 def promote(version: Version, reason: str) -> None:
     """Move the alias `champion` to this version, journalled first.
 
@@ -359,7 +113,7 @@ def promote(version: Version, reason: str) -> None:
     TrackingError
         When the registry refuses.
     """
-    with _tracking(f"promoting {version.uri}"):
+    with tracking_errors(f"promoting {version.uri}"):
         _move_alias(CHAMPION, version, reason)
 
 
@@ -388,81 +142,7 @@ def link(version: Version) -> str:
     """Where a person looks at the version: a page of the server, or how to get one for a local store."""
     uri = str(mlflow.get_tracking_uri())
     if uri.startswith("http"):
-        return f"{_shown(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
+        return f"{without_credentials(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
     return (
         f"`make mlflow` shows it at http://127.0.0.1:5000/#/models/{version.name}/versions/{version.number}"
     )
-
-
-def _experiment(name: str, state: Path) -> str:
-    client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(name)
-    if found and found.lifecycle_stage == "active":
-        return str(found.experiment_id)
-    # A server chooses where artefacts go; a bare database would put them in the working directory.
-    remote = str(mlflow.get_tracking_uri()).startswith("http")
-    artifacts = None if remote else (state / "artifacts").as_uri()
-    # So that the server shows the pages for training, not those for chat models.
-    kind = {"mlflow.experimentKind": "custom_model_development"}
-    try:
-        return str(client.create_experiment(name, artifacts, tags=kind))
-    except MlflowException:
-        raced = client.get_experiment_by_name(name)
-        if raced is None or raced.lifecycle_stage != "active":
-            raise
-        return str(raced.experiment_id)
-
-
-@contextlib.contextmanager
-def _tracking(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
-        raise TrackingError(f"{doing}: MLflow failed: {_short(error)}") from error
-
-
-def _start_guard(run_id: str) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one, and ends the run as KILLED if this one ends without a word.
-
-    It waits on a pipe, so it costs nothing and notices at once; it imports mlflow only when it has to act.
-    """
-    act = f"from mlops.registry import kill_run; kill_run({run_id!r})"
-    code = f"import sys\nif sys.stdin.read() != 'ended':\n    {act}\n"
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # The URI may hold a password: in the environment, not among the arguments that anyone can list.
-        env={**os.environ, "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri())},
-        start_new_session=True,  # a Ctrl-C or a signal to the group must not take it along
-    )
-
-
-def _process_tags() -> dict[str, str]:
-    process = psutil.Process()
-    return {HOST_TAG: socket.gethostname(), PROCESS_TAG: f"{process.pid}:{process.create_time():.0f}"}
-
-
-def _alive(process: str) -> bool:
-    pid, _, started = process.partition(":")
-    try:
-        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) < 5)
-    except (psutil.NoSuchProcess, ValueError):
-        return False
-
-
-def _metrics(metrics: Mapping[str, float]) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, 0) for name, value in metrics.items() if value == value]
-
-
-def _shown(uri: str) -> str:
-    """The URI without a password."""
-    scheme, found, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if found else uri
-
-
-def _short(error: Exception) -> str:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"//\S*@", "//", first)[:300]  # no user and no password of any URL in it

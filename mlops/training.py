@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops import config, dataset, evaluation, registry, report, trips, tuning
+from mlops import config, dataset, evaluation, registry, report, tracking, trips, tuning
 from mlops.config import Settings
 from mlops.model import DurationModel, build_matrix, train
 
@@ -45,15 +45,12 @@ class Training:
     months : DataFrame
         As `pipeline.build_features` describes them: ``month``, ``role``, ``path`` of the clean trips,
         ``features`` file, counts and hashes.
-    scratch : Path
-        Folder for what is on its way to the registry.
     """
 
-    run: registry.Run
+    run: tracking.Run
     name: str
     settings: Settings
     months: pd.DataFrame
-    scratch: Path
 
     def log_origin(self) -> None:
         """Log what the run is made from: settings, code, source files, cleaning counts."""
@@ -95,7 +92,7 @@ class Training:
         logger.info("final fit on %s trips with %d rounds", f"{len(minutes):,}", rounds)
         final = train(matrix, found.best.parameters, rounds=rounds, **self._fixed())
         fitted = DurationModel(matrix.encoder, final.booster, use_distance=self.settings.use_distance)
-        return fitted.save(self.scratch / "model"), evaluation.PairMedian(learnt, minutes)
+        return fitted.save(self.run.scratch / "model"), evaluation.PairMedian(learnt, minutes)
 
     def judge(self, fitted: DurationModel, baseline: evaluation.PairMedian) -> Judged:
         """The model, the baseline and the champion on every trip of the test month, and the verdict."""
@@ -117,7 +114,7 @@ class Training:
         importance, settings = fitted.importance(), self.settings.describe()
         self.run.log_metrics(judged.metrics)
         self.run.log_table("slices.csv", by_slice)
-        folder = self.scratch / "plots"
+        folder = self.run.scratch / "plots"
         self.run.log_files(
             report.plots(folder, judged.actual, judged.predicted, by_slice, importance), "plots"
         )

@@ -175,7 +175,8 @@ def read_schema(path: Path) -> pa.Schema:
         return pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
-            f"{path}: expected a whole Parquet file; got one that cannot be read ({error}). Fetch it again."
+            f"{path}: expected a whole Parquet file; got one that cannot be read ({_one_line(error)}). "
+            "Fetch it again."
         ) from error
 
 
@@ -241,7 +242,8 @@ def read_trips(path: Path, service: str) -> Iterator[Columns]:
                 yield _as_columns(batch, projection)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
-            f"{path}: expected readable {service} trips; got damaged pages ({error}). Fetch the file again."
+            f"{path}: expected readable {service} trips; got damaged pages ({_one_line(error)}). "
+            "Fetch the file again."
         ) from error
 
 
@@ -342,6 +344,11 @@ def check_trips(path: Path, rows: int = 10_000) -> None:
                 return
     except (pa_frames.errors.SchemaError, pa_frames.errors.SchemaErrors) as error:
         raise TripSchemaError(f"{path}: a clean trip breaks its contract: {error}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """Arrow's text without its line breaks: a message of ours is one line."""
+    return " ".join(str(error).split())
 
 
 def _projection(schema: pa.Schema, service: str, path: Path) -> dict[str, str]:

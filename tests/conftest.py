@@ -47,20 +47,20 @@ def tlc_months() -> Path:
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite tracking store as MLflow leaves it after its migrations, which take seconds."""
-    from mlops import registry
+    from mlops import tracking
 
     state = tmp_path_factory.mktemp("migrated")
-    registry.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    tracking.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
     return state / "mlflow.db"
 
 
 @pytest.fixture
 def store(migrated_store: Path, tmp_path: Path) -> Path:
     """State folder of this test with an empty tracking store, connected to."""
-    from mlops import registry
+    from mlops import tracking
 
     state = tmp_path / "state"
     state.mkdir()
     shutil.copy(migrated_store, state / "mlflow.db")
-    registry.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    tracking.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
     return state

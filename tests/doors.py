@@ -21,8 +21,8 @@ from typing import Any
 import psutil
 
 from mlops.month import Month
-from mlops.registry import mlflow  # imported there, with a warning of pydantic's kept quiet
 from mlops.sample import write_month
+from mlops.tracking import mlflow  # imported there, with a warning of pydantic's kept quiet
 
 PROJECT = Path(__file__).resolve().parents[1]
 PIPELINE = "trip_duration_training"

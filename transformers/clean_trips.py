@@ -4,7 +4,7 @@ if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
 
 from mlops import checks, pipeline
-from mlops.config import from_mage
+from mlops.blocks import from_mage
 from mlops.trips import RULES
 
 

@@ -16,15 +16,12 @@ import yaml
 from doors import BLOCKS, PIPELINE, PROJECT, Machine, write_months
 
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError
-from mlops.registry import mlflow
+from mlops.tracking import mlflow
 
 FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
 FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
 PIPELINES = sorted((PROJECT / "pipelines").glob("*/metadata.yaml"))
 MOST_LINES = 20
-
-# MLflow's, about itself, when it logs a model.
-pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
 
 def load(path: Path) -> ModuleType:

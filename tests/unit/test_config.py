@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from mlops import config
-from mlops.config import MAGE_VARIABLES, PROJECT, Settings, defaults, from_mage
+from mlops.blocks import MAGE_VARIABLES, from_mage
+from mlops.config import PROJECT, Settings, defaults
 from mlops.errors import ConfigError
 from mlops.month import Month
 

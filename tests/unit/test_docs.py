@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlops.__main__ import _parser
+from mlops.__main__ import parse
 from mlops.config import PROJECT, Settings, defaults
 
 README = (PROJECT / "README.md").read_text()
@@ -59,7 +59,7 @@ def test_make_commands_exist(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "-m mlops" in c and "--help" not in c])
 def test_command_lines_are_understood(command: str) -> None:
     words = shlex.split(command)
-    options = _parser().parse_args(words[words.index("mlops") + 1 :])
+    options = parse(words[words.index("mlops") + 1 :])
     assert callable(options.act)
 
 

@@ -21,10 +21,10 @@ import psutil
 import pytest
 from builders import make_features, make_requests
 
-from mlops import registry
+from mlops import registry, tracking
 from mlops.errors import TrackingError
 from mlops.model import DurationModel, build_matrix, train
-from mlops.registry import HOST_TAG, PROCESS_TAG, Run, close_orphans, mlflow, probe, start_run
+from mlops.tracking import HOST_TAG, PROCESS_TAG, Run, close_orphans, mlflow, probe, start_run
 
 NAME = "trip-duration-sample"
 QUICK = {"learning_rate": 0.3, "max_depth": 4}
@@ -66,7 +66,7 @@ def test_a_run_that_goes_well_is_finished(store: Path) -> None:
     assert logged.info.run_name == "green 2023-06"
     assert logged.data.params == {"seed": "1", "source": "sample"}
     assert logged.data.metrics == {"test_rmse": 4.5}
-    assert registry.run_metrics(run.run_id) == {"test_rmse": 4.5}
+    assert tracking.run_metrics(run.run_id) == {"test_rmse": 4.5}
     assert logged.info.artifact_uri.startswith((store / "artifacts").as_uri())
 
 
@@ -185,7 +185,7 @@ def left_running(process: str, host: str | None = None) -> Run:
     found = client().get_experiment_by_name(NAME)
     experiment_id = found.experiment_id if found else client().create_experiment(NAME)
     tags = {HOST_TAG: host or socket.gethostname(), PROCESS_TAG: process}
-    return Run(client().create_run(experiment_id, tags=tags).info.run_id, experiment_id)
+    return Run(client().create_run(experiment_id, tags=tags).info.run_id, experiment_id, Path())
 
 
 def this_process(offset: float = 0) -> str:
@@ -248,7 +248,7 @@ def test_killing_a_run_kills_its_trials_and_no_ended_one(store: Path) -> None:
     trial = client().create_run(parent.experiment_id, tags=tags).info.run_id
     ended = client().create_run(parent.experiment_id, tags=tags).info.run_id
     client().set_terminated(ended, "FINISHED")
-    registry.kill_run(parent.run_id)
+    tracking.kill_run(parent.run_id)
 
     assert (status(parent), error_tag(parent)) == ("KILLED", "its process ended without a word")
     assert client().get_run(trial).info.status == "KILLED"
@@ -259,11 +259,11 @@ def test_killing_a_run_kills_its_trials_and_no_ended_one(store: Path) -> None:
 IN_A_RUN = """
 import sys, time
 from pathlib import Path
-from mlops import registry
+from mlops import registry, tracking
 
 state = Path(sys.argv[1])
-registry.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
-with registry.start_run("trip-duration-sample", "r", state) as run:
+tracking.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+with tracking.start_run("trip-duration-sample", "r", state) as run:
     print(run.run_id, flush=True)
     time.sleep(60)
 """
@@ -393,7 +393,7 @@ ELSEWHERE = """
 import json, sys
 import numpy as np
 import pandas as pd
-from mlops.registry import mlflow  # imported there, with a warning of pydantic's kept quiet
+from mlops.tracking import mlflow  # imported there, with a warning of pydantic's kept quiet
 
 for module in [name for name in sys.modules if name.split(".")[0] == "mlops"]:
     del sys.modules[module]  # from here on only what the artefact brings along
@@ -431,7 +431,7 @@ def test_the_model_answers_the_same_in_another_process_elsewhere(
     requests.to_parquet(tmp_path / "requests.parquet")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    project = Path(registry.__file__).parent.parent
+    project = Path(tracking.__file__).parent.parent
     ended = subprocess.run(
         [
             sys.executable, "-c", ELSEWHERE, f"sqlite:///{store / 'mlflow.db'}", version.uri,
@@ -556,10 +556,10 @@ def test_a_silent_server_is_refused_in_time(silent_port: int) -> None:
 
 @pytest.mark.parametrize("status", [500, 404, 403])
 def test_a_server_that_is_no_mlflow_is_refused(status: int, serve: Callable[..., Server]) -> None:
-    uri = f"http://127.0.0.1:{serve(status).port}/"
+    base = f"http://127.0.0.1:{serve(status).port}"
 
-    assert refusal(uri) == (
-        f"tracking server {uri}: /health answered {status}; expected 200. "
+    assert refusal(f"{base}/") == (
+        f"tracking server {base}: /health answered {status}; expected 200. "
         "Is MLFLOW_TRACKING_URI the address of an MLflow server?"
     )
 
@@ -605,7 +605,7 @@ def test_no_password_is_shown_when_mlflow_itself_fails(
     port = serve(200, api_status=0).port
     try:
         with pytest.raises(TrackingError) as refused:
-            registry.connect(f"http://me:secret@127.0.0.1:{port}", tmp_path, 1.0)
+            tracking.connect(f"http://me:secret@127.0.0.1:{port}", tmp_path, 1.0)
     finally:
         mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
