@@ -1,0 +1,99 @@
+"""The champion, as anyone would use it: from the registry alone, on the raw file, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors import PROJECT, SAMPLE_MODEL, Ended, Machine
+
+# Independent of this project: pandas, TLC's column names, and the course's filter.
+SCORE = """
+import json, sys
+import mlflow, numpy as np, pandas as pd
+store, model, path, prefix, month = sys.argv[1:]
+raw = pd.read_parquet(path)
+start, end = raw[prefix + "_pickup_datetime"], raw[prefix + "_dropoff_datetime"]
+minutes = (end - start).dt.total_seconds() / 60
+first = pd.Timestamp(month + "-01")
+counts = (minutes >= 1) & (minutes <= 60) & (start >= first) & (start < first + pd.offsets.MonthBegin(1))
+requests = pd.DataFrame({
+    "pickup_at": start, "pickup_zone": raw["PULocationID"], "dropoff_zone": raw["DOLocationID"],
+    "distance_miles": raw["trip_distance"], "passenger_count": raw["passenger_count"],
+})[counts]
+mlflow.set_tracking_uri(store)
+predicted = mlflow.pyfunc.load_model(f"models:/{model}@champion").predict(requests).iloc[:, 0]
+error = predicted.to_numpy() - minutes[counts].to_numpy()
+print(json.dumps([int(counts.sum()), float(np.sqrt(np.mean(error**2)))]))
+"""
+
+
+def scored(machine: Machine, model: str, file: Path, prefix: str, month: str) -> tuple[int, float]:
+    """Rows and RMSE of the champion on a raw month, by the script above."""
+    store = f"sqlite:///{machine.state / 'mlflow.db'}"
+    ended = machine.run(sys.executable, "-c", SCORE, store, model, str(file), prefix, month)
+    assert ended.status == 0, ended.output
+    rows, rmse = json.loads(ended.stdout.splitlines()[-1])
+    return rows, rmse
+
+
+def champion(machine: Machine, model: str) -> Any:
+    """The registered version that the alias points at."""
+    number = machine.alias("champion", model)
+    return next(v for v in machine.versions() if (v.name, str(v.version)) == (model, number))
+
+
+def logged(machine: Machine, model: str) -> dict[str, float]:
+    """What the champion's run logged."""
+    run_id = champion(machine, model).run_id
+    return next(run.data.metrics for run in machine.parents() if run.info.run_id == run_id)
+
+
+def test_the_champion_scores_on_the_raw_month_what_its_run_logged(
+    train_runs: tuple[Machine, list[Ended]], months: Path
+) -> None:
+    machine, _ = train_runs
+    metrics = logged(machine, SAMPLE_MODEL)
+    month = champion(machine, SAMPLE_MODEL).tags["test_month"]
+    rows, rmse = scored(machine, SAMPLE_MODEL, months / f"green_tripdata_{month}.parquet", "lpep", month)
+
+    assert rows == metrics["test_rows"] > 1000
+    assert rmse == pytest.approx(metrics["test_rmse"], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("service", "month", "prefix"), [("green", "2023-03", "lpep"), ("yellow", "2019-12", "tpep")]
+)
+def test_real_months_give_a_champion_that_beats_the_pair_median(
+    service: str, month: str, prefix: str, tlc_months: Path, tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path / "machine", tlc_months)
+    ended = machine.train(service=service, month=month, train_months=2, max_trials=1)
+    assert ended.status == 0, ended.output
+
+    model = f"trip-duration-{service}"
+    metrics = logged(machine, model)
+    file = tlc_months / f"{service}_tripdata_{month}.parquet"
+    rows, rmse = scored(machine, model, file, prefix, month)
+    assert rows == metrics["test_rows"]
+    assert rmse == pytest.approx(metrics["test_rmse"], abs=1e-9)
+    assert metrics["test_rmse"] < 0.9 * metrics["test_rmse_pair_median"]
+    assert "pair median" in ended.stdout
+    assert f"models:/{model}/1" in ended.stdout
+
+
+def test_the_readmes_example_runs(train_runs: tuple[Machine, list[Ended]], tmp_path: Path) -> None:
+    machine, _ = train_runs
+    example = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.S)
+    assert len(example) == 1
+    (tmp_path / ".state").symlink_to(machine.state)
+    ended = machine.run(sys.executable, "-c", example[0] + "\nprint(list(minutes))", cwd=tmp_path)
+
+    assert ended.status == 0, ended.output
+    minutes = json.loads(ended.stdout.splitlines()[-1])
+    assert len(minutes) == 2
+    assert all(1 <= value <= 60 for value in minutes)
