@@ -28,8 +28,8 @@ demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city t
 	@$(BIN)/python -m mlops show trip-duration-sample
 
 train: .venv/installed  ## SERVICE=green MONTH=2023-10 SOURCE=tlc [ARGS="--max-trials 20"]: the same on real months
-	$(BIN)/python -m mlops train $(if $(SERVICE),--service $(SERVICE)) $(if $(MONTH),--month $(MONTH)) \
-	  $(if $(SOURCE),--source $(SOURCE)) $(ARGS)
+	@$(BIN)/python -m mlops train $(if $(SERVICE),--service '$(SERVICE)') $(if $(MONTH),--month '$(MONTH)') \
+	  $(if $(SOURCE),--source '$(SOURCE)') $(ARGS)
 
 editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \

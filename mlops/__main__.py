@@ -29,8 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MlopsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("interrupted; the run is closed as KILLED, nothing was registered", file=sys.stderr)
+        print("interrupted; its run is closed", file=sys.stderr)
         return 130
 
 

@@ -183,12 +183,13 @@ def threads() -> int:
 
 
 def code_version() -> dict[str, str]:
-    """What the code is: a hash of the `mlops` tree, and the git commit where there is one.
+    """What the code is: a hash of `mlops` and the blocks, and the git commit where there is one.
 
     The hash tells two states of a working tree apart that git would both call dirty.
     """
     digest = hashlib.sha256()
-    for path in sorted((PROJECT / "mlops").rglob("*.py")):
+    folders = ("mlops", "data_loaders", "transformers", "data_exporters")
+    for path in sorted(path for folder in folders for path in (PROJECT / folder).rglob("*.py")):
         digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
     found = {"code_sha256": digest.hexdigest()}
     command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

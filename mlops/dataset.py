@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +24,7 @@ Array = npt.NDArray[Any]
 logger = logging.getLogger(__name__)
 
 PREDECESSORS = 3  # months that a month is compared with: few enough to follow a lasting change
+BYTES_PER_TRIP = 290  # peak of a run, measured on 3 million trips
 LEAST_REJECTED_SHARE = 0.02  # below this a ratio of rejections says nothing
 
 
@@ -60,6 +62,12 @@ def wanted(settings: Settings) -> tuple[Month, ...]:
     return (*(test - 1).before(settings.train_months), test - 1, test)
 
 
+def asked(settings: Settings) -> tuple[Month, ...]:
+    """Every month to ask the source for: those of `wanted`, and one before, which tells a gap from a beginning."""
+    months = wanted(settings)
+    return (months[0] - 1, *months)
+
+
 def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
     """Split of the months that the source holds.
 
@@ -67,7 +75,7 @@ def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
     ----------
     settings : Settings
     available : collection of Month
-        Those of `wanted` that the source holds. Its first month shortens the training window.
+        Those of `asked` that the source holds. Its first month shortens the training window.
     where : str
         The source, for messages.
 
@@ -89,12 +97,13 @@ def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
                 service=service,
                 month=str(month),
             )
-    gaps = [month for month in Month.range(held[0], test) if month not in available]
+    first = min(month for month in asked(settings) if month in available)
+    gaps = [month for month in Month.range(first, test) if month not in available]
     if gaps:
         left = len(Month.range(gaps[-1] + 1, validation - 1))
         or_else = f", or set train_months to {left} to start after it" if left else ""
         raise MonthNotPublishedError(
-            f"{service} {gaps[0]}: missing at {where}, although {held[0]} and {test} are there. "
+            f"{service} {gaps[0]}: missing at {where}, although {first} and {test} are there. "
             f"Put it in place{or_else}.",
             service=service,
             month=str(gaps[0]),
@@ -105,11 +114,16 @@ def plan(settings: Settings, available: Collection[Month], where: str) -> Split:
             f"{service} {test}: {where} starts with {held[0]}, so no month is left to train on before the "
             f"validation month {validation}. Choose {held[0] + 2} or a later month."
         )
+    if len(training) < settings.train_months:
+        logger.warning(
+            "%s: %d training months instead of %d, since %s starts with %s",
+            service, len(training), settings.train_months, where, training[0],
+        )  # fmt: skip
     return Split(training, validation, test)
 
 
-def check_months(quality: Mapping[Month, Quality], split: Split, settings: Settings) -> tuple[str, ...]:
-    """What is unusual about the months, in words; only noted for training months, which were new once.
+def check_months(quality: Mapping[Month, Quality], split: Split, settings: Settings) -> dict[Month, str]:
+    """What is unusual about each month, in words; only noted for training months, which were new once.
 
     Raises
     ------
@@ -117,7 +131,7 @@ def check_months(quality: Mapping[Month, Quality], split: Split, settings: Setti
         When the test or validation month has far fewer or more rows, or far more rejections, than the months
         before it, unless `allow_unusual_months`; and when nothing is left of any month.
     """
-    notes = []
+    notes = {}
     for position, month in enumerate(split.months):
         if not quality[month].kept:
             raise DataQualityError(_nothing_left(settings.service, month, quality[month]))
@@ -133,8 +147,18 @@ def check_months(quality: Mapping[Month, Quality], split: Split, settings: Setti
                 counts=counts,
             )
         logger.warning("%s", message)
-        notes.append(message)
-    return tuple(notes)
+        notes[month] = message
+    return notes
+
+
+def warn_of_memory(rows: int) -> None:
+    """Warn when learning from so many trips may need more memory than there is."""
+    needed, there = rows * BYTES_PER_TRIP, psutil.virtual_memory().available
+    if needed > there:
+        logger.warning(
+            "learning from %s trips needs about %.0f GB of memory, and %.0f GB are free: a smaller train_months "
+            "may be needed", f"{rows:,}", needed / 1e9, there / 1e9,
+        )  # fmt: skip
 
 
 def load_features(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[str, Array], Array]:

@@ -7,6 +7,7 @@ a block, newest month first.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -18,7 +19,7 @@ import pandas as pd
 
 from mlops import cache, config, dataset, features, registry, report, sample, tlc, tracking, training, trips
 from mlops.config import Settings
-from mlops.errors import TrackingError
+from mlops.errors import ConfigError, DataQualityError, TrackingError
 from mlops.model import DurationModel
 from mlops.month import Month
 
@@ -44,7 +45,7 @@ def train(settings: Settings) -> pd.DataFrame:
 def describe_plan(settings: Settings) -> str:
     """What a run would do, and roughly what it would cost, in words; nothing is fetched or written."""
     source = open_source(settings)
-    available = tlc.months_available(source, settings.service, dataset.wanted(settings))
+    available = tlc.months_available(source, settings.service, dataset.asked(settings))
     split = dataset.plan(settings, available, source.url)
     sizes = {month: source.size(tlc.file_name(settings.service, month)) for month in split.months}
     lines = [f"{settings.service} from {source.url}, tested on {split.test}:"]
@@ -85,12 +86,13 @@ def load_trips(settings: Settings) -> pd.DataFrame:
     -------
     DataFrame, one row per month, newest first
         ``month``, ``role``, ``rows``, ``megabytes``, ``sample``, ``drift`` (what changed in the schema since the
-        month before), ``sha256``, ``url``, ``path``, ``prepared`` (folder for what is made of it).
+        month before), ``sha256``, ``url``, ``path``, ``prepared`` (folder for what is made of it), and the
+        settings that chose the months (`_CHOSEN_BY`), which the later steps check.
     """
     tracking.probe(config.tracking_uri(), settings.connect_timeout)
     source = open_source(settings)
-    wanted = dataset.wanted(settings)
-    split = dataset.plan(settings, tlc.months_available(source, settings.service, wanted), source.url)
+    available = tlc.months_available(source, settings.service, dataset.asked(settings))
+    split = dataset.plan(settings, available, source.url)
     rows, before = [], None
     for month in split.months:
         file = cache.fetch(source, settings.service, month, config.state_dir() / "months")
@@ -108,10 +110,12 @@ def load_trips(settings: Settings) -> pd.DataFrame:
                 "url": file.url,
                 "path": str(file.path),
                 "prepared": str(config.state_dir() / "prepared" / source.key),
+                **_choice(settings),
             }
         )
         before = schema
     logger.info("%s: %d months from %s to %s", settings.service, len(rows), split.months[0], split.test)
+    dataset.warn_of_memory(sum(row["rows"] for row in rows if row["role"] != "test"))
     return pd.DataFrame(rows[::-1])
 
 
@@ -129,12 +133,16 @@ def clean_trips(
     Raises
     ------
     DataQualityError
-        When the test or validation month is unlike its predecessors.
+        When the test or validation month is unlike its predecessors, or a file is not what was loaded.
+    ConfigError
+        When the months were loaded for other settings.
     """
+    _require_same_run(months, settings)
     table, quality = [], {}
     for row in months.to_dict("records"):
         month = Month.parse(row["month"])
-        target = _prepared(row, "trips", settings)
+        target = _prepared(row, "trips", [rule.name for rule in rules])
+        _require_unchanged(Path(row["path"]), row["sha256"])
         counts = trips.clean_file(Path(row["path"]), settings.service, month, target, rules)
         quality[month] = counts
         logger.info("%s %s: kept %s", settings.service, month, f"{counts.kept:,} of {counts.rows:,} trips")
@@ -143,14 +151,14 @@ def clean_trips(
             "test_rows": counts.test_rows,
             **{f"rejected_{rule}": count for rule, count in counts.rejected.items()},
             "unusual": "",
-            **{name: row[name] for name in ("sample", "drift", "sha256", "url", "prepared")},
+            **{name: row[name] for name in ("sample", "drift", "sha256", "url", "prepared", *_CHOSEN_BY)},
             "path": str(target),
+            "clean_sha256": tlc.sha256_of(target),
         }
         table.append({name: row[name] for name in ("month", "role", "rows")} | cleaned)
     result = _worst_rules_first(pd.DataFrame(table))
-    for note in dataset.check_months(quality, _split(result), settings):
-        result.loc[[month in note for month in result["month"]], "unusual"] = note
-    return result
+    notes = dataset.check_months(quality, _split(result), settings)
+    return result.assign(unusual=[notes.get(Month.parse(month), "") for month in result["month"]])
 
 
 def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -162,11 +170,15 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         ``feature``, ``meaning``, ``rows``, ``missing_share``, ``least``, ``mean``, ``most``, and ``months``: the
         path of a CSV with what `clean_trips` said and each month's ``features`` file.
     """
+    _require_same_run(cleaned, settings)
+    rules = sorted(name for name in cleaned.columns if name.startswith("rejected_"))
     statistics, paths = [], []
     for row in cleaned.to_dict("records"):
-        paths.append(_prepared(row, "features", settings))
+        _require_unchanged(Path(row["path"]), row["clean_sha256"])
+        paths.append(_prepared(row, "features", rules))
         statistics.append(features.features_file(Path(row["path"]), paths[-1]))
-    months = cleaned.assign(features=[str(path) for path in paths])
+    digests = [tlc.sha256_of(path) for path in paths]
+    months = cleaned.assign(features=[str(path) for path in paths], features_sha256=digests)
     text = months.to_csv(index=False)
     name = f"{settings.service}_{settings.month}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
     description = paths[0].parent.parent / name
@@ -189,12 +201,21 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     ------
     TuningError, EmptyTrainingSetError, TrackingError
         As their names say.
+    DataQualityError, ConfigError
+        When a prepared file is not the one described, or was made for other settings.
     """
     months = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
+    _require_same_run(months, settings)
+    for row in months.to_dict("records"):
+        _require_unchanged(Path(row["path"]), row["clean_sha256"])
+        _require_unchanged(Path(row["features"]), row["features_sha256"])
     name = registry.model_name(settings.service, sample=bool(months["sample"].any()))
     state = config.state_dir()
     tracking.connect(config.tracking_uri(), state, settings.connect_timeout)
-    with tracking.start_run(name, f"{settings.service} {settings.month}", state) as run:
+    with (
+        contextlib.ExitStack() as registering,
+        tracking.start_run(name, f"{settings.service} {settings.month}", state) as run,
+    ):
         job = training.Training(run, name, settings, months)
         job.log_origin()
         found = job.tune()
@@ -203,9 +224,12 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
         judged = job.judge(fitted, baseline)
         job.log_report(fitted, judged)
         uri = run.log_model(artefact, judged.requests.head(3))
-        version = registry.register(name, uri, run.run_id, job.version_tags(judged), job.description(judged))
-        if judged.verdict.promote:
-            registry.promote(version, judged.verdict.reason)
+        # From here to the end of the run nobody interrupts: a version, its aliases and its run belong together.
+        registering.enter_context(tracking.uninterrupted())
+        promotion = judged.verdict.reason if judged.verdict.promote else None
+        version = registry.register(
+            name, uri, run.run_id, job.version_tags(judged), job.description(judged), promotion=promotion
+        )
     became = registry.CHAMPION if judged.verdict.promote else registry.CHALLENGER
     about = f"{became}: {judged.verdict.reason}; {registry.link(version)}"
     board = report.leaderboard(version.uri, about, judged.metrics, judged.evidence, found)
@@ -221,9 +245,41 @@ def _worst_rules_first(cleaned: pd.DataFrame) -> pd.DataFrame:
     return cleaned[[*first, *(name for name in cleaned.columns if name not in first)]]
 
 
-def _prepared(row: dict[Any, Any], step: str, settings: Settings) -> Path:
-    """Where a step keeps what it makes of a month; the source's hash keeps republished months apart."""
-    return Path(row["prepared"]) / step / f"{settings.service}_{row['month']}_{row['sha256'][:12]}.parquet"
+_CHOSEN_BY = ("service", "source", "train_months", "test_month")
+
+
+def _choice(settings: Settings) -> dict[str, Any]:
+    """The settings that choose a run's months, as each row of a table carries them."""
+    return {
+        "service": settings.service,
+        "source": settings.describe()["source"],
+        "train_months": settings.train_months,
+        "test_month": settings.month,
+    }
+
+
+def _require_same_run(months: pd.DataFrame, settings: Settings) -> None:
+    """Refuse a table made for other settings: in the editor one block may run again after they changed."""
+    for name, now in _choice(settings).items():
+        then = months[name].iloc[0]
+        if str(then) != str(now):
+            raise ConfigError(
+                f"{name}: the months were loaded for {then}, the settings now say {now}. "
+                "Run load_trips again, and the blocks after it."
+            )
+
+
+def _require_unchanged(path: Path, sha256: str) -> None:
+    """Refuse a file that another run (of a republished month, or with other rules) has put in its place."""
+    if not path.is_file() or tlc.sha256_of(path) != sha256:
+        raise DataQualityError(f"{path}: another run has replaced what this run fetched or made. Run again.")
+
+
+def _prepared(row: dict[Any, Any], step: str, rules: Sequence[str]) -> Path:
+    """Where a step keeps what it makes of a month; source's and rules' hashes keep republished months apart."""
+    made_by = hashlib.sha256(" ".join(sorted(rules)).encode()).hexdigest()[:6]
+    name = f"{row['service']}_{row['month']}_{row['sha256'][:12]}_{made_by}.parquet"
+    return Path(row["prepared"]) / step / name
 
 
 def _split(months: pd.DataFrame) -> dataset.Split:

@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mlops.config import without_credentials
-from mlops.tracking import MlflowException, mlflow, tracking_errors, uninterrupted
+from mlops.tracking import MlflowException, end_dead_run, mlflow, tracking_errors, uninterrupted
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -67,16 +68,25 @@ def _aliased(name: str, alias: str) -> Version | None:
 
 
 @uninterrupted()
-def predict(version: Version, frame: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of a registered version, through its artefact as anyone would load it."""
-    return pd.DataFrame(mlflow.pyfunc.load_model(version.uri).predict(frame))
+def predict(version: Version, frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Predictions of a registered version through its artefact, fetched into `folder`, as anyone loads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return pd.DataFrame(mlflow.pyfunc.load_model(version.uri, dst_path=str(folder)).predict(frame))
 
 
 @uninterrupted()
 def register(
-    name: str, model_uri: str, run_id: str, tags: Mapping[str, str], description: str = ""
+    name: str,
+    model_uri: str,
+    run_id: str,
+    tags: Mapping[str, str],
+    description: str = "",
+    *,
+    promotion: str | None = None,
 ) -> Version:
-    """New version of the model, with the alias `challenger`; all of it or none.
+    """New version of the model with the alias `challenger`, and `champion` too if `promotion` says why.
+
+    All of it or none: when an alias cannot be moved, the version is gone and the aliases are where they were.
 
     Raises
     ------
@@ -87,6 +97,7 @@ def register(
     with tracking_errors(f"registering {name}"):
         with contextlib.suppress(MlflowException):
             client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
+        before = {alias: _aliased(name, alias) for alias in (CHALLENGER, CHAMPION)}
         made = client.create_model_version(
             name,
             model_uri,
@@ -98,10 +109,37 @@ def register(
         version = Version(name, str(made.version), run_id, dict(tags))
         try:
             _move_alias(CHALLENGER, version, "newly registered")
+            if promotion is not None:
+                _move_alias(CHAMPION, version, promotion)
         except BaseException:
-            client.delete_model_version(name, made.version)
+            _withdraw(version, before)
             raise
     return version
+
+
+def _withdraw(version: Version, before: Mapping[str, Version | None]) -> None:
+    """Delete a version, its aliases back where they were."""
+    client = mlflow.MlflowClient()
+    client.delete_model_version(version.name, version.number)  # takes its aliases along
+    for alias, previous in before.items():
+        if previous is not None and _aliased(version.name, alias) is None:
+            client.set_registered_model_alias(version.name, alias, previous.number)
+
+
+def settle(run_id: str) -> None:
+    """End a run whose process is gone: FINISHED if its version has all its aliases, else KILLED, its version gone.
+
+    What the guard does for a dead parent.
+    """
+    client, status = mlflow.MlflowClient(), "KILLED"
+    for found in client.search_model_versions(f"run_id = '{run_id}'"):
+        number, aliases = str(found.version), client.get_registered_model(found.name).aliases
+        due = [CHALLENGER, *([CHAMPION] if found.tags.get("verdict") == "promote" else [])]
+        if all(str(aliases.get(alias)) == number for alias in due):
+            status = "FINISHED"
+        else:
+            client.delete_model_version(found.name, number)
+    end_dead_run(run_id, status)
 
 
 @uninterrupted()

@@ -147,8 +147,8 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number, frame in held[:1]:
-        _handle(before[number], number, frame)
+        for number, frame in held[:1]:  # also when the block raised: the signal must not be lost
+            _handle(before[number], number, frame)
 
 
 def _handle(handler: Any, number: int, frame: FrameType | None) -> None:
@@ -271,10 +271,10 @@ def start_run(experiment: str, run_name: str, state: Path) -> Iterator[Run]:
     with tracking_errors(f"experiment {experiment}"):
         experiment_id = _experiment(experiment, state)
         close_orphans(experiment_id)
-        active = mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_process_tags())
-        run_id, status = active.info.run_id, "FINISHED"
         guard: subprocess.Popen[bytes] | None = None
-        scratch = Path(tempfile.mkdtemp(prefix="run-", dir=state))
+        scratch, status = Path(tempfile.mkdtemp(prefix="run-", dir=state)), "FINISHED"
+        active = mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=_process_tags())
+        run_id = active.info.run_id
         try:
             guard = _start_guard(run_id, scratch)
             yield Run(run_id, experiment_id, scratch)
@@ -304,14 +304,16 @@ def close_orphans(experiment_id: str) -> int:
     return closed
 
 
-def kill_run(run_id: str) -> None:
-    """End a run, and its trials, that are still RUNNING, as KILLED: what the guard does for a dead parent."""
+def end_dead_run(run_id: str, status: str) -> None:
+    """End a run whose process is gone, with this status, and its trials that are still RUNNING as KILLED."""
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     trials = client.search_runs([run.info.experiment_id], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'")
     for unfinished in (r for r in (run, *trials) if r.info.status == "RUNNING"):
-        client.set_tag(unfinished.info.run_id, "error", "its process ended without a word")
-        client.set_terminated(unfinished.info.run_id, "KILLED")
+        ended_as = status if unfinished.info.run_id == run_id else "KILLED"
+        if ended_as != "FINISHED":
+            client.set_tag(unfinished.info.run_id, "error", "its process ended without a word")
+        client.set_terminated(unfinished.info.run_id, ended_as)
 
 
 def run_metrics(run_id: str) -> dict[str, float]:
@@ -355,7 +357,7 @@ def _start_guard(run_id: str, scratch: Path) -> subprocess.Popen[bytes]:
     It waits on a pipe, so it costs nothing and notices at once; it imports mlflow only when it has to act.
     """
     tidy = f"import shutil; shutil.rmtree({str(scratch)!r}, ignore_errors=True)"
-    act = f"{tidy}; from mlops.tracking import kill_run; kill_run({run_id!r})"
+    act = f"{tidy}; from mlops.registry import settle; settle({run_id!r})"
     code = f"import sys\nif sys.stdin.read() != 'ended':\n    {act}\n"
     return subprocess.Popen(
         [sys.executable, "-c", code],

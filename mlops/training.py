@@ -16,6 +16,7 @@ from mlops.config import Settings
 from mlops.model import DurationModel, build_matrix, train
 
 Array = npt.NDArray[Any]
+MADE = ("clean_sha256", "features_sha256")  # of files on the way, of no interest afterwards
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +58,7 @@ class Training:
         self.run.log_parameters({**self.settings.describe(), "threads": config.threads()})
         self.run.set_tags(config.code_version())
         self.run.log_months(self.months)
-        self.run.log_table("months.csv", self.months.drop(columns=["path", "features", "prepared"]))
+        self.run.log_table("months.csv", self.months.drop(columns=["path", "features", "prepared", *MADE]))
         counted = [c for c in self.months.columns if c in ("rows", "kept") or c.startswith("rejected_")]
         self.run.log_metrics({f"cleaning_{name}": float(self.months[name].sum()) for name in counted})
 
@@ -65,7 +66,10 @@ class Training:
         """Best of the trials, each of which learns from the training months and is scored on the next."""
         learnt, minutes = dataset.load_features(self._paths("training"), for_training=True)
         held_out, held_out_minutes = dataset.load_features(self._paths("validation"), for_training=False)
-        matrix = build_matrix(learnt, minutes, held_out, held_out_minutes, **self._fixed(use_distance=True))
+        use_distance = self.settings.use_distance
+        matrix = build_matrix(
+            learnt, minutes, held_out, held_out_minutes, use_distance=use_distance, **self._fixed()
+        )
         logger.info("tuning on %s trips, scored on %s", f"{len(minutes):,}", f"{len(held_out_minutes):,}")
         found = tuning.search(
             lambda parameters: train(matrix, parameters, **self._fixed()),
@@ -74,7 +78,7 @@ class Training:
             tuning_seconds=self.settings.tuning_seconds,
             on_trial=self._log_trial,
         )
-        tuned = DurationModel(matrix.encoder, found.fit.booster, use_distance=self.settings.use_distance)
+        tuned = DurationModel(matrix.encoder, found.fit.booster, use_distance=use_distance)
         requests, actual = self._requests("validation")
         measured = evaluation.metrics(actual, minutes_of(tuned.predict(requests)))
         self.run.log_metrics({f"validation_{metric}": value for metric, value in measured.items()})
@@ -87,7 +91,7 @@ class Training:
     def fit(self, found: tuning.Search) -> tuple[Path, evaluation.PairMedian]:
         """Artefact of the final fit on training and validation months, and the baseline of the same trips."""
         learnt, minutes = dataset.load_features(self._paths("training", "validation"), for_training=True)
-        matrix = build_matrix(learnt, minutes, **self._fixed(use_distance=True))
+        matrix = build_matrix(learnt, minutes, use_distance=self.settings.use_distance, **self._fixed())
         rounds = found.best.rounds
         logger.info("final fit on %s trips with %d rounds", f"{len(minutes):,}", rounds)
         final = train(matrix, found.best.parameters, rounds=rounds, **self._fixed())
@@ -154,11 +158,11 @@ class Training:
         if version.tags.get("last_month_learnt", "") >= self.settings.month:
             return evaluation.Evidence(challenger_rmse, None, version.number, champion_saw_test=True)
         try:
-            predicted = minutes_of(registry.predict(version, requests))
+            predicted = minutes_of(registry.predict(version, requests, self.run.scratch / "champion"))
             rmse = evaluation.metrics(actual, predicted)["rmse"]
         except Exception as error:  # whatever keeps the champion from answering is the reason it loses
             logger.warning("%s cannot be scored: %s", version.uri, error)
-            return evaluation.Evidence(challenger_rmse, None, version.number, champion_error=str(error))
+            return evaluation.Evidence(challenger_rmse, None, version.number, champion_error=str(error)[:300])
         return evaluation.Evidence(challenger_rmse, rmse, version.number)
 
     def _log_trial(self, trial: tuning.Trial) -> None:
@@ -169,10 +173,9 @@ class Training:
         }
         self.run.log_trial(f"trial {trial.number}", trial.parameters, measured, trial.error)
 
-    def _fixed(self, *, use_distance: bool = False) -> dict[str, Any]:
+    def _fixed(self) -> dict[str, Any]:
         """What every fit of the run has in common, so that it can be repeated."""
-        fixed: dict[str, Any] = {"seed": self.settings.seed, "threads": config.threads()}
-        return fixed | ({"use_distance": self.settings.use_distance} if use_distance else {})
+        return {"seed": self.settings.seed, "threads": config.threads()}
 
     def _paths(self, *roles: str) -> list[Path]:
         """Feature files of the months with these roles, oldest first."""

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from doors import PROJECT, SAMPLE_MODEL, Ended, Machine
 
@@ -84,6 +87,39 @@ def test_real_months_give_a_champion_that_beats_the_pair_median(
     assert metrics["test_rmse"] < 0.9 * metrics["test_rmse_pair_median"]
     assert "pair median" in ended.stdout
     assert f"models:/{model}/1" in ended.stdout
+
+
+def test_nothing_of_the_test_month_reaches_the_model(
+    train_runs: tuple[Machine, list[Ended]], months: Path, tmp_path: Path
+) -> None:
+    """The same run over a test month with shuffled durations: the same model to the byte, another test RMSE."""
+    shuffled = tmp_path / "shuffled"
+    shuffled.mkdir()
+    for file in months.glob("*.parquet"):
+        (shuffled / file.name).symlink_to(file)
+    test_month = shuffled / "green_tripdata_2023-03.parquet"
+    table = pq.read_table(test_month)
+    pickup, dropoff = (table[f"lpep_{end}_datetime"].to_numpy() for end in ("pickup", "dropoff"))
+    durations = np.random.default_rng(1).permutation(dropoff - pickup)
+    column = table.schema.get_field_index("lpep_dropoff_datetime")
+    ends = pa.array(pickup + durations, table.schema.field(column).type)
+    test_month.unlink()
+    pq.write_table(table.set_column(column, table.schema.field(column), ends), test_month)
+    other = Machine(tmp_path / "machine", shuffled)
+    ended = other.train()
+    assert ended.status == 0, ended.output
+
+    machine, _ = train_runs
+    for name in ("booster.ubj", "encoder.npz"):
+        first, second = (
+            min(m.state.rglob(name), key=lambda path: path.stat().st_mtime).read_bytes()
+            for m in (machine, other)
+        )
+        assert first == second
+    before, after = machine.parents()[0].data.metrics, other.parents()[0].data.metrics
+    assert before["validation_rmse"] == after["validation_rmse"]
+    assert before["test_rows"] == after["test_rows"]
+    assert before["test_rmse"] < after["test_rmse"]
 
 
 def test_the_readmes_example_runs(train_runs: tuple[Machine, list[Ended]], tmp_path: Path) -> None:

@@ -71,6 +71,6 @@ def test_the_same_models(
             next(iter(sorted(machine.state.rglob(name), key=lambda path: path.stat().st_mtime))).read_bytes()
             for machine in (mage_runs[0], train_runs[0], in_process)
         }
-        for name in ("booster.ubj", "model.json")
+        for name in ("booster.ubj", "encoder.npz")
     )
     assert len(boosters) == len(encoders) == 1

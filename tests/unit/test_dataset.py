@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops.config import Settings
-from mlops.dataset import Split, check_months, load_features, plan, wanted
+from mlops.dataset import Split, asked, check_months, load_features, plan, wanted, warn_of_memory
 from mlops.errors import DataQualityError, EmptyTrainingSetError, MonthNotPublishedError
 from mlops.features import features_file
 from mlops.month import Month
@@ -152,7 +152,7 @@ def refusal(found: dict[Month, Quality], **settings: float) -> DataQualityError:
 
 
 def test_months_alike_are_not_unusual() -> None:
-    assert check_months(quality(), SPLIT, Settings()) == ()
+    assert check_months(quality(), SPLIT, Settings()) == {}
 
 
 def test_far_fewer_rows_are_refused_with_the_counts() -> None:
@@ -192,18 +192,18 @@ def test_far_more_rejections_are_refused_with_the_worst_rules() -> None:
 
 @pytest.mark.parametrize("rows", [500, 2000])
 def test_half_and_double_are_still_allowed(rows: int) -> None:
-    assert check_months(quality(september=usual(rows, rejected=0)), SPLIT, Settings()) == ()
+    assert check_months(quality(september=usual(rows, rejected=0)), SPLIT, Settings()) == {}
 
 
 @pytest.mark.parametrize("rejected", [0, 100])
 def test_fewer_and_up_to_twice_the_rejections_are_still_allowed(rejected: int) -> None:
-    assert check_months(quality(september=usual(rejected=rejected)), SPLIT, Settings()) == ()
+    assert check_months(quality(september=usual(rejected=rejected)), SPLIT, Settings()) == {}
 
 
 def test_where_hardly_any_row_is_rejected_twice_as_many_say_nothing() -> None:
     calm = dict.fromkeys(SPLIT.months, usual(rejected=1))
 
-    assert check_months({**calm, SPLIT.test: usual(rejected=20)}, SPLIT, Settings()) == ()
+    assert check_months({**calm, SPLIT.test: usual(rejected=20)}, SPLIT, Settings()) == {}
     assert "2.1% of 1,000 rows rejected" in str(refusal({**calm, SPLIT.test: usual(rejected=21)}))
 
 
@@ -218,7 +218,7 @@ def test_how_far_is_far_is_a_setting() -> None:
 def test_a_month_is_compared_with_the_median_of_the_three_before() -> None:
     grown = quality(may=usual(rows=800), june=usual(rows=800), july=usual(rows=1500), august=usual(rows=1500))
 
-    assert check_months({**grown, SPLIT.test: usual(rows=3000)}, SPLIT, Settings()) == ()
+    assert check_months({**grown, SPLIT.test: usual(rows=3000)}, SPLIT, Settings()) == {}
     assert "than the 1,500 usual" in str(refusal({**grown, SPLIT.test: usual(rows=700)}))
 
 
@@ -227,17 +227,19 @@ def test_an_unusual_month_may_be_allowed_and_is_told_then(caplog: pytest.LogCapt
     with caplog.at_level(logging.WARNING, logger="mlops"):
         notes = check_months(quality(september=usual(rows=10, rejected=0)), SPLIT, settings)
 
-    assert notes == (
+    assert tuple(notes.values()) == (
         "green 2023-09: 10 rows, far fewer than the 1,000 usual in the months before "
         "(0.01 times; allowed 0.5 to 2)",
     )
-    assert [record.message for record in caplog.records] == list(notes)
+    assert [record.message for record in caplog.records] == list(notes.values())
 
 
 def test_an_unusual_training_month_is_only_noted() -> None:
     notes = check_months(quality(june=usual(rows=3000)), SPLIT, Settings())
 
-    assert [note.split(",")[0] for note in notes] == ["green 2023-06: 3"]
+    assert {str(month): note.split(",")[0] for month, note in notes.items()} == {
+        "2023-06": "green 2023-06: 3"
+    }
 
 
 @pytest.mark.parametrize("month", ["may", "september"])
@@ -253,9 +255,9 @@ def test_a_month_of_which_nothing_is_left_is_always_refused(month: str, allowed:
 
 
 def test_the_first_month_has_nothing_to_be_compared_with() -> None:
-    assert check_months(quality(may=usual(rows=1, rejected=0)), SPLIT, Settings(min_rows_ratio=0)) != ()
+    assert check_months(quality(may=usual(rows=1, rejected=0)), SPLIT, Settings(min_rows_ratio=0)) != {}
     only = Split((Month(2023, 5),), Month(2023, 6), Month(2023, 7))
-    assert check_months(dict.fromkeys(only.months, usual()), only, Settings()) == ()
+    assert check_months(dict.fromkeys(only.months, usual()), only, Settings()) == {}
 
 
 # --- Their trips --------------------------------------------------------------------------------------------
@@ -291,3 +293,27 @@ def test_features_come_as_they_were_stored(tmp_path: Path) -> None:
     for name, values in found.items():
         assert values.dtype == stored[name].dtype
         np.testing.assert_array_equal(values, stored[name])
+
+
+def test_a_hole_at_the_windows_start_is_a_gap_where_older_months_are_there() -> None:
+    settings = Settings(month="2023-06", train_months=3)
+    assert str(asked(settings)[0]) == "2023-01"
+    held = [month for month in asked(settings) if str(month) != "2023-02"]
+    with pytest.raises(
+        MonthNotPublishedError, match="2023-02: missing at there, although 2023-01 and 2023-06"
+    ):
+        plan(settings, held, "there")
+
+
+def test_a_window_that_comes_out_short_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(month="2023-06", train_months=3)
+    plan(settings, [Month(2023, number) for number in (3, 4, 5, 6)], "there")
+    assert "2 training months instead of 3, since there starts with 2023-03" in caplog.text
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(1_000, False), (10**12, True)])
+def test_more_trips_than_memory_holds_are_warned_of(
+    rows: int, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_memory(rows)
+    assert ("GB of memory" in caplog.text) == warned

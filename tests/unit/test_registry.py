@@ -248,7 +248,7 @@ def test_killing_a_run_kills_its_trials_and_no_ended_one(store: Path) -> None:
     trial = client().create_run(parent.experiment_id, tags=tags).info.run_id
     ended = client().create_run(parent.experiment_id, tags=tags).info.run_id
     client().set_terminated(ended, "FINISHED")
-    tracking.kill_run(parent.run_id)
+    registry.settle(parent.run_id)
 
     assert (status(parent), error_tag(parent)) == ("KILLED", "its process ended without a word")
     assert client().get_run(trial).info.status == "KILLED"
@@ -372,6 +372,46 @@ def test_registering_that_fails_at_the_alias_leaves_no_version(
     assert [run.info.status for run in runs_of()] == ["FAILED"]
 
 
+def test_a_promotion_that_fails_leaves_version_and_aliases_as_they_were(
+    store: Path, artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = registered(artefact, store)
+    registry.promote(first, "there is no champion yet")
+    move = mlflow.MlflowClient.set_registered_model_alias
+
+    def refuses_a_new_champion(self: Any, name: str, alias: str, version: str) -> None:
+        if alias == "champion" and str(version) == "2":
+            raise MlflowException("registry is read-only")
+        move(self, name, alias, version)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuses_a_new_champion)
+    with start_run(NAME, "r", store) as run:
+        uri = run.log_model(artefact, make_requests(3))
+        with pytest.raises(TrackingError, match="registry is read-only"):
+            registry.register(NAME, uri, run.run_id, {}, promotion="better")
+
+    assert [str(found.version) for found in client().search_model_versions(f"name='{NAME}'")] == ["1"]
+    assert (alias("challenger"), alias("champion")) == ("1", "1")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "promoted", "status_after", "versions"),
+    [("promote", True, "FINISHED", 1), ("keep", False, "FINISHED", 1), ("promote", False, "KILLED", 0)],
+)
+def test_a_dead_run_is_finished_with_a_whole_version_and_loses_half_a_one(
+    verdict: str, promoted: bool, status_after: str, versions: int, store: Path, artefact: Path
+) -> None:
+    with start_run(NAME, "r", store) as run:
+        uri = run.log_model(artefact, make_requests(3))
+    client().update_run(run.run_id, status="RUNNING")
+    promotion = "better" if promoted else None
+    registry.register(NAME, uri, run.run_id, {"verdict": verdict}, promotion=promotion)
+    registry.settle(run.run_id)
+
+    assert status(run) == status_after
+    assert len(client().search_model_versions(f"name='{NAME}'")) == versions
+
+
 def test_registering_what_was_not_logged_leaves_no_version(store: Path) -> None:
     with pytest.raises(TrackingError, match=f"^registering {NAME}: MLflow failed: "):
         registry.register(NAME, "models:/m-0123456789abcdef", "none", {})
@@ -451,7 +491,7 @@ def test_the_model_answers_the_same_in_another_process_elsewhere(
             == model.predict(requests.assign(passenger_count=passengers))["duration_minutes"].tolist()
         )
     assert Path(answers["code"]).is_relative_to(store / "artifacts")
-    assert registry.predict(version, requests)["duration_minutes"].tolist() == expected
+    assert registry.predict(version, requests, store / "fetched")["duration_minutes"].tolist() == expected
     assert list(elsewhere.iterdir()) == []
 
 

@@ -1,0 +1,81 @@
+"""Steps refuse what another run, or other settings, left for them; what is known of the months is handed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlops import pipeline
+from mlops.config import Settings
+from mlops.errors import ConfigError, DataQualityError
+from mlops.month import Month
+from mlops.sample import write_month
+from mlops.trips import RULES, Rule
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A run over three small months in a folder."""
+    folder = tmp_path / "months"
+    for month in Month.range(Month(2023, 1), Month(2023, 3)):
+        write_month(folder / f"green_tripdata_{month}.parquet", "green", month, rows=400)
+    return Settings(source=str(folder), month="2023-03")
+
+
+@pytest.fixture
+def months(settings: Settings) -> pd.DataFrame:
+    return pipeline.load_trips(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("service", "yellow"), ("month", "2023-04"), ("train_months", 3), ("source", "sample")],
+)
+def test_months_loaded_for_other_settings_are_refused(
+    name: str, value: object, months: pd.DataFrame, settings: Settings
+) -> None:
+    other = Settings.parse({**settings.model_dump(), name: value})
+    cleaned = pipeline.clean_trips(months, settings)
+    for step, table in ((pipeline.clean_trips, months), (pipeline.build_features, cleaned)):
+        with pytest.raises(ConfigError, match=f"the settings now say {value}. Run load_trips again"):
+            step(table, other)
+    with pytest.raises(ConfigError, match="Run load_trips again"):
+        pipeline.train_and_register(pipeline.build_features(cleaned, settings), other)
+
+
+def test_a_file_that_changed_since_it_was_described_is_refused(
+    months: pd.DataFrame, settings: Settings
+) -> None:
+    cleaned = pipeline.clean_trips(months, settings)
+    summary = pipeline.build_features(cleaned, settings)
+    described = pd.read_csv(summary["months"].iloc[0])
+    for path, step, table in (
+        (described["features"][0], pipeline.train_and_register, summary),
+        (cleaned["path"][1], pipeline.build_features, cleaned),
+        (months["path"][2], pipeline.clean_trips, months),
+    ):
+        Path(path).write_bytes(b"another run's")
+        with pytest.raises(DataQualityError, match="another run has replaced what this run fetched or made"):
+            step(table, settings)
+
+
+def test_other_rules_have_files_of_their_own_and_leave_the_test_rows_alone(
+    months: pd.DataFrame, settings: Settings
+) -> None:
+    usual = pipeline.clean_trips(months, settings)
+    short = Rule("over_2_miles", lambda trips, month: trips["distance_miles"] > 2)
+    strict = pipeline.clean_trips(months, settings, rules=(*RULES, short))
+
+    assert not set(usual["path"]) & set(strict["path"])
+    assert (strict["kept"] < usual["kept"]).all()
+    assert (strict["rejected_over_2_miles"] > 0).all()
+    assert strict["test_rows"].tolist() == usual["test_rows"].tolist()
+
+
+def test_the_rules_that_reject_most_come_first(months: pd.DataFrame, settings: Settings) -> None:
+    cleaned = pipeline.clean_trips(months, settings)
+    totals = [cleaned[name].sum() for name in cleaned.columns if name.startswith("rejected_")]
+    assert totals == sorted(totals, reverse=True)
+    assert list(cleaned.columns[:5]) == ["month", "role", "rows", "kept", "test_rows"]
