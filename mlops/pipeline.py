@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 from mlops import cache, config, dataset, features, registry, report, sample, tlc, tracking, training, trips
 from mlops.config import Settings
@@ -89,6 +90,7 @@ def load_trips(settings: Settings) -> pd.DataFrame:
         month before), ``sha256``, ``url``, ``path``, ``prepared`` (folder for what is made of it), and the
         settings that chose the months (`_CHOSEN_BY`), which the later steps check.
     """
+    config.threads()  # a bad MLOPS_THREADS should not be found out after a download
     tracking.probe(config.tracking_uri(), settings.connect_timeout)
     source = open_source(settings)
     available = tlc.months_available(source, settings.service, dataset.asked(settings))
@@ -96,7 +98,7 @@ def load_trips(settings: Settings) -> pd.DataFrame:
     rows, before = [], None
     for month in split.months:
         file = cache.fetch(source, settings.service, month, config.state_dir() / "months")
-        count = trips.check_columns(file.path, settings.service)
+        count = trips.check_columns(file.path, settings.service, file.url)
         schema = trips.read_schema(file.path)
         rows.append(
             {
@@ -143,7 +145,7 @@ def clean_trips(
         month = Month.parse(row["month"])
         target = _prepared(row, "trips", [rule.name for rule in rules])
         _require_unchanged(Path(row["path"]), row["sha256"])
-        counts = trips.clean_file(Path(row["path"]), settings.service, month, target, rules)
+        counts = trips.clean_file(Path(row["path"]), settings.service, month, target, rules, row["url"])
         quality[month] = counts
         logger.info("%s %s: kept %s", settings.service, month, f"{counts.kept:,} of {counts.rows:,} trips")
         cleaned = {
@@ -220,6 +222,8 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
         job.log_origin()
         found = job.tune()
         artefact, baseline = job.fit(found)
+        # Two runs of a model must not both be judged against a champion that one of them is about to replace.
+        registering.enter_context(FileLock(state / f"{name}.lock"))
         fitted = DurationModel.load(artefact)  # what is tested is what is registered
         judged = job.judge(fitted, baseline)
         job.log_report(fitted, judged)

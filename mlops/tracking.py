@@ -93,7 +93,7 @@ def probe(uri: str, timeout: float) -> None:
                     "Is MLFLOW_TRACKING_URI the address of an MLflow server?"
                 )
         elif uri.startswith("sqlite:///"):
-            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(uri.removeprefix("sqlite:///")).parent)
         elif uri.startswith("postgresql"):
             arguments = {"connect_timeout": max(1, int(timeout))}
             engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
@@ -102,6 +102,16 @@ def probe(uri: str, timeout: float) -> None:
         raise TrackingError(
             f"tracking server {without_credentials(uri)}: no answer within {timeout:g} s ({_short(error)}). "
             "Start it (`make mlflow`), or set MLFLOW_TRACKING_URI to one that runs."
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackingError(
+            f"{folder}: this folder for the tracking store cannot be made ({error.strerror or error}). "
+            "Let MLOPS_STATE_DIR name another."
         ) from error
 
 

@@ -175,8 +175,8 @@ class Quality:
         return (self.rows - self.kept) / self.rows if self.rows else 0.0
 
 
-def read_schema(path: Path) -> pa.Schema:
-    """Arrow schema of a Parquet file, its metadata included.
+def read_schema(path: Path, told: object = None) -> pa.Schema:
+    """Arrow schema of a Parquet file, its metadata included; messages call the file `told`, if given.
 
     Raises
     ------
@@ -187,25 +187,24 @@ def read_schema(path: Path) -> pa.Schema:
         return pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
-            f"{path}: expected a whole Parquet file; got one that cannot be read ({_one_line(error)}). "
+            f"{told or path}: expected a whole Parquet file; got one that cannot be read ({_one_line(error)}). "
             "Fetch it again."
         ) from error
 
 
-def check_columns(path: Path, service: str) -> int:
-    """Number of rows of a month's file, once it is known to be one of this service.
+def check_columns(path: Path, service: str, told: object = None) -> int:
+    """Number of rows of a month's file, once it is known to be one of this service; messages call it `told`.
 
     Raises
     ------
     TripSchemaError
         When a column is missing or of a kind that cannot be read, or the file has no rows.
     """
-    schema = read_schema(path)
-    _projection(schema, service, path)
+    _projection(read_schema(path, told), service, told or path)
     rows = int(pq.read_metadata(path).num_rows)
     if rows == 0:
         raise TripSchemaError(
-            f"{path}: expected a month of {service} trips; got an empty file (0 rows). "
+            f"{told or path}: expected a month of {service} trips; got an empty file (0 rows). "
             "Fetch it again, or look at what the source published."
         )
     return rows
@@ -232,8 +231,8 @@ def schema_drift(before: pa.Schema, after: pa.Schema) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def read_trips(path: Path, service: str) -> Iterator[Columns]:
-    """Trips of a TLC file, as batches of arrays under the trip schema's names.
+def read_trips(path: Path, service: str, told: object = None) -> Iterator[Columns]:
+    """Trips of a TLC file, as batches of arrays under the trip schema's names; messages call it `told`.
 
     Yields
     ------
@@ -247,14 +246,14 @@ def read_trips(path: Path, service: str) -> Iterator[Columns]:
     TripSchemaError
         When the file is not a readable month of this service.
     """
-    projection = _projection(read_schema(path), service, path)
+    projection = _projection(read_schema(path, told), service, told or path)
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS, columns=list(projection.values())):
                 yield _as_columns(batch, projection)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
-            f"{path}: expected readable {service} trips; got damaged pages ({_one_line(error)}). "
+            f"{told or path}: expected readable {service} trips; got damaged pages ({_one_line(error)}). "
             "Fetch the file again."
         ) from error
 
@@ -296,7 +295,14 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     return columns, Quality(rows, int(counts[0]), int(chosen.sum()), rejected)
 
 
-def clean_file(raw: Path, service: str, month: Month, target: Path, rules: Sequence[Rule] = RULES) -> Quality:
+def clean_file(
+    raw: Path,
+    service: str,
+    month: Month,
+    target: Path,
+    rules: Sequence[Rule] = RULES,
+    told: object = None,
+) -> Quality:
     """Counts of a month, whose clean trips are written to `target` as Parquet (whole or not at all).
 
     Raises
@@ -309,7 +315,7 @@ def clean_file(raw: Path, service: str, month: Month, target: Path, rules: Seque
     total = Quality(0, 0, 0, {rule.name: 0 for rule in rules})
     try:
         with pq.ParquetWriter(temporary, TRIP_SCHEMA, compression="zstd") as writer:
-            for batch in read_trips(raw, service):
+            for batch in read_trips(raw, service, told):
                 columns, quality = clean(batch, month, rules)
                 writer.write_table(as_table(columns))
                 total = _add(total, quality)
@@ -361,7 +367,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _projection(schema: pa.Schema, service: str, path: Path) -> dict[str, str]:
+def _projection(schema: pa.Schema, service: str, path: object) -> dict[str, str]:
     """Trip column -> the file's own spelling of its TLC column."""
     spelling = {name.lower(): name for name in schema.names}
     wanted = TLC_COLUMNS[service]

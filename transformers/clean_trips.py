@@ -1,4 +1,4 @@
-"""Which trips count: add a rule of your own to RULES, and its rejections are counted beside the others."""
+"""Which trips are learnt from. For a rule of your own: rules=(*RULES, Rule("name", ...)); it is counted too."""
 
 if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer

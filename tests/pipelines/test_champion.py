@@ -122,6 +122,18 @@ def test_nothing_of_the_test_month_reaches_the_model(
     assert before["test_rmse"] < after["test_rmse"]
 
 
+def test_of_two_runs_at_once_the_second_meets_the_first_as_champion(machine: Machine) -> None:
+    command = machine.train_command()
+    with machine.start(*command) as one, machine.start(*command) as other:
+        statuses = [one.end().status, other.end().status]
+
+    assert statuses == [0, 0], one.output + other.output
+    reasons = {str(version.version): version.tags["reason"] for version in machine.versions()}
+    assert reasons["1"] == "there is no champion yet"
+    assert "does not beat" in reasons["2"]
+    assert machine.alias("champion") == "1"
+
+
 def test_the_readmes_example_runs(train_runs: tuple[Machine, list[Ended]], tmp_path: Path) -> None:
     machine, _ = train_runs
     example = re.findall(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.S)

@@ -115,3 +115,10 @@ def test_documents_name_no_machine() -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = sorted(int(path.name[:3]) for path in Path(PROJECT / "docs" / "decisions").glob("*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_client_and_server_are_one_version_of_mlflow() -> None:
+    client = re.search(r"^mlflow-skinny==(\S+)", (PROJECT / "requirements.txt").read_text(), re.M)
+    server = re.search(r"^mlflow==(\S+)", (PROJECT / "requirements-mlflow.txt").read_text(), re.M)
+    assert client and server
+    assert client[1] == server[1]
