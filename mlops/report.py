@@ -96,7 +96,7 @@ def model_card(
     shown = months[counted].assign(sha256=[str(digest)[:12] for digest in months["sha256"]])
     worst = by_slice[by_slice["rows"] >= 100].nlargest(8, "rmse").round(3)
     figures = pd.DataFrame(
-        {"metric": list(measured), "value": [f"{value:,.4f}" for value in measured.values()]}
+        {"metric": list(measured), "value": [_number(value) for value in measured.values()]}
     )
     gain = pd.DataFrame(
         {"feature": list(importance), "share of gain": [f"{g:.3f}" for g in importance.values()]}
@@ -179,6 +179,10 @@ def plots(
         paths.append(folder / f"{name}.png")
         figure.savefig(paths[-1], dpi=110)
     return tuple(paths)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4f}"
 
 
 def _markdown(table: pd.DataFrame) -> str:
