@@ -162,6 +162,7 @@ class Machine:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
+                preexec_fn=_heed_ctrl_c,
             )
         try:
             yield Process(popen, said)
@@ -218,6 +219,11 @@ class Machine:
     @property
     def _client(self) -> Any:
         return mlflow.MlflowClient(f"sqlite:///{self.state / 'mlflow.db'}")
+
+
+def _heed_ctrl_c() -> None:
+    """Undo what a shell does to a background job, among which the tests may run: there SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def write_months(folder: Path) -> Path:
