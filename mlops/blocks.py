@@ -69,7 +69,8 @@ class _StdoutHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         try:
-            print(self.format(record), file=sys.stdout, flush=True)  # noqa: T201
+            sys.stdout.write(self.format(record) + "\n")
+            sys.stdout.flush()
         except Exception:
             self.handleError(record)
 
