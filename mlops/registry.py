@@ -118,12 +118,13 @@ def register(
 
 
 def _withdraw(version: Version, before: Mapping[str, Version | None]) -> None:
-    """Delete a version, its aliases back where they were."""
+    """Delete a version, its aliases back where they were, and the journal told so."""
     client = mlflow.MlflowClient()
     client.delete_model_version(version.name, version.number)  # takes its aliases along
+    told = {entry["alias"] for entry in journal(version.name) if entry["to"] == version.number}
     for alias, previous in before.items():
-        if previous is not None and _aliased(version.name, alias) is None:
-            client.set_registered_model_alias(version.name, alias, previous.number)
+        if previous is not None and alias in told:
+            _move_alias(alias, previous, f"version {version.number} was withdrawn")
 
 
 def settle(run_id: str) -> None:

@@ -392,6 +392,8 @@ def test_a_promotion_that_fails_leaves_version_and_aliases_as_they_were(
 
     assert [str(found.version) for found in client().search_model_versions(f"name='{NAME}'")] == ["1"]
     assert (alias("challenger"), alias("champion")) == ("1", "1")
+    replayed = {entry["alias"]: (entry["to"], entry["reason"]) for entry in registry.journal(NAME)}
+    assert replayed == dict.fromkeys(("challenger", "champion"), ("1", "version 2 was withdrawn"))
 
 
 @pytest.mark.parametrize(
