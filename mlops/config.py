@@ -58,7 +58,21 @@ class Settings(BaseModel):
         12, ge=1, le=120, description="most months of training before the validation month"
     )
     use_distance: bool = Field(True, description="use trip_distance, which TLC's meter knows only at the end")
-    max_trials: int = Field(12, ge=1, le=10_000, description="trials of the hyperparameter search")
+    half_life_months: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="a month so much older than the newest weighs half in training",
+    )
+    max_trials: int = Field(
+        18,
+        ge=1,
+        le=10_000,
+        description="trials on the lowest rung of the search; a third of them go up, and so on",
+    )
+    warm_start: bool = Field(
+        True, description="begin the search with what did best in runs about earlier months"
+    )
     tuning_seconds: float | None = Field(
         None,
         gt=0,
@@ -74,6 +88,9 @@ class Settings(BaseModel):
     )
     max_rejections_ratio: float = Field(
         2.0, ge=1, description="most rejections of a month, as a multiple of its predecessors' median share"
+    )
+    compare_course: bool = Field(
+        False, description="also fit and test the course's recipe: DictVectorizer over zone pair and distance"
     )
     allow_unusual_months: bool = Field(False, description="train although a month is unlike its predecessors")
     connect_timeout: float = Field(

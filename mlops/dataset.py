@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlops.config import Settings
 from mlops.errors import DataQualityError, EmptyTrainingSetError, MonthNotPublishedError
+from mlops.features import BATCH_ROWS, Batch
 from mlops.month import Month
 from mlops.trips import Quality
 
@@ -161,27 +163,69 @@ def warn_of_memory(rows: int) -> None:
         )  # fmt: skip
 
 
-def load_features(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[str, Array], Array]:
-    """Features and minutes of the months' trips, in the order of the files.
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Trips of several months, batch by batch, as often as asked; memory does not grow with the months.
 
     Parameters
     ----------
-    paths : sequence of Path
-        Feature files.
+    paths : tuple of Path
+        Feature files, oldest first.
     for_training : bool
         Leave out the trips that a training rule rejects; a validation or test month never does.
-
-    Returns
-    -------
-    features : dict of str to array of shape (n,)
-    minutes : float64 array of shape (n,)
+    share : float
+        Of the trips, drawn at random; a smaller share is part of a larger one.
+    seed : int
+        Of that draw.
+    half_life_months : float, optional
+        A month so much older than the newest weighs half.
     """
-    table = pa.concat_tables([pq.read_table(path) for path in paths])
+
+    paths: tuple[Path, ...]
+    for_training: bool
+    share: float = 1.0
+    seed: int = 0
+    half_life_months: float | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        number = 0
+        for age, path in zip(reversed(range(len(self.paths))), self.paths, strict=True):
+            with pq.ParquetFile(path) as file:
+                for table in file.iter_batches(BATCH_ROWS):
+                    number += 1
+                    batch = self._batch(table, number, age)
+                    if len(batch.minutes):
+                        yield batch
+
+    def _batch(self, table: pa.RecordBatch, number: int, age: int) -> Batch:
+        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.schema.names}
+        learnable, minutes = columns.pop("for_training"), columns.pop("duration_minutes")
+        chosen = learnable if self.for_training else np.ones(len(minutes), bool)
+        if self.share < 1:
+            chosen = chosen & (np.random.default_rng((self.seed, number)).random(len(minutes)) < self.share)
+        weight = None
+        if self.half_life_months is not None:
+            weight = np.full(int(chosen.sum()), 0.5 ** (age / self.half_life_months), np.float32)
+        return Batch({name: values[chosen] for name, values in columns.items()}, minutes[chosen], weight)
+
+
+def count_rows(paths: Sequence[Path], *, for_training: bool) -> int:
+    """How many trips `FeatureFiles` would give."""
+    if not for_training:
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+    marks = (pq.read_table(path, columns=["for_training"])["for_training"] for path in paths)
+    return sum(int(pc.sum(mark).as_py() or 0) for mark in marks)
+
+
+def pairs_and_minutes(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[str, Array], Array]:
+    """Zones of the months' trips, n each, and their minutes, float64 of shape (n,): what a baseline needs."""
+    names = ["pickup_zone", "dropoff_zone", "duration_minutes", "for_training"]
+    table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
     if for_training:
         table = table.filter(table["for_training"])
-    columns = {name: table[name].to_numpy() for name in table.column_names if name != "for_training"}
-    minutes = np.asarray(columns.pop("duration_minutes"), np.float64)
-    return columns, minutes
+    return {name: table[name].to_numpy() for name in names[:2]}, np.asarray(
+        table[names[2]].to_numpy(), np.float64
+    )
 
 
 def _unusual(

@@ -17,6 +17,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 Array = npt.NDArray[Any]
 
+NOMINAL = {"coverage_80": 0.8, "coverage_95": 0.95}
 BUSIEST_PAIRS = 10
 DISTANCE_BANDS = (-np.inf, 0.1, 1.0, 2.0, 5.0, 10.0, np.inf)
 DISTANCE_LABELS = ("under 0.1 mi", "0.1-1 mi", "1-2 mi", "2-5 mi", "5-10 mi", "10 mi and more")
@@ -40,23 +41,48 @@ def metrics(actual: Array, predicted: Array) -> dict[str, float]:
     }
 
 
-def slices(requests: pd.DataFrame, actual: Array, predicted: Array) -> pd.DataFrame:
-    """Errors by hour, weekday, distance band and the busiest zone pairs.
+def coverage(actual: Array, predictions: pd.DataFrame) -> dict[str, float]:
+    """Share of the trips whose minutes lie inside their 80 % and 95 % interval, ends included.
+
+    Examples
+    --------
+    >>> bounds = {"low_80_minutes": [5, 5], "high_80_minutes": [8, 8], "low_95_minutes": [4, 4]}
+    >>> coverage(np.array([6.0, 9.0]), pd.DataFrame({**bounds, "high_95_minutes": [9, 9]}))
+    {'coverage_80': 0.5, 'coverage_95': 1.0}
+    """
+    return {name: float(inside.mean()) for name, inside in _inside(actual, predictions).items()}
+
+
+def worst_coverage(by_slice: pd.DataFrame, least_rows: int = 1000) -> dict[str, float]:
+    """Coverage of the slice, of at least `least_rows` trips, that is furthest from what its interval promises."""
+    found = {}
+    for name, promised in NOMINAL.items():
+        shares = by_slice.loc[by_slice["rows"] >= least_rows, name]
+        if len(shares):
+            found[f"{name}_worst_slice"] = float(shares.iloc[(shares - promised).abs().argmax()])
+    return found
+
+
+def slices(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Errors and coverage by hour, weekday, distance band and the busiest zone pairs.
 
     Parameters
     ----------
     requests : DataFrame of n rows
         As the model takes them.
-    actual, predicted : array of shape (n,)
+    actual : array of shape (n,)
         Minutes.
+    predictions : DataFrame of n rows
+        As the model gives them.
 
     Returns
     -------
     DataFrame
-        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``; within a slice in the order of its values,
-        pairs with the busiest first.
+        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, ``coverage_80``, ``coverage_95``; within a
+        slice in the order of its values, pairs with the busiest first.
     """
-    error = pd.Series(predicted - actual)
+    error = pd.Series(predictions["duration_minutes"].to_numpy() - actual)
+    inside = pd.DataFrame(_inside(actual, predictions))
     pickup_at = requests["pickup_at"].reset_index(drop=True)
     groups = {
         "hour": pickup_at.dt.hour,
@@ -64,7 +90,7 @@ def slices(requests: pd.DataFrame, actual: Array, predicted: Array) -> pd.DataFr
         "distance": _distance_bands(requests["distance_miles"].reset_index(drop=True)),
         "pair": _busiest_pairs(requests),
     }
-    return pd.concat([_by(name, values, error) for name, values in groups.items()], ignore_index=True)
+    return pd.concat([_by(name, values, error, inside) for name, values in groups.items()], ignore_index=True)
 
 
 class PairMedian:
@@ -155,12 +181,21 @@ def _distance_bands(miles: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _busiest_pairs(requests: pd.DataFrame) -> pd.Series[Any]:
-    names = requests["pickup_zone"].astype(str) + " -> " + requests["dropoff_zone"].astype(str)
-    busiest = list(names.value_counts(sort=True).index[:BUSIEST_PAIRS])
-    return pd.Series(pd.Categorical(names, categories=busiest))
+    pairs = pd.Series(_pair(requests))
+    busiest = pairs.value_counts().index[:BUSIEST_PAIRS]
+    named = pd.Categorical(pairs, categories=busiest)
+    return pd.Series(named.rename_categories({pair: f"{pair // 1000} -> {pair % 1000}" for pair in busiest}))
 
 
-def _by(name: str, values: pd.Series[Any], error: pd.Series[Any]) -> pd.DataFrame:
+def _inside(actual: Array, predictions: pd.DataFrame) -> dict[str, Array]:
+    found = {}
+    for name in NOMINAL:
+        low, high = (predictions[f"{end}_{name[-2:]}_minutes"].to_numpy() for end in ("low", "high"))
+        found[name] = (low <= actual) & (actual <= high)
+    return found
+
+
+def _by(name: str, values: pd.Series[Any], error: pd.Series[Any], inside: pd.DataFrame) -> pd.DataFrame:
     grouped = error.groupby(values, observed=True)
     table = pd.DataFrame(
         {
@@ -168,6 +203,7 @@ def _by(name: str, values: pd.Series[Any], error: pd.Series[Any]) -> pd.DataFram
             "rmse": grouped.apply(lambda part: float(np.sqrt(np.mean(part**2)))),
             "mae": grouped.apply(lambda part: float(np.mean(np.abs(part)))),
             "bias": grouped.mean(),
+            **inside.groupby(values, observed=True).mean(),
         }
     )
     table.insert(0, "value", [str(value) for value in table.index])

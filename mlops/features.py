@@ -1,8 +1,7 @@
 """From requests to features: the only definition, shared by training, batch and single predictions.
 
-Two steps. `request_features` is stateless: what a request says, in numbers.
-`Encoder` adds what past trips say about such a request; it learns from targets,
-so it is fitted on the months of one fit only, and out of fold inside them.
+`request_features` is stateless: what a request says, in numbers. What past trips
+say about such a request is learnt from targets and lives in `encoder`.
 Nothing here reads a fare, a tip, a payment, a rate code or a drop-off time.
 """
 
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dateutil.easter import easter
 
 from mlops.errors import MlopsError
 
@@ -29,8 +29,6 @@ Array = npt.NDArray[Any]
 REQUEST_COLUMNS = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
 ZONES = 266  # codes 0 to 265; 0 stands for every id that TLC has not given out
 BATCH_ROWS = 131_072
-BANDS = 12  # weekday or weekend, six bands of the day
-HOURS = 168  # of the week
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ REQUEST_FEATURES = (
     Feature("weekday", "0 Monday to 6 Sunday"),
     Feature("month", "1 January to 12 December"),
     Feature("is_holiday", "1 on a public holiday of New York, else 0"),
+    Feature("is_school_day", "1 on a day on which New York's public schools teach, by rule, else 0"),
 )
 """Known from the request alone."""
 
@@ -83,18 +82,41 @@ ENCODED_FEATURES = (
     ),
     Feature("distance_ratio", "distance over the mean distance between the two zones", needs_distance=True),
 )
-"""Learnt from past trips by `Encoder`."""
+"""Learnt from past trips by `encoder.Encoder`."""
 
 
-def feature_list(use_distance: bool = True) -> tuple[Feature, ...]:
-    """Features of a model, in the order of its matrix.
+@dataclass(frozen=True)
+class Batch:
+    """Trips to learn from or to be scored on, n of them.
+
+    Parameters
+    ----------
+    features : dict of str to array of shape (n,)
+        As from `request_features`.
+    minutes : float64 array of shape (n,)
+        How long they took.
+    weight : float32 array of shape (n,), or None
+        How much each counts in the loss; all alike where None.
+    """
+
+    features: dict[str, Array]
+    minutes: Array
+    weight: Array | None = None
+
+
+def feature_names(use_distance: bool = True) -> tuple[str, ...]:
+    """Columns of a model's matrix, in their order.
 
     Examples
     --------
-    >>> len(feature_list()) > len(feature_list(use_distance=False))
-    True
+    >>> "pair_pace" in feature_names(), "pair_pace" in feature_names(use_distance=False)
+    (True, False)
     """
-    return tuple(f for f in REQUEST_FEATURES + ENCODED_FEATURES if use_distance or not f.needs_distance)
+    return tuple(f.name for f in REQUEST_FEATURES + ENCODED_FEATURES if use_distance or not f.needs_distance)
+
+
+CATEGORICAL = frozenset(f.name for f in REQUEST_FEATURES + ENCODED_FEATURES if f.categorical)
+"""Columns that are codes."""
 
 
 def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Array]:
@@ -127,6 +149,8 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
         )
     days = pickup_at.astype("datetime64[D]")
     months = pickup_at.astype("datetime64[M]").astype(np.int64)
+    first_day, holiday, school_day = _calendar(*_years(months))
+    day_number = days.astype(np.int64) - first_day
     return {
         "pickup_zone": _zone_codes("pickup_zone", requests["pickup_zone"]),
         "dropoff_zone": _zone_codes("dropoff_zone", requests["dropoff_zone"]),
@@ -135,7 +159,8 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
         "minute_of_day": ((pickup_at - days).astype(np.int64) // 60).astype(np.int16),
         "weekday": ((days.astype(np.int64) + 3) % 7).astype(np.int8),  # 1970-01-01 was a Thursday
         "month": (months % 12 + 1).astype(np.int8),
-        "is_holiday": np.isin(days, _holidays(_years(months))).astype(np.int8),
+        "is_holiday": holiday[day_number],
+        "is_school_day": school_day[day_number],
     }
 
 
@@ -187,139 +212,6 @@ def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-class Encoder:
-    """Smoothed means of past trips' minutes, pace and distance, by zone pair and by zone and time.
-
-    Each mean is drawn towards its parent's (`LEVELS`): pair x band to its pair, a pair to the overall mean,
-    zone x hour of week to its zone. So a pair never seen gets the coarser answer.
-
-    Parameters
-    ----------
-    tables : dict of str to float32 array
-        The smoothed means of each level, flat, indexed by the level's key.
-
-    Source: D. Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes",
-    SIGKDD Explorations 3(1), 2001.
-    """
-
-    def __init__(self, tables: Mapping[str, Array]) -> None:
-        self.tables = dict(tables)
-
-    @classmethod
-    def fit(cls, features: Mapping[str, Array], minutes: Array) -> Encoder:
-        """Encoder of all the trips given: features as from `request_features`, minutes of shape (n,)."""
-        return cls(_smoothed(_totals(features, minutes)))
-
-    @classmethod
-    def fit_transform(
-        cls, features: Mapping[str, Array], minutes: Array, *, seed: int, folds: int = 5
-    ) -> tuple[Encoder, dict[str, Array]]:
-        """Encoder of all the trips, and each trip's own encodings learnt from the other folds' trips only.
-
-        A mean that holds the trip's own duration would let the model read the answer.
-        """
-        fold = np.random.default_rng(seed).integers(0, folds, len(minutes))
-        everything = _totals(features, minutes)
-        encoded = {f.name: np.empty(len(minutes), np.float32) for f in ENCODED_FEATURES}
-        for number in range(folds):
-            inside = fold == number
-            part = {name: values[inside] for name, values in features.items()}
-            own = _totals(part, minutes[inside])
-            others = {name: (a - own[name][0], b - own[name][1]) for name, (a, b) in everything.items()}
-            for name, values in cls(_smoothed(others)).transform(part).items():
-                encoded[name][inside] = values
-        return cls(_smoothed(everything)), encoded
-
-    def transform(self, features: Mapping[str, Array]) -> dict[str, Array]:
-        """`ENCODED_FEATURES` of each request, float32 of shape (n,); NaN only where the distance is."""
-        keys = _keys(features)
-        looked_up = {level.name: self.tables[level.name][keys[level.key]] for level in LEVELS}
-        miles = features["distance_miles"]
-        looked_up["pace_minutes"] = (looked_up["pair_band_pace"] * miles).astype(np.float32)
-        looked_up["distance_ratio"] = (miles / looked_up["pair_miles"]).astype(np.float32)
-        return {feature.name: looked_up[feature.name] for feature in ENCODED_FEATURES}
-
-
-@dataclass(frozen=True)
-class _Level:
-    """A table of means: of `quantity`, by `key`; `slots` of its entries lie under one of its parent's."""
-
-    name: str
-    key: str
-    quantity: str
-    parent: str | None = None
-    slots: int = 1
-
-
-LEVELS = (
-    _Level("pair_minutes", "pair", "minutes"),
-    _Level("pair_band_minutes", "pair_band", "minutes", "pair_minutes", BANDS),
-    _Level("pickup_minutes", "pickup_zone", "minutes"),
-    _Level("pickup_hour_minutes", "pickup_hour", "minutes", "pickup_minutes", HOURS),
-    _Level("dropoff_minutes", "dropoff_zone", "minutes"),
-    _Level("dropoff_hour_minutes", "dropoff_hour", "minutes", "dropoff_minutes", HOURS),
-    _Level("pair_pace", "pair", "pace"),
-    _Level("pair_band_pace", "pair_band", "pace", "pair_pace", BANDS),
-    _Level("pair_miles", "pair", "miles"),
-)
-SIZES = {
-    "pair": ZONES * ZONES,
-    "pair_band": ZONES * ZONES * BANDS,
-    "pickup_zone": ZONES,
-    "dropoff_zone": ZONES,
-    "pickup_hour": ZONES * HOURS,
-    "dropoff_hour": ZONES * HOURS,
-}
-SMOOTHING = 10.0  # weight of the parent's mean: trips for minutes and miles, miles for pace
-
-
-def _keys(features: Mapping[str, Array]) -> dict[str, Array]:
-    pickup, dropoff = features["pickup_zone"].astype(np.int64), features["dropoff_zone"].astype(np.int64)
-    weekday, hour = features["weekday"].astype(np.int64), features["minute_of_day"].astype(np.int64) // 60
-    band = hour // 4 + np.where(weekday >= 5, BANDS // 2, 0)
-    hour_of_week = weekday * 24 + hour
-    pair = pickup * ZONES + dropoff
-    return {
-        "pair": pair,
-        "pair_band": pair * BANDS + band,
-        "pickup_zone": pickup,
-        "dropoff_zone": dropoff,
-        "pickup_hour": pickup * HOURS + hour_of_week,
-        "dropoff_hour": dropoff * HOURS + hour_of_week,
-    }
-
-
-def _totals(features: Mapping[str, Array], minutes: Array) -> dict[str, tuple[Array, Array]]:
-    """Sum and weight under each level's keys; their ratio is the mean."""
-    keys = _keys(features)
-    miles = np.nan_to_num(features["distance_miles"].astype(np.float64))
-    measured = (miles >= 0.1) & (miles <= 100.0)  # a meter that did not run says nothing about pace
-    miles = np.where(measured, miles, 0.0)
-    quantities = {
-        "minutes": (minutes, np.ones(len(minutes))),
-        "pace": (np.where(measured, minutes, 0.0), miles),
-        "miles": (miles, measured.astype(np.float64)),
-    }
-    totals = {}
-    for level in LEVELS:
-        key, size = keys[level.key], SIZES[level.key]
-        total, weight = (np.bincount(key, values, size) for values in quantities[level.quantity])
-        totals[level.name] = (total, weight)
-    return totals
-
-
-def _smoothed(totals: Mapping[str, tuple[Array, Array]]) -> dict[str, Array]:
-    tables: dict[str, Array] = {}
-    for level in LEVELS:
-        total, weight = totals[level.name]
-        if level.parent is None:
-            parent = total.sum() / weight.sum() if weight.sum() else np.nan
-        else:
-            parent = np.repeat(tables[level.parent], level.slots)
-        tables[level.name] = ((total + SMOOTHING * parent) / (weight + SMOOTHING)).astype(np.float32)
-    return tables
-
-
 TARGET_COLUMNS = ("duration_minutes", "for_training")
 FEATURE_SCHEMA = pa.schema(
     [
@@ -331,6 +223,7 @@ FEATURE_SCHEMA = pa.schema(
         ("weekday", pa.int8()),
         ("month", pa.int8()),
         ("is_holiday", pa.int8()),
+        ("is_school_day", pa.int8()),
         ("duration_minutes", pa.float64()),
         ("for_training", pa.bool_()),
     ]
@@ -386,9 +279,40 @@ def _years(months: Array) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _holidays(years: tuple[int, int]) -> Array:
-    calendar = holidays.country_holidays("US", subdiv="NY", years=range(years[0], years[1] + 1))
-    return np.array(sorted(calendar), "datetime64[D]")
+def _calendar(first_year: int, last_year: int) -> tuple[int, Array, Array]:
+    """First day of the years, counted from 1970; whether each of their days is a holiday, and a school day."""
+    days = np.arange(f"{first_year:04d}-01-01", f"{last_year + 1:04d}-01-01", dtype="datetime64[D]")
+    years = range(first_year, last_year + 1)
+    known = sorted(holidays.country_holidays("US", subdiv="NY", years=years))
+    holiday = np.isin(days, np.array(known, "datetime64[D]"))
+    weekday = (days.astype(np.int64) + 3) % 7
+    taught = np.concatenate([_school_year_part(year) for year in years])
+    return (
+        int(days[0].astype(np.int64)),
+        holiday.astype(np.int8),
+        (taught & ~holiday & (weekday < 5)).astype(np.int8),
+    )
+
+
+def _school_year_part(year: int) -> Array:
+    """For each day of a calendar year whether it is in term; weekends and holidays within count as if they were.
+
+    Term ends on 26 June and begins on the Thursday after Labor Day. Recesses: 24 December to 1 January,
+    Presidents' week, Good Friday to the Friday after Easter. The city shifts these by a few days in some years.
+
+    Source: calendars of the New York City Department of Education, 2018 to 2024.
+    """
+    days = np.arange(f"{year:04d}-01-01", f"{year + 1:04d}-01-01", dtype="datetime64[D]")
+    mondays = {
+        month: np.busday_offset(f"{year:04d}-{month:02d}", 0, "forward", weekmask="Mon") for month in (2, 9)
+    }
+    presidents_day, labor_day = mondays[2] + 14, mondays[9]
+    easter_day = np.datetime64(easter(year))
+    break_ends, break_begins = np.datetime64(f"{year:04d}-01-01"), np.datetime64(f"{year:04d}-12-24")
+    summer = (days > np.datetime64(f"{year:04d}-06-26")) & (days < labor_day + 3)
+    winter = (days >= presidents_day) & (days < presidents_day + 5)
+    spring = (days >= easter_day - 2) & (days <= easter_day + 5)
+    return np.asarray((days > break_ends) & (days < break_begins) & ~summer & ~winter & ~spring)
 
 
 def _statistics(columns: Mapping[str, Array]) -> pd.DataFrame:

@@ -1,14 +1,15 @@
-"""`DurationModel`: fitted encoder and boosted trees as one artefact. The only importer of xgboost.
+"""`DurationModel`: encoder, boosted trees and intervals as one artefact. The only importer of xgboost.
 
-An artefact is a folder of three files and no pickle: ``booster.ubj``,
-``encoder.npz`` and ``model.json``. MLflow loads it through `_load_pyfunc`.
+An artefact is a folder of four files and no pickle: ``booster.ubj``,
+``encoder.npz``, ``intervals.npz`` and ``model.json``. MLflow loads it through
+`_load_pyfunc`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +24,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import xgboost as xgb
 
+from mlops.encoder import Encoder, Totals
 from mlops.errors import EmptyTrainingSetError, MlopsError
-from mlops.features import Encoder, feature_list, request_features
+from mlops.features import BATCH_ROWS, CATEGORICAL, Batch, feature_names, request_features
+from mlops.intervals import Intervals
 
 Array = npt.NDArray[Any]
 
-FORMAT = 1
+FORMAT = 2
 SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0  # the range of what is learnt, and so of what is answered
-MAX_ROUNDS = 400
 EARLY_STOPPING_ROUNDS = 20
+FOLDS = 5
+BINS = 256
+MISSING = (
+    -1.0
+)  # in a matrix without gaps, which XGBoost packs four times closer; no quantity here is negative
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Encoded trips, ready for any number of trials.
+    """Encoded and binned trips, ready for any number of trials.
 
     Parameters
     ----------
@@ -44,14 +51,14 @@ class Matrix:
         Binned once; validation uses the cuts of training.
     encoder : Encoder
         Fitted on the training trips.
-    use_distance : bool
-        Whether the distance is among the features.
+    features : tuple of str
+        Columns, in their order.
     """
 
     training: xgb.QuantileDMatrix
     validation: xgb.QuantileDMatrix | None
     encoder: Encoder
-    use_distance: bool
+    features: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -64,63 +71,114 @@ class Fit:
 
 
 def build_matrix(
-    training: Mapping[str, Array],
-    minutes: Array,
-    validation: Mapping[str, Array] | None = None,
-    validation_minutes: Array | None = None,
+    training: Iterable[Batch],
+    validation: Iterable[Batch] | None = None,
     *,
-    use_distance: bool = True,
+    features: tuple[str, ...] = feature_names(),
     seed: int,
     threads: int,
 ) -> Matrix:
     """Encoder and binned matrices of one fit: training trips encoded out of fold, validation trips by the whole.
 
+    Both are gone through several times, batch by batch: what is held is the sums of the encoder and the bins.
+
     Parameters
     ----------
-    training, validation : mapping
-        Features as from `request_features`.
-    minutes, validation_minutes : array of shape (n,), (m,)
-        Durations.
+    training, validation : iterable of Batch
+        The same batches each time.
+    features : tuple of str
+        Columns of the matrix, in their order.
 
     Raises
     ------
     EmptyTrainingSetError
         When there is no training trip.
     """
-    if len(minutes) == 0:
+    totals = Totals(FOLDS)
+    for number, batch in enumerate(training):
+        totals.add(batch.features, batch.minutes, _folds(seed, number, batch))
+    if totals.trips == 0:
         raise EmptyTrainingSetError(
             "no trip is left to learn from after cleaning; look at the rejections of the training months, "
             "or choose another month or source"
         )
-    encoder, encoded = Encoder.fit_transform(training, minutes, seed=seed)
-    kwargs = {"feature_types": _types(use_distance), "nthread": threads}
-    matrix = xgb.QuantileDMatrix(_stack(training, encoded, use_distance), label=minutes, **kwargs)
+    encoder = totals.encoder()
+
+    def out_of_fold(number: int, batch: Batch) -> Array:
+        encoded = totals.out_of_fold(batch.features, _folds(seed, number, batch))
+        return _stack(features, batch.features, encoded)
+
+    def by_the_whole(number: int, batch: Batch) -> Array:
+        return _stack(features, batch.features, encoder.transform(batch.features))
+
+    options = {"max_bin": BINS, "nthread": threads}
+    matrix = xgb.QuantileDMatrix(_Tables(training, out_of_fold, features), **options)
     held_out = None
     if validation is not None:
-        table = _stack(validation, encoder.transform(validation), use_distance)
-        held_out = xgb.QuantileDMatrix(table, label=validation_minutes, ref=matrix, **kwargs)
-    return Matrix(matrix, held_out, encoder, use_distance)
+        held_out = xgb.QuantileDMatrix(_Tables(validation, by_the_whole, features), ref=matrix, **options)
+    return Matrix(matrix, held_out, encoder, features)
+
+
+class _Tables(xgb.DataIter):
+    """Batches as XGBoost asks for them: table, minutes and weight, from the start as often as it likes."""
+
+    def __init__(
+        self, batches: Iterable[Batch], table: Callable[[int, Batch], Array], features: Sequence[str]
+    ) -> None:
+        self._batches, self._table, self._types = batches, table, _types(features)
+        self._left: Iterator[tuple[int, Batch]] = iter(())
+        super().__init__()
+
+    def reset(self) -> None:
+        self._left = enumerate(self._batches)
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        number, batch = next(self._left, (0, None))
+        if batch is None:
+            return False
+        table = self._table(number, batch)
+        input_data(data=table, label=batch.minutes, weight=batch.weight, feature_types=self._types)
+        return True
+
+
+def _folds(seed: int, number: int, batch: Batch) -> Array:
+    """Fold of each trip of a batch, the same at every pass."""
+    return np.random.default_rng((seed, number)).integers(0, FOLDS, len(batch.minutes))
 
 
 def train(
-    matrix: Matrix, parameters: Mapping[str, Any], *, seed: int, threads: int, rounds: int | None = None
+    matrix: Matrix,
+    parameters: Mapping[str, Any],
+    *,
+    seed: int,
+    threads: int,
+    rounds: int,
+    stop_early: bool = False,
 ) -> Fit:
-    """Boosted trees on the matrix: `rounds` of them, or until the validation RMSE stops falling."""
+    """Boosted trees on the matrix: `rounds` of them, or fewer where the validation RMSE stops falling.
+
+    Parameters
+    ----------
+    matrix : Matrix
+        With a validation part, if `stop_early`.
+    parameters : mapping
+        XGBoost's, by its names.
+    """
     fixed = {
         "objective": "reg:squarederror",
         "tree_method": "hist",
+        "max_bin": BINS,
         "eval_metric": "rmse",
         "seed": seed,
         "nthread": threads,
     }
-    if rounds is not None or matrix.validation is None:
-        count = rounds or MAX_ROUNDS
-        booster = xgb.train({**fixed, **parameters}, matrix.training, count)
-        return Fit(booster, count, float("nan"))
+    if not stop_early:
+        booster = xgb.train({**fixed, **parameters}, matrix.training, rounds)
+        return Fit(booster, rounds, float("nan"))
     booster = xgb.train(
         {**fixed, **parameters},
         matrix.training,
-        MAX_ROUNDS,
+        rounds,
         evals=[(matrix.validation, "validation")],
         early_stopping_rounds=EARLY_STOPPING_ROUNDS,
         verbose_eval=False,
@@ -130,20 +188,29 @@ def train(
 
 
 class DurationModel:
-    """Minutes that a requested ride will take.
+    """Minutes that a requested ride will take, and the range that they will most likely lie in.
 
     Parameters
     ----------
     encoder : Encoder
     booster : xgboost.Booster
-    use_distance : bool
-        Whether ``distance_miles`` is looked at.
+    features : tuple of str
+        Columns of its matrix, in their order.
+    intervals : Intervals, optional
+        Without them, as while a model is tuned, only the minutes are predicted.
     """
 
-    def __init__(self, encoder: Encoder, booster: xgb.Booster, *, use_distance: bool = True) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        booster: xgb.Booster,
+        features: tuple[str, ...] = feature_names(),
+        intervals: Intervals | None = None,
+    ) -> None:
         self.encoder = encoder
         self.booster = booster
-        self.use_distance = use_distance
+        self.features = features
+        self.intervals = intervals
 
     def predict(self, requests: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Duration of each requested ride.
@@ -159,26 +226,35 @@ class DurationModel:
 
         Returns
         -------
-        DataFrame of shape (n, 1)
-            ``duration_minutes``, float64, finite, 1 to 60, with the index of `requests`.
+        DataFrame of shape (n, 5)
+            ``duration_minutes``, ``low_80_minutes``, ``high_80_minutes``, ``low_95_minutes`` and
+            ``high_95_minutes``: float64, finite, 1 to 60, with the index of `requests`.
 
         Raises
         ------
         MlopsError
             When a request column is missing or does not hold what it should.
         """
-        features = request_features(requests)
-        table = _stack(features, self.encoder.transform(features), self.use_distance)
-        matrix = xgb.DMatrix(table, feature_types=_types(self.use_distance))
-        minutes = self.booster.predict(matrix) if len(table) else np.zeros(0)
-        minutes = np.clip(minutes.astype(np.float64), SHORTEST_MINUTES, LONGEST_MINUTES)
-        return pd.DataFrame({"duration_minutes": minutes}, index=requests.index)
+        columns = request_features(requests)
+        minutes = self.minutes(columns)
+        bounds = self.intervals.bounds(columns, minutes) if self.intervals else {}
+        bounds = {name: np.clip(values, SHORTEST_MINUTES, LONGEST_MINUTES) for name, values in bounds.items()}
+        return pd.DataFrame({"duration_minutes": minutes, **bounds}, index=requests.index)
+
+    def minutes(self, columns: Mapping[str, Array]) -> Array:
+        """Minutes for request features as from `request_features`, float64 of shape (n,), 1 to 60."""
+        count = len(columns["pickup_zone"])
+        minutes = np.empty(count, np.float64)
+        for start in range(0, count, BATCH_ROWS):
+            part = {name: values[start : start + BATCH_ROWS] for name, values in columns.items()}
+            table = _stack(self.features, part, self.encoder.transform(part))
+            minutes[start : start + BATCH_ROWS] = self.booster.inplace_predict(table)
+        return np.clip(minutes, SHORTEST_MINUTES, LONGEST_MINUTES)
 
     def importance(self) -> dict[str, float]:
         """Share of the total gain by feature, most first; 0 for features that no tree uses."""
-        names = [feature.name for feature in feature_list(self.use_distance)]
         gain = self.booster.get_score(importance_type="total_gain")
-        shares = {name: float(np.sum(gain.get(f"f{i}", 0.0))) for i, name in enumerate(names)}
+        shares = {name: float(np.sum(gain.get(f"f{i}", 0.0))) for i, name in enumerate(self.features)}
         total = sum(shares.values()) or 1.0
         shares = {name: share / total for name, share in shares.items()}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
@@ -188,7 +264,9 @@ class DurationModel:
         folder.mkdir(parents=True)
         self.booster.save_model(folder / "booster.ubj")
         np.savez_compressed(folder / "encoder.npz", **self.encoder.tables)
-        about = {"format": FORMAT, "use_distance": self.use_distance, "xgboost": xgb.__version__}
+        if self.intervals:
+            np.savez_compressed(folder / "intervals.npz", **self.intervals.tables)
+        about = {"format": FORMAT, "features": self.features, "xgboost": xgb.__version__}
         (folder / "model.json").write_text(json.dumps(about, indent=2))
         return folder
 
@@ -204,10 +282,11 @@ class DurationModel:
         about = json.loads((folder / "model.json").read_text())
         if about["format"] != FORMAT:
             raise MlopsError(f"{folder}: expected model format {FORMAT}; got {about['format']}")
-        with np.load(folder / "encoder.npz") as tables:
-            encoder = Encoder({name: tables[name] for name in tables.files})
+        encoder = Encoder(_arrays(folder / "encoder.npz"))
+        calibrated = (folder / "intervals.npz").is_file()
+        intervals = Intervals(_arrays(folder / "intervals.npz")) if calibrated else None
         booster = xgb.Booster(model_file=folder / "booster.ubj")
-        return cls(encoder, booster, use_distance=about["use_distance"])
+        return cls(encoder, booster, tuple(about["features"]), intervals)
 
 
 def _load_pyfunc(path: str) -> DurationModel:
@@ -215,15 +294,18 @@ def _load_pyfunc(path: str) -> DurationModel:
     return DurationModel.load(Path(path))
 
 
-def _types(use_distance: bool) -> list[str]:
-    return ["c" if feature.categorical else "q" for feature in feature_list(use_distance)]
+def _arrays(path: Path) -> dict[str, Array]:
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
-def _stack(features: Mapping[str, Array], encoded: Mapping[str, Array], use_distance: bool) -> Array:
-    """Float32 matrix of shape (n, number of features), in the order of `feature_list`."""
-    columns = {**features, **encoded}
-    names = [feature.name for feature in feature_list(use_distance)]
-    table = np.empty((len(columns["pickup_zone"]), len(names)), np.float32)
-    for position, name in enumerate(names):
-        table[:, position] = columns[name]
-    return table
+def _types(features: Sequence[str]) -> list[str]:
+    return ["c" if name in CATEGORICAL else "q" for name in features]
+
+
+def _stack(features: Sequence[str], columns: Mapping[str, Array], encoded: Mapping[str, Array]) -> Array:
+    """Float32 matrix of shape (n, number of features) without gaps."""
+    table = np.empty((len(columns["pickup_zone"]), len(features)), np.float32)
+    for position, name in enumerate(features):
+        table[:, position] = columns[name] if name in columns else encoded[name]
+    return np.nan_to_num(table, copy=False, nan=MISSING, posinf=np.inf, neginf=-np.inf)

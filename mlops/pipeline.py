@@ -220,8 +220,8 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     ):
         job = training.Training(run, name, settings, months)
         job.log_origin()
-        found = job.tune()
-        artefact, baseline = job.fit(found)
+        tuned = job.tune()
+        artefact, baseline = job.fit(tuned)
         # Two runs of a model must not both be judged against a champion that one of them is about to replace.
         registering.enter_context(FileLock(state / f"{name}.lock"))
         fitted = DurationModel.load(artefact)  # what is tested is what is registered
@@ -236,7 +236,7 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
         )
     became = registry.CHAMPION if judged.verdict.promote else registry.CHALLENGER
     about = f"{became}: {judged.verdict.reason}; {registry.link(version)}"
-    board = report.leaderboard(version.uri, about, judged.metrics, judged.evidence, found)
+    board = report.leaderboard(version.uri, about, judged.metrics, judged.evidence, tuned.search)
     logger.info("%s is %s", version.uri, about)
     return board
 

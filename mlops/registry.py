@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,9 +13,17 @@ from typing import Any
 import pandas as pd
 
 from mlops.config import without_credentials
-from mlops.tracking import MlflowException, end_dead_run, mlflow, tracking_errors, uninterrupted
+from mlops.tracking import (
+    MLFLOW_PARENT_RUN_ID,
+    MlflowException,
+    end_dead_run,
+    mlflow,
+    tracking_errors,
+    uninterrupted,
+)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+WARM_TRIALS = 3  # of the newest run, best first; the best of them is what it chose
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,16 @@ class Version:
     def uri(self) -> str:
         """What MLflow loads."""
         return f"models:/{self.name}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Start:
+    """Hyperparameters that did well in a run about an earlier month, and where they are from."""
+
+    parameters: dict[str, float]
+    run_id: str
+    month: str
+    whose: str
 
 
 def model_name(service: str, *, sample: bool) -> str:
@@ -65,6 +83,54 @@ def _aliased(name: str, alias: str) -> Version | None:
             return None
         raise
     return Version(name, str(found.version), str(found.run_id), dict(found.tags))
+
+
+@uninterrupted()
+def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[Start, ...]:
+    """Parameters to begin a search with: the champion's, and the best of the newest run, all about earlier months.
+
+    Parameters
+    ----------
+    name : str
+        The registered model, and its experiment.
+    before : str
+        The test month, YYYY-MM; a run about it, or about a later one, tells nothing here.
+    parameters : collection of str
+        Those that are searched.
+
+    Raises
+    ------
+    TrackingError
+        When the tracking server does not answer.
+    """
+    client = mlflow.MlflowClient()
+    with tracking_errors(f"{name}: looking up earlier runs"):
+        experiment = client.get_experiment_by_name(name)
+        # Only parent runs know a month, so its presence tells them from trials.
+        query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
+        runs = client.search_runs([experiment.experiment_id], query) if experiment else []
+        earlier = sorted((run for run in runs if run.data.params["month"] < before), key=_month_and_start)
+        reigning = _aliased(name, CHAMPION)
+        chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
+        if earlier:
+            newest = earlier[-1]
+            trials = client.search_runs(
+                [newest.info.experiment_id],
+                f"attributes.status = 'FINISHED' and tags.`{MLFLOW_PARENT_RUN_ID}` = '{newest.info.run_id}'",
+                order_by=["metrics.rung DESC", "metrics.validation_rmse ASC"],
+                max_results=WARM_TRIALS,
+            )
+            chosen += [(str(trial.info.run_name), trial) for trial in trials]
+    starts: dict[tuple[float, ...], Start] = {}
+    for whose, run in chosen:
+        known = {name: float(run.data.params[name]) for name in parameters if name in run.data.params}
+        month = run.data.params.get("month", newest.data.params["month"])
+        starts.setdefault(tuple(known.values()), Start(known, run.info.run_id, month, whose))
+    return tuple(starts.values())
+
+
+def _month_and_start(run: Any) -> tuple[str, int]:
+    return str(run.data.params["month"]), int(run.info.start_time)
 
 
 @uninterrupted()

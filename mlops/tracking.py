@@ -46,16 +46,18 @@ from mlflow.exceptions import MlflowException as MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from mlops.config import without_credentials
 from mlops.errors import TrackingError
+from mlops.intervals import INTERVAL_COLUMNS
 
 logger = logging.getLogger(__name__)
 
 HOST_TAG, PROCESS_TAG = "mlops.host", "mlops.process"
-MODEL_MODULES = ("__init__", "errors", "features", "model")
-MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays")
+MODEL_MODULES = ("__init__", "errors", "features", "encoder", "intervals", "model")
+MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil")
 
 # A passenger count is a whole number or null; pandas has several ways to say so, and MLflow's `long` refuses
 # most of them. So the column is declared open and optional, and the model reads it.
@@ -69,7 +71,7 @@ SIGNATURE = ModelSignature(
             ColSpec(AnyType(), "passenger_count", required=False),  # type: ignore[no-untyped-call]
         ]
     ),
-    outputs=Schema([ColSpec(DataType.double, "duration_minutes")]),
+    outputs=Schema([ColSpec(DataType.double, name) for name in ("duration_minutes", *INTERVAL_COLUMNS)]),
 )
 
 

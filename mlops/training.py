@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops import config, dataset, evaluation, registry, report, tracking, trips, tuning
+from mlops import config, course, dataset, evaluation, registry, report, tracking, trips, tuning
 from mlops.config import Settings
-from mlops.model import DurationModel, build_matrix, train
+from mlops.course import CourseRecipe
+from mlops.fitting import Fitting, Tuned
+from mlops.model import DurationModel
 
 Array = npt.NDArray[Any]
 MADE = ("clean_sha256", "features_sha256")  # of files on the way, of no interest afterwards
@@ -26,7 +29,8 @@ class Judged:
 
     requests: pd.DataFrame
     actual: Array
-    predicted: Array
+    predictions: pd.DataFrame
+    by_slice: pd.DataFrame
     metrics: dict[str, float]
     evidence: evaluation.Evidence
     verdict: evaluation.Verdict
@@ -62,69 +66,67 @@ class Training:
         counted = [c for c in self.months.columns if c in ("rows", "kept") or c.startswith("rejected_")]
         self.run.log_metrics({f"cleaning_{name}": float(self.months[name].sum()) for name in counted})
 
-    def tune(self) -> tuning.Search:
+    def tune(self) -> Tuned:
         """Best of the trials, each of which learns from the training months and is scored on the next."""
-        learnt, minutes = dataset.load_features(self._paths("training"), for_training=True)
-        held_out, held_out_minutes = dataset.load_features(self._paths("validation"), for_training=False)
-        use_distance = self.settings.use_distance
-        matrix = build_matrix(
-            learnt, minutes, held_out, held_out_minutes, use_distance=use_distance, **self._fixed()
-        )
-        logger.info("tuning on %s trips, scored on %s", f"{len(minutes):,}", f"{len(held_out_minutes):,}")
-        found = tuning.search(
-            lambda parameters: train(matrix, parameters, **self._fixed()),
-            max_trials=self.settings.max_trials,
-            seed=self.settings.seed,
-            tuning_seconds=self.settings.tuning_seconds,
+        (validation,) = self._paths("validation")
+        tuned = self._fitting().tune(
+            self._paths("training"),
+            validation,
+            starts=self._starts(),
             on_trial=self._log_trial,
         )
-        tuned = DurationModel(matrix.encoder, found.fit.booster, use_distance=use_distance)
-        requests, actual = self._requests("validation")
-        measured = evaluation.metrics(actual, minutes_of(tuned.predict(requests)))
+        found, measured = tuned.search, evaluation.metrics(tuned.actual, tuned.predicted)
         self.run.log_metrics({f"validation_{metric}": value for metric, value in measured.items()})
-        self.run.log_metrics({"trials": len(found.trials), "training_rows": len(minutes)})
+        self.run.log_metrics({"trials": len(found.trials), "training_rows": tuned.training_rows})
         chosen = {"rounds": found.best.rounds, "best_trial": found.best.number}
         self.run.log_parameters({**found.best.parameters, **chosen})
         self.run.set_tags({"tuning_hit_ceiling": str(found.hit_ceiling).lower()})
-        return found
+        return tuned
 
-    def fit(self, found: tuning.Search) -> tuple[Path, evaluation.PairMedian]:
+    def fit(self, tuned: Tuned) -> tuple[Path, evaluation.PairMedian]:
         """Artefact of the final fit on training and validation months, and the baseline of the same trips."""
-        learnt, minutes = dataset.load_features(self._paths("training", "validation"), for_training=True)
-        matrix = build_matrix(learnt, minutes, use_distance=self.settings.use_distance, **self._fixed())
-        rounds = found.best.rounds
-        logger.info("final fit on %s trips with %d rounds", f"{len(minutes):,}", rounds)
-        final = train(matrix, found.best.parameters, rounds=rounds, **self._fixed())
-        fitted = DurationModel(matrix.encoder, final.booster, use_distance=self.settings.use_distance)
-        return fitted.save(self.run.scratch / "model"), evaluation.PairMedian(learnt, minutes)
+        months = self._paths("training", "validation")
+        fitted = self._fitting().fit(months, tuned)
+        pairs, minutes = dataset.pairs_and_minutes(months, for_training=True)
+        return fitted.save(self.run.scratch / "model"), evaluation.PairMedian(pairs, minutes)
 
     def judge(self, fitted: DurationModel, baseline: evaluation.PairMedian) -> Judged:
         """The model, the baseline and the champion on every trip of the test month, and the verdict."""
         requests, actual = self._requests("test")
-        predicted = minutes_of(fitted.predict(requests))
-        measured = {
-            f"test_{metric}": value for metric, value in evaluation.metrics(actual, predicted).items()
+        predictions = fitted.predict(requests)
+        by_slice = evaluation.slices(requests, actual, predictions)
+        found = {
+            **evaluation.metrics(actual, minutes_of(predictions)),
+            **evaluation.coverage(actual, predictions),
+            **evaluation.worst_coverage(by_slice),
+            "rmse_pair_median": evaluation.metrics(actual, baseline.predict(requests))["rmse"],
         }
-        measured["test_rows"] = len(actual)
-        measured["test_rmse_pair_median"] = evaluation.metrics(actual, baseline.predict(requests))["rmse"]
-        evidence = self._evidence(requests, actual, measured["test_rmse"])
+        if self.settings.compare_course:
+            found["rmse_course"] = evaluation.metrics(actual, self._course().predict(requests))["rmse"]
+        evidence = self._evidence(requests, actual, found["rmse"])
         if evidence.champion_rmse is not None:
-            measured["test_rmse_champion"] = evidence.champion_rmse
-        return Judged(requests, actual, predicted, measured, evidence, evaluation.decide(evidence))
+            found["rmse_champion"] = evidence.champion_rmse
+        measured = {"test_rows": len(actual), **{f"test_{metric}": value for metric, value in found.items()}}
+        return Judged(
+            requests, actual, predictions, by_slice, measured, evidence, evaluation.decide(evidence)
+        )
 
     def log_report(self, fitted: DurationModel, judged: Judged) -> None:
         """Log metrics, slices, plots and the model card."""
-        by_slice = evaluation.slices(judged.requests, judged.actual, judged.predicted)
         importance, settings = fitted.importance(), self.settings.describe()
         self.run.log_metrics(judged.metrics)
-        self.run.log_table("slices.csv", by_slice)
-        folder = self.run.scratch / "plots"
-        self.run.log_files(
-            report.plots(folder, judged.actual, judged.predicted, by_slice, importance), "plots"
+        self.run.log_table("slices.csv", judged.by_slice)
+        drawn = report.plots(
+            self.run.scratch / "plots",
+            judged.actual,
+            minutes_of(judged.predictions),
+            judged.by_slice,
+            importance,
         )
+        self.run.log_files(drawn, "plots")
         self.run.log_card(
             report.model_card(
-                self.name, settings, judged.metrics, judged.verdict, by_slice, importance, self.months
+                self.name, settings, judged.metrics, judged.verdict, judged.by_slice, importance, self.months
             )
         )
 
@@ -165,17 +167,36 @@ class Training:
             return evaluation.Evidence(challenger_rmse, None, version.number, champion_error=str(error)[:300])
         return evaluation.Evidence(challenger_rmse, rmse, version.number)
 
+    def _course(self) -> CourseRecipe:
+        """The course's recipe, learnt as it is there: from one month, stopped by the next."""
+        logger.info("fitting the course's recipe on the month before the validation month")
+        chosen = self.months[self.months["role"] != "test"].sort_values("month")
+        learnt, held_out = (course.read_trips(Path(path)) for path in chosen["path"].iloc[-2:])
+        return CourseRecipe.fit(learnt, held_out, threads=config.threads())
+
+    def _starts(self) -> list[Mapping[str, float]]:
+        """Parameters that did well in runs about earlier months, logged beside where they are from."""
+        if not self.settings.warm_start:
+            return []
+        starts = registry.warm_starts(self.name, self.settings.month, tuning.BOUNDS)
+        if starts:
+            logger.info("warm start from %s", ", ".join(f"{s.whose} of {s.month}" for s in starts))
+            rows = [{"run_id": s.run_id, "month": s.month, "whose": s.whose, **s.parameters} for s in starts]
+            self.run.log_table("warm_start.csv", pd.DataFrame(rows))
+        self.run.set_tags({"warm_start": ", ".join(dict.fromkeys(s.run_id for s in starts)) or "none"})
+        return [tuning.inside(start.parameters) for start in starts]
+
     def _log_trial(self, trial: tuning.Trial) -> None:
         measured = {
             "validation_rmse": trial.validation_rmse,
             "rounds": trial.rounds,
+            "rung": trial.rung,
             "seconds": trial.seconds,
         }
         self.run.log_trial(f"trial {trial.number}", trial.parameters, measured, trial.error)
 
-    def _fixed(self) -> dict[str, Any]:
-        """What every fit of the run has in common, so that it can be repeated."""
-        return {"seed": self.settings.seed, "threads": config.threads()}
+    def _fitting(self) -> Fitting:
+        return Fitting.of(self.settings, config.threads())
 
     def _paths(self, *roles: str) -> list[Path]:
         """Feature files of the months with these roles, oldest first."""

@@ -1,11 +1,14 @@
-"""The search for hyperparameters: a named space, TPE, a budget. The only importer of hyperopt.
+"""The search for hyperparameters: a named space, TPE, rungs, a budget. The only importer of hyperopt.
 
-The budget is counted in trials, so a run can be repeated to the last digit.
-``tuning_seconds`` is a ceiling for those who need one; a search that hits it
-says so, because how far it came depends on the machine.
+Many trials look at few trips, the best of them at more, the best of those at
+all (successive halving). The budget is counted in trials and rounds, so a run
+can be repeated to the last digit. ``tuning_seconds`` is a ceiling for those who
+need one; a search that hits it says so, because how far it came depends on the
+machine.
 
-Source: J. Bergstra, R. Bardenet, Y. Bengio, B. Kegl, "Algorithms for
-Hyper-Parameter Optimization", NIPS 2011 (tree-structured Parzen estimator).
+Source: J. Bergstra, R. Bardenet, Y. Bengio, B. Kegl, "Algorithms for Hyper-Parameter Optimization", NIPS 2011
+(tree-structured Parzen estimator); K. Jamieson, A. Talwalkar, "Non-stochastic Best Arm Identification and
+Hyperparameter Optimization", AISTATS 2016 (successive halving).
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,25 +31,31 @@ from mlops.model import Fit
 
 logger = logging.getLogger(__name__)
 
-SPACE = {
-    # Below 0.05 a fit needs more rounds than it is worth; above 0.3 single trees are too rash.
-    "learning_rate": hp.loguniform("learning_rate", math.log(0.05), math.log(0.3)),
-    # Depth 5 misses zone x zone x hour; past 9 half a million trips gained 0.1 % for twice the time.
-    "max_depth": hp.quniform("max_depth", 5, 9, 1),
+BOUNDS = {
+    # Depth 5 misses zone x zone x hour; past 10 half a million trips gained nothing for twice the time.
+    "max_depth": (6, 10),
     # Trips in a leaf: the noise of one trip is 4 minutes, so a mean of few says little.
-    "min_child_weight": hp.loguniform("min_child_weight", math.log(2), math.log(200)),
+    "min_child_weight": (5, 200),
     # Rows and columns a tree sees; less than these slow learning without a better mean.
-    "subsample": hp.uniform("subsample", 0.6, 1.0),
-    "colsample_bytree": hp.uniform("colsample_bytree", 0.4, 1.0),
+    "subsample": (0.6, 1.0),
+    "colsample_bytree": (0.4, 1.0),
     # Shrinkage of leaves, from hardly any to the weight of a hundred trips.
-    "reg_lambda": hp.loguniform("reg_lambda", math.log(0.1), math.log(100)),
-    "reg_alpha": hp.loguniform("reg_alpha", math.log(0.001), math.log(10)),
+    "reg_lambda": (0.1, 100),
+    "reg_alpha": (0.001, 10),
 }
-"""Where the search looks, with the reason for each bound."""
+"""Where the search looks, with the reason for each bound. The learning rate is not searched: see `Rung`."""
+
+SPACE = {
+    "max_depth": hp.quniform("max_depth", *BOUNDS["max_depth"], 1),
+    "min_child_weight": hp.loguniform("min_child_weight", *map(math.log, BOUNDS["min_child_weight"])),
+    "subsample": hp.uniform("subsample", *BOUNDS["subsample"]),
+    "colsample_bytree": hp.uniform("colsample_bytree", *BOUNDS["colsample_bytree"]),
+    "reg_lambda": hp.loguniform("reg_lambda", *map(math.log, BOUNDS["reg_lambda"])),
+    "reg_alpha": hp.loguniform("reg_alpha", *map(math.log, BOUNDS["reg_alpha"])),
+}
 
 FIRST_GUESS = {
-    "learning_rate": 0.1,
-    "max_depth": 8.0,
+    "max_depth": 8,
     "min_child_weight": 20.0,
     "subsample": 0.9,
     "colsample_bytree": 0.7,
@@ -56,6 +65,42 @@ FIRST_GUESS = {
 """The first trial: good on every month tried by hand, so a search of one trial is not a lottery."""
 
 RANDOM_TRIALS = 5  # drawn at random before TPE has something to model
+PATIENCE = 8  # trials over which the gain to be expected of the next ones is estimated
+LEAST_GAIN = 0.0005  # share of the RMSE; less is not worth the trials that are left
+FEWEST_TRIPS = 20_000  # on fewer a rung tells noise from noise
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How closely a trial is looked at.
+
+    Parameters
+    ----------
+    trials : int
+        At most; above the lowest rung only the best of the one below are tried.
+    share : float
+        Of the training trips.
+    rounds : int
+        At most; early stopping keeps fewer.
+    learning_rate : float
+        Not searched: a lower one is better and slower, so it belongs to the budget.
+    until : float
+        Share of a ceiling in seconds after which no trial of this rung starts, but for its first.
+    """
+
+    trials: int
+    share: float
+    rounds: int
+    learning_rate: float
+    until: float
+
+
+LADDER = (
+    Rung(trials=9, share=1 / 9, rounds=150, learning_rate=0.2, until=0.35),
+    Rung(trials=3, share=1 / 3, rounds=300, learning_rate=0.1, until=0.65),
+    Rung(trials=1, share=1.0, rounds=1000, learning_rate=0.05, until=1.0),
+)
+"""Rungs from the lowest, with their trials in proportion."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +111,8 @@ class Trial:
     ----------
     number : int
         From 1.
+    rung : int
+        From 1, the lowest; losses compare within a rung only.
     parameters : dict
         Resolved, as XGBoost took them.
     rounds : int
@@ -79,6 +126,7 @@ class Trial:
     """
 
     number: int
+    rung: int
     parameters: dict[str, Any]
     rounds: int
     validation_rmse: float
@@ -88,7 +136,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """All trials in their order, the best of them, and its fit."""
+    """All trials in their order, the best of the highest rung, and its fit."""
 
     trials: tuple[Trial, ...]
     best: Trial
@@ -96,114 +144,201 @@ class Search:
     hit_ceiling: bool
 
 
-@dataclass
-class _Progress:
-    """What the objective leaves behind; hyperopt keeps only losses."""
+Evaluate = Callable[[dict[str, Any], Rung], Fit]
 
-    trials: list[Trial] = field(default_factory=list)
-    best: Trial | None = None
-    fit: Fit | None = None
 
-    def take(self, trial: Trial, fit: Fit | None, of: int) -> None:
-        self.trials.append(trial)
-        if trial.error:
-            logger.warning("trial %d of %d failed: %s", trial.number, of, trial.error)
-            return
-        if self.best is None or trial.validation_rmse < self.best.validation_rmse:
-            self.best, self.fit = trial, fit
-        logger.info(
-            "trial %d of %d: validation RMSE %.4f min with %d rounds in %.1f s; best %.4f (trial %d)",
-            trial.number,
-            of,
-            trial.validation_rmse,
-            trial.rounds,
-            trial.seconds,
-            self.best.validation_rmse,
-            self.best.number,
-        )
+def ladder(max_trials: int, trips: int) -> tuple[Rung, ...]:
+    """Rungs for a budget: `max_trials` on the lowest, a third of them on the next, a ninth on the highest.
+
+    A rung whose share of the trips would be too few to tell anything is left out.
+
+    Examples
+    --------
+    >>> [(rung.trials, round(rung.share, 2)) for rung in ladder(18, trips=500_000)]
+    [(18, 0.11), (6, 0.33), (2, 1.0)]
+    >>> [(rung.trials, round(rung.share, 2)) for rung in ladder(18, trips=76_000)]
+    [(18, 0.33), (2, 1.0)]
+    """
+    lowest, *above = (rung for rung in LADDER if rung.share * trips >= FEWEST_TRIPS or rung.share == 1)
+    fewer = (replace(rung, trials=math.ceil(max_trials * rung.trials / LADDER[0].trials)) for rung in above)
+    return (replace(lowest, trials=max_trials), *fewer)
 
 
 def search(
-    evaluate: Callable[[dict[str, Any]], Fit],
+    evaluate: Evaluate,
+    rungs: Sequence[Rung],
     *,
-    max_trials: int,
     seed: int,
+    starts: Sequence[Mapping[str, float]] = (),
     tuning_seconds: float | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> Search:
-    """Best parameters that `max_trials` trials find.
+    """Best parameters that the rungs find: TPE on the lowest, the best of each tried again on the next.
+
+    The lowest rung ends early when its last trials let hardly any gain be expected of those left.
 
     Parameters
     ----------
     evaluate : callable
-        From XGBoost parameters to a fit with its validation RMSE. What it raises fails the trial, not the search.
-    max_trials : int
-        Budget.
+        From XGBoost parameters and a rung to a fit with its validation RMSE. What it raises fails the trial, not
+        the search.
+    rungs : sequence of Rung
+        As from `ladder`.
     seed : int
         Of TPE.
+    starts : sequence of mapping
+        Points to try after `FIRST_GUESS`, before TPE has its say: what did well before.
     tuning_seconds : float, optional
-        Ceiling: no trial starts after it.
+        Ceiling.
     on_trial : callable
         Called after each trial, in order.
 
     Raises
     ------
     TuningError
-        When every trial failed.
+        When every trial of a rung failed.
     """
-    progress, started = _Progress(), time.monotonic()
-
-    def objective(point: Mapping[str, float]) -> dict[str, Any]:
-        trial, fit = _evaluate(evaluate, len(progress.trials) + 1, point)
-        progress.take(trial, fit, max_trials)
-        on_trial(trial)
-        return {"loss": trial.validation_rmse, "status": STATUS_FAIL if trial.error else STATUS_OK}
-
-    with contextlib.suppress(AllTrialsFailed):
-        fmin(
-            objective,
-            SPACE,
-            algo=_suggest,
-            max_evals=max_trials,
-            timeout=None if tuning_seconds is None else math.ceil(tuning_seconds),
-            trials=Trials(),
-            rstate=np.random.default_rng(seed),
-            show_progressbar=False,
-            return_argmin=False,
-        )
-    if progress.best is None or progress.fit is None:
-        first = progress.trials[0].error if progress.trials else "no trial was started"
-        raise TuningError(f"all {len(progress.trials)} trials of the search failed; the first: {first}")
-    hit = len(progress.trials) < max_trials
-    if hit:
+    climb = _Climb(evaluate, tuple(rungs), tuning_seconds, on_trial)
+    climb.explore([FIRST_GUESS, *starts], seed)
+    for below in range(len(rungs) - 1):
+        climb.retry(below)
+    best = climb.ranked(len(rungs) - 1)[0]
+    if climb.hit_ceiling:
         logger.warning(
-            "tuning stopped at its ceiling after %.0f s, with %d of %d trials: it cannot be repeated exactly",
-            time.monotonic() - started,
-            len(progress.trials),
-            max_trials,
+            "tuning stopped at its ceiling after %.0f s, with %d trials: it cannot be repeated exactly",
+            climb.seconds(), len(climb.trials),
+        )  # fmt: skip
+    assert climb.fit is not None
+    return Search(tuple(climb.trials), best, climb.fit, climb.hit_ceiling)
+
+
+def inside(point: Mapping[str, float]) -> dict[str, float]:
+    """Point of the space nearest to one from elsewhere; what that leaves open is as in `FIRST_GUESS`.
+
+    Examples
+    --------
+    >>> inside({"max_depth": 30, "gamma": 1.0})["max_depth"]
+    10.0
+    """
+    given = {**FIRST_GUESS, **{name: value for name, value in point.items() if name in BOUNDS}}
+    return {name: float(min(max(given[name], low), high)) for name, (low, high) in BOUNDS.items()}
+
+
+class _Climb:
+    """A search under way; hyperopt keeps only losses."""
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        rungs: tuple[Rung, ...],
+        tuning_seconds: float | None,
+        on_trial: Callable[[Trial], None],
+    ) -> None:
+        self.evaluate, self.rungs, self.tuning_seconds, self.on_trial = (
+            evaluate,
+            rungs,
+            tuning_seconds,
+            on_trial,
         )
-    return Search(tuple(progress.trials), progress.best, progress.fit, hit)
+        self.started = time.monotonic()
+        self.trials: list[Trial] = []
+        self.fit: Fit | None = None  # of the best trial of the highest rung so far
+        self.hit_ceiling = False
 
+    def explore(self, starts: Sequence[Mapping[str, float]], seed: int) -> None:
+        """Trials of the lowest rung: the starts, then what TPE makes of the trials so far."""
 
-def _suggest(new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
-    """The first guess, then what TPE makes of the trials so far."""
-    if not trials.trials:
-        return [generate_trial(new_ids[0], FIRST_GUESS)]
-    return tpe.suggest(new_ids, domain, trials, seed, n_startup_jobs=RANDOM_TRIALS)
+        def suggest(new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
+            if len(trials.trials) < len(starts):
+                return [generate_trial(new_ids[0], dict(starts[len(trials.trials)]))]
+            return tpe.suggest(new_ids, domain, trials, seed, n_startup_jobs=RANDOM_TRIALS)
 
+        def objective(point: Mapping[str, float]) -> dict[str, Any]:
+            trial = self._take(
+                {name: int(value) if name == "max_depth" else float(value) for name, value in point.items()},
+                0,
+            )
+            return {"loss": trial.validation_rmse, "status": STATUS_FAIL if trial.error else STATUS_OK}
 
-def _evaluate(
-    evaluate: Callable[[dict[str, Any]], Fit], number: int, point: Mapping[str, float]
-) -> tuple[Trial, Fit | None]:
-    parameters = {name: int(value) if name == "max_depth" else float(value) for name, value in point.items()}
-    started = time.monotonic()
-    try:
-        fit = evaluate(parameters)
-        rmse, rounds, error = fit.validation_rmse, fit.rounds, ""
-        if not math.isfinite(rmse):
-            raise TuningError(f"validation RMSE is {rmse}")
-    except Exception as problem:  # whatever one trial meets, the search goes on
-        fit, rmse, rounds = None, math.nan, 0
-        error = f"{type(problem).__name__}: {problem}"
-    seconds = time.monotonic() - started
-    return Trial(number, parameters, rounds, rmse, seconds, error), fit
+        with contextlib.suppress(AllTrialsFailed):
+            fmin(
+                objective,
+                SPACE,
+                algo=suggest,
+                max_evals=self.rungs[0].trials,
+                early_stop_fn=lambda trials: (self._over(0) or self._settled(len(starts)), {}),
+                trials=Trials(),
+                rstate=np.random.default_rng(seed),
+                show_progressbar=False,
+                return_argmin=False,
+            )
+
+    def retry(self, below: int) -> None:
+        """Trials of the rung above, with the parameters that did best on the one below."""
+        for trial in self.ranked(below)[: self.rungs[below + 1].trials]:
+            self._take(trial.parameters, below + 1)
+            if self._over(below + 1):
+                break
+
+    def ranked(self, rung: int) -> list[Trial]:
+        """Trials of a rung that did not fail, best first; of equals the earlier."""
+        tried = [trial for trial in self.trials if trial.rung == rung + 1]
+        fine = sorted((trial for trial in tried if not trial.error), key=lambda trial: trial.validation_rmse)
+        if not fine:
+            raise TuningError(f"all {len(tried)} trials of the search failed; the first: {tried[0].error}")
+        return fine
+
+    def seconds(self) -> float:
+        """Since the search began."""
+        return time.monotonic() - self.started
+
+    def _take(self, parameters: dict[str, Any], rung: int) -> Trial:
+        parameters = {**parameters, "learning_rate": self.rungs[rung].learning_rate}
+        started, fit, error = time.monotonic(), None, ""
+        try:
+            fit = self.evaluate(parameters, self.rungs[rung])
+            if not math.isfinite(fit.validation_rmse):
+                raise TuningError(f"validation RMSE is {fit.validation_rmse}")
+        except Exception as problem:  # whatever one trial meets, the search goes on
+            fit, error = None, f"{type(problem).__name__}: {problem}"
+        rounds, rmse = (fit.rounds, fit.validation_rmse) if fit else (0, math.nan)
+        seconds = time.monotonic() - started
+        trial = Trial(len(self.trials) + 1, rung + 1, parameters, rounds, rmse, seconds, error)
+        self.trials.append(trial)
+        if fit and self.ranked(rung)[0] is trial:
+            self.fit = fit
+        self._tell(trial)
+        self.on_trial(trial)
+        return trial
+
+    def _tell(self, trial: Trial) -> None:
+        rung = self.rungs[trial.rung - 1]
+        which = f"trial {trial.number}, on {rung.share:.0%} of the trips"
+        if trial.error:
+            logger.warning("%s, failed: %s", which, trial.error)
+            return
+        best = self.ranked(trial.rung - 1)[0]
+        logger.info(
+            "%s: validation RMSE %.4f min with %d rounds in %.1f s; best %.4f (trial %d)",
+            which, trial.validation_rmse, trial.rounds, trial.seconds, best.validation_rmse, best.number,
+        )  # fmt: skip
+
+    def _over(self, rung: int) -> bool:
+        """Whether the rung has used its part of the ceiling, with trials left."""
+        if self.tuning_seconds is None or self.seconds() < self.tuning_seconds * self.rungs[rung].until:
+            return False
+        left = self.rungs[rung].trials - sum(trial.rung == rung + 1 for trial in self.trials)
+        self.hit_ceiling |= left > 0
+        return True
+
+    def _settled(self, starts: int) -> bool:
+        """Whether what the last trials gained, carried on to the trials left, is too little to go on."""
+        losses = [math.inf if trial.error else trial.validation_rmse for trial in self.trials]
+        if len(losses) < starts + RANDOM_TRIALS + PATIENCE:
+            return False
+        best, before = min(losses), min(losses[:-PATIENCE])
+        left = self.rungs[0].trials - len(losses)
+        settled = (before - best) / PATIENCE * left < LEAST_GAIN * best
+        if settled and left:
+            logger.info("%d trials left out: the last %d gained too little", left, PATIENCE)
+        return settled

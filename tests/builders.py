@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops.features import request_features
+from mlops.features import Batch, request_features
 from mlops.month import Month
 
 MAY = Month(2023, 5)
@@ -138,3 +138,8 @@ def make_features(
     """Features of `make_trips`, and how many minutes each took."""
     trips = make_trips(n, seed, month=month)
     return request_features(trips), trips["duration_minutes"]
+
+
+def make_batch(n: int = 200, seed: int = 0, *, month: Month = MAY) -> Batch:
+    """The same as a batch to learn from."""
+    return Batch(*make_features(n, seed, month=month))

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_features, make_requests
+from builders import make_batch, make_features, make_requests
 
 from mlops.errors import EmptyTrainingSetError, MlopsError
-from mlops.features import feature_list
+from mlops.features import Batch, feature_names
+from mlops.intervals import INTERVAL_COLUMNS, Intervals
 from mlops.model import DurationModel, Fit, Matrix, build_matrix, train
 
 QUICK = {"learning_rate": 0.3, "max_depth": 5}
@@ -20,14 +21,20 @@ QUICK = {"learning_rate": 0.3, "max_depth": 5}
 
 def matrix_of(n: int = 800, **options: Any) -> Matrix:
     """Matrix of a small town's trips, with as many to validate on as make a quarter."""
-    return build_matrix(
-        *make_features(n, 1), *make_features(n // 4, 2), **{"seed": 1, "threads": 1, **options}
-    )
+    return build_matrix([make_batch(n, 1)], [make_batch(n // 4, 2)], **{"seed": 1, "threads": 1, **options})
 
 
 def model_of(matrix: Matrix, rounds: int = 30) -> DurationModel:
     fit = train(matrix, QUICK, seed=1, threads=1, rounds=rounds)
-    return DurationModel(matrix.encoder, fit.booster, use_distance=matrix.use_distance)
+    features, took = make_features(400, 3)
+    predicted = DurationModel(matrix.encoder, fit.booster, matrix.features).minutes(features)
+    return DurationModel(
+        matrix.encoder, fit.booster, matrix.features, Intervals.fit(features, predicted, took)
+    )
+
+
+def stopped_early(matrix: Matrix) -> Fit:
+    return train(matrix, QUICK, seed=1, threads=1, rounds=400, stop_early=True)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +53,8 @@ def test_a_prediction_is_a_table_with_the_requests_index(model: DurationModel) -
     requests = make_requests(3).set_index(pd.Index(["a", "b", "a"], name="ride"))
     found = model.predict(requests)
 
-    assert list(found.columns) == ["duration_minutes"]
-    assert found["duration_minutes"].dtype == np.float64
+    assert list(found.columns) == ["duration_minutes", *INTERVAL_COLUMNS]
+    assert (found.dtypes == np.float64).all()
     pd.testing.assert_index_equal(found.index, requests.index)
 
 
@@ -158,13 +165,13 @@ def test_a_column_of_words_is_named(column: str, model: DurationModel) -> None:
 
 
 def test_without_distance_another_distance_changes_nothing() -> None:
-    model = model_of(matrix_of(use_distance=False))
+    model = model_of(matrix_of(features=feature_names(use_distance=False)))
     requests = make_requests(50)
     expected = minutes(model, requests)
 
     for miles in (0.0, 50.0, np.nan):
         assert minutes(model, requests.assign(distance_miles=miles)) == expected
-    assert set(model.importance()) == {feature.name for feature in feature_list(use_distance=False)}
+    assert set(model.importance()) == set(feature_names(use_distance=False))
 
 
 def test_with_distance_another_distance_changes_the_answer(model: DurationModel) -> None:
@@ -179,7 +186,7 @@ def test_with_distance_another_distance_changes_the_answer(model: DurationModel)
 def test_trips_that_no_meter_measured_can_be_learnt_from(use_distance: bool) -> None:
     known, took = make_features(200)
     known["distance_miles"] = np.zeros(200, np.float32)
-    matrix = build_matrix(known, took, use_distance=use_distance, seed=1, threads=1)
+    matrix = build_matrix([Batch(known, took)], features=feature_names(use_distance), seed=1, threads=1)
 
     minutes(model_of(matrix, rounds=3), make_requests(5))
 
@@ -216,7 +223,7 @@ def test_a_fit_with_rounds_has_as_many_trees() -> None:
 def test_a_fit_without_rounds_stops_where_validation_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlops.model.EARLY_STOPPING_ROUNDS", 5)
     matrix = matrix_of(300)
-    fit = train(matrix, QUICK, seed=1, threads=1)
+    fit = stopped_early(matrix)
     as_many = train(matrix, QUICK, seed=1, threads=1, rounds=fit.rounds)
 
     def rmse(found: Fit) -> float:
@@ -234,15 +241,16 @@ def test_a_fit_without_rounds_stops_where_validation_is_best(monkeypatch: pytest
 def test_validation_may_hold_zones_that_training_does_not() -> None:
     known, took = make_features(100, 2)
     known["pickup_zone"][:50] = 265
-    matrix = build_matrix(*make_features(400, 1), known, took, seed=1, threads=1)
+    matrix = build_matrix([make_batch(400, 1)], [Batch(known, took)], seed=1, threads=1)
 
-    assert np.isfinite(train(matrix, QUICK, seed=1, threads=1).validation_rmse)
+    assert np.isfinite(stopped_early(matrix).validation_rmse)
 
 
 def test_no_trips_are_refused() -> None:
     known, took = make_features(1)
+    nothing = Batch({name: values[:0] for name, values in known.items()}, took[:0])
     with pytest.raises(EmptyTrainingSetError) as refused:
-        build_matrix({name: values[:0] for name, values in known.items()}, took[:0], seed=1, threads=1)
+        build_matrix([nothing], seed=1, threads=1)
 
     assert str(refused.value) == (
         "no trip is left to learn from after cleaning; look at the rejections of the training months, "
@@ -254,11 +262,50 @@ def test_importance_is_the_share_of_gain_most_first(model: DurationModel) -> Non
     found = model.importance()
     gain = model.booster.get_score(importance_type="total_gain")
 
-    assert set(found) == {feature.name for feature in feature_list()}
+    assert set(found) == set(feature_names())
     assert sum(found.values()) == pytest.approx(1)
     assert list(found.values()) == sorted(found.values(), reverse=True)
-    position = [feature.name for feature in feature_list()].index("distance_miles")
+    position = feature_names().index("distance_miles")
     assert found["distance_miles"] == pytest.approx(gain[f"f{position}"] / sum(gain.values()))
+
+
+def test_batches_make_the_matrix_that_one_batch_makes() -> None:
+    """Where the folds lie depends on the batches, so the encodings are taken out."""
+    known, took = make_features(800, 1)
+    parts = [slice(0, 300), slice(300, 301), slice(301, 800)]
+    batches = [Batch({name: values[part] for name, values in known.items()}, took[part]) for part in parts]
+    plain = feature_names()[:9]
+    matrices = [
+        build_matrix(some, features=plain, seed=1, threads=1) for some in (batches, [Batch(known, took)])
+    ]
+    one, other = (train(matrix, QUICK, seed=1, threads=1, rounds=10) for matrix in matrices)
+
+    assert one.booster.save_raw() == other.booster.save_raw()
+    for name, table in matrices[0].encoder.tables.items():
+        np.testing.assert_array_equal(table, matrices[1].encoder.tables[name])
+
+
+def test_a_weight_of_nothing_is_as_if_the_trips_were_not_there() -> None:
+    known, took = make_features(800, 1)
+    weight = np.repeat(np.array([1, 0], np.float32), 400)
+    plain = feature_names()[:9]
+    weighted = build_matrix(
+        [Batch(known, took * np.repeat([1, 3], 400), weight)], features=plain, seed=1, threads=1
+    )
+    half = build_matrix(
+        [Batch({name: values[:400] for name, values in known.items()}, took[:400])],
+        features=plain,
+        seed=1,
+        threads=1,
+    )
+    requests, _ = make_features(50)
+    one, other = (
+        DurationModel(
+            matrix.encoder, train(matrix, QUICK, seed=1, threads=1, rounds=5).booster, plain
+        ).minutes(requests)
+        for matrix in (weighted, half)
+    )
+    assert one == pytest.approx(other, rel=0.1)
 
 
 # --- The artefact -------------------------------------------------------------------------------------------
@@ -266,19 +313,21 @@ def test_importance_is_the_share_of_gain_most_first(model: DurationModel) -> Non
 
 @pytest.mark.parametrize("use_distance", [True, False])
 def test_a_loaded_model_answers_like_the_saved_one(use_distance: bool, tmp_path: Path) -> None:
-    model = model_of(matrix_of(300, use_distance=use_distance))
+    model = model_of(matrix_of(300, features=feature_names(use_distance)))
     loaded = DurationModel.load(model.save(tmp_path / "model"))
     requests = make_requests(200, seed=5)
 
-    assert loaded.use_distance == use_distance
-    assert minutes(loaded, requests) == minutes(model, requests)
+    assert loaded.features == feature_names(use_distance)
+    pd.testing.assert_frame_equal(loaded.predict(requests), model.predict(requests), check_exact=True)
     assert loaded.importance() == model.importance()
 
 
-def test_an_artefact_is_three_files_and_no_pickle(model: DurationModel, tmp_path: Path) -> None:
+def test_an_artefact_is_four_files_and_no_pickle(model: DurationModel, tmp_path: Path) -> None:
     folder = model.save(tmp_path / "model")
 
-    assert sorted(path.name for path in folder.iterdir()) == ["booster.ubj", "encoder.npz", "model.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "booster.ubj", "encoder.npz", "intervals.npz", "model.json",
+    ]  # fmt: skip
     with np.load(folder / "encoder.npz", allow_pickle=False) as tables:
         assert set(tables.files) == set(model.encoder.tables)
 
@@ -290,7 +339,7 @@ def test_an_artefact_of_another_format_is_refused(model: DurationModel, tmp_path
     with pytest.raises(MlopsError) as refused:
         DurationModel.load(folder)
 
-    assert str(refused.value) == f"{folder}: expected model format 1; got 99"
+    assert str(refused.value) == f"{folder}: expected model format 2; got 99"
 
 
 def test_an_artefact_is_never_written_over_another(model: DurationModel, tmp_path: Path) -> None:
