@@ -164,6 +164,24 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     }
 
 
+def as_columns(request: Mapping[str, Any]) -> dict[str, Any]:
+    """One request, a value a column, as `request_features` takes requests.
+
+    Examples
+    --------
+    >>> as_columns({"pickup_zone": 74, "passenger_count": None})
+    {'pickup_zone': array([74]), 'passenger_count': array([nan])}
+    """
+    columns: dict[str, Any] = {}
+    for name in REQUEST_COLUMNS:
+        if name in request:
+            value = request[name]
+            if getattr(value, "tzinfo", None) is not None:
+                value = value.replace(tzinfo=None)  # wall clock, as in a table
+            columns[name] = np.array([np.nan if value is None else value])
+    return columns
+
+
 def features_file(clean: Path, target: Path) -> pd.DataFrame:
     """Write a month's feature table as Parquet (whole or not at all); statistics of each feature.
 

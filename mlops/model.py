@@ -7,6 +7,7 @@ An artefact is a folder of four files and no pickle: ``booster.ubj``,
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,8 @@ import xgboost as xgb
 
 from mlops.encoder import Encoder, Totals
 from mlops.errors import EmptyTrainingSetError, MlopsError
-from mlops.features import BATCH_ROWS, CATEGORICAL, Batch, feature_names, request_features
+from mlops.features import BATCH_ROWS, CATEGORICAL, Batch, as_columns, feature_names, request_features
+from mlops.forest import Forest
 from mlops.intervals import Intervals
 
 Array = npt.NDArray[Any]
@@ -238,8 +240,34 @@ class DurationModel:
         columns = request_features(requests)
         minutes = self.minutes(columns)
         bounds = self.intervals.bounds(columns, minutes) if self.intervals else {}
-        bounds = {name: np.clip(values, SHORTEST_MINUTES, LONGEST_MINUTES) for name, values in bounds.items()}
+        bounds = {name: np.clip(ends, SHORTEST_MINUTES, LONGEST_MINUTES) for name, ends in bounds.items()}
         return pd.DataFrame({"duration_minutes": minutes, **bounds}, index=requests.index)
+
+    def predict_one(self, request: Mapping[str, Any]) -> dict[str, float]:
+        """Duration of one requested ride, as `predict` gives it, without a table's cost: for a server.
+
+        Parameters
+        ----------
+        request : mapping
+            The request columns of `predict`, one value each. The first call takes seconds to lay the trees out.
+
+        Raises
+        ------
+        MlopsError
+            As `predict`.
+        """
+        columns = request_features(as_columns(request))
+        row = _stack(self.features, columns, self.encoder.transform(columns))[0]
+        minutes = _possible(self._forest.predict_one(row))
+        bounds = self.intervals.bounds(columns, np.array([minutes])) if self.intervals else {}
+        return {
+            "duration_minutes": minutes,
+            **{name: _possible(float(end[0])) for name, end in bounds.items()},
+        }
+
+    @functools.cached_property
+    def _forest(self) -> Forest:
+        return Forest.from_booster(bytes(self.booster.save_raw("json")))
 
     def minutes(self, columns: Mapping[str, Array]) -> Array:
         """Minutes for request features as from `request_features`, float64 of shape (n,), 1 to 60."""
@@ -292,6 +320,11 @@ class DurationModel:
 def _load_pyfunc(path: str) -> DurationModel:
     """What MLflow calls to load the artefact."""
     return DurationModel.load(Path(path))
+
+
+def _possible(minutes: float) -> float:
+    """Minutes kept to what a duration can be."""
+    return min(max(minutes, SHORTEST_MINUTES), LONGEST_MINUTES)
 
 
 def _arrays(path: Path) -> dict[str, Array]:

@@ -56,7 +56,7 @@ from mlops.intervals import INTERVAL_COLUMNS
 logger = logging.getLogger(__name__)
 
 HOST_TAG, PROCESS_TAG = "mlops.host", "mlops.process"
-MODEL_MODULES = ("__init__", "errors", "features", "encoder", "intervals", "model")
+MODEL_MODULES = ("__init__", "errors", "features", "encoder", "forest", "intervals", "model")
 MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil")
 
 # A passenger count is a whole number or null; pandas has several ways to say so, and MLflow's `long` refuses
