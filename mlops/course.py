@@ -11,7 +11,7 @@ prints 5.199 minutes (learnt from green 2023-01, scored on 2023-02) and 5.37
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,7 @@ def train(
     rounds: int,
     early_stopping_rounds: int,
     threads: int,
+    callbacks: Sequence[xgb.callback.TrainingCallback] = (),
 ) -> xgb.Booster:
     """Booster of at most `rounds` rounds, cut at the one with the least validation RMSE."""
     booster = xgb.train(
@@ -107,6 +108,7 @@ def train(
         rounds,
         evals=[(validation, "validation")],
         early_stopping_rounds=early_stopping_rounds,
+        callbacks=list(callbacks),
         verbose_eval=False,
     )
     return booster[: booster.best_iteration + 1]

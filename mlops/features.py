@@ -68,17 +68,26 @@ REQUEST_FEATURES = (
 
 ENCODED_FEATURES = (
     Feature("pair_minutes", "mean minutes of past trips between the two zones"),
-    Feature("pair_band_minutes", "the same in this part of the day, weekday or weekend"),
+    Feature("pair_time_minutes", "the same in this part of the day, weekday or weekend"),
+    Feature("pair_band_minutes", "the same over about this distance", needs_distance=True),
+    Feature("pair_spread", "standard deviation of the minutes between the two zones"),
+    Feature("pair_trips", "logarithm of 1 + the past trips between the two zones"),
+    Feature("pickup_hour_minutes", "mean minutes from the pickup zone in this hour of the week"),
+    Feature("dropoff_hour_minutes", "mean minutes to the drop-off zone in this hour of the week"),
     Feature(
-        "pickup_hour_minutes", "mean minutes of past trips from the pickup zone in this hour of the week"
+        "band_pickup_minutes",
+        "mean minutes from the pickup zone over about this distance",
+        needs_distance=True,
     ),
     Feature(
-        "dropoff_hour_minutes", "mean minutes of past trips to the drop-off zone in this hour of the week"
+        "band_dropoff_minutes",
+        "mean minutes to the drop-off zone over about this distance",
+        needs_distance=True,
     ),
-    Feature("pair_pace", "mean minutes per mile of past trips between the two zones", needs_distance=True),
-    Feature("pair_band_pace", "the same in this part of the day", needs_distance=True),
+    Feature("pair_pace", "mean minutes per mile between the two zones", needs_distance=True),
+    Feature("pair_time_pace", "the same in this part of the day, weekday or weekend", needs_distance=True),
     Feature(
-        "pace_minutes", "pair_band_pace x distance_miles: minutes at the usual pace", needs_distance=True
+        "pace_minutes", "pair_time_pace x distance_miles: minutes at the usual pace", needs_distance=True
     ),
     Feature("distance_ratio", "distance over the mean distance between the two zones", needs_distance=True),
 )

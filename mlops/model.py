@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import xgboost as xgb
 
-from mlops.encoder import Encoder, Totals
+from mlops.encoder import ENCODED, Encoder, Totals
 from mlops.errors import EmptyTrainingSetError, MlopsError
 from mlops.features import BATCH_ROWS, CATEGORICAL, Batch, as_columns, feature_names, request_features
 from mlops.forest import Forest
@@ -96,7 +96,7 @@ def build_matrix(
     EmptyTrainingSetError
         When there is no training trip.
     """
-    totals = Totals(FOLDS)
+    totals = Totals([name for name in features if name in ENCODED], FOLDS)
     for number, batch in enumerate(training):
         totals.add(batch.features, batch.minutes, _folds(seed, number, batch))
     if totals.trips == 0:
@@ -310,11 +310,12 @@ class DurationModel:
         about = json.loads((folder / "model.json").read_text())
         if about["format"] != FORMAT:
             raise MlopsError(f"{folder}: expected model format {FORMAT}; got {about['format']}")
-        encoder = Encoder(_arrays(folder / "encoder.npz"))
+        features = tuple(about["features"])
+        encoder = Encoder(_arrays(folder / "encoder.npz"), [name for name in features if name in ENCODED])
         calibrated = (folder / "intervals.npz").is_file()
         intervals = Intervals(_arrays(folder / "intervals.npz")) if calibrated else None
         booster = xgb.Booster(model_file=folder / "booster.ubj")
-        return cls(encoder, booster, tuple(about["features"]), intervals)
+        return cls(encoder, booster, features, intervals)
 
 
 def _load_pyfunc(path: str) -> DurationModel:
@@ -341,4 +342,5 @@ def _stack(features: Sequence[str], columns: Mapping[str, Array], encoded: Mappi
     table = np.empty((len(columns["pickup_zone"]), len(features)), np.float32)
     for position, name in enumerate(features):
         table[:, position] = columns[name] if name in columns else encoded[name]
-    return np.nan_to_num(table, copy=False, nan=MISSING, posinf=np.inf, neginf=-np.inf)
+    table[np.isnan(table)] = MISSING
+    return table
