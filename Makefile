@@ -15,10 +15,10 @@ export MAGE_DATA_DIR ?= $(MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow check test lock clean
+.PHONY: help install demo train editor mlflow bench bench-autogluon check test lock clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
 install: .venv/installed .venv-mlflow/installed  ## build both environments, once
 
@@ -45,6 +45,13 @@ mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over 
 	  --backend-store-uri sqlite:///$(MLOPS_STATE_DIR)/mlflow.db \
 	  --no-serve-artifacts --default-artifact-root $(MLOPS_STATE_DIR)/artifacts
 
+bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [MONTHS=2023-10]: ours, the course's recipe and AutoML side by side
+	@$(BIN)/python -m benchmarks $(if $(SOURCE),--source '$(SOURCE)') $(if $(BENCH),--bench '$(BENCH)') \
+	  $(if $(MONTHS),--months '$(MONTHS)') $(ARGS)
+
+bench-autogluon: .venv-bench/installed  ## add AutoGluon to the benchmark's peers
+	$(call into,.venv-bench,'autogluon.tabular[lightgbm]==1.6.3' --constraint requirements-bench.txt)
+
 check: .venv/installed  ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -55,12 +62,12 @@ test: check install  ## everything that must hold: check, then every test
 	$(BIN)/pytest
 
 lock: .venv-lock/installed  ## make the locks anew from requirements*.in
-	for name in requirements requirements-mlflow requirements-dev; do \
+	for name in requirements requirements-mlflow requirements-dev requirements-bench; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
-	rm -rf .venv .venv-mlflow .venv-lock
+	rm -rf .venv .venv-mlflow .venv-bench .venv-lock
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
@@ -84,6 +91,13 @@ endif
 	@echo "building .venv-mlflow (the MLflow server)"
 	$(call environment,.venv-mlflow)
 	$(call into,.venv-mlflow,-r requirements-mlflow.txt)
+	@touch $@
+
+.venv-bench/installed: requirements-bench.txt
+	@$(call need_python)
+	@echo "building .venv-bench (the benchmark's peers)"
+	$(call environment,.venv-bench)
+	$(call into,.venv-bench,-r requirements-bench.txt)
 	@touch $@
 
 .venv-lock/installed:

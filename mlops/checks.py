@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlops import trips
+from mlops import contract
 from mlops.errors import DataQualityError, MlopsError
 
 
@@ -47,7 +47,7 @@ def check_cleaned(months: pd.DataFrame) -> None:
             f"clean_trips: expected kept + rejected = rows; rows lost: {counts}", counts=counts
         )
     for path in months["path"]:
-        trips.check_trips(Path(path))
+        contract.check_trips(Path(path))
 
 
 def check_features(summary: pd.DataFrame) -> None:

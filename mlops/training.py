@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops import config, course, dataset, evaluation, registry, report, tracking, trips, tuning
+from mlops import config, contract, course, dataset, evaluation, registry, report, tracking, tuning
 from mlops.config import Settings
 from mlops.course import CourseRecipe
 from mlops.fitting import Fitting, Tuned
@@ -206,7 +206,7 @@ class Training:
     def _requests(self, role: str) -> tuple[pd.DataFrame, Array]:
         """Requests of a month's trips, as the model takes them, and how long they took."""
         path = Path(self.months.loc[self.months["role"] == role, "path"].iloc[0])
-        return trips.read_requests(path), trips.read_minutes(path)
+        return contract.read_requests(path), contract.read_minutes(path)
 
 
 def minutes_of(predictions: pd.DataFrame) -> Array:

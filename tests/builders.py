@@ -1,8 +1,9 @@
 """Trips made by hand or at random, readable at sight.
 
-Three ways in: `make_trips` (columns as `mlops.trips.read_trips` yields them),
-`trip` with `write_month` (edge rows in a TLC-shaped Parquet file), and
-`make_requests` (what the model takes).
+Four ways in: `make_trips` (columns as `mlops.trips.read_trips` yields them),
+`trip` with `write_month` (edge rows in a TLC-shaped Parquet file),
+`make_requests` (what the model takes), and `make_batch` or `write_features`
+(what it learns from).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops.features import Batch, request_features
+from mlops.features import FEATURE_SCHEMA, Batch, request_features
 from mlops.month import Month
 
 MAY = Month(2023, 5)
@@ -143,3 +144,15 @@ def make_features(
 def make_batch(n: int = 200, seed: int = 0, *, month: Month = MAY) -> Batch:
     """The same as a batch to learn from."""
     return Batch(*make_features(n, seed, month=month))
+
+
+def write_features(
+    path: Path, n: int = 200, seed: int = 0, *, month: Month = MAY, for_training: np.ndarray | None = None
+) -> Path:
+    """Features of `make_trips` as a feature file; every trip is one to learn from, unless it is said which are."""
+    known, minutes = make_features(n, seed, month=month)
+    marks = np.ones(n, bool) if for_training is None else for_training
+    pq.write_table(
+        pa.table({**known, "duration_minutes": minutes, "for_training": marks}).cast(FEATURE_SCHEMA), path
+    )
+    return path

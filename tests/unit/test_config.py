@@ -53,6 +53,11 @@ def test_what_is_left_out_takes_its_default() -> None:
     assert settings.seed == Settings().seed
 
 
+def test_a_ceiling_and_a_half_life_may_be_left_open() -> None:
+    assert Settings().tuning_seconds is Settings().half_life_months is None
+    assert Settings.parse({"tuning_seconds": None, "half_life_months": 1.5}).half_life_months == 1.5
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         Settings().seed = 1  # type: ignore[misc]
@@ -65,6 +70,8 @@ def test_settings_cannot_be_changed() -> None:
         ("train_month", "train_months"),
         ("use_distances", "use_distance"),
         ("Month", "month"),
+        ("warmstart", "warm_start"),
+        ("half_life", "half_life_months"),
     ],
 )
 def test_a_misspelt_setting_names_the_nearest(misspelt: str, meant: str) -> None:
@@ -98,6 +105,15 @@ def test_a_setting_that_is_like_no_other_names_them_all() -> None:
         ({"train_months": 0}, "train_months: input should be greater than or equal to 1; got 0"),
         ({"max_trials": 0}, "max_trials: input should be greater than or equal to 1; got 0"),
         ({"seed": -1}, "seed: input should be greater than or equal to 0; got -1"),
+        ({"half_life_months": 0}, "half_life_months: input should be greater than 0; got 0"),
+        (
+            {"warm_start": "maybe"},
+            "warm_start: input should be a valid boolean, unable to interpret input; got 'maybe'",
+        ),
+        (
+            {"compare_course": 2},
+            "compare_course: input should be a valid boolean, unable to interpret input; got 2",
+        ),
         ({"tuning_seconds": 0}, "tuning_seconds: input should be greater than 0; got 0"),
         ({"min_rows_ratio": 1.5}, "min_rows_ratio: input should be less than or equal to 1; got 1.5"),
         (
@@ -119,8 +135,8 @@ def test_an_empty_source_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-@pytest.mark.parametrize("name", ["tuning_seconds", "connect_timeout"])
-def test_seconds_are_finite(name: str, value: float) -> None:
+@pytest.mark.parametrize("name", ["tuning_seconds", "connect_timeout", "half_life_months"])
+def test_times_are_finite(name: str, value: float) -> None:
     assert refusal(**{name: value}).startswith(f"{name}: ")
 
 

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from builders import MAY, trip, write_month
-from hypothesis import given
+from builders import MAY, trip, write_features, write_month
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mlops import dataset
 from mlops.config import Settings
-from mlops.dataset import Split, asked, check_months, load_features, plan, wanted, warn_of_memory
+from mlops.dataset import (
+    FeatureFiles,
+    Split,
+    asked,
+    check_months,
+    count_rows,
+    pairs_and_minutes,
+    plan,
+    wanted,
+    warn_of_memory,
+)
 from mlops.errors import DataQualityError, EmptyTrainingSetError, MonthNotPublishedError
-from mlops.features import features_file
+from mlops.features import Batch, features_file
 from mlops.month import Month
 from mlops.trips import Quality, clean_file
 
@@ -128,6 +140,22 @@ def test_without_a_training_month_there_is_nothing_to_learn_from() -> None:
         "green 2023-10: /data starts with 2023-09, so no month is left to train on before the "
         "validation month 2023-09. Choose 2023-11 or a later month."
     )
+
+
+def test_a_hole_at_the_windows_start_is_a_gap_where_older_months_are_there() -> None:
+    settings = Settings(month="2023-06", train_months=3)
+    assert str(asked(settings)[0]) == "2023-01"
+    held = [month for month in asked(settings) if str(month) != "2023-02"]
+    with pytest.raises(
+        MonthNotPublishedError, match="2023-02: missing at there, although 2023-01 and 2023-06"
+    ):
+        plan(settings, held, "there")
+
+
+def test_a_window_that_comes_out_short_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings(month="2023-06", train_months=3)
+    plan(settings, [Month(2023, number) for number in (3, 4, 5, 6)], "there")
+    assert "2 training months instead of 3, since there starts with 2023-03" in caplog.text
 
 
 # --- Whether they can be trusted ----------------------------------------------------------------------------
@@ -269,12 +297,40 @@ def features_path(folder: Path, name: str, *rows: dict[str, object]) -> Path:
     return folder / f"{name}.parquet"
 
 
+def together(batches: Iterable[Batch]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features and minutes of all the batches, in their order."""
+    parts = list(batches)
+    names = parts[0].features
+    columns = {name: np.concatenate([batch.features[name] for batch in parts]) for name in names}
+    return columns, np.concatenate([batch.minutes for batch in parts])
+
+
+def minutes_of(files: FeatureFiles) -> list[float]:
+    return [float(minutes) for batch in files for minutes in batch.minutes]
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer rows a batch than a test's months have."""
+    monkeypatch.setattr(dataset, "BATCH_ROWS", 70)
+
+
+@pytest.fixture
+def three_months(tmp_path: Path) -> tuple[Path, ...]:
+    """Feature files of 200, 150 and 100 trips, of which a tenth is not to be learnt from."""
+    sizes = (200, 150, 100)
+    return tuple(
+        write_features(tmp_path / f"{seed}.parquet", n, seed, for_training=np.arange(n) % 10 > 0)
+        for seed, n in enumerate(sizes)
+    )
+
+
 def test_training_leaves_out_what_a_training_rule_rejects_and_a_test_month_does_not(tmp_path: Path) -> None:
     first = features_path(tmp_path, "first", trip(seconds=60), trip(seconds=120, distance_miles=None))
     second = features_path(tmp_path, "second", trip(seconds=180, pickup_zone=0), trip(seconds=240))
 
-    learnt, learnt_minutes = load_features([first, second], for_training=True)
-    tested, tested_minutes = load_features([first, second], for_training=False)
+    learnt, learnt_minutes = together(FeatureFiles((first, second), for_training=True))
+    tested, tested_minutes = together(FeatureFiles((first, second), for_training=False))
 
     assert learnt_minutes.tolist() == [1.0, 4.0]
     assert tested_minutes.tolist() == [1.0, 2.0, 3.0, 4.0]
@@ -285,30 +341,155 @@ def test_training_leaves_out_what_a_training_rule_rejects_and_a_test_month_does_
 
 def test_features_come_as_they_were_stored(tmp_path: Path) -> None:
     path = features_path(tmp_path, "month", trip(), trip(passenger_count=None))
-    found, minutes = load_features([path], for_training=False)
+    (batch,) = FeatureFiles((path,), for_training=False)
     stored = pd.read_parquet(path)
 
-    assert list(found) == [name for name in stored if name not in ("duration_minutes", "for_training")]
-    assert minutes.dtype == np.float64
-    for name, values in found.items():
+    assert list(batch.features) == [
+        name for name in stored if name not in ("duration_minutes", "for_training")
+    ]
+    assert batch.minutes.dtype == np.float64
+    assert batch.weight is None
+    for name, values in batch.features.items():
         assert values.dtype == stored[name].dtype
         np.testing.assert_array_equal(values, stored[name])
 
 
-def test_a_hole_at_the_windows_start_is_a_gap_where_older_months_are_there() -> None:
-    settings = Settings(month="2023-06", train_months=3)
-    assert str(asked(settings)[0]) == "2023-01"
-    held = [month for month in asked(settings) if str(month) != "2023-02"]
-    with pytest.raises(
-        MonthNotPublishedError, match="2023-02: missing at there, although 2023-01 and 2023-06"
-    ):
-        plan(settings, held, "there")
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("for_training", [True, False])
+def test_batches_put_together_are_the_files_one_after_another(
+    for_training: bool, three_months: tuple[Path, ...]
+) -> None:
+    files = FeatureFiles(three_months, for_training)
+    stored = pd.concat([pd.read_parquet(path) for path in three_months])
+    expected = stored[stored["for_training"]] if for_training else stored
+    found, minutes = together(files)
+
+    assert len(list(files)) == 3 + 3 + 2  # no batch is of two months
+    assert all(len(batch.minutes) <= 70 for batch in files)
+    np.testing.assert_array_equal(minutes, expected["duration_minutes"])
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name])
 
 
-def test_a_window_that_comes_out_short_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    settings = Settings(month="2023-06", train_months=3)
-    plan(settings, [Month(2023, number) for number in (3, 4, 5, 6)], "there")
-    assert "2 training months instead of 3, since there starts with 2023-03" in caplog.text
+@pytest.mark.usefixtures("small_batches")
+def test_files_can_be_gone_through_again_and_give_the_same(three_months: tuple[Path, ...]) -> None:
+    files = FeatureFiles(three_months, True, share=0.5, seed=3, half_life_months=2)
+    passes = [list(files) for _ in range(2)]
+
+    assert len(passes[0]) == len(passes[1])
+    for one, other in zip(*passes, strict=True):
+        np.testing.assert_array_equal(one.minutes, other.minutes)
+        np.testing.assert_array_equal(one.weight, other.weight)
+        for name, values in one.features.items():
+            np.testing.assert_array_equal(values, other.features[name])
+
+
+def test_two_passes_at_a_time_do_not_disturb_each_other(three_months: tuple[Path, ...]) -> None:
+    files = FeatureFiles(three_months, True, share=0.5)
+
+    for one, other in zip(files, files, strict=True):
+        np.testing.assert_array_equal(one.minutes, other.minutes)
+
+
+@pytest.mark.usefixtures("small_batches")
+@given(st.floats(0.05, 1), st.floats(0.05, 1), st.integers(0, 2**31 - 1))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_smaller_share_is_part_of_a_larger_one(
+    three_months: tuple[Path, ...], one: float, other: float, seed: int
+) -> None:
+    smaller, larger = sorted((one, other))
+    few, many = (minutes_of(FeatureFiles(three_months, True, share, seed)) for share in (smaller, larger))
+
+    rest = iter(many)
+    assert all(minutes in rest for minutes in few)  # in the same order, too
+
+
+@pytest.mark.parametrize("share", [0.1, 1 / 3, 0.9])
+def test_a_share_is_about_as_large_as_it_says_in_each_month(share: float, tmp_path: Path) -> None:
+    sizes = (20_000, 10_000)
+    paths = tuple(write_features(tmp_path / f"{n}.parquet", n) for n in sizes)
+    counts = [len(batch.minutes) for batch in FeatureFiles(paths, True, share, seed=1)]
+
+    for count, n in zip(counts, sizes, strict=True):
+        assert abs(count - n * share) < 4 * (n * share * (1 - share)) ** 0.5
+
+
+def test_another_seed_draws_other_trips(three_months: tuple[Path, ...]) -> None:
+    one, again, other = (minutes_of(FeatureFiles(three_months, True, 0.5, seed)) for seed in (1, 1, 2))
+
+    assert one == again != other
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_months_do_not_share_a_draw(tmp_path: Path) -> None:
+    path = write_features(tmp_path / "month.parquet", 140)
+    batches = list(FeatureFiles((path, path), True, share=0.5))
+
+    assert len({tuple(batch.minutes) for batch in batches}) == 4
+    firsts = [np.isin(pd.read_parquet(path)["duration_minutes"], batch.minutes) for batch in batches[::2]]
+    assert not np.array_equal(*firsts)
+
+
+def test_a_month_a_half_life_older_than_the_newest_weighs_half(three_months: tuple[Path, ...]) -> None:
+    batches = list(FeatureFiles(three_months, True, half_life_months=1))
+
+    assert [np.unique(batch.weight).tolist() for batch in batches] == [[0.25], [0.5], [1.0]]
+    for batch in batches:
+        assert batch.weight.dtype == np.float32
+        assert batch.weight.shape == batch.minutes.shape
+
+
+@given(st.floats(0.1, 100))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_weights_halve_with_every_half_life(three_months: tuple[Path, ...], half_life: float) -> None:
+    oldest, middle, newest = (
+        float(batch.weight[0]) for batch in FeatureFiles(three_months, True, half_life_months=half_life)
+    )
+
+    assert newest == 1.0
+    assert middle == pytest.approx(2 ** (-1 / half_life), rel=1e-6)
+    assert oldest == pytest.approx(2 ** (-2 / half_life), rel=1e-6)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_a_batch_of_which_nothing_is_left_is_left_out(tmp_path: Path) -> None:
+    marks = np.arange(210) // 70 != 1  # the second of three batches
+    path = write_features(tmp_path / "month.parquet", 210, for_training=marks)
+    none = write_features(tmp_path / "none.parquet", 100, for_training=np.zeros(100, bool))
+
+    assert [len(batch.minutes) for batch in FeatureFiles((path, none), True)] == [70, 70]
+    assert [len(batch.minutes) for batch in FeatureFiles((path,), False)] == [70, 70, 70]
+    assert list(FeatureFiles((none,), True)) == list(FeatureFiles((path,), True, share=0.0)) == []
+
+
+@pytest.mark.parametrize("for_training", [True, False])
+def test_the_rows_counted_are_the_rows_given(for_training: bool, three_months: tuple[Path, ...]) -> None:
+    counted = count_rows(three_months, for_training=for_training)
+
+    assert counted == len(minutes_of(FeatureFiles(three_months, for_training)))
+    assert counted == (405 if for_training else 450)
+    assert count_rows([], for_training=for_training) == 0
+
+
+def test_a_month_without_trips_counts_none(tmp_path: Path) -> None:
+    nothing = write_features(tmp_path / "nothing.parquet", 0)
+
+    assert count_rows([nothing], for_training=True) == count_rows([nothing], for_training=False) == 0
+    assert list(FeatureFiles((nothing,), for_training=False)) == []
+
+
+@pytest.mark.parametrize("for_training", [True, False])
+def test_a_baseline_gets_the_zones_and_minutes_of_the_same_trips(
+    for_training: bool, three_months: tuple[Path, ...]
+) -> None:
+    pairs, minutes = pairs_and_minutes(three_months, for_training=for_training)
+    expected, expected_minutes = together(FeatureFiles(three_months, for_training))
+
+    assert list(pairs) == ["pickup_zone", "dropoff_zone"]
+    for name, zones in pairs.items():
+        np.testing.assert_array_equal(zones, expected[name])
+    assert minutes.dtype == np.float64
+    np.testing.assert_array_equal(minutes, expected_minutes)
 
 
 @pytest.mark.parametrize(("rows", "warned"), [(1_000, False), (10**12, True)])

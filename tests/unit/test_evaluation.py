@@ -15,15 +15,27 @@ from hypothesis import strategies as st
 from mlops.evaluation import (
     BUSIEST_PAIRS,
     DISTANCE_LABELS,
+    NOMINAL,
     Evidence,
     PairMedian,
     Verdict,
+    coverage,
     decide,
     metrics,
     slices,
+    worst_coverage,
 )
 
 minutes = st.floats(1, 60)
+
+
+def predictions_of(predicted: np.ndarray, half_80: float = 2.0, half_95: float = 4.0) -> pd.DataFrame:
+    """Predictions with ranges of the same width around each."""
+    ends = {"low_80": -half_80, "high_80": half_80, "low_95": -half_95, "high_95": half_95}
+    bounds = {f"{end}_minutes": predicted + shift for end, shift in ends.items()}
+    return pd.DataFrame({"duration_minutes": predicted, **bounds})
+
+
 both = st.lists(st.tuples(minutes, minutes), min_size=2, max_size=30)
 
 # --- Metrics ------------------------------------------------------------------------------------------------
@@ -81,7 +93,7 @@ def sliced(n: int = 500, **columns: object) -> tuple[pd.DataFrame, pd.DataFrame,
     requests = make_requests(n).assign(**columns)
     rng = np.random.default_rng(0)
     actual, predicted = rng.uniform(1, 60, (2, n))
-    return slices(requests, actual, predicted), requests, predicted - actual
+    return slices(requests, actual, predictions_of(predicted)), requests, predicted - actual
 
 
 @pytest.mark.parametrize("name", ["hour", "weekday", "distance"])
@@ -155,12 +167,98 @@ def test_the_busiest_pairs_come_first() -> None:
 
 def test_the_requests_index_does_not_matter_and_nothing_is_changed() -> None:
     requests, actual, predicted = make_requests(50), *np.random.default_rng(0).uniform(1, 60, (2, 50))
-    expected = slices(requests, actual, predicted)
+    expected = slices(requests, actual, predictions_of(predicted))
     shuffled = requests.set_index(np.arange(50)[::-1] * 3)
-    before = shuffled.copy(deep=True)
+    predictions = predictions_of(predicted).set_index(shuffled.index)  # as a model gives them
+    before, predictions_before = shuffled.copy(deep=True), predictions.copy(deep=True)
 
-    pd.testing.assert_frame_equal(slices(shuffled, actual, predicted), expected)
+    pd.testing.assert_frame_equal(slices(shuffled, actual, predictions), expected)
     pd.testing.assert_frame_equal(shuffled, before)
+    pd.testing.assert_frame_equal(predictions, predictions_before)
+
+
+@pytest.mark.parametrize("name", NOMINAL)
+def test_a_slices_coverage_is_the_share_of_its_own_trips_inside(name: str) -> None:
+    table, requests, error = sliced()
+    inside = np.abs(error) <= {"coverage_80": 2.0, "coverage_95": 4.0}[name]
+    by_value = table.set_index(["slice", "value"])[name]
+
+    on_sundays = requests["pickup_at"].dt.weekday == 6
+    assert 0 < inside[on_sundays].sum() < on_sundays.sum()
+    assert by_value["weekday", "6"] == pytest.approx(inside[on_sundays].mean())
+    for part in ("hour", "weekday", "distance"):
+        rows = table.loc[table["slice"] == part]
+        assert (rows["rows"] * rows[name]).sum() == pytest.approx(inside.sum())
+
+
+# --- Coverage -----------------------------------------------------------------------------------------------
+
+
+def test_a_trip_at_an_end_of_its_interval_is_inside() -> None:
+    actual = np.array([8.0, 12.0, 6.0, 14.0, 7.99, 12.01, 5.99, 14.01])
+
+    assert coverage(actual, predictions_of(np.full(8, 10.0))) == {"coverage_80": 2 / 8, "coverage_95": 6 / 8}
+
+
+@given(st.lists(st.tuples(minutes, minutes, st.floats(0, 20), st.floats(0, 20)), min_size=1, max_size=30))
+def test_coverage_is_counted_trip_by_trip(trips: list[tuple[float, float, float, float]]) -> None:
+    actual, predicted, below, above = np.array(trips).T
+    found = coverage(
+        actual,
+        pd.DataFrame(
+            {
+                "low_80_minutes": predicted - below,
+                "high_80_minutes": predicted + above,
+                "low_95_minutes": predicted - 2 * below,
+                "high_95_minutes": predicted + 2 * above,
+            }
+        ),
+    )
+
+    for name, factor in (("coverage_80", 1), ("coverage_95", 2)):
+        inside = [p - factor * b <= a <= p + factor * h for a, p, b, h in trips]
+        assert found[name] == pytest.approx(sum(inside) / len(trips))
+
+
+def test_each_interval_is_measured_against_its_own_promise() -> None:
+    assert NOMINAL == {"coverage_80": 0.8, "coverage_95": 0.95}
+
+
+def slices_with(*rows: tuple[int, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["rows", "coverage_80", "coverage_95"])
+
+
+def test_the_worst_slice_is_furthest_from_what_is_promised_on_either_side() -> None:
+    wide = slices_with((5000, 0.79, 0.94), (1000, 0.95, 0.96), (2000, 0.7, 0.955))
+    narrow = slices_with((5000, 0.81, 0.99), (1000, 0.795, 0.90))
+
+    assert worst_coverage(wide) == {"coverage_80_worst_slice": 0.95, "coverage_95_worst_slice": 0.94}
+    assert worst_coverage(narrow) == {
+        "coverage_80_worst_slice": 0.81,
+        "coverage_95_worst_slice": 0.90,
+    }
+
+
+def test_a_slice_of_few_trips_is_not_the_worst() -> None:
+    table = slices_with((999, 0.1, 0.1), (1000, 0.82, 0.93))
+
+    assert worst_coverage(table) == {"coverage_80_worst_slice": 0.82, "coverage_95_worst_slice": 0.93}
+    assert worst_coverage(table, least_rows=10) == {
+        "coverage_80_worst_slice": 0.1,
+        "coverage_95_worst_slice": 0.1,
+    }
+    assert worst_coverage(table, least_rows=1001) == {}
+
+
+def test_the_worst_slice_is_one_of_the_table() -> None:
+    table, _, _ = sliced()
+    found = worst_coverage(table, least_rows=20)
+    large = table[table["rows"] >= 20]
+
+    assert set(found) == {"coverage_80_worst_slice", "coverage_95_worst_slice"}
+    for name, promised in NOMINAL.items():
+        distances = [abs(share - promised) for share in large[name]]
+        assert abs(found[f"{name}_worst_slice"] - promised) == max(distances)
 
 
 # --- The baseline -------------------------------------------------------------------------------------------

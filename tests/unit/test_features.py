@@ -1,9 +1,8 @@
-"""Features say only what a request says and what past trips took; each is recomputed here in another way."""
+"""Features say only what a request says; each is recomputed here in another way."""
 
 from __future__ import annotations
 
-import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import MAY, TLC_NAMES, make_features, make_requests, make_trips, trip, write_month
+from builders import MAY, TLC_NAMES, make_requests, make_trips, trip, write_month
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlops import features, sample
 from mlops.errors import MlopsError
 from mlops.features import (
+    CATEGORICAL,
     ENCODED_FEATURES,
     FEATURE_SCHEMA,
     REQUEST_FEATURES,
-    Encoder,
-    feature_list,
+    feature_names,
     features_file,
     request_features,
     summarise,
@@ -73,30 +72,22 @@ def test_what_is_known_only_afterwards_changes_no_feature(service: str, tmp_path
     assert second["duration_minutes"].tolist() == [50.0] * 3
 
 
-def test_what_is_known_only_afterwards_changes_no_encoding() -> None:
-    known, minutes = make_features(300)
-    encoder = Encoder.fit(known, minutes)
-    requests = make_requests(20, seed=1)
-    afterwards = requests.assign(
-        dropoff_at=pd.Timestamp(0), duration_minutes=1.0, fare_amount=-5.0, tip_amount=9.0
-    )
-
-    expected = encoder.transform(request_features(requests))
-    for name, values in encoder.transform(request_features(afterwards)).items():
-        np.testing.assert_array_equal(values, expected[name])
-
-
 def test_nothing_known_only_afterwards_is_a_feature() -> None:
-    assert not {"duration_minutes", "dropoff_at", "for_training"} & {f.name for f in feature_list()}
+    assert not {"duration_minutes", "dropoff_at", "for_training"} & set(feature_names())
     assert list(request_features(make_requests(1))) == NAMES
     assert FEATURE_SCHEMA.names == [*NAMES, "duration_minutes", "for_training"]
 
 
 def test_without_distance_no_feature_knows_it() -> None:
-    shorter = feature_list(use_distance=False)
+    every, shorter = REQUEST_FEATURES + ENCODED_FEATURES, feature_names(use_distance=False)
 
-    assert [f for f in feature_list() if f not in shorter] == [f for f in feature_list() if f.needs_distance]
-    assert not [f.name for f in shorter if "distance" in f.name or "pace" in f.name]
+    assert feature_names() == tuple(feature.name for feature in every)
+    assert [f.name for f in every if f.name not in shorter] == [f.name for f in every if f.needs_distance]
+    assert not [name for name in shorter if any(word in name for word in ("distance", "pace", "mile"))]
+
+
+def test_only_zones_are_codes() -> None:
+    assert {"pickup_zone", "dropoff_zone"} == CATEGORICAL
 
 
 # --- Stateless features -------------------------------------------------------------------------------------
@@ -131,6 +122,72 @@ def test_holidays_are_those_of_new_york(day: str, expected: int) -> None:
     midnight = datetime.fromisoformat(f"{day} 00:00")
 
     assert request_features(requests_at(noon, midnight))["is_holiday"].tolist() == [expected] * 2
+
+
+# Written out by hand from the city's calendars; where a rule cannot know them, what the rule makes of them.
+SCHOOL_DAYS = {
+    "2023-01-02": False,  # New Year's Day, observed
+    "2023-01-03": True,
+    "2023-01-16": False,  # Martin Luther King Jr. Day
+    "2023-02-17": True,
+    "2023-02-20": False,  # Presidents' week
+    "2023-02-22": False,
+    "2023-02-24": False,
+    "2023-02-27": True,
+    "2023-03-14": True,  # a plain Tuesday
+    "2023-03-18": False,  # a Saturday
+    "2023-03-19": False,
+    "2023-04-05": True,
+    "2023-04-07": False,  # Good Friday
+    "2023-04-10": False,
+    "2023-04-14": False,
+    "2023-04-17": True,
+    "2023-05-29": False,  # Memorial Day
+    "2023-06-19": False,  # Juneteenth
+    "2023-06-26": True,
+    "2023-06-28": False,
+    "2023-07-04": False,
+    "2023-08-15": False,
+    "2023-09-04": False,  # Labor Day
+    "2023-09-06": False,
+    "2023-09-07": True,  # the first day
+    "2023-10-09": False,  # Columbus Day
+    "2023-11-23": False,  # Thanksgiving
+    "2023-12-22": True,
+    "2023-12-25": False,
+    "2023-12-29": False,
+}
+
+
+@pytest.mark.parametrize(("day", "taught"), SCHOOL_DAYS.items())
+def test_school_days_are_those_of_new_york(day: str, taught: bool) -> None:
+    noon, night = (datetime.fromisoformat(f"{day} {time}") for time in ("12:00", "23:59:59"))
+
+    assert request_features(requests_at(noon, night))["is_school_day"].tolist() == [int(taught)] * 2
+
+
+def test_school_is_out_over_new_year_and_one_batch_may_hold_both_years() -> None:
+    days = ["2022-12-23", "2022-12-30", "2023-01-02", "2023-01-03", "2024-09-04", "2024-09-05", "2022-09-08"]
+    found = request_features(requests_at(*(datetime.fromisoformat(day) for day in days)))
+
+    assert found["is_school_day"].tolist() == [1, 0, 0, 1, 0, 1, 1]
+    assert found["is_holiday"].tolist() == [0, 0, 1, 0, 0, 0, 0]
+
+
+@given(moments)
+def test_nobody_is_taught_at_a_weekend_on_a_holiday_or_in_high_summer(at: datetime) -> None:
+    found = request_features(requests_at(at))
+
+    if at.weekday() >= 5 or at.date() in new_york or at.month in (7, 8):
+        assert found["is_school_day"].tolist() == [0]
+
+
+@pytest.mark.parametrize("year", range(2015, 2031))
+def test_a_school_year_has_about_as_many_days_as_the_law_wants(year: int) -> None:
+    """The law wants 180, some of them without pupils; the rule knows neither religious holidays nor those."""
+    days = [datetime(year, 1, 1) + timedelta(days=number) for number in range(365)]
+
+    assert 176 <= request_features(requests_at(*days))["is_school_day"].sum() <= 192
 
 
 @example([0, 1, 265, 266, -1])
@@ -216,16 +273,12 @@ def test_a_batch_has_the_features_of_each_request_alone() -> None:
 def test_no_argument_is_changed() -> None:
     requests, trips = make_requests(50), make_trips(50)
     before, trips_before = requests.copy(deep=True), {name: values.copy() for name, values in trips.items()}
-    known = request_features(trips)
-    known_before = {name: values.copy() for name, values in known.items()}
+    request_features(trips)
     request_features(requests)
-    Encoder.fit_transform(known, trips["duration_minutes"], seed=1)[0].transform(known)
 
     pd.testing.assert_frame_equal(requests, before)
     for name, values in trips_before.items():
         np.testing.assert_array_equal(trips[name], values)
-    for name, values in known_before.items():
-        np.testing.assert_array_equal(known[name], values)
 
 
 # --- The table in a file ------------------------------------------------------------------------------------
@@ -288,205 +341,6 @@ def test_a_feature_that_is_missing_throughout_is_summarised_too(tmp_path: Path) 
 
     assert passengers["missing_share"] == 1.0
     assert passengers[["least", "mean", "most"]].isna().all()
-
-
-# --- What past trips say ------------------------------------------------------------------------------------
-
-PAST = {  # two trips from zone 1 to zone 2 on a Monday at 9, one back on a Saturday at 22
-    "pickup_zone": np.array([1, 1, 2]),
-    "dropoff_zone": np.array([2, 2, 1]),
-    "distance_miles": np.array([2.0, 2.0, 3.0], np.float32),
-    "weekday": np.array([0, 0, 5]),
-    "minute_of_day": np.array([540, 570, 1320]),
-}
-PAST_MINUTES = np.array([10.0, 20.0, 30.0])
-
-
-def asked(pickup: int, dropoff: int, weekday: int, hour: int, miles: float = 4.0) -> dict[str, np.ndarray]:
-    return {
-        "pickup_zone": np.array([pickup]),
-        "dropoff_zone": np.array([dropoff]),
-        "distance_miles": np.array([miles], np.float32),
-        "weekday": np.array([weekday]),
-        "minute_of_day": np.array([hour * 60]),
-    }
-
-
-def encode(encoder: Encoder, request: dict[str, np.ndarray]) -> dict[str, float]:
-    return {name: float(values[0]) for name, values in encoder.transform(request).items()}
-
-
-def test_the_means_of_a_tiny_city_are_those_of_pencil_and_paper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "SMOOTHING", 2.0)
-    found = encode(Encoder.fit(PAST, PAST_MINUTES), asked(1, 2, weekday=0, hour=10))
-
-    overall, pace, miles = 20.0, 60 / 7, 7 / 3
-    pair = (30 + 2 * overall) / (2 + 2)
-    pickup = pair  # the same two trips left zone 1
-    pair_pace = (30 + 2 * pace) / (4 + 2)
-    pair_band_pace = (30 + 2 * pair_pace) / (4 + 2)
-    pair_miles = (4 + 2 * miles) / (2 + 2)
-    assert found == pytest.approx(
-        {
-            "pair_minutes": pair,
-            "pair_band_minutes": (30 + 2 * pair) / (2 + 2),  # 8 to 12 o'clock is one band
-            "pickup_hour_minutes": pickup,  # no trip at 10: its parent
-            "dropoff_hour_minutes": pickup,
-            "pair_pace": pair_pace,
-            "pair_band_pace": pair_band_pace,
-            "pace_minutes": pair_band_pace * 4.0,
-            "distance_ratio": 4.0 / pair_miles,
-        },
-        rel=1e-6,
-    )
-
-
-def test_an_hour_of_the_week_is_not_the_same_hour_of_another_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "SMOOTHING", 2.0)
-    encoder = Encoder.fit(PAST, PAST_MINUTES)
-    monday, tuesday = (encode(encoder, asked(1, 2, weekday, hour=9)) for weekday in (0, 1))
-
-    assert monday["pickup_hour_minutes"] == pytest.approx((30 + 2 * 17.5) / (2 + 2))
-    assert tuesday["pickup_hour_minutes"] == pytest.approx(17.5)
-    assert monday["pair_band_minutes"] == tuesday["pair_band_minutes"]  # both are weekdays, 8 to 12
-
-
-def test_a_weekend_band_is_not_a_weekday_band(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "SMOOTHING", 2.0)
-    encoder = Encoder.fit(PAST, PAST_MINUTES)
-    saturday, friday = (encode(encoder, asked(2, 1, weekday, hour=21)) for weekday in (5, 4))
-    pair = (30 + 2 * 20) / (1 + 2)
-
-    assert saturday["pair_band_minutes"] == pytest.approx((30 + 2 * pair) / (1 + 2))
-    assert friday["pair_band_minutes"] == pytest.approx(pair)
-
-
-@pytest.mark.parametrize(("pickup", "dropoff"), [(0, 0), (265, 264), (2, 2), (1, 200)])
-def test_a_pair_that_no_trip_drove_gets_a_coarser_answer(pickup: int, dropoff: int) -> None:
-    found = encode(Encoder.fit(PAST, PAST_MINUTES), asked(pickup, dropoff, weekday=3, hour=3))
-
-    assert np.isfinite(list(found.values())).all()
-    assert found["pair_minutes"] == found["pair_band_minutes"] == pytest.approx(20.0)
-
-
-def test_an_unknown_distance_leaves_only_what_is_made_of_it_unknown() -> None:
-    found = encode(Encoder.fit(PAST, PAST_MINUTES), asked(1, 2, 0, 9, miles=np.nan))
-
-    assert {name for name, value in found.items() if np.isnan(value)} == {"pace_minutes", "distance_ratio"}
-
-
-@pytest.mark.parametrize("miles", [0.0, np.nan, 0.05, 101.0])
-def test_a_meter_that_did_not_run_says_nothing_about_pace(miles: float) -> None:
-    broken = {**PAST, "distance_miles": np.array([2.0, miles, 3.0], np.float32)}
-    without = {name: values[[0, 2]] for name, values in PAST.items()}
-    found = Encoder.fit(broken, PAST_MINUTES)
-    expected = Encoder.fit(without, PAST_MINUTES[[0, 2]])
-
-    for table in ("pair_pace", "pair_band_pace", "pair_miles"):
-        np.testing.assert_array_equal(found.tables[table], expected.tables[table])
-
-
-@pytest.mark.parametrize("miles", [0.0, np.nan])
-def test_where_no_meter_ran_pace_and_distance_are_unknown_and_not_infinite(miles: float) -> None:
-    past = {**PAST, "distance_miles": np.full(3, miles, np.float32)}
-    encoder, _ = Encoder.fit_transform(past, PAST_MINUTES, seed=1)
-    found = encode(encoder, asked(1, 2, 0, 9, miles=4.0))
-
-    unknown = {feature.name for feature in ENCODED_FEATURES if feature.needs_distance}
-    assert {name for name, value in found.items() if np.isnan(value)} == unknown
-    assert not np.isinf(list(found.values())).any()
-
-
-def test_a_batch_has_the_encodings_of_each_request_alone() -> None:
-    known, minutes = make_features(500)
-    encoder = Encoder.fit(known, minutes)
-    batch = request_features(make_requests(40, seed=1))
-    together = encoder.transform(batch)
-
-    for position in range(40):
-        alone = encoder.transform({name: values[[position]] for name, values in batch.items()})
-        for name, values in alone.items():
-            np.testing.assert_array_equal(values, together[name][[position]])
-
-
-def test_a_trips_own_duration_does_not_enter_its_own_encoding() -> None:
-    known, minutes = make_features(400)
-    _, before = Encoder.fit_transform(known, minutes, seed=3)
-    for position in range(0, 400, 40):
-        other = minutes.copy()
-        other[position] = 1000.0
-        _, after = Encoder.fit_transform(known, other, seed=3)
-        for name in before:
-            # Sums are taken apart, not built up again: the last digits may differ.
-            np.testing.assert_allclose(after[name][position], before[name][position], rtol=1e-5)
-        assert not np.allclose(after["pair_minutes"], before["pair_minutes"], rtol=1e-3)
-
-
-def test_out_of_fold_means_are_those_of_the_other_folds() -> None:
-    known, minutes = make_features(300)
-    _, encoded = Encoder.fit_transform(known, minutes, seed=3, folds=4)
-    fold = np.random.default_rng(3).integers(0, 4, 300)
-    for number in range(4):
-        inside = fold == number
-        others = Encoder.fit({n: values[~inside] for n, values in known.items()}, minutes[~inside])
-        expected = others.transform({n: values[inside] for n, values in known.items()})
-        for name in encoded:
-            np.testing.assert_allclose(encoded[name][inside], expected[name], rtol=1e-5)
-
-
-def test_the_encoder_of_a_fit_is_that_of_all_its_trips() -> None:
-    known, minutes = make_features(300)
-    fitted, _ = Encoder.fit_transform(known, minutes, seed=3)
-    expected = Encoder.fit(known, minutes)
-
-    for name, table in expected.tables.items():
-        np.testing.assert_array_equal(fitted.tables[name], table)
-
-
-def test_one_trip_is_enough_to_fit() -> None:
-    encoder, encoded = Encoder.fit_transform({n: v[:1] for n, v in PAST.items()}, PAST_MINUTES[:1], seed=1)
-
-    assert set(encoded) == {feature.name for feature in ENCODED_FEATURES}
-    assert encode(encoder, asked(9, 9, 0, 0))["pair_minutes"] == pytest.approx(10.0)
-    assert not np.isinf(np.concatenate(list(encoded.values()))).any()  # nothing to learn out of fold: unknown
-
-
-PAIR_MEANS_IN_SQL = """
-with past as (
-    select pu, do, minutes, (strftime('%w', at) in ('0', '6')) * 6 + strftime('%H', at) / 4 as band from trips),
-overall as (select avg(minutes) as mean from past),
-pairs as (
-    select pu, do, (sum(minutes) + 10 * mean) / (count(*) + 10) as pair_minutes
-    from past, overall group by pu, do)
-select pu, do, band, pair_minutes, (sum(minutes) + 10 * pair_minutes) / (count(*) + 10)
-from past join pairs using (pu, do) group by pu, do, band
-"""
-
-
-def test_sql_finds_the_same_means_of_pairs() -> None:
-    trips = make_trips(2000)
-    encoder = Encoder.fit(request_features(trips), trips["duration_minutes"])
-    frame = pd.DataFrame(
-        {
-            "at": pd.Series(trips["pickup_at"]).dt.strftime("%Y-%m-%d %H:%M:%S"),
-            "pu": trips["pickup_zone"],
-            "do": trips["dropoff_zone"],
-            "minutes": trips["duration_minutes"],
-        }
-    )
-    database = sqlite3.connect(":memory:")
-    try:
-        frame.to_sql("trips", database, index=False)
-        rows = np.array(database.execute(PAIR_MEANS_IN_SQL).fetchall())
-    finally:
-        database.close()
-    pair = (rows[:, 0] * 266 + rows[:, 1]).astype(int)
-
-    assert len(rows) > 1000
-    np.testing.assert_allclose(encoder.tables["pair_minutes"][pair], rows[:, 3], rtol=1e-5)
-    np.testing.assert_allclose(
-        encoder.tables["pair_band_minutes"][pair * 12 + rows[:, 2].astype(int)], rows[:, 4], rtol=1e-5
-    )
 
 
 def test_an_arrow_table_keeps_features_as_they_are() -> None:

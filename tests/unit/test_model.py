@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 from builders import make_batch, make_features, make_requests
 
 from mlops.errors import EmptyTrainingSetError, MlopsError
-from mlops.features import Batch, feature_names
+from mlops.features import REQUEST_FEATURES, Batch, feature_names
 from mlops.intervals import INTERVAL_COLUMNS, Intervals
 from mlops.model import DurationModel, Fit, Matrix, build_matrix, train
 
@@ -161,6 +162,72 @@ def test_a_column_of_words_is_named(column: str, model: DurationModel) -> None:
         model.predict(make_requests(3).assign(**{column: "soon"}))
 
 
+# --- One at a time ------------------------------------------------------------------------------------------
+
+
+def as_mappings(requests: pd.DataFrame) -> list[dict[str, Any]]:
+    """Requests as a server has them: plain values, None where there is none."""
+    return [
+        {
+            "pickup_at": row["pickup_at"].to_pydatetime(),
+            "pickup_zone": int(row["pickup_zone"]),
+            "dropoff_zone": int(row["dropoff_zone"]),
+            "distance_miles": None if pd.isna(row["distance_miles"]) else float(row["distance_miles"]),
+            "passenger_count": None if pd.isna(row["passenger_count"]) else int(row["passenger_count"]),
+        }
+        for row in requests.to_dict("records")
+    ]
+
+
+@pytest.mark.parametrize("use_distance", [True, False])
+def test_one_request_is_answered_as_in_a_table(use_distance: bool) -> None:
+    model = model_of(matrix_of(features=feature_names(use_distance)))
+    requests = make_requests(100, seed=4).astype({"pickup_zone": np.int64})
+    requests.loc[::7, "distance_miles"] = np.nan
+    requests.loc[::11, "pickup_zone"] = 999
+    found = pd.DataFrame([model.predict_one(request) for request in as_mappings(requests)])
+
+    pd.testing.assert_frame_equal(found, model.predict(requests), check_exact=True)
+
+
+def test_one_request_may_leave_its_passengers_out_and_say_its_time_zone(model: DurationModel) -> None:
+    (request,) = as_mappings(make_requests(1).assign(passenger_count=pd.NA))
+    expected = model.predict_one(request)
+    short = {name: value for name, value in request.items() if name != "passenger_count"}
+    zoned = {**request, "pickup_at": request["pickup_at"].replace(tzinfo=ZoneInfo("America/New_York"))}
+
+    assert model.predict_one(short) == model.predict_one(zoned) == expected
+    assert model.predict_one({**request, "fare_amount": 3.0}) == expected
+
+
+def test_one_request_may_be_pandas_own_values(model: DurationModel) -> None:
+    requests = make_requests(20)
+    requests.loc[3, "passenger_count"] = pd.NA
+
+    for row, request in zip(requests.to_dict("records"), as_mappings(requests), strict=True):
+        assert model.predict_one(row) == model.predict_one(request)
+
+
+def test_one_answer_is_plain_numbers_in_order(model: DurationModel) -> None:
+    for request in as_mappings(make_requests(50, seed=8)):
+        found = model.predict_one(request)
+
+        assert list(found) == ["duration_minutes", *INTERVAL_COLUMNS]
+        assert {type(value) for value in found.values()} == {float}
+        low_95, low_80, high_80, high_95 = (
+            found[f"{end}_minutes"] for end in ("low_95", "low_80", "high_80", "high_95")
+        )
+        assert 1 <= low_95 <= low_80 <= found["duration_minutes"] <= high_80 <= high_95 <= 60
+
+
+def test_one_request_without_a_pickup_time_or_zone_is_refused(model: DurationModel) -> None:
+    (request,) = as_mappings(make_requests(1))
+    with pytest.raises(MlopsError, match=r"^requests: pickup_at is missing in 1 of 1 rows$"):
+        model.predict_one({**request, "pickup_at": None})
+    with pytest.raises(MlopsError, match=r"^requests: missing \['dropoff_zone'\]; expected the columns "):
+        model.predict_one({name: value for name, value in request.items() if name != "dropoff_zone"})
+
+
 # --- Without the distance -----------------------------------------------------------------------------------
 
 
@@ -274,7 +341,7 @@ def test_batches_make_the_matrix_that_one_batch_makes() -> None:
     known, took = make_features(800, 1)
     parts = [slice(0, 300), slice(300, 301), slice(301, 800)]
     batches = [Batch({name: values[part] for name, values in known.items()}, took[part]) for part in parts]
-    plain = feature_names()[:9]
+    plain = tuple(feature.name for feature in REQUEST_FEATURES)
     matrices = [
         build_matrix(some, features=plain, seed=1, threads=1) for some in (batches, [Batch(known, took)])
     ]
@@ -288,7 +355,7 @@ def test_batches_make_the_matrix_that_one_batch_makes() -> None:
 def test_a_weight_of_nothing_is_as_if_the_trips_were_not_there() -> None:
     known, took = make_features(800, 1)
     weight = np.repeat(np.array([1, 0], np.float32), 400)
-    plain = feature_names()[:9]
+    plain = tuple(feature.name for feature in REQUEST_FEATURES)
     weighted = build_matrix(
         [Batch(known, took * np.repeat([1, 3], 400), weight)], features=plain, seed=1, threads=1
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +14,9 @@ from mlops.config import Settings
 from mlops.errors import ConfigError, DataQualityError
 from mlops.month import Month
 from mlops.sample import write_month
+from mlops.tracking import mlflow
 from mlops.trips import RULES, Rule
+from mlops.tuning import BOUNDS
 
 
 @pytest.fixture
@@ -79,3 +83,47 @@ def test_the_rules_that_reject_most_come_first(months: pd.DataFrame, settings: S
     totals = [cleaned[name].sum() for name in cleaned.columns if name.startswith("rejected_")]
     assert totals == sorted(totals, reverse=True)
     assert list(cleaned.columns[:5]) == ["month", "role", "rows", "kept", "test_rows"]
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """The run over the small months with one trial, and the month after them for the run that follows."""
+    write_month(Path(settings.source) / "green_tripdata_2023-04.parquet", "green", Month(2023, 4), rows=400)
+    return settings.model_copy(update={"max_trials": 1, "train_months": 1})
+
+
+def runs() -> list[Any]:
+    """Parent runs, oldest first."""
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, "params.month LIKE '%-%'", order_by=["attributes.start_time"])
+    return list(found)
+
+
+def test_a_run_begins_with_what_the_one_before_found_unless_told_not_to(quick: Settings) -> None:
+    pipeline.train(quick)
+    april = quick.model_copy(update={"month": "2023-04", "max_trials": 3})
+    pipeline.train(april)
+    pipeline.train(april.model_copy(update={"warm_start": False}))
+    first, second, third = runs()
+
+    assert first.data.tags["warm_start"] == "none"
+    assert first.info.run_id in second.data.tags["warm_start"]  # which became champion
+    assert "warm_start" not in third.data.tags
+    table = pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{second.info.run_id}/warm_start.csv")))
+    assert table["month"].tolist() == ["2023-03"]
+    assert table["whose"].tolist() == ["champion"]
+    for name in BOUNDS:
+        assert table[name].tolist() == [pytest.approx(float(first.data.params[name]))]
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_the_courses_recipe_is_tested_beside_ours_where_asked_for(compared: bool, quick: Settings) -> None:
+    pipeline.train(quick.model_copy(update={"compare_course": compared}))
+    (run,) = runs()
+
+    assert ("test_rmse_course" in run.data.metrics) == compared
+    if compared:
+        assert 1 < run.data.metrics["test_rmse_course"] < 30
+    assert {"test_coverage_80", "test_coverage_95"} <= set(run.data.metrics)
+    assert 0.6 < run.data.metrics["test_coverage_80"] < run.data.metrics["test_coverage_95"] <= 1

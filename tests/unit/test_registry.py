@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,10 +20,11 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from builders import make_features, make_requests
+from builders import make_batch, make_features, make_requests
 
 from mlops import registry, tracking
 from mlops.errors import TrackingError
+from mlops.intervals import INTERVAL_COLUMNS, Intervals
 from mlops.model import DurationModel, build_matrix, train
 from mlops.tracking import HOST_TAG, PROCESS_TAG, Run, close_orphans, mlflow, probe, start_run
 
@@ -306,9 +308,12 @@ def test_the_guard_ends_with_the_run(store: Path) -> None:
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model's folder."""
-    matrix = build_matrix(*make_features(300), seed=1, threads=1)
+    matrix = build_matrix([make_batch(300)], seed=1, threads=1)
     fit = train(matrix, QUICK, seed=1, threads=1, rounds=5)
-    return DurationModel(matrix.encoder, fit.booster).save(tmp_path_factory.mktemp("artefact") / "model")
+    known, took = make_features(300, seed=1)
+    predicted = DurationModel(matrix.encoder, fit.booster).minutes(known)
+    model = DurationModel(matrix.encoder, fit.booster, intervals=Intervals.fit(known, predicted, took))
+    return model.save(tmp_path_factory.mktemp("artefact") / "model")
 
 
 def registered(artefact: Path, store: Path, **tags: str) -> registry.Version:
@@ -429,6 +434,146 @@ def test_the_link_is_a_page_of_the_server(monkeypatch: pytest.MonkeyPatch, store
     assert registry.link(version) == "https://mlflow.example/#/models/trip-duration-sample/versions/3"
 
 
+# --- What earlier runs found --------------------------------------------------------------------------------
+
+SEARCHED = ("max_depth", "subsample")
+
+
+def trained(
+    store: Path,
+    month: str,
+    *trials: tuple[int, float, int],
+    best: int = 1,
+    error: type[Exception] | None = None,
+) -> Run:
+    """A run about a month, with trials of so deep trees: rung, validation RMSE (NaN: failed) and depth of each."""
+    with contextlib.suppress(ValueError), start_run(NAME, f"green {month}", store) as run:
+        run.log_parameters({"month": month, "seed": 42})
+        for number, (rung, rmse, depth) in enumerate(trials, 1):
+            parameters = {"max_depth": depth, "subsample": depth / 10, "learning_rate": 0.1}
+            measured = {"validation_rmse": rmse, "rung": rung}
+            run.log_trial(f"trial {number}", parameters, measured, "boom" if rmse != rmse else "")
+        chosen = trials[best - 1][2]
+        run.log_parameters({"max_depth": chosen, "subsample": chosen / 10, "best_trial": best})
+        if error:
+            raise error("no trips")
+    return run
+
+
+def crown(run: Run) -> None:
+    """Make a version of the run the champion, without a model behind it."""
+    with contextlib.suppress(MlflowException):
+        client().create_registered_model(NAME)
+    made = client().create_model_version(NAME, f"file://{run.scratch}", run_id=run.run_id)
+    client().set_registered_model_alias(NAME, "champion", made.version)
+
+
+def depths(before: str) -> list[int]:
+    return [int(start.parameters["max_depth"]) for start in registry.warm_starts(NAME, before, SEARCHED)]
+
+
+def test_without_earlier_runs_there_is_nothing_to_begin_with(store: Path) -> None:
+    assert registry.warm_starts(NAME, "2023-06", SEARCHED) == ()
+    trained(store, "2023-06", (1, 4.5, 6))
+    assert registry.warm_starts(NAME, "2023-06", SEARCHED) == ()
+    assert registry.warm_starts("trip-duration-yellow", "2024-01", SEARCHED) == ()
+
+
+def test_a_start_says_what_and_where_it_is_from(store: Path) -> None:
+    run = trained(store, "2023-05", (1, 4.5, 6))
+    (start,) = registry.warm_starts(NAME, "2023-06", SEARCHED)
+    (trial,) = (found for found in runs_of() if found.info.run_id != run.run_id)
+
+    assert start == registry.Start(
+        {"max_depth": 6.0, "subsample": 0.6}, trial.info.run_id, "2023-05", "trial 1"
+    )
+
+
+def test_only_runs_about_earlier_months_tell_anything(store: Path) -> None:
+    for depth, month in ((5, "2022-12"), (7, "2023-02"), (9, "2023-03"), (8, "2023-01")):
+        trained(store, month, (1, 4.5, depth))
+
+    assert depths("2022-12") == []
+    assert depths("2023-01") == [5]
+    assert depths("2023-03") == [7]  # of the newest month, though 2023-01 was run later
+    assert depths("2024-01") == [9]
+
+
+def test_of_two_runs_about_one_month_the_later_is_newest(store: Path) -> None:
+    trained(store, "2023-05", (1, 4.0, 6))
+    time.sleep(0.01)
+    trained(store, "2023-05", (1, 4.9, 7))
+
+    assert depths("2023-06") == [7]
+
+
+def test_the_best_trials_of_the_highest_rung_come_first(store: Path) -> None:
+    trials = ((1, 4.0, 3), (1, 4.1, 4), (1, 4.2, 5), (2, 4.9, 6), (2, 4.7, 7), (3, 5.0, 8))
+    trained(store, "2023-05", *trials, best=6)
+
+    assert depths("2023-06") == [8, 7, 6]
+    assert registry.WARM_TRIALS == 3
+
+
+def test_the_champions_parameters_come_before_those_of_the_newest_run(store: Path) -> None:
+    crown(trained(store, "2023-03", (1, 4.5, 6), (2, 4.4, 7), best=2))
+    newest = trained(store, "2023-05", (1, 4.5, 8), (2, 4.4, 9), best=2)
+    starts = registry.warm_starts(NAME, "2023-06", SEARCHED)
+
+    assert [(s.whose, s.month, s.parameters["max_depth"]) for s in starts] == [
+        ("champion", "2023-03", 7.0),
+        ("trial 2", "2023-05", 9.0),
+        ("trial 1", "2023-05", 8.0),
+    ]
+    assert newest.run_id not in {start.run_id for start in starts}  # its trials' own runs are named
+
+
+def test_what_was_found_twice_is_tried_once(store: Path) -> None:
+    crown(trained(store, "2023-05", (1, 4.5, 7), (1, 4.6, 8), (2, 4.4, 7), best=3))
+    starts = registry.warm_starts(NAME, "2023-06", SEARCHED)
+
+    assert [(start.whose, start.parameters["max_depth"]) for start in starts] == [
+        ("champion", 7.0),
+        ("trial 2", 8.0),
+    ]
+
+
+@pytest.mark.parametrize("month", ["2023-06", "2023-07"])
+def test_a_champion_about_the_same_or_a_later_month_tells_nothing(month: str, store: Path) -> None:
+    trained(store, "2023-05", (1, 4.5, 6))
+    crown(trained(store, month, (1, 4.0, 9)))
+
+    assert depths("2023-06") == [6]
+
+
+def test_a_run_that_failed_tells_nothing_and_nor_does_a_trial_that_did(store: Path) -> None:
+    trained(store, "2023-04", (1, 4.5, 6), (2, float("nan"), 7), best=1)
+    failed = trained(store, "2023-05", (1, 4.0, 9), error=ValueError)
+
+    assert status(failed) == "FAILED"
+    assert depths("2023-06") == [6]
+
+
+def test_of_a_run_without_some_of_the_parameters_the_others_are_told(store: Path) -> None:
+    trained(store, "2023-05", (1, 4.5, 6))
+    (start,) = registry.warm_starts(NAME, "2023-06", (*SEARCHED, "reg_gamma"))
+
+    assert start.parameters == {"max_depth": 6.0, "subsample": 0.6}
+
+
+def test_earlier_runs_that_cannot_be_looked_up_are_not_missing(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any, **__: Any) -> None:
+        raise MlflowException("server is gone")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", refuses)
+    with pytest.raises(TrackingError) as refused:
+        registry.warm_starts(NAME, "2023-06", SEARCHED)
+
+    assert str(refused.value) == f"{NAME}: looking up earlier runs: MLflow failed: server is gone"
+
+
 # --- The model as anyone loads it ---------------------------------------------------------------------------
 
 ELSEWHERE = """
@@ -493,7 +638,8 @@ def test_the_model_answers_the_same_in_another_process_elsewhere(
             == model.predict(requests.assign(passenger_count=passengers))["duration_minutes"].tolist()
         )
     assert Path(answers["code"]).is_relative_to(store / "artifacts")
-    assert registry.predict(version, requests, store / "fetched")["duration_minutes"].tolist() == expected
+    fetched = registry.predict(version, requests, store / "fetched")
+    pd.testing.assert_frame_equal(fetched, model.predict(requests), check_exact=True)
     assert list(elsewhere.iterdir()) == []
 
 
@@ -504,11 +650,13 @@ def test_the_logged_model_says_what_it_takes_and_needs(store: Path, artefact: Pa
 
     assert list(inputs) == ["pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count"]
     assert [name for name, column in inputs.items() if not column.required] == ["passenger_count"]
-    assert about.signature.outputs.input_names() == ["duration_minutes"]
+    assert about.signature.outputs.input_names() == ["duration_minutes", *INTERVAL_COLUMNS]
     assert about.saved_input_example_info is not None
     folder = Path(mlflow.artifacts.download_artifacts(version.uri))
     needed = (folder / "requirements.txt").read_text().split()
-    assert {line.partition("==")[0] for line in needed} >= {"xgboost", "pandas", "numpy", "holidays"}
+    assert {line.partition("==")[0] for line in needed} >= {
+        "xgboost", "pandas", "numpy", "holidays", "python-dateutil",
+    }  # fmt: skip
     assert all("==" in line for line in needed)
 
 

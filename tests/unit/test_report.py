@@ -28,7 +28,13 @@ def found(*rmse: float) -> Search:
     """A search with one trial for each RMSE; NaN for one that failed."""
     trials = tuple(
         Trial(
-            number, {"max_depth": number}, 0 if math.isnan(r) else 30, r, 1.0, "boom" if math.isnan(r) else ""
+            number,
+            1,
+            {"max_depth": number},
+            0 if math.isnan(r) else 30,
+            r,
+            1.0,
+            "boom" if math.isnan(r) else "",
         )
         for number, r in enumerate(rmse, 1)
     )
@@ -40,12 +46,22 @@ def board(evidence: Evidence, *rmse: float) -> pd.DataFrame:
     return leaderboard("models:/trip-duration-sample/2", "champion: better", MEASURED, evidence, found(*rmse))
 
 
+def predictions_of(predicted: np.ndarray) -> pd.DataFrame:
+    """Predictions as a model gives them, five minutes either way."""
+    bounds = {
+        f"{end}_{level}_minutes": predicted + shift
+        for level in (80, 95)
+        for end, shift in (("low", -5), ("high", 5))
+    }
+    return pd.DataFrame({"duration_minutes": predicted, **bounds})
+
+
 def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     requests = make_requests(3000)
     rng = np.random.default_rng(0)
     actual = rng.uniform(1, 60, 3000)
     predicted = actual + rng.normal(0, np.where(requests["pickup_at"].dt.hour == 17, 9, 3))
-    return slices(requests, actual, predicted), actual, predicted
+    return slices(requests, actual, predictions_of(predicted)), actual, predicted
 
 
 def test_the_leaderboard_has_the_version_what_it_met_then_trials_best_first() -> None:
@@ -174,6 +190,6 @@ def test_four_pictures_are_drawn(tmp_path: Path) -> None:
 
 def test_pictures_of_one_trip_are_drawn_too(tmp_path: Path) -> None:
     actual, predicted = np.array([10.0]), np.array([12.0])
-    table = slices(make_requests(1), actual, predicted)
+    table = slices(make_requests(1), actual, predictions_of(predicted))
 
     assert len(plots(tmp_path, actual, predicted, table, IMPORTANCE)) == 4

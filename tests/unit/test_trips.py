@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops import sample
+from mlops.contract import REQUESTS, check_trips, read_minutes, read_requests
 from mlops.errors import TripSchemaError
 from mlops.month import Month
 from mlops.trips import (
-    REQUESTS,
     RULES,
     TRIP_SCHEMA,
     Columns,
@@ -30,11 +30,8 @@ from mlops.trips import (
     Rule,
     as_table,
     check_columns,
-    check_trips,
     clean,
     clean_file,
-    read_minutes,
-    read_requests,
     read_schema,
     read_trips,
     schema_drift,

@@ -1,43 +1,83 @@
-"""The search: a budget in trials, repeatable, and not ended by one bad trial."""
+"""The search: rungs that the best go up, a budget in trials, repeatable, and not ended by one bad trial."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mlops import tuning
 from mlops.errors import TuningError
 from mlops.model import Fit
-from mlops.tuning import FIRST_GUESS, SPACE, Search, Trial, search
+from mlops.tuning import (
+    BOUNDS,
+    FEWEST_TRIPS,
+    FIRST_GUESS,
+    LADDER,
+    PATIENCE,
+    RANDOM_TRIALS,
+    SPACE,
+    Evaluate,
+    Rung,
+    Search,
+    Trial,
+    inside,
+    ladder,
+    search,
+)
 
-BOUNDS = {
-    "learning_rate": (0.05, 0.3),
-    "max_depth": (5, 9),
-    "min_child_weight": (2, 200),
-    "subsample": (0.6, 1.0),
-    "colsample_bytree": (0.4, 1.0),
-    "reg_lambda": (0.1, 100),
-    "reg_alpha": (0.001, 10),
-}
+SETTLING = RANDOM_TRIALS + PATIENCE  # trials after the starts before a search may end early
+
+
+def rungs(*trials: int) -> tuple[Rung, ...]:
+    """So many trials on each rung, the highest on all trips; on each a learning rate of its own."""
+    count = len(trials)
+    return tuple(
+        Rung(n, share=3.0 ** (i - count + 1), rounds=100 * (i + 1), learning_rate=0.3 / (i + 1), until=until)
+        for i, (n, until) in enumerate(zip(trials, (0.35, 0.65, 1.0)[-count:], strict=True))
+    )
 
 
 def fit(rmse: float, rounds: int = 10) -> Fit:
     return Fit(booster=f"booster of {rmse}", rounds=rounds, validation_rmse=rmse)  # type: ignore[arg-type]
 
 
-def bowl(parameters: dict[str, Any]) -> Fit:
-    """Smooth, and best at a learning rate of 0.2 and a depth of 6."""
-    return fit(4 + abs(math.log(parameters["learning_rate"] / 0.2)) + 0.1 * abs(parameters["max_depth"] - 6))
+def bowl(parameters: dict[str, Any], rung: Rung) -> Fit:
+    """Smooth, best at a shrinkage of 10 and a depth of 7, and a little better the more trips are seen."""
+    off = abs(math.log(parameters["reg_lambda"] / 10)) + 0.1 * abs(parameters["max_depth"] - 7)
+    return fit(4 + off + 0.1 * (1 - rung.share))
 
 
-def failing_at(*numbers: int, how: Callable[[], Fit]) -> Callable[[dict[str, Any]], Fit]:
+def falling(by: float = 0.01) -> Evaluate:
+    """Each trial better than the one before by this share."""
+    count = itertools.count()
+    return lambda parameters, rung: fit(10 * (1 - by) ** next(count))
+
+
+def in_turn(*losses: float | Exception) -> Evaluate:
+    """Losses of the first trials, one after another; an exception is raised."""
+    left = iter(losses)
+
+    def evaluate(parameters: dict[str, Any], rung: Rung) -> Fit:
+        loss = next(left)
+        if isinstance(loss, Exception):
+            raise loss
+        return fit(loss)
+
+    return evaluate
+
+
+def failing_at(*numbers: int, how: Callable[[], Fit]) -> Evaluate:
     """A bowl in which the trials with these numbers do something else."""
-    count = iter(range(1, 1000))
-    return lambda parameters: how() if next(count) in numbers else bowl(parameters)
+    count = itertools.count(1)
+    return lambda parameters, rung: how() if next(count) in numbers else bowl(parameters, rung)
 
 
 def breaks() -> Fit:
@@ -46,68 +86,353 @@ def breaks() -> Fit:
 
 def told(found: Search) -> list[tuple[Any, ...]]:
     """What must repeat: all but the time."""
-    return [(t.number, t.parameters, t.rounds, t.validation_rmse, t.error) for t in found.trials]
+    return [(t.number, t.rung, t.parameters, t.rounds, t.validation_rmse, t.error) for t in found.trials]
 
 
-@pytest.mark.parametrize("max_trials", [1, 2, 15])
+def of_rung(found: Search, rung: int) -> list[Trial]:
+    return [trial for trial in found.trials if trial.rung == rung]
+
+
+def searched(trial: Trial) -> dict[str, Any]:
+    """A trial's parameters without what its rung brings along."""
+    return {name: value for name, value in trial.parameters.items() if name != "learning_rate"}
+
+
+# --- One rung -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("max_trials", [1, 2, 15, SETTLING + 10])
 def test_the_budget_is_spent_and_not_more(max_trials: int) -> None:
-    found = search(bowl, max_trials=max_trials, seed=1)
+    found = search(falling(), rungs(max_trials), seed=1)
 
     assert [trial.number for trial in found.trials] == list(range(1, max_trials + 1))
     assert not found.hit_ceiling
 
 
 def test_the_first_trial_is_the_first_guess() -> None:
-    (trial,) = search(bowl, max_trials=1, seed=1).trials
+    (trial,) = search(bowl, rungs(1), seed=1).trials
 
-    assert trial.parameters == FIRST_GUESS
-    assert set(FIRST_GUESS) == set(SPACE)
+    assert searched(trial) == FIRST_GUESS
+    assert set(FIRST_GUESS) == set(SPACE) == set(BOUNDS)
+    assert inside(FIRST_GUESS) == FIRST_GUESS
 
 
 def test_parameters_stay_inside_the_space() -> None:
-    found = search(bowl, max_trials=40, seed=1)
+    found = search(falling(), rungs(40, 5), seed=1)
 
-    assert set(BOUNDS) == set(SPACE)
+    assert len(found.trials) == 45
     for trial in found.trials:
-        assert set(trial.parameters) == set(BOUNDS)
+        assert set(trial.parameters) == {*BOUNDS, "learning_rate"}
         assert type(trial.parameters["max_depth"]) is int
         for name, (least, most) in BOUNDS.items():
             assert least <= trial.parameters[name] <= most
 
 
 def test_trials_differ_from_one_another() -> None:
-    found = search(bowl, max_trials=15, seed=1)
+    found = search(bowl, rungs(SETTLING), seed=1)
 
-    assert len({trial.parameters["learning_rate"] for trial in found.trials}) == 15
+    assert len({trial.parameters["reg_lambda"] for trial in found.trials}) == SETTLING
     assert len({trial.parameters["max_depth"] for trial in found.trials}) > 2
 
 
 def test_the_best_trial_and_its_fit_are_kept() -> None:
-    found = search(bowl, max_trials=20, seed=1)
+    found = search(bowl, rungs(20), seed=1)
 
     assert found.best.validation_rmse == min(trial.validation_rmse for trial in found.trials)
-    assert found.fit == bowl(found.best.parameters)
+    assert found.fit == bowl(found.best.parameters, *rungs(1))
     assert found.best.validation_rmse < found.trials[0].validation_rmse
 
 
 def test_of_equal_trials_the_first_is_best() -> None:
-    assert search(lambda parameters: fit(4.0), max_trials=3, seed=1).best.number == 1
+    found = search(lambda parameters, rung: fit(4.0), rungs(9, 3, 1), seed=1)
+
+    assert [searched(trial) for trial in of_rung(found, 2)] == [searched(trial) for trial in found.trials[:3]]
+    assert searched(found.best) == FIRST_GUESS
 
 
 def test_the_same_seed_gives_the_same_search() -> None:
-    first, second = (search(bowl, max_trials=12, seed=7) for _ in range(2))
+    first, second = (search(bowl, rungs(12, 4, 2), seed=7) for _ in range(2))
 
     assert told(first) == told(second)
-    assert told(first) != told(search(bowl, max_trials=12, seed=8))
+    assert told(first) != told(search(bowl, rungs(12, 4, 2), seed=8))
 
 
 def test_a_longer_search_starts_like_a_shorter_one() -> None:
-    assert told(search(bowl, max_trials=12, seed=7))[:8] == told(search(bowl, max_trials=8, seed=7))
+    assert told(search(bowl, rungs(12), seed=7))[:8] == told(search(bowl, rungs(8), seed=7))
+
+
+# --- Starts -------------------------------------------------------------------------------------------------
+
+STARTS = [inside({"max_depth": 7, "reg_lambda": 9.0}), inside({"subsample": 0.77})]
+
+
+def test_what_did_well_before_is_tried_right_after_the_first_guess() -> None:
+    found = search(bowl, rungs(6), seed=1, starts=STARTS)
+
+    assert [searched(trial) for trial in found.trials[:3]] == [FIRST_GUESS, *STARTS]
+    assert len(found.trials) == 6
+    assert found.best.number == 2  # a start is a trial like any other
+
+
+def test_a_budget_may_be_too_small_for_the_starts() -> None:
+    found = search(bowl, rungs(2), seed=1, starts=STARTS)
+
+    assert [searched(trial) for trial in found.trials] == [FIRST_GUESS, STARTS[0]]
+
+
+@pytest.mark.parametrize("starts", [[], STARTS])
+def test_what_comes_after_the_random_trials_follows_from_how_they_did(starts: list[dict[str, float]]) -> None:
+    def the_wrong_way(parameters: dict[str, Any], rung: Rung) -> Fit:
+        return fit(10 - bowl(parameters, rung).validation_rmse)
+
+    one, other = (
+        [searched(trial) for trial in search(evaluate, rungs(12), seed=1, starts=starts).trials]
+        for evaluate in (bowl, the_wrong_way)
+    )
+    assert one[:RANDOM_TRIALS] == other[:RANDOM_TRIALS]
+    assert one[-4:] != other[-4:]
+
+
+@given(st.dictionaries(st.sampled_from([*BOUNDS, "gamma", "learning_rate"]), st.floats(allow_nan=False)))
+def test_a_point_from_elsewhere_is_brought_inside(point: dict[str, float]) -> None:
+    found = inside(point)
+
+    assert list(found) == list(BOUNDS)
+    for name, (least, most) in BOUNDS.items():
+        assert least <= found[name] <= most
+        asked = point.get(name, FIRST_GUESS[name])
+        assert found[name] == asked or found[name] == (least if asked < least else most)
+    assert inside(found) == found
+
+
+# --- Rungs --------------------------------------------------------------------------------------------------
+
+
+def test_the_best_go_up_in_their_order_to_the_rungs_own_learning_rate() -> None:
+    looked_at: list[Rung] = []
+
+    def evaluate(parameters: dict[str, Any], rung: Rung) -> Fit:
+        looked_at.append(rung)
+        return bowl(parameters, rung)
+
+    three = rungs(12, 4, 2)
+    found = search(evaluate, three, seed=2)
+
+    assert [trial.rung for trial in found.trials] == [1] * 12 + [2] * 4 + [3] * 2
+    assert looked_at == [three[trial.rung - 1] for trial in found.trials]
+    for below, above, count in ((1, 2, 4), (2, 3, 2)):
+        ranked = sorted(of_rung(found, below), key=lambda trial: trial.validation_rmse)
+        assert [searched(trial) for trial in of_rung(found, above)] == [searched(t) for t in ranked[:count]]
+    for trial in found.trials:
+        assert trial.parameters["learning_rate"] == three[trial.rung - 1].learning_rate
+
+
+def test_the_best_is_of_the_highest_rung_though_a_lower_one_may_look_better() -> None:
+    found = search(in_turn(1.0, 2.0, 3.0, 9.0, 8.0, 7.0), rungs(3, 2, 1), seed=1)
+
+    assert [trial.rung for trial in found.trials] == [1, 1, 1, 2, 2, 3]
+    assert (found.best.number, found.best.validation_rmse) == (6, 7.0)
+    assert found.fit == fit(7.0)
+    assert searched(found.best) == searched(found.trials[1])  # 8.0 on the second rung, 2.0 on the first
+
+
+@pytest.mark.parametrize(("top", "best"), [((7.0, 6.0), 5), ((6.0, 7.0), 4)])
+def test_on_the_highest_rung_the_best_wins_and_not_the_first(top: tuple[float, float], best: int) -> None:
+    found = search(in_turn(1.0, 2.0, 3.0, *top), rungs(3, 2), seed=1)
+
+    assert (found.best.number, found.fit) == (best, fit(6.0))
+
+
+def test_no_more_go_up_than_there_are() -> None:
+    assert [trial.rung for trial in search(bowl, rungs(2, 5, 9), seed=1).trials] == [1, 1, 2, 2, 3, 3]
+
+
+def test_what_failed_does_not_go_up() -> None:
+    found = search(in_turn(1.0, RuntimeError("a"), 3.0, 2.0, ValueError("b"), 8.0, 9.0), rungs(4, 3), seed=1)
+
+    assert [(trial.rung, trial.error) for trial in found.trials] == [
+        (1, ""),
+        (1, "RuntimeError: a"),
+        (1, ""),
+        (1, ""),
+        (2, "ValueError: b"),
+        (2, ""),
+        (2, ""),
+    ]
+    assert [searched(found.trials[i]) for i in (4, 5, 6)] == [searched(found.trials[i]) for i in (0, 3, 2)]
+    assert (found.best.number, found.fit) == (6, fit(8.0))
+
+
+def test_when_every_trial_of_a_higher_rung_fails_the_first_reason_is_given() -> None:
+    with pytest.raises(TuningError) as refused:
+        search(in_turn(1.0, 2.0, 3.0, MemoryError("too many trips"), OSError("gone")), rungs(3, 2), seed=1)
+
+    assert str(refused.value) == ("all 2 trials of the search failed; the first: MemoryError: too many trips")
+
+
+# --- The ladder ---------------------------------------------------------------------------------------------
+
+
+def test_the_ladder_goes_up() -> None:
+    for below, above in itertools.pairwise(LADDER):
+        assert below.trials > above.trials
+        assert below.share < above.share
+        assert below.rounds < above.rounds
+        assert below.learning_rate > above.learning_rate
+        assert below.until < above.until
+    assert LADDER[-1].share == LADDER[-1].until == 1.0
+
+
+@given(st.integers(1, 10_000), st.integers(0, 10**9))
+def test_a_ladder_keeps_its_proportions_and_leaves_out_rungs_of_too_few_trips(
+    max_trials: int, trips: int
+) -> None:
+    found = ladder(max_trials, trips)
+    kept = [rung for rung in LADDER if rung.share * trips >= FEWEST_TRIPS or rung.share == 1]
+
+    assert [rung.share for rung in found] == [rung.share for rung in kept]
+    assert [rung.learning_rate for rung in found] == [rung.learning_rate for rung in kept]
+    assert [rung.rounds for rung in found] == [rung.rounds for rung in kept]
+    assert found[0].trials == max_trials
+    assert found[-1].share == 1.0
+    for rung, proportion in zip(found[1:], kept[1:], strict=True):
+        asked = max_trials * proportion.trials / LADDER[0].trials
+        assert max(1, asked) <= rung.trials < asked + 1
+
+
+# --- An end before the budget's -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("starts", [[], STARTS])
+def test_a_search_that_gains_nothing_is_not_carried_on(
+    starts: list[dict[str, float]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="mlops"):
+        found = search(lambda parameters, rung: fit(4.0), rungs(100, 2), seed=1, starts=starts)
+    taken = 1 + len(starts) + SETTLING
+
+    assert len(of_rung(found, 1)) == taken
+    assert len(of_rung(found, 2)) == 2
+    assert not found.hit_ceiling
+    assert f"{100 - taken} trials left out: the last {PATIENCE} gained too little" in caplog.messages
+
+
+def test_a_search_that_still_gains_is_carried_on(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="mlops"):
+        found = search(falling(), rungs(3 * SETTLING), seed=1)
+
+    assert len(found.trials) == 3 * SETTLING
+    assert "left out" not in caplog.text
+
+
+def test_a_search_ends_once_the_last_trials_gain_nothing() -> None:
+    first = SETTLING + 7
+    losses = [10 - 0.1 * number for number in range(first)]
+    found = search(in_turn(*losses, *[losses[-1]] * 100), rungs(100), seed=1)
+
+    assert len(found.trials) == first + PATIENCE
+
+
+def test_a_small_gain_is_worth_many_trials_and_not_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundredth of a percent a trial: with many left that is worth something, with few it is not."""
+    monkeypatch.setattr(tuning, "LEAST_GAIN", 0.001)
+
+    assert len(search(falling(0.0001), rungs(200), seed=1).trials) == pytest.approx(190, abs=2)
+    assert len(search(falling(0.0001), rungs(SETTLING + 5), seed=1).trials) == SETTLING + 1
+
+
+def test_trials_that_fail_are_no_gain_and_do_not_end_a_search_that_has_found_nothing() -> None:
+    found = search(in_turn(*[RuntimeError("a")] * (SETTLING + 3), *[4.0] * 100), rungs(60), seed=1)
+
+    # The first that went well was a gain; from there on nothing is.
+    assert len(found.trials) == SETTLING + 3 + 1 + PATIENCE
+
+
+def test_a_budget_that_is_just_spent_leaves_nothing_out(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="mlops"):
+        search(lambda parameters, rung: fit(4.0), rungs(1 + SETTLING), seed=1)
+
+    assert "left out" not in caplog.text
+
+
+# --- The ceiling --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Evaluate]:
+    """A bowl each trial of which takes so many seconds, on a clock that nothing else moves."""
+    now = 1000.0
+
+    def lasting(seconds: float) -> Evaluate:
+        def evaluate(parameters: dict[str, Any], rung: Rung) -> Fit:
+            nonlocal now
+            now += seconds
+            return bowl(parameters, rung)
+
+        return evaluate
+
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(monotonic=lambda: now))
+    return lasting
+
+
+def test_a_search_that_hits_its_ceiling_says_so(
+    clock: Callable[[float], Evaluate], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="mlops"):
+        found = search(clock(10), rungs(9, 3, 1), seed=1, tuning_seconds=100)
+
+    assert [trial.rung for trial in found.trials] == [1] * 4 + [2] * 3 + [3]  # the lowest may take 35 s
+    assert {trial.seconds for trial in found.trials} == {10.0}
+    assert found.hit_ceiling
+    assert caplog.messages == [
+        "tuning stopped at its ceiling after 80 s, with 8 trials: it cannot be repeated exactly"
+    ]
+
+
+def test_a_higher_rung_is_cut_short_too(clock: Callable[[float], Evaluate]) -> None:
+    found = search(clock(16), rungs(3, 3, 3), seed=1, tuning_seconds=100)
+
+    # 48 s for all of the lowest, too long by then; 64 s and 80 s; one more, and another; 112 s.
+    assert [trial.rung for trial in found.trials] == [1] * 3 + [2] * 2 + [3] * 2
+    assert found.hit_ceiling
+
+
+@pytest.mark.parametrize("seconds", [200, 10**6])
+def test_however_slow_a_trial_is_each_rung_has_one(
+    seconds: float, clock: Callable[[float], Evaluate], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="mlops"):
+        found = search(clock(seconds), rungs(9, 3, 2), seed=1, tuning_seconds=1)
+
+    assert [trial.rung for trial in found.trials] == [1, 2, 3]
+    assert [searched(trial) for trial in found.trials] == [FIRST_GUESS] * 3
+    assert found.best.number == 3
+    assert found.hit_ceiling
+    assert f"after {3 * seconds:.0f} s, with 3 trials" in caplog.text
+
+
+def test_a_ceiling_that_is_hit_with_the_last_trial_is_not_hit(clock: Callable[[float], Evaluate]) -> None:
+    found = search(clock(100), rungs(1, 1, 1), seed=1, tuning_seconds=10)
+
+    assert [trial.rung for trial in found.trials] == [1, 2, 3]
+    assert not found.hit_ceiling
+
+
+def test_a_ceiling_that_is_not_hit_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="mlops"):
+        found = search(bowl, rungs(6, 2), seed=1, tuning_seconds=1000)
+
+    assert told(found) == told(search(bowl, rungs(6, 2), seed=1))
+    assert not found.hit_ceiling
+    assert caplog.messages == []
+
+
+# --- What a trial may meet ----------------------------------------------------------------------------------
 
 
 def test_a_failing_trial_does_not_end_the_search(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="mlops"):
-        found = search(failing_at(1, 3, 7, how=breaks), max_trials=9, seed=1)
+        found = search(failing_at(1, 3, 7, how=breaks), rungs(9), seed=1)
 
     assert [trial.number for trial in found.trials if trial.error] == [1, 3, 7]
     failed = found.trials[2]
@@ -116,12 +441,12 @@ def test_a_failing_trial_does_not_end_the_search(caplog: pytest.LogCaptureFixtur
     assert math.isnan(failed.validation_rmse)
     assert found.best.number not in (1, 3, 7)
     assert not found.hit_ceiling
-    assert "trial 3 of 9 failed: RuntimeError: out of memory" in caplog.messages
+    assert "trial 3, on 100% of the trips, failed: RuntimeError: out of memory" in caplog.messages
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_a_trial_without_a_finite_loss_failed(loss: float) -> None:
-    found = search(failing_at(1, 2, how=lambda: fit(loss)), max_trials=4, seed=1)
+    found = search(failing_at(1, 2, how=lambda: fit(loss)), rungs(4), seed=1)
 
     assert [trial.error for trial in found.trials] == [f"TuningError: validation RMSE is {loss}"] * 2 + [
         ""
@@ -132,13 +457,13 @@ def test_a_trial_without_a_finite_loss_failed(loss: float) -> None:
 
 @pytest.mark.parametrize("max_trials", [1, 3, 8])
 def test_when_every_trial_fails_the_first_reason_is_given(max_trials: int) -> None:
-    reasons = iter(range(1, 100))
+    reasons = itertools.count(1)
 
-    def evaluate(parameters: dict[str, Any]) -> Fit:
+    def evaluate(parameters: dict[str, Any], rung: Rung) -> Fit:
         raise ValueError(f"reason {next(reasons)}")
 
     with pytest.raises(TuningError) as refused:
-        search(evaluate, max_trials=max_trials, seed=1)
+        search(evaluate, rungs(max_trials, 1), seed=1)
 
     assert str(refused.value) == (
         f"all {max_trials} trials of the search failed; the first: ValueError: reason 1"
@@ -147,9 +472,10 @@ def test_when_every_trial_fails_the_first_reason_is_given(max_trials: int) -> No
 
 def test_each_trial_is_told_once_and_in_order() -> None:
     seen: list[Trial] = []
-    found = search(failing_at(2, how=breaks), max_trials=6, seed=1, on_trial=seen.append)
+    found = search(failing_at(2, how=breaks), rungs(6, 2, 1), seed=1, on_trial=seen.append)
 
     assert seen == list(found.trials)
+    assert [trial.number for trial in seen] == list(range(1, 10))
 
 
 def test_an_error_of_the_listener_ends_the_search() -> None:
@@ -157,50 +483,29 @@ def test_an_error_of_the_listener_ends_the_search() -> None:
         raise ConnectionError("tracking server is gone")
 
     with pytest.raises(ConnectionError, match="tracking server is gone"):
-        search(bowl, max_trials=5, seed=1, on_trial=loses_the_server)
+        search(bowl, rungs(5), seed=1, on_trial=loses_the_server)
 
 
-def test_an_interrupt_ends_the_search() -> None:
+@pytest.mark.parametrize("number", [3, 10])
+def test_an_interrupt_ends_the_search(number: int) -> None:
     def interrupted() -> Fit:
         raise KeyboardInterrupt
 
     seen: list[Trial] = []
     with pytest.raises(KeyboardInterrupt):
-        search(failing_at(3, how=interrupted), max_trials=9, seed=1, on_trial=seen.append)
-    assert len(seen) == 2
-
-
-def test_a_search_that_hits_its_ceiling_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    def slow(parameters: dict[str, Any]) -> Fit:
-        time.sleep(0.4)
-        return bowl(parameters)
-
-    with caplog.at_level(logging.WARNING, logger="mlops"):
-        found = search(slow, max_trials=1000, seed=1, tuning_seconds=1)
-
-    assert found.hit_ceiling
-    assert 2 <= len(found.trials) <= 4
-    assert caplog.messages == [
-        f"tuning stopped at its ceiling after 1 s, with {len(found.trials)} of 1000 trials: "
-        "it cannot be repeated exactly"
-    ]
-
-
-def test_a_ceiling_that_is_not_hit_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="mlops"):
-        found = search(bowl, max_trials=6, seed=1, tuning_seconds=1000)
-
-    assert told(found) == told(search(bowl, max_trials=6, seed=1))
-    assert not found.hit_ceiling
-    assert caplog.messages == []
+        search(failing_at(number, how=interrupted), rungs(9, 3), seed=1, on_trial=seen.append)
+    assert len(seen) == number - 1
 
 
 def test_progress_is_logged_trial_by_trial(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="mlops"):
-        search(lambda parameters: fit(4.25, rounds=33), max_trials=2, seed=1)
+        search(lambda parameters, rung: fit(4.25, rounds=33), rungs(2, 1), seed=1)
 
     assert [message.split(" in ")[0] for message in caplog.messages] == [
-        "trial 1 of 2: validation RMSE 4.2500 min with 33 rounds",
-        "trial 2 of 2: validation RMSE 4.2500 min with 33 rounds",
+        "trial 1, on 33% of the trips: validation RMSE 4.2500 min with 33 rounds",
+        "trial 2, on 33% of the trips: validation RMSE 4.2500 min with 33 rounds",
+        "trial 3, on 100% of the trips: validation RMSE 4.2500 min with 33 rounds",
     ]
-    assert all(message.endswith("best 4.2500 (trial 1)") for message in caplog.messages)
+    assert [message.split("best ")[1] for message in caplog.messages] == [
+        "4.2500 (trial 1)", "4.2500 (trial 1)", "4.2500 (trial 3)",
+    ]  # fmt: skip

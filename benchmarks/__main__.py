@@ -1,0 +1,118 @@
+"""The command line: `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks import (
+    ablations,
+    by_month,
+    contenders,
+    data,
+    effort,
+    files,
+    orchestration,
+    ours,
+    prediction,
+    published,
+    repeatability,
+    report,
+)
+from benchmarks.cells import PROJECT, Cell, Results, run_all
+from benchmarks.plan import PROFILES, Bench, bench_of
+
+# In the order of the report; measured from the cheap to the dear, so that a run cut short says the most.
+SECTIONS: tuple[ModuleType, ...] = (
+    published, by_month, contenders, effort, files, prediction, orchestration, repeatability,
+)  # fmt: skip
+MEASURED: tuple[ModuleType, ...] = (
+    published, by_month, prediction, files, repeatability, orchestration, effort, contenders,
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 when a report was written, 2 when the options do not fit the source, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
+    months = options.months.replace(",", " ").split()
+    try:
+        held = ours.months_held(options.source, "green")
+        bench = bench_of(PROFILES[options.bench], options.source, held, months)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    ablate = options.what == "ablate"
+    sections = (ablations,) if ablate else SECTIONS
+    cells = cells_of(bench, (ablations,) if ablate else MEASURED)
+
+    def chosen(cell: Cell) -> bool:
+        patterns = [pattern if "*" in pattern else f"*{pattern}*" for pattern in options.only]
+        return not patterns or any(fnmatch.fnmatch(cell.name, pattern) for pattern in patterns)
+
+    if options.list:
+        sys.stdout.writelines(f"{cell.name}\n" for cell in cells if chosen(cell))
+        return 0
+    results = Results()
+    limit = None if options.stop_after is None else 60 * options.stop_after
+    store = ours.state_dir() / "bench"
+    try:
+        for result in run_all(cells, store, chosen=chosen, fresh=options.fresh, stop_after=limit):
+            results[result.name] = result
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what was measured is kept\n")
+        return 130
+    told = [section.section(bench, results) for section in sections]
+    name = "ablations" if ablate else "results"
+    sys.stdout.write(report.write(options.results, name, bench, told, results))
+    return 0
+
+
+def cells_of(bench: Bench, sections: Sequence[ModuleType]) -> list[Cell]:
+    """Every cell once, each after those that it builds on."""
+    found = [cell for section in (data, *sections) for cell in section.cells(bench)]
+    by_name = {cell.name: cell for cell in found}
+    ordered: dict[str, Cell] = {}
+
+    def place(cell: Cell) -> None:
+        for name in cell.after:
+            place(by_name[name])
+        ordered.setdefault(cell.name, cell)
+
+    for cell in found:
+        place(cell)
+    return list(ordered.values())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the library, the course's recipe and AutoML side by side; what is measured is kept, "
+        "so a run goes on where an earlier one stopped.",
+    )
+    parser.add_argument("what", nargs="?", choices=("all", "ablate"), default="all", help="default: all")
+    parser.add_argument(
+        "--source", default="sample", help="as the setting source: sample, tlc, a folder, a URL"
+    )
+    parser.add_argument(
+        "--bench", choices=tuple(PROFILES), default="full", help="quick is coarse: 15 minutes"
+    )
+    parser.add_argument(
+        "--months", default="", help="test months, YYYY-MM[,YYYY-MM...], instead of the usual ones"
+    )
+    parser.add_argument("--only", action="append", default=[], help="measure only cells whose name matches")
+    parser.add_argument("--list", action="store_true", help="print the cells' names and do nothing")
+    parser.add_argument("--fresh", action="store_true", help="measure again what is kept")
+    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="start no measurement after this")
+    parser.add_argument("--results", type=Path, default=PROJECT / "benchmarks" / "results", help="folder")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,334 @@
+"""Everything that the benchmark asks of `mlops`; if the library changes its calls, this file follows.
+
+Imports are made where they are needed: what a measurement does not use should
+not be in its memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mlops.config import Settings
+    from mlops.features import Batch
+    from mlops.fitting import Tuned
+    from mlops.model import DurationModel
+    from mlops.tlc import Source
+
+Array = npt.NDArray[Any]
+
+MATCHING = {"learning_rate": 0.7, "max_depth": 6, "min_child_weight": 20.0, "reg_lambda": 3.0}
+"""Parameters of the fit that only has to match the course's: few trees, each of which learns all it can."""
+MATCHING_FEATURES = ("pickup_zone", "dropoff_zone", "distance_miles", "minute_of_day", "weekday")
+"""Its features: what the request says is enough for that, so nothing is learnt from past trips."""
+
+
+FAST, FAST_ROUNDS = {"learning_rate": 0.2, "max_depth": 8, "min_child_weight": 20.0, "reg_lambda": 3.0}, 40
+"""Of a single fit that is to be there soon."""
+
+ENDLESS_TRIALS = 10_000
+LARGE_SLICE = 1000
+
+# Months
+
+
+def months_held(source: str, service: str) -> list[str]:
+    """Months of a source, oldest first."""
+    from mlops import tlc
+    from mlops.month import Month
+
+    asked = Month.range(Month(2023, 1), Month(2023, 10))
+    return [str(month) for month in sorted(tlc.months_available(_open(source), service, asked))]
+
+
+def fetch(source: str, service: str, month: str, folder: Path) -> tuple[Path, str]:
+    """Raw file of a month, kept below `folder`, and its sha256."""
+    from mlops import cache
+    from mlops.month import Month
+
+    file = cache.fetch(_open(source), service, Month.parse(month), folder)
+    return file.path, file.sha256
+
+
+def _open(source: str) -> Source:
+    from mlops import sample, tlc
+
+    return sample.SampleSource() if source == "sample" else tlc.open_source(source)
+
+
+def clean(raw: Path, service: str, month: str, target: Path) -> tuple[int, int]:
+    """Clean trips of a month in `target`; its rows, and how many of them may be learnt from."""
+    from mlops import trips
+    from mlops.month import Month
+
+    counts = trips.clean_file(raw, service, Month.parse(month), target)
+    return counts.rows, counts.kept
+
+
+def requests_and_minutes(clean_file: Path) -> tuple[pd.DataFrame, Array]:
+    """What is asked about every trip of a clean month, and how long each took."""
+    from mlops import contract
+
+    return contract.read_requests(clean_file), contract.read_minutes(clean_file)
+
+
+# Fitting
+
+
+def settings(**changed: Any) -> Settings:
+    """The default settings, but for what is changed."""
+    from mlops.config import Settings
+
+    return Settings.parse(changed)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model tuned on a validation month and fitted again with it.
+
+    Parameters
+    ----------
+    model : DurationModel
+    tuned : Tuned
+    search_seconds : float
+        Wall time of the search alone, its matrices included.
+    """
+
+    model: DurationModel
+    tuned: Tuned
+    search_seconds: float
+
+    @property
+    def trials(self) -> int:
+        """Evaluations of the search."""
+        return len(self.tuned.search.trials)
+
+    @property
+    def losses(self) -> list[float]:
+        """Validation RMSE of each trial."""
+        return [float(trial.validation_rmse) for trial in self.tuned.search.trials]
+
+    @property
+    def validation_rmse(self) -> float:
+        """Of the best trial, in minutes."""
+        return float(self.tuned.search.best.validation_rmse)
+
+
+def fit(
+    cleaned: Sequence[Path],
+    folder: Path,
+    threads: int,
+    chosen: Settings,
+    without: Sequence[str] = (),
+) -> Fitted:
+    """Model of clean months, the last of which is the validation month, as a training run makes it.
+
+    Parameters
+    ----------
+    cleaned : sequence of Path
+        Clean trips, oldest month first.
+    folder : Path
+        For feature files.
+    without : sequence of str
+        Features to leave out.
+    """
+    from mlops.features import feature_names, features_file
+    from mlops.fitting import Fitting
+
+    tables = [folder / "features" / path.name for path in cleaned]
+    for path, table in zip(cleaned, tables, strict=True):
+        features_file(path, table)
+    names = tuple(name for name in feature_names(chosen.use_distance) if name not in without)
+    fitting = Fitting(chosen, threads, names)
+    began = time.perf_counter()
+    tuned = fitting.tune(tables[:-1], tables[-1])
+    seconds = time.perf_counter() - began
+    return Fitted(fitting.fit(tables, tuned), tuned, seconds)
+
+
+def feature_list() -> tuple[str, ...]:
+    """Every feature of a default model."""
+    from mlops.features import feature_names
+
+    return feature_names()
+
+
+def save(model: DurationModel, folder: Path) -> None:
+    """Keep a model."""
+    model.save(folder)
+
+
+def load(folder: Path) -> DurationModel:
+    """A model that was kept."""
+    from mlops.model import DurationModel
+
+    return DurationModel.load(folder)
+
+
+def minutes_of(predictions: pd.DataFrame) -> Array:
+    """Predicted minutes, shape (n,)."""
+    return predictions["duration_minutes"].to_numpy(np.float64)
+
+
+def pair_median_rmse(cleaned: Sequence[Path], requests: pd.DataFrame, actual: Array) -> float:
+    """RMSE of the median of past trips between the two zones."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from mlops.evaluation import PairMedian, metrics
+
+    names = ["pickup_zone", "dropoff_zone", "duration_minutes"]
+    past = pa.concat_tables([pq.read_table(path, columns=names) for path in cleaned])
+    zones = {name: past[name].to_numpy() for name in names[:2]}
+    baseline = PairMedian(zones, past["duration_minutes"].to_numpy())
+    return metrics(actual, baseline.predict(requests))["rmse"]
+
+
+def metrics(actual: Array, predicted: Array) -> dict[str, float]:
+    """RMSE, MAE and more, of every contender alike."""
+    from mlops import evaluation
+
+    return evaluation.metrics(actual, predicted)
+
+
+def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """By nominal percent: share of the trips inside the interval, and the slice of 1,000 trips furthest off.
+
+    Empty where the model gives no intervals.
+    """
+    from mlops import evaluation
+
+    if "low_80_minutes" not in predictions:
+        return {}
+    overall = evaluation.coverage(actual, predictions)
+    slices = evaluation.slices(requests, actual, predictions)
+    large = slices[slices["rows"] >= LARGE_SLICE]
+    found = {}
+    for percent in (80, 95):
+        name = f"coverage_{percent}"
+        width = predictions[f"high_{percent}_minutes"] - predictions[f"low_{percent}_minutes"]
+        values: dict[str, Any] = {"overall": overall[name], "width_minutes": float(width.mean())}
+        if len(large):
+            row = large.loc[(large[name] - percent / 100).abs().idxmax()]
+            values |= {"worst": float(row[name]), "slice": f"{row['slice']} {row['value']}"}
+        found[str(percent)] = values
+    return found
+
+
+# Files to features, and to a matrix
+
+
+def batches(raws: Sequence[tuple[Path, str]], service: str) -> Iterator[Batch]:
+    """Features and minutes of raw months, batch by batch; nothing is written."""
+    from mlops import trips
+    from mlops.features import Batch, request_features
+    from mlops.month import Month
+
+    for raw, month in raws:
+        for columns in trips.read_trips(raw, service):
+            kept, _ = trips.clean(columns, Month.parse(month))
+            yield Batch(request_features(kept), kept["duration_minutes"])
+
+
+class Batches:
+    """The same, as often as asked."""
+
+    def __init__(self, raws: Sequence[tuple[Path, str]], service: str) -> None:
+        self._raws, self._service = raws, service
+
+    def __iter__(self) -> Iterator[Batch]:
+        return batches(self._raws, self._service)
+
+
+def first_use(raw: tuple[Path, str], service: str) -> None:
+    """Import and set up all that the first batch of a process pays for."""
+    next(batches([raw], service))
+
+
+def matrix_and_rounds(
+    raws: Sequence[tuple[Path, str]], service: str, threads: int, rounds: int
+) -> dict[str, float]:
+    """Seconds from raw months to a training matrix and, if asked, for some rounds of boosting on it."""
+    from mlops.model import build_matrix, train
+
+    began = time.perf_counter()
+    matrix = build_matrix(Batches(raws, service), seed=42, threads=threads)
+    matrix_seconds = time.perf_counter() - began
+    if rounds:
+        train(matrix, MATCHING, seed=42, threads=threads, rounds=rounds)
+    return {
+        "rows": matrix.training.num_row(),
+        "matrix_seconds": matrix_seconds,
+        "rounds_seconds": time.perf_counter() - began - matrix_seconds,
+    }
+
+
+# Matching the course
+
+
+class OneMonth:
+    """Trips of a clean month in memory, as raw columns; what is measured starts from these."""
+
+    def __init__(self, clean_file: Path) -> None:
+        self.requests, self.minutes = requests_and_minutes(clean_file)
+
+    def __iter__(self) -> Iterator[Batch]:
+        from mlops.features import Batch, request_features
+
+        yield Batch(request_features(self.requests), self.minutes)
+
+
+def rounds_to_match(training: OneMonth, validation: OneMonth, rmse: float, threads: int) -> int:
+    """Fewest rounds whose model is as good as `rmse` on the validation month."""
+    for rounds in range(1, 101):
+        predicted = minutes_of(quick_fit(training, rounds, threads).predict(validation.requests))
+        if metrics(validation.minutes, predicted)["rmse"] <= rmse:
+            return rounds
+    raise ValueError(f"100 rounds do not come to an RMSE of {rmse:.4f}")
+
+
+def quick_fit(training: OneMonth, rounds: int, threads: int) -> DurationModel:
+    """Model of one month with `MATCHING`, from raw columns: features, matrix and trees."""
+    return _model_of(training, MATCHING, rounds, threads, MATCHING_FEATURES)
+
+
+def fast_fit(raws: Sequence[tuple[Path, str]], service: str, threads: int) -> DurationModel:
+    """Model of raw months by a single fit of a few rounds, with no search."""
+    return _model_of(Batches(raws, service), FAST, FAST_ROUNDS, threads)
+
+
+def _model_of(
+    batches: Iterable[Batch],
+    parameters: dict[str, float],
+    rounds: int,
+    threads: int,
+    features: tuple[str, ...] | None = None,
+) -> DurationModel:
+    from mlops.model import DurationModel, build_matrix, train
+
+    chosen = features or feature_list()
+    matrix = build_matrix(batches, features=chosen, seed=42, threads=threads)
+    found = train(matrix, parameters, seed=42, threads=threads, rounds=rounds)
+    return DurationModel(matrix.encoder, found.booster, chosen)
+
+
+# Asking
+
+
+def asker(model: DurationModel) -> Callable[[Any], Any]:
+    """How one request is asked: as the library does it fastest."""
+    return model.predict_one
+
+
+def single_requests(requests: pd.DataFrame, count: int) -> list[Any]:
+    """The first requests, each by itself, as `asker` takes them."""
+    return list(requests.head(count).astype(object).to_dict(orient="records"))

@@ -1,0 +1,136 @@
+"""Results as a person reads them (Markdown, a plot) and as a program does (JSON)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from benchmarks.cells import Result, Results
+from benchmarks.machine import machine, packages
+from benchmarks.plan import Bench
+from benchmarks.sections import Section, estimate
+
+REACHED = {True: "yes", False: "**no**", None: ""}
+
+
+def write(folder: Path, name: str, bench: Bench, sections: Sequence[Section], results: Results) -> str:
+    """The report as Markdown, written to `folder` with the same as JSON and, where there are points, a plot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    points: dict[str, Any] = {}
+    for section in sections:
+        points |= section.points
+    picture = plot(folder / f"{name}.png", points)
+    text = markdown(bench, sections, results, picture.name if picture else None)
+    (folder / f"{name}.md").write_text(text)
+    told = {
+        "about": about(bench),
+        "rows": [asdict(row) for section in sections for row in section.rows],
+        "cells": {cell: _kept(result) for cell, result in sorted(results.items())},
+    }
+    (folder / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    return text
+
+
+def about(bench: Bench) -> dict[str, str]:
+    """What the figures are of: machine, versions, day, months."""
+    months = f"{bench.service} {bench.months[0]} to {bench.months[-1]}"
+    source = "the sample, a synthetic city" if bench.is_sample else "TLC's months"
+    return {
+        "machine": machine(),
+        "packages": packages(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "months": f"{months}, {source}; tested on {', '.join(bench.test_months)}",
+        "profile": bench.profile.name,
+    }
+
+
+def markdown(bench: Bench, sections: Sequence[Section], results: Results, picture: str | None) -> str:
+    """The whole report."""
+    lines = ["# Benchmark", ""]
+    lines += [f"- {name}: {value}" for name, value in about(bench).items()]
+    lines += _others(results)
+    rows = [row for section in sections for row in section.rows]
+    if rows:
+        cells = tuple((row.what, row.goal, row.figure, REACHED[row.reached]) for row in rows)
+        lines += ["", *_table(("what", "goal", "figure", "reached"), cells)]
+    if picture:
+        lines += ["", f"![RMSE by contender; seconds and memory by rows]({picture})"]
+    for table in (table for section in sections for table in section.tables if table.rows):
+        lines += ["", f"## {table.title}", "", *_table(table.header, table.rows)]
+        lines += ["", table.note] if table.note else []
+    failures = [result for result in results.values() if result.error]
+    if failures:
+        said = tuple((result.name, _last_line(result)) for result in failures)
+        lines += ["", "## What failed", "", *_table(("cell", "why"), said)]
+    return "\n".join(lines) + "\n"
+
+
+def plot(target: Path, points: dict[str, Any]) -> Path | None:
+    """Test RMSE by contender with its interval, and seconds and memory of the matrix by rows, as PNG."""
+    contenders, matrix = points.get("contenders", {}), points.get("matrix", [])
+    if not contenders and not matrix:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    ordered = sorted(contenders.items(), key=lambda item: -mean(item[1]))
+    for place, (name, rmses) in enumerate(ordered):
+        found = estimate(rmses)
+        ours = name.startswith("ours")
+        left.errorbar(
+            found.mean, place, xerr=found.half_width if found.count > 1 else None, fmt="o", capsize=3,
+            color="tab:red" if ours else "tab:gray",
+        )  # fmt: skip
+    left.set_yticks(range(len(ordered)), [name for name, _ in ordered])
+    left.set_xlabel("test RMSE, minutes (mean and 95 % interval over months and seeds)")
+    if matrix:
+        rows = [point[0] / 1e6 for point in matrix]
+        right.plot(rows, [point[1] for point in matrix], "o-", color="tab:red")
+        right.set_xlabel("million rows")
+        right.set_ylabel("seconds from files to matrix, one thread", color="tab:red")
+        memory = right.twinx()
+        memory.plot(rows, [point[2] / 1e9 for point in matrix], "s--", color="tab:gray")
+        memory.set_ylabel("peak memory, GB", color="tab:gray")
+        for axes in (right, memory):
+            axes.set_xlim(left=0)
+            axes.set_ylim(bottom=0)
+    figure.savefig(target, dpi=110)
+    return target
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    lines = [f"| {' | '.join(row)} |" for row in escaped]
+    return [lines[0], f"|{' --- |' * len(header)}", *lines[1:]]
+
+
+def _others(results: Results) -> list[str]:
+    """How busy the machine was with something else: seconds of wall time mean less the more it was."""
+    known = [(r.others, r.seconds) for r in results.values() if r.others is not None and not r.error]
+    total = sum(seconds for _, seconds in known)
+    if not total:
+        return []
+    cores = sum(others * seconds for others, seconds in known) / total
+    return [f"- others: {cores:.1f} cores were busy with something else while this was measured, on average"]
+
+
+def _kept(result: Result) -> dict[str, Any]:
+    """A result without the folders of the machine that it was measured on."""
+    values = {name: value for name, value in result.values.items() if name not in ("raw", "clean")}
+    measured = {
+        "seconds": round(result.seconds, 2),
+        "cpu_seconds": round(result.cpu_seconds, 2),
+        "peak_bytes": result.peak_bytes,
+        "others": None if result.others is None else round(result.others, 2),
+    }
+    return {"error": _last_line(result)} if result.error else {"values": values, **measured}
+
+
+def _last_line(result: Result) -> str:
+    return result.error.strip().splitlines()[-1][:200]

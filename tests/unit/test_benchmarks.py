@@ -1,0 +1,273 @@
+"""The benchmark's machinery: what is kept and what is measured again, what is told, and a run on tiny months."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import ours, plan, report
+from benchmarks.cells import Cell, Job, Result, Results, cell_key, run_all
+from benchmarks.plan import QUICK, Bench, bench_of
+from benchmarks.sections import Row, Section, Table, estimate
+from mlops.month import Month
+from mlops.sample import write_month
+
+MONTHS = tuple(str(month) for month in Month.range(Month(2023, 1), Month(2023, 6)))
+HERE = "tests.unit.test_benchmarks"
+
+
+# What cells call; they run in processes of their own
+
+
+def count(job: Job, by: int = 1) -> dict[str, Any]:
+    """How often this was really called, told by a file beside the folders of results."""
+    tally = job.folder.parent / "tally"
+    calls = int(tally.read_text()) + 1 if tally.exists() else 1
+    tally.write_text(str(calls))
+    (job.folder / "made").write_text("something")
+    return {"calls": calls, "by": by, "threads": job.threads}
+
+
+def build_on(job: Job) -> dict[str, Any]:
+    first = job.before["first"]
+    return {"seen": first.values["by"], "made": (Path(first.folder) / "made").read_text()}
+
+
+def fail(job: Job) -> dict[str, Any]:
+    raise RuntimeError("out of luck")
+
+
+def hold(job: Job, megabytes: int) -> dict[str, Any]:
+    return {"bytes": len(bytearray(b"x" * megabytes * 1_000_000))}
+
+
+FIRST = Cell("first", f"{HERE}:count", {"by": 2})
+SECOND = Cell("second", f"{HERE}:build_on", after=("first",))
+
+
+def results_of(cells: list[Cell], store: Path, **options: Any) -> Results:
+    return {result.name: result for result in run_all(cells, store, **options)}
+
+
+def test_a_result_is_kept(tmp_path: Path) -> None:
+    first = results_of([FIRST, SECOND], tmp_path)
+    again = results_of([FIRST, SECOND], tmp_path)
+
+    assert again == first
+    assert first["first"].values == {"calls": 1, "by": 2, "threads": 1}
+    assert first["second"].values == {"seen": 2, "made": "something"}
+    assert first["first"].seconds > 0
+    assert first["first"].cpu_seconds > 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(FIRST, parameters={"by": 3}),
+        replace(FIRST, threads=2),
+        replace(FIRST, code=("pyproject.toml",)),
+        replace(FIRST, name="other"),
+    ],
+)
+def test_another_cell_has_another_key(changed: Cell) -> None:
+    assert cell_key(changed, {}) != cell_key(FIRST, {})
+
+
+def test_the_key_follows_code_inputs_and_what_it_builds_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.cells.PROJECT", tmp_path)
+    code, data = tmp_path / "code.py", tmp_path / "data.parquet"
+    cell = replace(SECOND, code=("*.py",), inputs=(str(data),))
+    before = {"first": Result("first", "key", "folder")}
+    keys = []
+    for text, rows, made in (("a", "b", "x"), ("a2", "b", "x"), ("a2", "b2", "x"), ("a2", "b2", "y")):
+        code.write_text(text)
+        data.write_text(rows)
+        before["first"] = replace(before["first"], values={"content": made})
+        keys.append(cell_key(cell, before))
+
+    assert len(set(keys)) == len(keys)
+    assert cell_key(cell, before) == keys[-1]
+    assert cell_key(cell, {"first": replace(before["first"], key="another", seconds=5.0)}) == keys[-1]
+
+
+def test_fresh_measures_again(tmp_path: Path) -> None:
+    results_of([FIRST], tmp_path)
+    assert results_of([FIRST], tmp_path, fresh=True)["first"].values["calls"] == 2
+
+
+def test_a_failure_is_told_and_not_kept_and_ends_nothing_else(tmp_path: Path) -> None:
+    bad = Cell("bad", f"{HERE}:fail")
+    after = replace(SECOND, name="after", after=("bad",))
+
+    found = results_of([bad, after, FIRST], tmp_path)
+
+    assert "RuntimeError: out of luck" in found["bad"].error
+    assert found["after"].error == "builds on bad, which failed"
+    assert found["first"].values["calls"] == 1
+    assert list(tmp_path.glob("*/result.json"))
+    assert cell_key(bad, {}) not in [path.parent.name for path in tmp_path.glob("*/result.json")]
+
+
+def test_only_what_is_chosen_is_measured_with_what_it_builds_on(tmp_path: Path) -> None:
+    other = Cell("other", f"{HERE}:count")
+
+    found = results_of([other, FIRST, SECOND], tmp_path, chosen=lambda cell: cell.name == "second")
+
+    assert list(found) == ["first", "second"]
+    assert list(results_of([other, FIRST, SECOND], tmp_path, chosen=lambda cell: False)) == [
+        "first",
+        "second",
+    ]
+
+
+def test_no_measurement_starts_after_the_limit(tmp_path: Path) -> None:
+    assert results_of([FIRST], tmp_path, stop_after=0.0) == {}
+
+
+def test_memory_is_the_process_own(tmp_path: Path) -> None:
+    ballast = bytearray(b"x" * 300_000_000)  # of this process: a child must not be charged for it
+
+    small = results_of([Cell("small", f"{HERE}:hold", {"megabytes": 1})], tmp_path)["small"]
+    large = results_of([Cell("large", f"{HERE}:hold", {"megabytes": 200})], tmp_path)["large"]
+
+    assert len(ballast) == 300_000_000
+    assert 150e6 < large.peak_bytes - small.peak_bytes < 500e6
+
+
+def test_progress_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "benchmarks"):
+        results_of([FIRST, Cell("bad", f"{HERE}:fail")], tmp_path)
+
+    assert "[1/2] 0:00 elapsed, about 0:20 left: first" in caplog.text
+    assert "calls 1" in caplog.text
+    assert "failed: RuntimeError: out of luck" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "tested"),
+    [
+        (MONTHS, (), MONTHS[-2:]),
+        (MONTHS, ("2023-04",), ("2023-04",)),
+        (("2023-01", *MONTHS[2:]), (), MONTHS[-2:]),
+        (tuple(str(m) for m in Month.range(Month(2022, 1), Month(2024, 3))), (), ("2023-09", "2023-10")),
+    ],
+)
+def test_the_months_of_a_run(held: tuple[str, ...], asked: tuple[str, ...], tested: tuple[str, ...]) -> None:
+    assert bench_of(QUICK, "folder", held, asked).test_months == tested
+
+
+@pytest.mark.parametrize("asked", ["2023-02", "2023-07"])
+def test_a_month_that_cannot_be_tested_is_refused(asked: str) -> None:
+    with pytest.raises(ValueError, match=asked):
+        bench_of(QUICK, "folder", MONTHS, (asked,))
+
+
+def test_every_cell_builds_on_earlier_ones_and_every_call_exists() -> None:
+    for profile in plan.PROFILES.values():
+        bench = bench_of(
+            profile, "folder", tuple(str(m) for m in Month.range(Month(2023, 1), Month(2023, 10)))
+        )
+        for sections in (command.MEASURED, (command.ablations,)):
+            cells = command.cells_of(bench, sections)
+            names = [cell.name for cell in cells]
+            assert len(set(names)) == len(names)
+            for place, cell in enumerate(cells):
+                assert set(cell.after) <= set(names[:place])
+                assert cell_key(replace(cell, after=(), inputs=()), {})
+
+
+def test_an_estimate_says_how_well_it_is_known() -> None:
+    assert str(estimate([5.0])) == "5.000"
+    assert str(estimate([1.0, 2.0, 3.0])) == "2.000 ± 2.483"
+
+
+def bench() -> Bench:
+    return bench_of(QUICK, "sample", MONTHS)
+
+
+def test_the_report_names_goals_figures_and_failures() -> None:
+    section = Section(
+        (
+            Row("speed", "at least 2", "3", True),
+            Row("memory", "at most 1", "2", False),
+            Row("slope", "", "4"),
+        ),
+        (Table("Details", ("a", "b"), (("1", "2 | 3"),), "A note."), Table("Nothing", ("a",), ())),
+    )
+    results = {"bad": Result("bad", "", "", error="Traceback\n  ...\nRuntimeError: out of luck")}
+
+    lines = report.markdown(bench(), [section], results, None).splitlines()
+
+    assert "| what | goal | figure | reached |" in lines
+    assert "| speed | at least 2 | 3 | yes |" in lines
+    assert "| memory | at most 1 | 2 | **no** |" in lines
+    assert "| slope |  | 4 |  |" in lines
+    assert "| 1 | 2 \\| 3 |" in lines
+    assert "A note." in lines
+    assert "## Nothing" not in lines
+    assert "| bad | RuntimeError: out of luck |" in lines
+    assert any(line.startswith("- machine: ") for line in lines)
+
+
+def test_without_any_result_every_line_says_so() -> None:
+    for section in command.SECTIONS:
+        for row in section.section(bench(), {}).rows:
+            assert row.reached is None
+            assert "not " in row.figure or "no " in row.figure, row
+
+
+def test_the_plot_is_drawn(tmp_path: Path) -> None:
+    points = {
+        "contenders": {"ours 60 s": [4.0, 4.2], "FLAML": [4.5]},
+        "matrix": [(1e6, 1.0, 1e9), (2e6, 2.0, 2e9)],
+    }
+
+    assert report.plot(tmp_path / "plot.png", points) == tmp_path / "plot.png"
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+    assert report.plot(tmp_path / "none.png", {}) is None
+
+
+def test_a_run_on_tiny_months(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, results = tmp_path / "source", tmp_path / "results"
+    for month in MONTHS[:4]:
+        write_month(source / f"green_tripdata_{month}.parquet", "green", Month.parse(month), rows=400)
+    options = ["--source", str(source), "--bench", "quick", "--results", str(results)]
+    only = ["--only", "files/features, ours", "--only", "effort/match*02 2023-03"]
+
+    assert command.main([*options, *only]) == 0
+    first = json.loads((results / "results.json").read_text())
+    assert command.main([*options, *only]) == 0
+    again = json.loads((results / "results.json").read_text())
+
+    assert first == again
+    assert first["cells"]["files/features, ours"]["values"]["rows"] > 1000
+    assert "published/2023-02 2023-03" in first["cells"]
+    assert "contenders" not in str(list(first["cells"]))
+    assert str(tmp_path) not in json.dumps(first)
+    text = (results / "results.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "green 2023-01 to 2023-04" in text
+
+
+def test_cells_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--source", "sample", "--list", "--only", "published"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["published/2023-01 2023-02"]
+
+
+def test_a_source_without_the_month_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--source", "sample", "--months", "2031-01"]) == 2
+    assert "there is no month 2031-01" in capsys.readouterr().err
+
+
+def test_every_feature_of_the_ablations_exists() -> None:
+    features = ours.feature_list()
+    for name, variant in command.ablations.variants().items():
+        assert set(variant.get("without", ())) <= set(features), name
