@@ -31,6 +31,7 @@ Array = npt.NDArray[Any]
 REQUEST_COLUMNS = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
 ZONES = 266  # codes 0 to 265; 0 stands for every id that TLC has not given out
 BATCH_ROWS = 65_536
+TAUGHT_ON = ("Lincoln", "Susan B. Anthony")  # whose days the state keeps and its schools do not
 MINUTE, DAY = 60_000_000, 86_400_000_000  # in microseconds
 
 
@@ -327,16 +328,18 @@ class _Calendar(NamedTuple):
 def _calendar(first_year: int, last_year: int) -> _Calendar:
     days = np.arange(f"{first_year:04d}-01-01", f"{last_year + 1:04d}-01-01", dtype="datetime64[D]")
     years = range(first_year, last_year + 1)
-    known = sorted(holidays.country_holidays("US", subdiv="NY", years=years))
+    known = holidays.country_holidays("US", subdiv="NY", years=years)
     number = days.astype(np.int64)
     weekday = (number + 3) % 7  # 1970-01-01 was a Thursday
-    holiday = np.isin(days, np.array(known, "datetime64[D]"))
+    holiday = np.isin(days, np.array(sorted(known), "datetime64[D]"))
+    kept = [day for day, name in known.items() if not any(person in name for person in TAUGHT_ON)]
+    closed = np.isin(days, np.array(sorted(kept), "datetime64[D]"))
     in_term = np.concatenate([_in_term(year) for year in years])
     columns = {
         "weekday": weekday,
         "month": days.astype("datetime64[M]").astype(np.int64) % 12 + 1,
         "is_holiday": holiday,
-        "is_school_day": in_term & ~holiday & (weekday < 5),
+        "is_school_day": in_term & ~closed & (weekday < 5),
     }
     return _Calendar(int(number[0]), {name: values.astype(np.int8) for name, values in columns.items()})
 

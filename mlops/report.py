@@ -46,7 +46,7 @@ def leaderboard(
         champion = f"version {evidence.champion_version}"
         rows.append({"entry": champion, "test_rmse": evidence.champion_rmse, "about": "champion until now"})
     for trial in sorted(
-        found.trials, key=lambda trial: (np.isnan(trial.validation_rmse), trial.validation_rmse)
+        found.trials, key=lambda trial: (bool(trial.error), -trial.rung, trial.validation_rmse)
     ):
         chosen = ", ".join(f"{name}={value:.3g}" for name, value in trial.parameters.items())
         told = trial.error or f"{trial.rounds} rounds, {chosen}"

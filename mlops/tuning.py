@@ -64,7 +64,7 @@ FIRST_GUESS = {
 }
 """The first trial: good on every month tried by hand, so a search of one trial is not a lottery."""
 
-RANDOM_TRIALS = 5  # drawn at random before TPE has something to model
+RANDOM_TRIALS = 4  # drawn at random, after the starts and before TPE has something to model
 PATIENCE = 8  # trials over which the gain to be expected of the next ones is estimated
 LEAST_GAIN = 0.0005  # share of the RMSE; less is not worth the trials that are left
 FEWEST_TRIPS = 20_000  # on fewer a rung tells noise from noise
@@ -222,9 +222,10 @@ def inside(point: Mapping[str, float]) -> dict[str, float]:
     Examples
     --------
     >>> inside({"max_depth": 30, "gamma": 1.0})["max_depth"]
-    10.0
+    8.0
     """
-    given = {**FIRST_GUESS, **{name: value for name, value in point.items() if name in BOUNDS}}
+    known = {name: value for name, value in point.items() if name in BOUNDS and value == value}
+    given = {**FIRST_GUESS, **known}
     return {name: float(min(max(given[name], low), high)) for name, (low, high) in BOUNDS.items()}
 
 
@@ -255,7 +256,7 @@ class _Climb:
         def suggest(new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
             if len(trials.trials) < len(starts):
                 return [generate_trial(new_ids[0], dict(starts[len(trials.trials)]))]
-            return tpe.suggest(new_ids, domain, trials, seed, n_startup_jobs=RANDOM_TRIALS)
+            return tpe.suggest(new_ids, domain, trials, seed, n_startup_jobs=len(starts) + RANDOM_TRIALS)
 
         def objective(point: Mapping[str, float]) -> dict[str, Any]:
             trial = self._take(
@@ -279,10 +280,11 @@ class _Climb:
 
     def retry(self, below: int) -> None:
         """Trials of the rung above, with the parameters that did best on the one below."""
+        answered = False
         for trial in self.ranked(below)[: self.rungs[below + 1].trials]:
-            self._take(trial.parameters, below + 1)
-            if self._over(below + 1):
+            if answered and self._over(below + 1):
                 break
+            answered |= not self._take(trial.parameters, below + 1).error
 
     def ranked(self, rung: int) -> list[Trial]:
         """Trials of a rung that did not fail, best first; of equals the earlier."""

@@ -64,6 +64,18 @@ def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     return slices(requests, actual, predictions_of(predicted)), actual, predicted
 
 
+def test_trials_of_a_higher_rung_come_first_although_their_losses_do_not_compare() -> None:
+    low, high = (
+        Trial(number, rung, {"max_depth": number}, 30, rmse, 1.0)
+        for number, rung, rmse in ((1, 1, 4.0), (2, 2, 4.8))
+    )
+    searched = Search((low, high), high, Fit(None, 30, 4.8), hit_ceiling=False)  # type: ignore[arg-type]
+    table = leaderboard("models:/trip-duration-sample/2", "champion", MEASURED, Evidence(4.4), searched)
+
+    assert table["entry"].tolist()[2:] == ["trial 2", "trial 1"]
+    assert table.loc[0, "validation_rmse"] == 4.8
+
+
 def test_the_leaderboard_has_the_version_what_it_met_then_trials_best_first() -> None:
     table = board(Evidence(4.4, 4.5, "1"), 4.9, math.nan, 4.7)
 

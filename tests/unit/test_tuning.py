@@ -411,6 +411,25 @@ def test_however_slow_a_trial_is_each_rung_has_one(
     assert f"after {3 * seconds:.0f} s, with 3 trials" in caplog.text
 
 
+def test_past_the_ceiling_a_rung_whose_first_trial_fails_tries_the_next(
+    clock: Callable[[float], Evaluate],
+) -> None:
+    slow, tried = clock(40), []
+
+    def evaluate(parameters: dict[str, Any], rung: Rung) -> Fit:
+        tried.append(rung.share)
+        if tried.count(1) == 1 and rung.share == 1:
+            slow(parameters, rung)
+            raise MemoryError("no room")
+        return slow(parameters, rung)
+
+    found = search(evaluate, rungs(2, 2, 2), seed=1, tuning_seconds=150)
+
+    assert [(trial.rung, bool(trial.error)) for trial in found.trials][-2:] == [(3, True), (3, False)]
+    assert found.trials[-2].error == "MemoryError: no room"
+    assert found.best is found.trials[-1]
+
+
 def test_a_ceiling_that_is_hit_with_the_last_trial_is_not_hit(clock: Callable[[float], Evaluate]) -> None:
     found = search(clock(100), rungs(1, 1, 1), seed=1, tuning_seconds=10)
 
