@@ -414,7 +414,7 @@ def test_however_slow_a_trial_is_each_rung_has_one(
 def test_past_the_ceiling_a_rung_whose_first_trial_fails_tries_the_next(
     clock: Callable[[float], Evaluate],
 ) -> None:
-    slow, tried = clock(40), []
+    slow, tried = clock(30), []
 
     def evaluate(parameters: dict[str, Any], rung: Rung) -> Fit:
         tried.append(rung.share)
