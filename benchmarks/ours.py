@@ -123,13 +123,7 @@ class Fitted:
         return float(self.tuned.search.best.validation_rmse)
 
 
-def fit(
-    cleaned: Sequence[Path],
-    folder: Path,
-    threads: int,
-    chosen: Settings,
-    without: Sequence[str] = (),
-) -> Fitted:
+def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -> Fitted:
     """Model of clean months, the last of which is the validation month, as a training run makes it.
 
     Parameters
@@ -138,21 +132,41 @@ def fit(
         Clean trips, oldest month first.
     folder : Path
         For feature files.
-    without : sequence of str
-        Features to leave out.
     """
-    from mlops.features import feature_names, features_file
+    from mlops.features import features_file
     from mlops.fitting import Fitting
 
     tables = [folder / "features" / path.name for path in cleaned]
     for path, table in zip(cleaned, tables, strict=True):
         features_file(path, table)
-    names = tuple(name for name in feature_names(chosen.use_distance) if name not in without)
-    fitting = Fitting(chosen, threads, names)
+    fitting = Fitting.of(chosen, threads)
     began = time.perf_counter()
     tuned = fitting.tune(tables[:-1], tables[-1])
     seconds = time.perf_counter() - began
     return Fitted(fitting.fit(tables, tuned), tuned, seconds)
+
+
+def one_fit(
+    cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings, without: Sequence[str] = ()
+) -> float:
+    """Validation RMSE of one fit of the search's first guess; the last of the clean months is the one scored."""
+    from mlops.dataset import FeatureFiles
+    from mlops.features import features_file
+    from mlops.model import build_matrix, train
+    from mlops.tuning import FIRST_GUESS, LADDER
+
+    tables = [folder / "features" / path.name for path in cleaned]
+    for path, table in zip(cleaned, tables, strict=True):
+        features_file(path, table)
+    names = tuple(name for name in feature_list() if name not in without)
+    learnt = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
+    held_out = FeatureFiles(tuple(tables[-1:]), False)
+    matrix = build_matrix(learnt, held_out, features=names, seed=chosen.seed, threads=threads)
+    parameters = {**FIRST_GUESS, "learning_rate": LADDER[1].learning_rate}
+    found = train(
+        matrix, parameters, seed=chosen.seed, threads=threads, rounds=LADDER[1].rounds, stop_early=True
+    )
+    return found.validation_rmse
 
 
 def feature_list() -> tuple[str, ...]:
@@ -332,3 +346,13 @@ def asker(model: DurationModel) -> Callable[[Any], Any]:
 def single_requests(requests: pd.DataFrame, count: int) -> list[Any]:
     """The first requests, each by itself, as `asker` takes them."""
     return list(requests.head(count).astype(object).to_dict(orient="records"))
+
+
+# Where
+
+
+def state_dir() -> Path:
+    """Folder below which everything is kept."""
+    from mlops import config
+
+    return config.state_dir()
