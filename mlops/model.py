@@ -265,6 +265,10 @@ class DurationModel:
             **{name: _possible(float(end[0])) for name, end in bounds.items()},
         }
 
+    def get_raw_model(self) -> DurationModel:
+        """Itself: what MLflow's wrapper of the same method hands out, for `predict_one`."""
+        return self
+
     @functools.cached_property
     def _forest(self) -> Forest:
         return Forest.from_booster(bytes(self.booster.save_raw("json")))

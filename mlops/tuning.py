@@ -318,10 +318,11 @@ class _Climb:
         return trial
 
     def _tell(self, trial: Trial) -> None:
-        rung = self.rungs[trial.rung - 1]
-        which = f"trial {trial.number}, on {rung.share:.0%} of the trips"
+        which = f"trial {trial.number} of {sum(rung.trials for rung in self.rungs)}"
+        if len(self.rungs) > 1:
+            which += f", on {self.rungs[trial.rung - 1].share:.0%} of the trips"
         if trial.error:
-            logger.warning("%s, failed: %s", which, trial.error)
+            logger.warning("%s failed: %s", which, trial.error)
             return
         best = self.ranked(trial.rung - 1)[0]
         logger.info(

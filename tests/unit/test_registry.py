@@ -341,6 +341,14 @@ def test_a_new_version_is_the_challenger(store: Path, artefact: Path) -> None:
     assert alias("challenger") == "2"
 
 
+def test_a_loaded_version_hands_out_the_model_that_answers_one_by_one(store: Path, artefact: Path) -> None:
+    loaded = mlflow.pyfunc.load_model(registered(artefact, store).uri)
+    requests = make_requests(5).astype({"pickup_zone": np.int64, "dropoff_zone": np.int64})
+    one_by_one = [loaded.get_raw_model().predict_one(row) for row in requests.to_dict("records")]
+
+    pd.testing.assert_frame_equal(pd.DataFrame(one_by_one), loaded.predict(requests), check_exact=True)
+
+
 def test_every_move_of_an_alias_is_in_the_journal(store: Path, artefact: Path) -> None:
     first, second = registered(artefact, store), registered(artefact, store)
     registry.promote(first, "there is no champion yet")

@@ -460,7 +460,7 @@ def test_a_failing_trial_does_not_end_the_search(caplog: pytest.LogCaptureFixtur
     assert math.isnan(failed.validation_rmse)
     assert found.best.number not in (1, 3, 7)
     assert not found.hit_ceiling
-    assert "trial 3, on 100% of the trips, failed: RuntimeError: out of memory" in caplog.messages
+    assert "trial 3 of 9 failed: RuntimeError: out of memory" in caplog.messages
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -521,9 +521,9 @@ def test_progress_is_logged_trial_by_trial(caplog: pytest.LogCaptureFixture) -> 
         search(lambda parameters, rung: fit(4.25, rounds=33), rungs(2, 1), seed=1)
 
     assert [message.split(" in ")[0] for message in caplog.messages] == [
-        "trial 1, on 33% of the trips: validation RMSE 4.2500 min with 33 rounds",
-        "trial 2, on 33% of the trips: validation RMSE 4.2500 min with 33 rounds",
-        "trial 3, on 100% of the trips: validation RMSE 4.2500 min with 33 rounds",
+        "trial 1 of 3, on 33% of the trips: validation RMSE 4.2500 min with 33 rounds",
+        "trial 2 of 3, on 33% of the trips: validation RMSE 4.2500 min with 33 rounds",
+        "trial 3 of 3, on 100% of the trips: validation RMSE 4.2500 min with 33 rounds",
     ]
     assert [message.split("best ")[1] for message in caplog.messages] == [
         "4.2500 (trial 1)", "4.2500 (trial 1)", "4.2500 (trial 3)",
