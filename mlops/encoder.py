@@ -25,6 +25,8 @@ Array = npt.NDArray[Any]
 
 ENCODED = tuple(feature.name for feature in ENCODED_FEATURES)
 
+CODES = 256  # of zones in a matrix: with more, each bin of every feature would take two bytes instead of one
+ZONE_CODES = "zone_codes"
 TIMES = 12  # weekday or weekend, six parts of the day
 WEEK = 168  # hours of the week
 SMOOTHING = 10.0  # weight of the parent's mean: trips, but miles for a pace
@@ -104,7 +106,8 @@ class Encoder:
     Parameters
     ----------
     tables : dict of str to float32 array
-        Those that the features are made from, flat, indexed by their keys.
+        Those that the features are made from, flat, indexed by their keys; and ``zone_codes``, the code that
+        stands for each zone in a matrix.
     features : sequence of str
         Encoded features, of `features.ENCODED_FEATURES`.
     """
@@ -112,6 +115,12 @@ class Encoder:
     def __init__(self, tables: Mapping[str, Array], features: Sequence[str] = ENCODED) -> None:
         self.tables = dict(tables)
         self.features = tuple(features)
+        self._looked_up = [name for name in self.tables if name != ZONE_CODES]
+
+    @property
+    def zone_codes(self) -> Array:
+        """Code of each zone, float32 of shape (266,), below `CODES`; the rarest share 0 with unknown ones."""
+        return self.tables[ZONE_CODES]
 
     @classmethod
     def fit(cls, columns: Mapping[str, Array], minutes: Array, features: Sequence[str] = ENCODED) -> Encoder:
@@ -125,9 +134,8 @@ class Encoder:
         if not self.features:
             return {}
         keys = _keys(columns)
-        return _encoded(
-            {n: table[keys[_KEYS[n]]] for n, table in self.tables.items()}, columns, self.features
-        )
+        means = {name: self.tables[name][keys[_KEYS[name]]] for name in self._looked_up}
+        return _encoded(means, columns, self.features)
 
 
 class Totals:
@@ -147,7 +155,8 @@ class Totals:
         wanted = {name for table in self._tables for name in _with_parents(table)}
         self._levels = [level for level in LEVELS if level.name in wanted]
         needed = {(level.key, column) for level in self._levels for column in QUANTITIES[level.quantity]}
-        needed |= {("pair", column) for _, column in needed} | {("pair", "trips")}
+        needed |= {("pair", column) for _, column in needed}
+        needed |= {(key, "trips") for key in ("pair", "pickup", "dropoff")}
         # Untouched pages of zeros cost no memory: most pairs of zones are never driven.
         self._by_fold = {(key, column): np.zeros(folds * SIZES[key]) for key, column in sorted(needed)}
         self._all: dict[tuple[str, str], Array] = {}
@@ -173,7 +182,18 @@ class Totals:
             under=lambda parent, level: np.repeat(parent, level.slots),
         )
         means["pair_trips"] = self._of_all("pair", "trips")
-        return Encoder({name: means[name].astype(np.float32) for name in self._tables}, self.features)
+        means[ZONE_CODES] = self._zone_codes()
+        names = (*self._tables, ZONE_CODES)
+        return Encoder({name: means[name].astype(np.float32) for name in names}, self.features)
+
+    def _zone_codes(self) -> Array:
+        """The busiest zones in the order of their ids, from 1."""
+        trips = self._of_all("pickup", "trips") + self._of_all("dropoff", "trips")
+        trips[0] = -1  # unknown
+        busiest = np.sort(np.argsort(-trips, kind="stable")[: CODES - 1])
+        codes = np.zeros(ZONES)
+        codes[busiest] = np.arange(1, CODES)
+        return codes
 
     def out_of_fold(self, columns: Mapping[str, Array], fold: Array) -> dict[str, Array]:
         """The features of trips that were taken in, each learnt from the trips of the other folds only."""

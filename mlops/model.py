@@ -108,10 +108,10 @@ def build_matrix(
 
     def out_of_fold(number: int, batch: Batch) -> Array:
         encoded = totals.out_of_fold(batch.features, _folds(seed, number, batch))
-        return _stack(features, batch.features, encoded)
+        return _stack(features, batch.features, encoded, encoder.zone_codes)
 
     def by_the_whole(number: int, batch: Batch) -> Array:
-        return _stack(features, batch.features, encoder.transform(batch.features))
+        return _stack(features, batch.features, encoder.transform(batch.features), encoder.zone_codes)
 
     options = {"max_bin": BINS, "nthread": threads}
     matrix = xgb.QuantileDMatrix(_Tables(training, out_of_fold, features), **options)
@@ -257,7 +257,7 @@ class DurationModel:
             As `predict`.
         """
         columns = request_features(as_columns(request))
-        row = _stack(self.features, columns, self.encoder.transform(columns))[0]
+        row = self._table(columns)[0]
         minutes = _possible(self._forest.predict_one(row))
         bounds = self.intervals.bounds(columns, np.array([minutes])) if self.intervals else {}
         return {
@@ -279,9 +279,11 @@ class DurationModel:
         minutes = np.empty(count, np.float64)
         for start in range(0, count, BATCH_ROWS):
             part = {name: values[start : start + BATCH_ROWS] for name, values in columns.items()}
-            table = _stack(self.features, part, self.encoder.transform(part))
-            minutes[start : start + BATCH_ROWS] = self.booster.inplace_predict(table)
+            minutes[start : start + BATCH_ROWS] = self.booster.inplace_predict(self._table(part))
         return np.clip(minutes, SHORTEST_MINUTES, LONGEST_MINUTES)
+
+    def _table(self, columns: Mapping[str, Array]) -> Array:
+        return _stack(self.features, columns, self.encoder.transform(columns), self.encoder.zone_codes)
 
     def importance(self) -> dict[str, float]:
         """Share of the total gain by feature, most first; 0 for features that no tree uses."""
@@ -341,10 +343,13 @@ def _types(features: Sequence[str]) -> list[str]:
     return ["c" if name in CATEGORICAL else "q" for name in features]
 
 
-def _stack(features: Sequence[str], columns: Mapping[str, Array], encoded: Mapping[str, Array]) -> Array:
+def _stack(
+    features: Sequence[str], columns: Mapping[str, Array], encoded: Mapping[str, Array], zone_codes: Array
+) -> Array:
     """Float32 matrix of shape (n, number of features) without gaps."""
     table = np.empty((len(columns["pickup_zone"]), len(features)), np.float32)
     for position, name in enumerate(features):
-        table[:, position] = columns[name] if name in columns else encoded[name]
+        values = columns[name] if name in columns else encoded[name]
+        table[:, position] = zone_codes[values] if name in CATEGORICAL else values
     table[np.isnan(table)] = MISSING
     return table

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops import encoder as encoders
-from mlops.encoder import BANDS_FROM, LEVELS, MADE_FROM, SMOOTHING, Encoder, Totals
-from mlops.features import ENCODED_FEATURES, request_features
+from mlops.encoder import BANDS_FROM, CODES, LEVELS, MADE_FROM, SMOOTHING, ZONE_CODES, Encoder, Totals
+from mlops.features import ENCODED_FEATURES, ZONES, request_features
 
 ENCODED = [feature.name for feature in ENCODED_FEATURES]
 OF_A_METER = {level.name for level in LEVELS if level.quantity in ("pace", "miles")}
@@ -456,7 +456,10 @@ def test_an_encoder_of_some_features_gives_what_one_of_all_gives_for_them(chosen
     both.append((some.out_of_fold(known, fold), every.out_of_fold(known, fold)))
 
     assert some.trips == 200
-    assert set(some.encoder().tables) == {table for name in chosen for table in MADE_FROM[name]}
+    assert set(some.encoder().tables) == {
+        ZONE_CODES,
+        *(table for name in chosen for table in MADE_FROM[name]),
+    }
     for found, expected in both:
         assert list(found) == chosen
         for name, values in found.items():
@@ -470,3 +473,17 @@ def test_every_feature_is_made_from_something_and_parents_come_first() -> None:
         assert level.parent is None or level.parent in names[:position]
         above = LEVELS[names.index(level.parent)] if level.parent else level
         assert encoders.SIZES[level.key] == level.slots * encoders.SIZES[above.key]
+
+
+def test_the_busiest_zones_have_codes_of_their_own_and_the_rarest_share_one_with_the_unknown() -> None:
+    """A zone is as busy as its number of trips, at either end; every id from 1 has one trip more than the next."""
+    trips = np.arange(ZONES)[::-1]
+    zones = np.repeat(np.arange(ZONES), trips).astype(np.int16)
+    known = {name: np.resize(values, len(zones)) for name, values in make_features(10)[0].items()}
+    for ends in ({"pickup_zone": zones}, {"dropoff_zone": zones}):
+        others = {"pickup_zone": np.zeros_like(zones), "dropoff_zone": np.zeros_like(zones)}
+        codes = Encoder.fit({**known, **others, **ends}, np.ones(len(zones))).zone_codes
+
+        assert codes[0] == 0
+        assert codes[1:CODES].tolist() == list(range(1, CODES))
+        assert codes[CODES:].tolist() == [0] * (ZONES - CODES)
