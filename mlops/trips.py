@@ -159,8 +159,13 @@ def read_schema(path: Path, told: object = None) -> pa.Schema:
     TripSchemaError
         When the file is not whole Parquet.
     """
+    with _opened(path, told) as file:
+        return file.schema_arrow
+
+
+def _opened(path: Path, told: object = None) -> pq.ParquetFile:
     try:
-        return pq.read_schema(path)
+        return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
             f"{told or path}: expected a whole Parquet file; got one that cannot be read ({_one_line(error)}). "
@@ -222,17 +227,17 @@ def read_trips(path: Path, service: str, told: object = None) -> Iterator[Column
     TripSchemaError
         When the file is not a readable month of this service.
     """
-    projection = _projection(read_schema(path, told), service, told or path)
-    try:
-        with pq.ParquetFile(path) as file:
-            columns = list(projection.values())
-            for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
+    with _opened(path, told) as file:
+        projection = _projection(file.schema_arrow, service, told or path)
+        batches = file.iter_batches(BATCH_ROWS, columns=list(projection.values()), use_threads=False)
+        try:
+            for batch in batches:
                 yield _as_columns(batch, projection)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TripSchemaError(
-            f"{told or path}: expected readable {service} trips; got damaged pages ({_one_line(error)}). "
-            "Fetch the file again."
-        ) from error
+        except (pa.ArrowInvalid, OSError) as error:
+            raise TripSchemaError(
+                f"{told or path}: expected readable {service} trips; got damaged pages ({_one_line(error)}). "
+                "Fetch the file again."
+            ) from error
 
 
 def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[Columns, Quality]:
@@ -263,11 +268,11 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     counts = np.bincount(reason, minlength=len(rules) + 1)
     learnable = np.array([True] + [False] * len(rules))
     testable = np.array([True] + [rule.training_only for rule in rules])
-    chosen = testable[reason]
-    columns = {name: values[chosen] for name, values in trips.items()}
-    columns["for_training"] = learnable[reason][chosen]
+    chosen = np.flatnonzero(testable[reason])
+    columns = {name: values.take(chosen) for name, values in trips.items()}
+    columns["for_training"] = learnable[reason[chosen]]
     rejected = {rule.name: int(count) for rule, count in zip(rules, counts[1:], strict=True)}
-    return columns, Quality(rows, int(counts[0]), int(chosen.sum()), rejected)
+    return columns, Quality(rows, int(counts[0]), len(chosen), rejected)
 
 
 def clean_file(
@@ -361,14 +366,18 @@ def _as_columns(batch: pa.RecordBatch, projection: dict[str, str]) -> Columns:
 
 def _times(array: pa.Array) -> npt.NDArray[Any]:
     # A time zone in the file would shift the clock: TLC's times are New York's wall clock, whatever they claim.
-    naive = (array if array.type.tz is None else pc.local_timestamp(array)).cast(
-        pa.timestamp("us"), safe=False
+    naive = array if array.type.tz is None else pc.local_timestamp(array)
+    return _values(_cast(naive, pa.timestamp("us")).view(pa.int64()), np.int64, NOT_A_TIME).view(
+        "datetime64[us]"
     )
-    return _values(naive.cast(pa.int64()), np.int64, NOT_A_TIME).view("datetime64[us]")
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    return array if array.type == kind else array.cast(kind, safe=False)
 
 
 def _floats(array: pa.Array) -> npt.NDArray[Any]:
-    return _values(array.cast(pa.float64(), safe=False), np.float64, np.nan)
+    return _values(_cast(array, pa.float64()), np.float64, np.nan)
 
 
 def _values(array: pa.Array, kind: type, null: float) -> npt.NDArray[Any]:
@@ -392,8 +401,8 @@ def _counts(array: pa.Array) -> npt.NDArray[Any]:
 
 def _zones(array: pa.Array) -> npt.NDArray[Any]:
     if pa.types.is_integer(array.type) and array.null_count == 0:
-        return np.asarray(np.clip(_values(array.cast(pa.int64()), np.int64, 0), 0, 2**31 - 1), np.int32)
-    filled = _values(array.cast(pa.float64(), safe=False), np.float64, 0.0)
+        return np.asarray(np.clip(_values(_cast(array, pa.int64()), np.int64, 0), 0, 2**31 - 1), np.int32)
+    filled = _values(_cast(array, pa.float64()), np.float64, 0.0)
     whole = np.nan_to_num(filled, nan=0.0, posinf=0.0, neginf=0.0)
     return np.asarray(np.clip(whole, 0, 2**31 - 1), np.int32)
 
