@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.__main__ import _parser as benchmark_options
 from mlops.__main__ import parse
 from mlops.config import PROJECT, Settings, defaults
 
@@ -63,6 +64,12 @@ def test_command_lines_are_understood(command: str) -> None:
     assert callable(options.act)
 
 
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "-m benchmarks" in c])
+def test_benchmark_commands_are_understood(command: str) -> None:
+    words = shlex.split(command)
+    assert benchmark_options().parse_args(words[words.index("benchmarks") + 1 :]).what == "ablate"
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "mage run" in c])
 def test_runtime_variables_are_understood(command: str) -> None:
     words = shlex.split(command)
@@ -76,6 +83,7 @@ def test_every_command_is_of_a_kind_that_is_tried() -> None:
         "make ",
         ".venv/bin/mage run",
         ".venv/bin/python -m mlops",
+        ".venv/bin/python -m benchmarks",
         "cp .env.example .env",
         "docker compose up",
     )
