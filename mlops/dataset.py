@@ -223,9 +223,8 @@ def pairs_and_minutes(paths: Sequence[Path], *, for_training: bool) -> tuple[dic
     table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
     if for_training:
         table = table.filter(table["for_training"])
-    return {name: table[name].to_numpy() for name in names[:2]}, np.asarray(
-        table[names[2]].to_numpy(), np.float64
-    )
+    zones = {name: table[name].to_numpy() for name in names[:2]}
+    return zones, np.asarray(table["duration_minutes"].to_numpy(), np.float64)
 
 
 def _unusual(

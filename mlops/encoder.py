@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlops.features import ENCODED_FEATURES, ZONES
+from mlops.features import ENCODED_FEATURES, LEAST_MILES, ZONES
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +30,7 @@ ZONE_CODES = "zone_codes"
 TIMES = 12  # weekday or weekend, six parts of the day
 WEEK = 168  # hours of the week
 SMOOTHING = 10.0  # weight of the parent's mean: trips, but miles for a pace
-LEAST_MILES, MOST_MILES = 0.1, 100.0  # outside these a meter did not run, and says nothing about pace
+MOST_MILES = 100.0  # outside this and LEAST_MILES a meter says nothing about pace
 # Where the bands of distance begin: each holds a few per cent of green trips; band 0 is for what was not measured.
 BANDS_FROM = np.array([0.1, 0.5, 0.8, 1.1, 1.4, 1.7, 2.0, 2.4, 2.8, 3.3, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0])
 BANDS = len(BANDS_FROM) + 1

@@ -32,6 +32,7 @@ REQUEST_COLUMNS = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles",
 ZONES = 266  # codes 0 to 265; 0 stands for every id that TLC has not given out
 BATCH_ROWS = 65_536
 TAUGHT_ON = ("Lincoln", "Susan B. Anthony")  # whose days the state keeps and its schools do not
+LEAST_MILES = 0.1  # a shorter distance is that of a meter that did not run
 MINUTE, DAY = 60_000_000, 86_400_000_000  # in microseconds
 
 

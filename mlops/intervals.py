@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlops.features import ZONES
+from mlops.features import LEAST_MILES, ZONES
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +30,6 @@ LENGTHS = 12  # bins of the predicted minutes, equally filled
 KINDS = (
     4  # whether the meter ran, and whether the driver entered passengers: rides without either go astray more
 )
-LEAST_MILES = 0.1
 WHOLE, PART = 300.0, 50.0  # trips at which a part's own figure and the one above it weigh alike
 
 

@@ -239,12 +239,8 @@ class _Climb:
         tuning_seconds: float | None,
         on_trial: Callable[[Trial], None],
     ) -> None:
-        self.evaluate, self.rungs, self.tuning_seconds, self.on_trial = (
-            evaluate,
-            rungs,
-            tuning_seconds,
-            on_trial,
-        )
+        self.evaluate, self.rungs = evaluate, rungs
+        self.tuning_seconds, self.on_trial = tuning_seconds, on_trial
         self.started = time.monotonic()
         self.trials: list[Trial] = []
         self.fit: Fit | None = None  # of the best trial of the highest rung so far
