@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, get_args
 
@@ -69,6 +69,54 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _registry(options: argparse.Namespace) -> int:
+    from mlops import champions
+
+    name = _model(options)
+    print(champions.as_of(name, options.as_of) if options.as_of else champions.listing(name))
+    return 0
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from mlops import champions
+
+    print(champions.promote(_model(options), options.version, options.reason))
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from mlops import champions
+
+    print(champions.rollback(_model(options), options.reason, options.to))
+    return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from mlops import reproduction
+
+    found = reproduction.reproduce(_model(options), options.version, options.source)
+    print(found)
+    return 0 if found.is_same else 1
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from mlops import doctor
+
+    open_ends = 0
+    for finding in doctor.check_up(resume=options.resume):
+        print(f"{'OPEN' if finding.is_open else 'ok'}\t{finding.text}", flush=True)
+        open_ends += finding.is_open
+    return 1 if open_ends else 0
+
+
+def _model(options: argparse.Namespace) -> str:
+    """The registered model that a command is about, and the tracking server connected to."""
+    from mlops import champions, config, tracking
+
+    tracking.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    return str(options.model or champions.only_model())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mlops",
@@ -81,11 +129,52 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="print a model's champion, its metrics and its baseline")
     show.add_argument("name", help="registered model, for example trip-duration-green")
     show.set_defaults(act=_show)
+    _add_registry(commands)
+    reproduce = commands.add_parser("reproduce", help="make a version again and compare its predictions")
+    reproduce.add_argument("version", help="its number")
+    reproduce.add_argument("--source", help="where its months are now (default: where they were)")
+    _add_model(reproduce, _reproduce)
+    doctor = commands.add_parser(
+        "doctor", help="look for what runs left open, and close it where that is safe"
+    )
+    doctor.add_argument(
+        "--resume",
+        action="store_true",
+        help="deliver models that were fitted while the tracking server was away",
+    )
+    doctor.set_defaults(act=_doctor)
     for command in commands.choices.values():
         command.add_argument(
             "-v", "--verbose", action="store_true", help="log everything, libraries included"
         )
     return parser
+
+
+def _add_registry(commands: Any) -> None:
+    registry = commands.add_parser("registry", help="list versions: months, RMSE, verdict, aliases, moves")
+    registry.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="instead: which version answered on this day (2026-10-03), and its data",
+    )
+    _add_model(registry, _registry)
+    promote = commands.add_parser("promote", help="make a version champion by hand, proven first")
+    promote.add_argument("version", help="its number")
+    _add_model(promote, _promote)
+    rollback = commands.add_parser(
+        "rollback", help="make the champion before this one champion again, proven first"
+    )
+    rollback.add_argument(
+        "--to", metavar="VERSION", help="an earlier champion's number (default: the last one)"
+    )
+    _add_model(rollback, _rollback)
+    for command in (promote, rollback):
+        command.add_argument("--reason", required=True, help="why, for whoever reads the journal")
+
+
+def _add_model(command: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int]) -> None:
+    command.add_argument("--model", metavar="NAME", help="registered model (default: the only one there is)")
+    command.set_defaults(act=act)
 
 
 def _add_train(commands: Any) -> None:

@@ -10,16 +10,15 @@ from the environment instead, because it belongs to a machine and not to a run:
     Tracking server (default a SQLite file in the state folder).
 ``MLOPS_THREADS``
     Threads for XGBoost (default the cores that this process may use).
+``LOCK_URL``
+    PostgreSQL whose advisory locks keep runs apart on several hosts (default files in the state folder).
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import hashlib
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -33,6 +32,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
+MANNER = ("source", "connect_timeout", "tracking_patience", "on_busy", "force")  # how, not what
 
 
 class Settings(BaseModel):
@@ -93,9 +93,26 @@ class Settings(BaseModel):
         False, description="also fit and test the course's recipe: DictVectorizer over zone pair and distance"
     )
     allow_unusual_months: bool = Field(False, description="train although a month is unlike its predecessors")
+    min_improvement: float = Field(
+        0.01, ge=0, lt=1, description="share by which a challenger's RMSE must be below the champion's"
+    )
+    max_slice_regression: float = Field(
+        0.1, ge=0, description="share by which no slice's RMSE may be above the champion's"
+    )
+    min_test_rows: int = Field(5000, ge=1, description="fewest trips of a test month that allow a verdict")
+    max_champion_age_months: int = Field(
+        3, ge=1, description="an older champion is replaced by a challenger that is not significantly worse"
+    )
     connect_timeout: float = Field(
         5.0, gt=0, le=300, description="seconds to wait for the tracking server's first answer"
     )
+    tracking_patience: float = Field(
+        60.0, ge=0, le=86_400, description="seconds to keep trying a tracking server that went away in a run"
+    )
+    on_busy: Literal["wait", "refuse"] = Field(
+        "wait", description="when another run works on the same model: wait or refuse"
+    )
+    force: bool = Field(False, description="train anew although this very run is registered already")
 
     @field_validator("month")
     @classmethod
@@ -111,6 +128,13 @@ class Settings(BaseModel):
         if not text.strip():
             raise ValueError("expected sample, tlc, a folder or a URL; got nothing")
         return text.strip()
+
+    def decisive(self) -> dict[str, str]:
+        """Settings that decide what comes out of a run, as text; not where from, how patiently or how often.
+
+        The source is not among them, since the files' hashes say more than their address.
+        """
+        return {name: text for name, text in self.describe().items() if name not in MANNER}
 
     @property
     def test_month(self) -> Month:
@@ -197,24 +221,6 @@ def threads() -> int:
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"MLOPS_THREADS: expected a positive whole number; got {text!r}")
     return int(text)
-
-
-def code_version() -> dict[str, str]:
-    """What the code is: a hash of `mlops` and the blocks, and the git commit where there is one.
-
-    The hash tells two states of a working tree apart that git would both call dirty.
-    """
-    digest = hashlib.sha256()
-    folders = ("mlops", "data_loaders", "transformers", "data_exporters")
-    for path in sorted(path for folder in folders for path in (PROJECT / folder).rglob("*.py")):
-        digest.update(path.relative_to(PROJECT).as_posix().encode() + b"\0" + path.read_bytes())
-    found = {"code_sha256": digest.hexdigest()}
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        found["git_commit"] = subprocess.run(
-            command, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    return found
 
 
 def _unknown_setting(name: str, known: tuple[str, ...]) -> str:

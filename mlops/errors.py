@@ -11,7 +11,10 @@
     ├── DataQualityError          a month is unlike its predecessors
     ├── EmptyTrainingSetError     no month, or no trip, is left to learn from
     ├── TuningError               no trial gave a usable model
-    └── TrackingError             the tracking server or the registry did not answer
+    ├── TrackingError             the tracking server or the registry did not answer as expected
+    │   └── TrackingDownError         it did not answer at all
+    ├── PromotionError            a version may not, or cannot, become champion
+    └── BusyError                 another run works on the same model
 
 A message says what, where, expected, got, and the next act. What a program may
 want to look at (months, counts, columns) is an attribute too.
@@ -91,3 +94,15 @@ class TuningError(MlopsError):
 
 class TrackingError(MlopsError):
     """The tracking server or the model registry did not answer as expected."""
+
+
+class TrackingDownError(TrackingError):
+    """The tracking server or its database did not answer, so that trying again later may help."""
+
+
+class PromotionError(MlopsError):
+    """A version may not, or cannot, become champion."""
+
+
+class BusyError(MlopsError):
+    """Another run works on the same model."""

@@ -1,4 +1,4 @@
-"""How good a model is, where it is not, and whether it becomes champion.
+"""How good a model is, where it is not, and the baseline that it has to beat.
 
 Everything here is pure. Errors are predicted minus actual, in minutes; a
 positive bias predicts too long.
@@ -7,7 +7,6 @@ positive bias predicts too long.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,14 @@ Array = npt.NDArray[Any]
 
 NOMINAL = {"coverage_80": 0.8, "coverage_95": 0.95}
 BUSIEST_PAIRS = 10
-DISTANCE_BANDS = (-np.inf, 0.1, 1.0, 2.0, 5.0, 10.0, np.inf)
+DISTANCE_BANDS = (0.1, 1.0, 2.0, 5.0, 10.0)
 DISTANCE_LABELS = ("under 0.1 mi", "0.1-1 mi", "1-2 mi", "2-5 mi", "5-10 mi", "10 mi and more")
+HOUR_BANDS = (6, 10, 16, 20)
+HOUR_LABELS = ("0-6 h", "6-10 h", "10-16 h", "16-20 h", "20-24 h")
+AIRPORTS = {1: "EWR", 132: "JFK", 138: "LGA"}
+"""Zones of the TLC's map that are airports."""
+GATED = ("hour band", "week", "distance", "pair", "from airport", "to airport")
+"""Slices that the verdict looks at: coarse enough to tell a regression from the noise of a month."""
 
 
 def metrics(actual: Array, predicted: Array) -> dict[str, float]:
@@ -63,8 +68,10 @@ def worst_coverage(by_slice: pd.DataFrame, least_rows: int = 1000) -> dict[str, 
     return found
 
 
-def slices(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Errors and coverage by hour, weekday, distance band and the busiest zone pairs.
+def slices(
+    requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame, champion: Array | None = None
+) -> pd.DataFrame:
+    """Errors and coverage by every one of the `groupings`.
 
     Parameters
     ----------
@@ -74,23 +81,74 @@ def slices(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> 
         Minutes.
     predictions : DataFrame of n rows
         As the model gives them.
+    champion : array of shape (n,), optional
+        Minutes that the champion predicts.
 
     Returns
     -------
     DataFrame
-        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, ``coverage_80``, ``coverage_95``; within a
-        slice in the order of its values, pairs with the busiest first.
+        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, ``coverage_80``, ``coverage_95``, and
+        ``champion_rmse`` if there is one; within a slice in the order of its values, pairs with the busiest first.
     """
-    error = pd.Series(predictions["duration_minutes"].to_numpy() - actual)
-    inside = pd.DataFrame(_inside(actual, predictions))
-    pickup_at = requests["pickup_at"].reset_index(drop=True)
-    groups = {
-        "hour": pickup_at.dt.hour,
-        "weekday": pickup_at.dt.weekday,
-        "distance": _distance_bands(requests["distance_miles"].reset_index(drop=True)),
+    error = predictions["duration_minutes"].to_numpy() - actual
+    measures = {"rmse": error**2, "mae": np.abs(error), "bias": error, **_inside(actual, predictions)}
+    if champion is not None:
+        measures["champion_rmse"] = (champion - actual) ** 2
+    table = sums_by(groupings(requests), measures).rename(columns={"trips": "rows"})
+    table[list(measures)] = table[list(measures)].div(table["rows"], axis=0)
+    roots = [name for name in measures if name.endswith("rmse")]
+    table[roots] = np.sqrt(table[roots])
+    return table
+
+
+def groupings(requests: pd.DataFrame) -> dict[str, pd.Categorical]:
+    """For each kind of slice, the one that each of the n trips is in, or none: for report and verdict alike.
+
+    Examples
+    --------
+    >>> asked = {"pickup_at": pd.to_datetime(["2023-05-14 17:05"]), "distance_miles": [15.0]}
+    >>> found = groupings(pd.DataFrame({**asked, "pickup_zone": [132], "dropoff_zone": [7]}))
+    >>> {name: values[0] for name, values in found.items()}
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'hour': 17, 'weekday': 6, 'distance': '10 mi and more', 'pair': '132 -> 7', 'hour band': '16-20 h',
+     'week': 'weekend', 'from airport': 'JFK', 'to airport': nan}
+    """
+    pickup_at = pd.DatetimeIndex(requests["pickup_at"])
+    hour, weekday = pickup_at.hour.to_numpy(), pickup_at.weekday.to_numpy()
+    return {
+        "hour": pd.Categorical(hour),
+        "weekday": pd.Categorical(weekday),
+        "distance": _distance_bands(requests["distance_miles"].to_numpy(np.float64)),
         "pair": _busiest_pairs(requests),
+        "hour band": _named(np.searchsorted(HOUR_BANDS, hour, side="right"), dict(enumerate(HOUR_LABELS))),
+        "week": _named(weekday >= 5, {False: "Monday to Friday", True: "weekend"}),
+        "from airport": _named(requests["pickup_zone"].to_numpy(), AIRPORTS),
+        "to airport": _named(requests["dropoff_zone"].to_numpy(), AIRPORTS),
     }
-    return pd.concat([_by(name, values, error, inside) for name, values in groups.items()], ignore_index=True)
+
+
+def sums_by(groups: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) -> pd.DataFrame:
+    """``slice``, ``value``, ``trips``, and the sum of each column of shape (n,); no slice without trips.
+
+    Examples
+    --------
+    >>> sums_by({"half": pd.Categorical(["am", "pm", "am"])}, {"minutes": np.array([5.0, 7.0, 9.0])})
+      slice value  trips  minutes
+    0  half    am      2     14.0
+    1  half    pm      1      7.0
+    """
+    tables = []
+    for name, values in groups.items():
+        place = values.codes.astype(np.intp) + 1  # 0: in none
+        trips = np.bincount(place, minlength=len(values.categories) + 1)[1:]
+        sums = {
+            column: np.bincount(place, numbers, len(trips) + 1)[1:] for column, numbers in columns.items()
+        }
+        table = pd.DataFrame(
+            {"slice": name, "value": [str(value) for value in values.categories], "trips": trips, **sums}
+        )
+        tables.append(table[trips > 0])
+    return pd.concat(tables, ignore_index=True)
 
 
 class PairMedian:
@@ -113,78 +171,25 @@ class PairMedian:
         return self.by_pair.reindex(_pair(requests)).fillna(self.overall).to_numpy()
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What the decision is made from: RMSE in minutes, all on the same trips of the same month.
-
-    Parameters
-    ----------
-    challenger_rmse : float
-    champion_rmse : float or None
-        None when there is no champion, or none that could be scored.
-    champion_version : str or None
-        None when there is no champion.
-    champion_saw_test : bool
-        Whether the champion learnt from the test month or later ones, so that the comparison favours it.
-    champion_error : str
-        Why the champion could not be scored.
-    """
-
-    challenger_rmse: float
-    champion_rmse: float | None = None
-    champion_version: str | None = None
-    champion_saw_test: bool = False
-    champion_error: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether the challenger becomes champion, and why."""
-
-    promote: bool
-    reason: str
-
-
-def decide(evidence: Evidence) -> Verdict:
-    """Verdict on a challenger.
-
-    Examples
-    --------
-    >>> decide(Evidence(challenger_rmse=4.5))
-    Verdict(promote=True, reason='there is no champion yet')
-    >>> decide(Evidence(4.5, champion_rmse=4.4, champion_version="3")).promote
-    False
-    """
-    challenger, champion = evidence.challenger_rmse, evidence.champion_rmse
-    if not np.isfinite(challenger):
-        return Verdict(False, f"the challenger's test RMSE is {challenger}")
-    if evidence.champion_version is None:
-        return Verdict(True, "there is no champion yet")
-    name = f"champion (version {evidence.champion_version})"
-    if evidence.champion_saw_test:
-        return Verdict(False, f"the {name} has learnt from the test month or later ones: not comparable")
-    if champion is None:
-        return Verdict(True, f"the {name} could not be scored: {evidence.champion_error}")
-    if challenger < champion:
-        return Verdict(True, f"test RMSE {challenger:.4f} beats {champion:.4f} of the {name}")
-    return Verdict(False, f"test RMSE {challenger:.4f} does not beat {champion:.4f} of the {name}")
-
-
 def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
     pickup, dropoff = (np.asarray(trips[name], np.int64) for name in ("pickup_zone", "dropoff_zone"))
     return np.where((dropoff >= 0) & (dropoff < 1000), pickup * 1000 + dropoff, -1)
 
 
-def _distance_bands(miles: pd.Series[Any]) -> pd.Series[Any]:
-    bands = pd.cut(miles.clip(upper=1e9), list(DISTANCE_BANDS), labels=list(DISTANCE_LABELS), right=False)
-    return bands.cat.add_categories("not known").fillna("not known")
+def _named(values: Array, names: Mapping[int, str]) -> pd.Categorical:
+    """The values that have a name, by it; none for the others."""
+    return pd.Categorical(values, categories=list(names)).rename_categories(dict(names))
 
 
-def _busiest_pairs(requests: pd.DataFrame) -> pd.Series[Any]:
-    pairs = pd.Series(_pair(requests))
-    busiest = pairs.value_counts().index[:BUSIEST_PAIRS]
-    named = pd.Categorical(pairs, categories=busiest)
-    return pd.Series(named.rename_categories({pair: f"{pair // 1000} -> {pair % 1000}" for pair in busiest}))
+def _distance_bands(miles: Array) -> pd.Categorical:
+    band = np.searchsorted(DISTANCE_BANDS, miles, side="right")
+    return _named(np.where(np.isnan(miles), -1, band), {**dict(enumerate(DISTANCE_LABELS)), -1: "not known"})
+
+
+def _busiest_pairs(requests: pd.DataFrame) -> pd.Categorical:
+    pairs = _pair(requests)
+    busiest = pd.Series(pairs).value_counts().index[:BUSIEST_PAIRS]
+    return _named(pairs, {pair: f"{pair // 1000} -> {pair % 1000}" for pair in busiest})
 
 
 def _inside(actual: Array, predictions: pd.DataFrame) -> dict[str, Array]:
@@ -193,19 +198,3 @@ def _inside(actual: Array, predictions: pd.DataFrame) -> dict[str, Array]:
         low, high = (predictions[f"{end}_{name[-2:]}_minutes"].to_numpy() for end in ("low", "high"))
         found[name] = (low <= actual) & (actual <= high)
     return found
-
-
-def _by(name: str, values: pd.Series[Any], error: pd.Series[Any], inside: pd.DataFrame) -> pd.DataFrame:
-    grouped = error.groupby(values, observed=True)
-    table = pd.DataFrame(
-        {
-            "rows": grouped.size(),
-            "rmse": grouped.apply(lambda part: float(np.sqrt(np.mean(part**2)))),
-            "mae": grouped.apply(lambda part: float(np.mean(np.abs(part)))),
-            "bias": grouped.mean(),
-            **inside.groupby(values, observed=True).mean(),
-        }
-    )
-    table.insert(0, "value", [str(value) for value in table.index])
-    table.insert(0, "slice", name)
-    return table

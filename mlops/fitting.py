@@ -72,11 +72,13 @@ class Fitting:
         validation: Path,
         *,
         starts: Sequence[Mapping[str, float]] = (),
+        done: Sequence[tuning.Trial] = (),
         on_trial: Callable[[tuning.Trial], None] = lambda trial: None,
     ) -> Tuned:
         """Best of the trials, which learn from the training months and are scored on the next one.
 
-        Months are feature files, as `features.features_file` writes them.
+        Months are feature files, as `features.features_file` writes them; `starts` and `done` as `tuning.search`
+        takes them.
 
         Raises
         ------
@@ -104,6 +106,7 @@ class Fitting:
             rungs,
             seed=self.settings.seed,
             starts=starts,
+            done=done,
             tuning_seconds=self.settings.tuning_seconds,
             on_trial=on_trial,
         )

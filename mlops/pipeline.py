@@ -7,7 +7,6 @@ a block, newest month first.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -16,12 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
-from mlops import cache, config, dataset, features, registry, report, sample, tlc, tracking, training, trips
+from mlops import (
+    attempts,
+    cache,
+    config,
+    dataset,
+    features,
+    identity,
+    registry,
+    report,
+    runs,
+    sample,
+    tlc,
+    tracking,
+    trips,
+)
 from mlops.config import Settings
-from mlops.errors import ConfigError, DataQualityError, TrackingError
-from mlops.model import DurationModel
+from mlops.errors import ConfigError, TrackingError
 from mlops.month import Month
 
 logger = logging.getLogger(__name__)
@@ -38,6 +49,10 @@ def train(settings: Settings) -> pd.DataFrame:
         With a message for a person; nothing is then half-registered and no run is left RUNNING.
     """
     months = load_trips(settings)
+    _connect(settings)
+    board = attempts.known(registered_name(settings, months), _key(settings, months), settings)
+    if board is not None:
+        return board
     cleaned = clean_trips(months, settings)
     summary = build_features(cleaned, settings)
     return train_and_register(summary, settings)
@@ -75,7 +90,7 @@ def describe_champion(name: str, connect_timeout: float) -> str:
     version = registry.champion(name)
     if version is None:
         raise TrackingError(f"{name}: there is no champion yet. Train one: python -m mlops train --help")
-    return report.describe_version(version.tags, tracking.run_metrics(version.run_id), version.uri, name)
+    return report.describe_version(version.tags, runs.metrics_of(version.run_id), version.uri, name)
 
 
 def open_source(settings: Settings) -> tlc.Source:
@@ -147,7 +162,7 @@ def clean_trips(
     for row in months.to_dict("records"):
         month = Month.parse(row["month"])
         target = _prepared(row, "trips", [rule.name for rule in rules])
-        _require_unchanged(Path(row["path"]), row["sha256"])
+        attempts.require_unchanged(Path(row["path"]), row["sha256"])
         counts = trips.clean_file(Path(row["path"]), settings.service, month, target, rules, row["url"])
         quality[month] = counts
         logger.info("%s %s: kept %s", settings.service, month, f"{counts.kept:,} of {counts.rows:,} trips")
@@ -157,6 +172,8 @@ def clean_trips(
             **{f"rejected_{rule}": count for rule, count in counts.rejected.items()},
             "unusual": "",
             **{name: row[name] for name in ("sample", "drift", "sha256", "url", "prepared", *_CHOSEN_BY)},
+            "usual_rules": [rule.name for rule in rules] == [rule.name for rule in trips.RULES],
+            "raw": row["path"],
             "path": str(target),
             "clean_sha256": tlc.sha256_of(target),
         }
@@ -179,7 +196,7 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     rules = sorted(name for name in cleaned.columns if name.startswith("rejected_"))
     statistics, paths = [], []
     for row in cleaned.to_dict("records"):
-        _require_unchanged(Path(row["path"]), row["clean_sha256"])
+        attempts.require_unchanged(Path(row["path"]), row["clean_sha256"])
         paths.append(_prepared(row, "features", rules))
         statistics.append(features.features_file(Path(row["path"]), paths[-1]))
     digests = [tlc.sha256_of(path) for path in paths]
@@ -211,37 +228,23 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     """
     months = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
     _require_same_run(months, settings)
-    for row in months.to_dict("records"):
-        _require_unchanged(Path(row["path"]), row["clean_sha256"])
-        _require_unchanged(Path(row["features"]), row["features_sha256"])
-    name = registry.model_name(settings.service, sample=bool(months["sample"].any()))
-    state = config.state_dir()
-    tracking.connect(config.tracking_uri(), state, settings.connect_timeout)
-    with (
-        contextlib.ExitStack() as registering,
-        tracking.start_run(name, f"{settings.service} {settings.month}", state) as run,
-    ):
-        job = training.Training(run, name, settings, months)
-        job.log_origin()
-        tuned = job.tune()
-        artefact, baseline = job.fit(tuned)
-        # Two runs of a model must not both be judged against a champion that one of them is about to replace.
-        registering.enter_context(FileLock(state / f"{name}.lock"))
-        fitted = DurationModel.load(artefact)  # what is tested is what is registered
-        judged = job.judge(fitted, baseline)
-        job.log_report(fitted, judged)
-        uri = run.log_model(artefact, judged.requests.head(3))
-        # From here to the end of the run nobody interrupts: a version, its aliases and its run belong together.
-        registering.enter_context(tracking.uninterrupted())
-        promotion = judged.verdict.reason if judged.verdict.promote else None
-        version = registry.register(
-            name, uri, run.run_id, job.version_tags(judged), job.description(judged), promotion=promotion
-        )
-    became = registry.CHAMPION if judged.verdict.promote else registry.CHALLENGER
-    about = f"{became}: {judged.verdict.reason}; {registry.link(version)}"
-    board = report.leaderboard(version.uri, about, judged.metrics, judged.evidence, tuned.search)
-    logger.info("%s is %s", version.uri, about)
-    return board
+    _connect(settings)
+    return attempts.train_once(registered_name(settings, months), _key(settings, months), settings, months)
+
+
+def registered_name(settings: Settings, months: pd.DataFrame) -> str:
+    """Registered model that the months train."""
+    return registry.model_name(settings.service, sample=bool(months["sample"].any()))
+
+
+def _connect(settings: Settings) -> None:
+    tracking.connect(
+        config.tracking_uri(), config.state_dir(), settings.connect_timeout, settings.tracking_patience
+    )
+
+
+def _key(settings: Settings, months: pd.DataFrame) -> str:
+    return identity.run_key(settings, dict(zip(months["month"], months["sha256"], strict=True)))
 
 
 def _worst_rules_first(cleaned: pd.DataFrame) -> pd.DataFrame:
@@ -274,12 +277,6 @@ def _require_same_run(months: pd.DataFrame, settings: Settings) -> None:
                 f"{name}: the months were loaded for {then}, the settings now say {now}. "
                 "Run load_trips again, and the blocks after it."
             )
-
-
-def _require_unchanged(path: Path, sha256: str) -> None:
-    """Refuse a file that another run (of a republished month, or with other rules) has put in its place."""
-    if not path.is_file() or tlc.sha256_of(path) != sha256:
-        raise DataQualityError(f"{path}: another run has replaced what this run fetched or made. Run again.")
 
 
 def _prepared(row: dict[Any, Any], step: str, rules: Sequence[str]) -> Path:

@@ -1,28 +1,24 @@
-"""Versions, aliases and their journal."""
+"""Versions: registered once per run key, found again, scored through their artefact, and which is champion."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import subprocess
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mlops.config import without_credentials
-from mlops.tracking import (
-    MLFLOW_PARENT_RUN_ID,
-    MlflowException,
-    end_dead_run,
-    mlflow,
-    tracking_errors,
-    uninterrupted,
-)
+from mlops.errors import MlopsError, PromotionError
+from mlops.journal import CHAMPION
+from mlops.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
+from mlops.tracking import MlflowException, mlflow, patient
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+OUTCOME = "outcome"  # tag that a version gets last: judged, proven, its aliases where they belong
 WARM_TRIALS = 3  # of the newest run, best first; the best of them is what it chose
 
 
@@ -39,6 +35,11 @@ class Version:
     def uri(self) -> str:
         """What MLflow loads."""
         return f"models:/{self.name}/{self.number}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that a run does about its version is done."""
+        return OUTCOME in self.tags
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def model_name(service: str, *, sample: bool) -> str:
     return "trip-duration-sample" if sample else f"trip-duration-{service}"
 
 
-@uninterrupted()
+@patient("{0}: looking up the champion")
 def champion(name: str) -> Version | None:
     """The version that the alias `champion` points at, or None when there is none.
 
@@ -71,21 +72,62 @@ def champion(name: str) -> Version | None:
     TrackingError
         When the registry does not answer.
     """
-    with tracking_errors(f"{name}: looking up the champion"):
-        return _aliased(name, CHAMPION)
+    return _champion(name)
 
 
-def _aliased(name: str, alias: str) -> Version | None:
+def _champion(name: str) -> Version | None:
     try:
-        found = mlflow.MlflowClient().get_model_version_by_alias(name, alias)
+        return _version(mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
             return None
         raise
-    return Version(name, str(found.version), str(found.run_id), dict(found.tags))
 
 
-@uninterrupted()
+def _version(found: Any) -> Version:
+    return Version(str(found.name), str(found.version), str(found.run_id), dict(found.tags))
+
+
+@patient("{0}: looking up version {1}")
+def version(name: str, number: str) -> Version:
+    """A version by its number.
+
+    Raises
+    ------
+    PromotionError
+        When there is none, naming those there are.
+    """
+    with contextlib.suppress(MlflowException):
+        return _version(mlflow.MlflowClient().get_model_version(name, number))
+    there = ", ".join(found.number for found in _versions(name)) or "none"
+    raise PromotionError(f"{name}: there is no version {number}; there are: {there}")
+
+
+@patient("{0}: looking up versions")
+def versions(name: str) -> tuple[Version, ...]:
+    """All versions of a registered model, oldest first."""
+    return _versions(name)
+
+
+def _versions(name: str, and_also: str = "") -> tuple[Version, ...]:
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'{and_also}", max_results=10_000)
+    return tuple(sorted(map(_version, found), key=lambda version: int(version.number)))
+
+
+@patient("looking up registered models")
+def names() -> tuple[str, ...]:
+    """Names of the registered models."""
+    return tuple(str(model.name) for model in mlflow.MlflowClient().search_registered_models())
+
+
+@patient("{0}: looking up a run key")
+def find(name: str, key: str) -> Version | None:
+    """The newest version of a run key, or None."""
+    found = _versions(name, f" and tags.{RUN_KEY} = '{key}'")
+    return found[-1] if found else None
+
+
+@patient("{0}: looking up earlier runs")
 def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[Start, ...]:
     """Parameters to begin a search with: the champion's, and the best of the newest run, all about earlier months.
 
@@ -104,23 +146,22 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
         When the tracking server does not answer.
     """
     client = mlflow.MlflowClient()
-    with tracking_errors(f"{name}: looking up earlier runs"):
-        experiment = client.get_experiment_by_name(name)
-        # Only parent runs know a month, so its presence tells them from trials.
-        query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
-        runs = client.search_runs([experiment.experiment_id], query) if experiment else []
-        earlier = sorted((run for run in runs if run.data.params["month"] < before), key=_month_and_start)
-        reigning = _aliased(name, CHAMPION)
-        chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
-        if earlier:
-            newest = earlier[-1]
-            trials = client.search_runs(
-                [newest.info.experiment_id],
-                f"attributes.status = 'FINISHED' and tags.`{MLFLOW_PARENT_RUN_ID}` = '{newest.info.run_id}'",
-                order_by=["metrics.rung DESC", "metrics.validation_rmse ASC"],
-                max_results=WARM_TRIALS,
-            )
-            chosen += [(str(trial.info.run_name), trial) for trial in trials]
+    experiment = client.get_experiment_by_name(name)
+    # Only parent runs know a month, so its presence tells them from trials.
+    query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
+    runs = client.search_runs([experiment.experiment_id], query) if experiment else []
+    earlier = sorted((run for run in runs if run.data.params["month"] < before), key=_month_and_start)
+    reigning = _champion(name)
+    chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
+    if earlier:
+        newest = earlier[-1]
+        trials = client.search_runs(
+            [newest.info.experiment_id],
+            f"attributes.status = 'FINISHED' and tags.`{MLFLOW_PARENT_RUN_ID}` = '{newest.info.run_id}'",
+            order_by=["metrics.rung DESC", "metrics.validation_rmse ASC"],
+            max_results=WARM_TRIALS,
+        )
+        chosen += [(str(trial.info.run_name), trial) for trial in trials]
     starts: dict[tuple[float, ...], Start] = {}
     for whose, run in chosen:
         known = {name: float(run.data.params[name]) for name in parameters if name in run.data.params}
@@ -133,26 +174,53 @@ def _month_and_start(run: Any) -> tuple[str, int]:
     return str(run.data.params["month"]), int(run.info.start_time)
 
 
-@uninterrupted()
-def predict(version: Version, frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Predictions of a registered version through its artefact, fetched into `folder`, as anyone loads it."""
+_SCORE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import mlflow, pandas
+mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet(sys.argv[2])).to_parquet(sys.argv[3])
+"""
+
+
+@patient("fetching {0.uri}")
+def fetch(version: Version, folder: Path) -> Path:
+    """The version's files, from the registry into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return pd.DataFrame(mlflow.pyfunc.load_model(version.uri, dst_path=str(folder)).predict(frame))
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
 
 
-@uninterrupted()
+def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Predictions of a registered version, fetched into `folder` and asked as anyone would ask it.
+
+    That is in a process of its own, which takes the code that the artefact brings along: what was registered by an
+    earlier state of this package answers too.
+
+    Raises
+    ------
+    MlopsError
+        When it cannot be loaded, or does not answer.
+    TrackingDownError
+        When the registry does not answer.
+    """
+    fetched = fetch(version, folder)
+    asked, answered = folder / "requests.parquet", folder / "answers.parquet"
+    requests.to_parquet(asked, index=False)
+    command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
+    ended = subprocess.run(
+        [*command, str(fetched), str(asked), str(answered)],
+        cwd=folder, capture_output=True, text=True, check=False, start_new_session=True,
+    )  # fmt: skip
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
+        raise MlopsError(f"{version.uri} does not answer: {last[:300]}")
+    return pd.read_parquet(answered)
+
+
+@patient("registering {0}")
 def register(
-    name: str,
-    model_uri: str,
-    run_id: str,
-    tags: Mapping[str, str],
-    description: str = "",
-    *,
-    promotion: str | None = None,
+    name: str, model_uri: str, run_id: str, key: str, tags: Mapping[str, str], description: str = ""
 ) -> Version:
-    """New version of the model with the alias `challenger`, and `champion` too if `promotion` says why.
-
-    All of it or none: when an alias cannot be moved, the version is gone and the aliases are where they were.
+    """The new version of a run key; the very one, when a try before this made it.
 
     Raises
     ------
@@ -160,87 +228,34 @@ def register(
         When the registry refuses.
     """
     client = mlflow.MlflowClient()
-    with tracking_errors(f"registering {name}"):
-        with contextlib.suppress(MlflowException):
-            client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
-        before = {alias: _aliased(name, alias) for alias in (CHALLENGER, CHAMPION)}
-        made = client.create_model_version(
-            name,
-            model_uri,
-            run_id=run_id,
-            tags=dict(tags),
-            description=description,
-            model_id=model_uri.removeprefix("models:/"),
-        )
-        version = Version(name, str(made.version), run_id, dict(tags))
-        try:
-            _move_alias(CHALLENGER, version, "newly registered")
-            if promotion is not None:
-                _move_alias(CHAMPION, version, promotion)
-        except BaseException:
-            _withdraw(version, before)
-            raise
-    return version
+    made = [v for v in _versions(name, f" and tags.{RUN_KEY} = '{key}'") if v.run_id == run_id]
+    if made:
+        return made[-1]
+    with contextlib.suppress(MlflowException):
+        client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
+    created = client.create_model_version(
+        name,
+        model_uri,
+        run_id=run_id,
+        tags={**tags, RUN_KEY: key},
+        description=description,
+        model_id=model_uri.removeprefix("models:/"),
+    )
+    return _version(created)
 
 
-def _withdraw(version: Version, before: Mapping[str, Version | None]) -> None:
-    """Delete a version, its aliases back where they were, and the journal told so."""
-    client = mlflow.MlflowClient()
-    client.delete_model_version(version.name, version.number)  # takes its aliases along
-    told = {entry["alias"] for entry in journal(version.name) if entry["to"] == version.number}
-    for alias, previous in before.items():
-        if previous is not None and alias in told:
-            _move_alias(alias, previous, f"version {version.number} was withdrawn")
+@patient("tagging {0.uri}")
+def tag(version: Version, tags: Mapping[str, str]) -> Version:
+    """The version with these tags beside its own, the last one written last."""
+    for key, value in tags.items():
+        mlflow.MlflowClient().set_model_version_tag(version.name, version.number, key, value[:4900])
+    return Version(version.name, version.number, version.run_id, {**version.tags, **tags})
 
 
-def settle(run_id: str) -> None:
-    """End a run whose process is gone: FINISHED if its version has all its aliases, else KILLED, its version gone.
-
-    What the guard does for a dead parent.
-    """
-    client, status = mlflow.MlflowClient(), "KILLED"
-    for found in client.search_model_versions(f"run_id = '{run_id}'"):
-        number, aliases = str(found.version), client.get_registered_model(found.name).aliases
-        due = [CHALLENGER, *([CHAMPION] if found.tags.get("verdict") == "promote" else [])]
-        if all(str(aliases.get(alias)) == number for alias in due):
-            status = "FINISHED"
-        else:
-            client.delete_model_version(found.name, number)
-    end_dead_run(run_id, status)
-
-
-@uninterrupted()
-def promote(version: Version, reason: str) -> None:
-    """Move the alias `champion` to this version, journalled first.
-
-    Raises
-    ------
-    TrackingError
-        When the registry refuses.
-    """
-    with tracking_errors(f"promoting {version.uri}"):
-        _move_alias(CHAMPION, version, reason)
-
-
-def _move_alias(alias: str, version: Version, reason: str) -> None:
-    client = mlflow.MlflowClient()
-    before = _aliased(version.name, alias)
-    entry = {
-        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "alias": alias,
-        "from": before.number if before else None,
-        "to": version.number,
-        "reason": reason,
-    }
-    number = len(journal(version.name)) + 1
-    client.set_registered_model_tag(version.name, f"journal.{number:06d}", json.dumps(entry))
-    client.set_registered_model_alias(version.name, alias, version.number)
-
-
-def journal(name: str) -> tuple[dict[str, Any], ...]:
-    """Every move of an alias of the model, oldest first."""
-    tags = mlflow.MlflowClient().get_registered_model(name).tags
-    return tuple(json.loads(tags[key]) for key in sorted(tags) if key.startswith("journal."))
+@patient("describing {0.uri}")
+def describe(version: Version, text: str) -> None:
+    """One line about the version, for the registry's list."""
+    mlflow.MlflowClient().update_model_version(version.name, version.number, description=text)
 
 
 def link(version: Version) -> str:

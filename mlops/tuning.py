@@ -18,7 +18,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,23 @@ class Trial:
     seconds: float
     error: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """What `from_dict` makes an equal trial of, also by way of JSON, which has no NaN.
+
+        Examples
+        --------
+        >>> failed = Trial(1, 1, {"max_depth": 8}, 0, math.nan, 1.5, "MemoryError: no room")
+        >>> failed.as_dict()["validation_rmse"], Trial.from_dict(failed.as_dict()).validation_rmse
+        (None, nan)
+        """
+        return asdict(self) | {"validation_rmse": None if self.error else self.validation_rmse}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Trial:
+        """The trial that `as_dict` was asked of."""
+        trial = cls(**fields)
+        return replace(trial, validation_rmse=math.nan) if trial.error else trial
+
 
 @dataclass(frozen=True)
 class Search:
@@ -176,10 +193,14 @@ def search(
     starts: Sequence[Mapping[str, float]] = (),
     tuning_seconds: float | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
+    done: Sequence[Trial] = (),
 ) -> Search:
     """Best parameters that the rungs find: TPE on the lowest, the best of each tried again on the next.
 
     The lowest rung ends early when its last trials let hardly any gain be expected of those left.
+
+    What TPE suggests follows from the seed and the losses so far. So a search that was cut off goes on from its
+    `done` trials as if it never had been; but one with a ceiling depends on the clock, and may go on otherwise.
 
     Parameters
     ----------
@@ -193,16 +214,19 @@ def search(
     starts : sequence of mapping
         Points to try after `FIRST_GUESS`, before TPE has its say: what did well before.
     tuning_seconds : float, optional
-        Ceiling.
+        Ceiling; what the trials in `done` took counts.
     on_trial : callable
-        Called after each trial, in order.
+        Called after each trial that was evaluated, in order.
+    done : sequence of Trial
+        The first trials of an earlier attempt at the same search, in order: taken as they were, up to the first
+        that is not the one to be taken now. If the best is one of them, it is evaluated once more for its fit.
 
     Raises
     ------
     TuningError
         When every trial of a rung failed.
     """
-    climb = _Climb(evaluate, tuple(rungs), tuning_seconds, on_trial)
+    climb = _Climb(evaluate, tuple(rungs), tuning_seconds, on_trial, done)
     climb.explore([FIRST_GUESS, *starts], seed)
     for below in range(len(rungs) - 1):
         climb.retry(below)
@@ -212,8 +236,8 @@ def search(
             "tuning stopped at its ceiling after %.0f s, with %d trials: it cannot be repeated exactly",
             climb.seconds(), len(climb.trials),
         )  # fmt: skip
-    assert climb.fit is not None
-    return Search(tuple(climb.trials), best, climb.fit, climb.hit_ceiling)
+    fit = climb.fit or evaluate(best.parameters, rungs[-1])
+    return Search(tuple(climb.trials), best, fit, climb.hit_ceiling)
 
 
 def inside(point: Mapping[str, float]) -> dict[str, float]:
@@ -238,12 +262,14 @@ class _Climb:
         rungs: tuple[Rung, ...],
         tuning_seconds: float | None,
         on_trial: Callable[[Trial], None],
+        done: Sequence[Trial],
     ) -> None:
         self.evaluate, self.rungs = evaluate, rungs
         self.tuning_seconds, self.on_trial = tuning_seconds, on_trial
         self.started = time.monotonic()
         self.trials: list[Trial] = []
-        self.fit: Fit | None = None  # of the best trial of the highest rung so far
+        self.done, self.done_seconds = list(done), 0.0  # left to be read back; what was took so long
+        self.fit: Fit | None = None  # of the best trial of the highest rung so far; none if it was read back
         self.hit_ceiling = False
 
     def explore(self, starts: Sequence[Mapping[str, float]], seed: int) -> None:
@@ -267,7 +293,7 @@ class _Climb:
                 SPACE,
                 algo=suggest,
                 max_evals=self.rungs[0].trials,
-                early_stop_fn=lambda trials: (self._over(0) or self._settled(len(starts)), {}),
+                early_stop_fn=lambda trials: (self._settled(len(starts)) or self._over(0), {}),
                 trials=Trials(),
                 rstate=np.random.default_rng(seed),
                 show_progressbar=False,
@@ -291,11 +317,40 @@ class _Climb:
         return fine
 
     def seconds(self) -> float:
-        """Since the search began."""
-        return time.monotonic() - self.started
+        """Since the search began, with what the trials took that were read back."""
+        return time.monotonic() - self.started + self.done_seconds
 
     def _take(self, parameters: dict[str, Any], rung: int) -> Trial:
         parameters = {**parameters, "learning_rate": self.rungs[rung].learning_rate}
+        read = self._read_back(parameters, rung)
+        trial, fit = (read, None) if read else self._evaluate(parameters, rung)
+        self.trials.append(trial)
+        if not trial.error and self.ranked(rung)[0] is trial:
+            self.fit = fit
+        if not read:
+            self._tell(trial)
+            self.on_trial(trial)
+        return trial
+
+    def _read_back(self, parameters: dict[str, Any], rung: int) -> Trial | None:
+        """The next trial of the earlier attempt, if it is the one to be taken now."""
+        if not self.done:
+            return None
+        trial = self.done.pop(0)
+        same = (trial.rung, trial.parameters) == (rung + 1, parameters)
+        if same:
+            self.done_seconds += trial.seconds
+        else:
+            logger.warning(
+                "trial %d is not what it was in an earlier attempt: %d of its trials dropped",
+                len(self.trials) + 1, len(self.done) + 1,
+            )  # fmt: skip
+            self.done.clear()
+        if not self.done:
+            logger.info("%d trials read back from an earlier attempt", len(self.trials) + same)
+        return trial if same else None
+
+    def _evaluate(self, parameters: dict[str, Any], rung: int) -> tuple[Trial, Fit | None]:
         started, fit, error = time.monotonic(), None, ""
         try:
             fit = self.evaluate(parameters, self.rungs[rung])
@@ -305,13 +360,7 @@ class _Climb:
             fit, error = None, f"{type(problem).__name__}: {problem}"
         rounds, rmse = (fit.rounds, fit.validation_rmse) if fit else (0, math.nan)
         seconds = time.monotonic() - started
-        trial = Trial(len(self.trials) + 1, rung + 1, parameters, rounds, rmse, seconds, error)
-        self.trials.append(trial)
-        if fit and self.ranked(rung)[0] is trial:
-            self.fit = fit
-        self._tell(trial)
-        self.on_trial(trial)
-        return trial
+        return Trial(len(self.trials) + 1, rung + 1, parameters, rounds, rmse, seconds, error), fit
 
     def _tell(self, trial: Trial) -> None:
         which = f"trial {trial.number} of {sum(rung.trials for rung in self.rungs)}"
@@ -328,7 +377,11 @@ class _Climb:
 
     def _over(self, rung: int) -> bool:
         """Whether the rung has used its part of the ceiling, with trials left."""
-        if self.tuning_seconds is None or self.seconds() < self.tuning_seconds * self.rungs[rung].until:
+        if self.tuning_seconds is None:
+            return False
+        # An earlier attempt went up from here, after a little more than its trials' seconds.
+        went_up = bool(self.done) and self.done[0].rung > rung + 1
+        if not went_up and self.seconds() < self.tuning_seconds * self.rungs[rung].until:
             return False
         left = self.rungs[rung].trials - sum(trial.rung == rung + 1 for trial in self.trials)
         self.hit_ceiling |= left > 0

@@ -1,4 +1,4 @@
-"""Metrics by their formulas, slices that add up, the baseline by SQL, and the verdict branch by branch."""
+"""Metrics by their formulas, slices that add up, and the baseline by SQL."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from mlops.evaluation import (
     BUSIEST_PAIRS,
     DISTANCE_LABELS,
+    GATED,
+    HOUR_LABELS,
     NOMINAL,
-    Evidence,
     PairMedian,
-    Verdict,
     coverage,
-    decide,
+    groupings,
     metrics,
     slices,
+    sums_by,
     worst_coverage,
 )
 
@@ -96,7 +97,10 @@ def sliced(n: int = 500, **columns: object) -> tuple[pd.DataFrame, pd.DataFrame,
     return slices(requests, actual, predictions_of(predicted)), requests, predicted - actual
 
 
-@pytest.mark.parametrize("name", ["hour", "weekday", "distance"])
+WHOLE = ["hour", "weekday", "distance", "hour band", "week"]  # slices that every trip is in
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_a_slice_adds_up_to_all_rows(name: str) -> None:
     table, _, error = sliced()
     part = table[table["slice"] == name]
@@ -149,9 +153,11 @@ def test_slices_are_in_the_order_of_their_values() -> None:
     table, _, _ = sliced()
     values = {name: part["value"].tolist() for name, part in table.groupby("slice", sort=False)}
 
-    assert list(values) == ["hour", "weekday", "distance", "pair"]
+    assert list(values) == ["hour", "weekday", "distance", "pair", *GATED[:2], *GATED[4:]]
     assert values["hour"] == [str(hour) for hour in range(24)]
     assert values["weekday"] == [str(day) for day in range(7)]
+    assert values["hour band"] == list(HOUR_LABELS)
+    assert values["week"] == ["Monday to Friday", "weekend"]
     assert values["distance"] == [label for label in DISTANCE_LABELS if label in values["distance"]]
 
 
@@ -163,6 +169,66 @@ def test_the_busiest_pairs_come_first() -> None:
     assert pairs["rows"].tolist() == sorted(counts, reverse=True)[:BUSIEST_PAIRS]
     pickup, dropoff = map(int, pairs["value"].iloc[0].split(" -> "))
     assert counts[pickup, dropoff] == counts.max()
+
+
+@pytest.mark.parametrize(
+    ("pickup_at", "band", "week"),
+    [
+        ("2023-05-12 00:00", "0-6 h", "Monday to Friday"),
+        ("2023-05-12 05:59:59", "0-6 h", "Monday to Friday"),
+        ("2023-05-12 06:00", "6-10 h", "Monday to Friday"),
+        ("2023-05-12 15:59", "10-16 h", "Monday to Friday"),
+        ("2023-05-12 23:59", "20-24 h", "Monday to Friday"),
+        ("2023-05-13 16:00", "16-20 h", "weekend"),
+        ("2023-05-14 19:59", "16-20 h", "weekend"),
+        ("2023-05-15 20:00", "20-24 h", "Monday to Friday"),
+    ],
+)
+def test_bands_of_hours_and_the_weekend_begin_on_time(pickup_at: str, band: str, week: str) -> None:
+    found = groupings(make_requests(1).assign(pickup_at=pd.Timestamp(pickup_at)))
+
+    assert (list(found["hour band"]), list(found["week"])) == ([band], [week])
+
+
+def test_trips_from_and_to_airports_are_slices_and_other_trips_are_in_none() -> None:
+    zones = {"pickup_zone": [1, 132, 138, 7, 7], "dropoff_zone": [7, 138, 138, 1, 0]}
+    table = slices(make_requests(5).assign(**zones), np.full(5, 9.0), predictions_of(np.arange(5.0)))
+    airports = table[table["slice"].isin(["from airport", "to airport"])]
+
+    assert airports[["slice", "value", "rows", "bias"]].to_numpy().tolist() == [
+        ["from airport", "EWR", 1, -9.0],
+        ["from airport", "JFK", 1, -8.0],
+        ["from airport", "LGA", 1, -7.0],
+        ["to airport", "EWR", 1, -6.0],
+        ["to airport", "LGA", 2, -7.5],
+    ]
+
+
+def test_the_gate_looks_at_groupings_that_there_are() -> None:
+    assert set(GATED) == set(groupings(make_requests(1))) - {"hour", "weekday"}
+
+
+def test_the_champions_rmse_stands_beside() -> None:
+    table, requests, error = sliced()
+    actual = np.random.default_rng(1).uniform(1, 60, len(error))
+    beside = slices(requests, actual, predictions_of(actual + error), actual + 2 * error)
+
+    pd.testing.assert_frame_equal(
+        beside[["slice", "value", "rows", "rmse"]], table[["slice", "value", "rows", "rmse"]]
+    )
+    np.testing.assert_allclose(beside["champion_rmse"], 2 * beside["rmse"])
+    assert list(beside.columns) == [*table.columns, "champion_rmse"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc") | st.none(), minutes), max_size=30))
+def test_sums_are_those_of_each_slices_own_trips(trips: list[tuple[str | None, float]]) -> None:
+    groups = pd.Categorical([name for name, _ in trips], categories=["c", "b", "a"])
+    table = sums_by({"letter": groups}, {"minutes": np.array([took for _, took in trips])})
+    own = {name: [took for each, took in trips if each == name] for name in "cba"}
+
+    assert table["value"].tolist() == [name for name in "cba" if own[name]]
+    assert table["trips"].tolist() == [len(took) for took in own.values() if took]
+    assert table["minutes"].tolist() == pytest.approx([sum(took) for took in own.values() if took])
 
 
 def test_the_requests_index_does_not_matter_and_nothing_is_changed() -> None:
@@ -186,7 +252,7 @@ def test_a_slices_coverage_is_the_share_of_its_own_trips_inside(name: str) -> No
     on_sundays = requests["pickup_at"].dt.weekday == 6
     assert 0 < inside[on_sundays].sum() < on_sundays.sum()
     assert by_value["weekday", "6"] == pytest.approx(inside[on_sundays].mean())
-    for part in ("hour", "weekday", "distance"):
+    for part in WHOLE:
         rows = table.loc[table["slice"] == part]
         assert (rows["rows"] * rows[name]).sum() == pytest.approx(inside.sum())
 
@@ -307,62 +373,3 @@ def test_a_zone_that_does_not_exist_is_no_other_pair() -> None:
     )
 
     assert baseline.predict({"pickup_zone": [1], "dropoff_zone": [1005]}).tolist() == [7.0]
-
-
-# --- The verdict --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("evidence", "verdict"),
-    [
-        (Evidence(4.5), Verdict(True, "there is no champion yet")),
-        (Evidence(math.nan), Verdict(False, "the challenger's test RMSE is nan")),
-        (Evidence(math.inf, 4.0, "1"), Verdict(False, "the challenger's test RMSE is inf")),
-        (
-            Evidence(4.4, 4.5, "3"),
-            Verdict(True, "test RMSE 4.4000 beats 4.5000 of the champion (version 3)"),
-        ),
-        (
-            Evidence(4.6, 4.5, "3"),
-            Verdict(False, "test RMSE 4.6000 does not beat 4.5000 of the champion (version 3)"),
-        ),
-        (
-            Evidence(4.5, 4.5, "3"),
-            Verdict(False, "test RMSE 4.5000 does not beat 4.5000 of the champion (version 3)"),
-        ),
-        (
-            Evidence(4.0, None, "3", champion_saw_test=True),
-            Verdict(
-                False, "the champion (version 3) has learnt from the test month or later ones: not comparable"
-            ),
-        ),
-        (
-            Evidence(4.0, 4.5, "3", champion_saw_test=True),
-            Verdict(
-                False, "the champion (version 3) has learnt from the test month or later ones: not comparable"
-            ),
-        ),
-        (
-            Evidence(9.0, None, "3", champion_error="no such file"),
-            Verdict(True, "the champion (version 3) could not be scored: no such file"),
-        ),
-    ],
-    ids=[
-        "first",
-        "nan",
-        "infinite",
-        "better",
-        "worse",
-        "equal",
-        "saw test",
-        "saw test, scored",
-        "not scored",
-    ],
-)
-def test_the_verdict_says_why(evidence: Evidence, verdict: Verdict) -> None:
-    assert decide(evidence) == verdict
-
-
-@given(minutes, minutes)
-def test_only_a_lower_rmse_is_promoted(challenger: float, champion: float) -> None:
-    assert decide(Evidence(challenger, champion, "1")).promote == (challenger < champion)

@@ -1,27 +1,22 @@
-"""What a person reads: a leaderboard, a model card and pictures."""
+"""What a person reads in a terminal: a leaderboard, and a version described."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_requests
 
-from mlops.config import Settings
-from mlops.evaluation import Evidence, Verdict, slices
+from mlops.evaluation import Evidence
 from mlops.model import Fit
-from mlops.report import COLUMNS, as_text, describe_version, leaderboard, model_card, plots
+from mlops.report import COLUMNS, as_text, describe_version, leaderboard
 from mlops.tuning import Search, Trial
 
 MEASURED = {
     "test_rmse": 4.41239, "test_mae": 2.9, "test_p90": 6.5, "test_r2": 0.8, "test_bias": -0.1,
     "test_rows": 61_234, "test_rmse_pair_median": 5.6,
 }  # fmt: skip
-IMPORTANCE = {"pace_minutes": 0.7, "weekday": 0.3, "month": 0.0}
-SHA = "0123456789abcdef" * 4
 
 
 def found(*rmse: float) -> Search:
@@ -44,24 +39,6 @@ def found(*rmse: float) -> Search:
 
 def board(evidence: Evidence, *rmse: float) -> pd.DataFrame:
     return leaderboard("models:/trip-duration-sample/2", "champion: better", MEASURED, evidence, found(*rmse))
-
-
-def predictions_of(predicted: np.ndarray) -> pd.DataFrame:
-    """Predictions as a model gives them, five minutes either way."""
-    bounds = {
-        f"{end}_{level}_minutes": predicted + shift
-        for level in (80, 95)
-        for end, shift in (("low", -5), ("high", 5))
-    }
-    return pd.DataFrame({"duration_minutes": predicted, **bounds})
-
-
-def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    requests = make_requests(3000)
-    rng = np.random.default_rng(0)
-    actual = rng.uniform(1, 60, 3000)
-    predicted = actual + rng.normal(0, np.where(requests["pickup_at"].dt.hour == 17, 9, 3))
-    return slices(requests, actual, predictions_of(predicted)), actual, predicted
 
 
 def test_trials_of_a_higher_rung_come_first_although_their_losses_do_not_compare() -> None:
@@ -121,87 +98,3 @@ def test_a_version_is_described_beside_its_baseline() -> None:
     (rmse,) = (line.split() for line in text.splitlines() if line.strip().startswith("rmse"))
     assert rmse == ["rmse", "4.4124", "5.6"]
     assert text.endswith('load it: mlflow.pyfunc.load_model("models:/trip-duration-sample@champion")')
-
-
-def card(*, promote: bool = True, **settings: object) -> str:
-    months = pd.DataFrame(
-        {
-            "month": ["2023-06", "2023-05"],
-            "role": ["test", "validation"],
-            "rows": [65_000, 60_000],
-            "kept": [61_000, 58_000],
-            "test_rows": [61_234, 58_100],
-            "sha256": [SHA, SHA[::-1]],
-            "path": ["/secret/place", "/secret/place"],
-        }
-    )
-    chosen = Settings(**settings).describe()
-    reason = Verdict(promote, "there is no champion yet")
-    return model_card("trip-duration-green", chosen, MEASURED, reason, by_slice()[0], IMPORTANCE, months)
-
-
-def test_the_card_says_what_was_learnt_how_well_and_what_became_of_it() -> None:
-    text = card()
-
-    assert text.startswith("# trip-duration-green, tested on 2023-06\n")
-    assert "**Verdict:** champion, because there is no champion yet." in text
-    assert "| 2023-06 | test | 65000 | 61000 | 61234 | 0123456789ab |" in text
-    assert "| 2023-05 | validation | 60000 | 58000 | 58100 | fedcba987654 |" in text
-    assert "| test_rmse | 4.4124 |" in text
-    assert "| pace_minutes | 0.700 |" in text
-    assert "/secret/place" not in text
-
-
-def test_the_card_says_challenger_when_it_was_not_promoted() -> None:
-    assert "**Verdict:** challenger, because" in card(promote=False)
-
-
-def test_the_card_repeats_every_setting() -> None:
-    text = card(seed=5)
-
-    for name, value in Settings(seed=5).describe().items():
-        assert f"| {name} | {value} |" in text
-
-
-def test_the_card_shows_the_worst_slices_of_some_size_worst_first() -> None:
-    section = card().partition("## Where it does worst")[2].partition("##")[0]
-    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][2:]
-
-    assert rows[0][:2] == ["hour", "17"]
-    assert len(rows) == 8
-    assert all(int(row[2]) >= 100 for row in rows)
-    assert [float(row[3]) for row in rows] == sorted((float(row[3]) for row in rows), reverse=True)
-
-
-@pytest.mark.parametrize(
-    ("use_distance", "sentence"),
-    [(True, "The distance is the meter's, known only at the end of a ride"), (False, "No distance is used.")],
-)
-def test_the_card_says_whether_the_meters_distance_is_used(use_distance: bool, sentence: str) -> None:
-    assert sentence in card(use_distance=use_distance)
-
-
-def test_what_is_said_of_an_error_does_not_break_a_table() -> None:
-    text = card(source="https://host/a|b")
-
-    (line,) = (line for line in text.splitlines() if line.startswith("| source |"))
-    assert line.replace("\\|", "").count("|") == 3
-
-
-def test_four_pictures_are_drawn(tmp_path: Path) -> None:
-    table, actual, predicted = by_slice()
-    paths = plots(tmp_path / "plots", actual, predicted, table, IMPORTANCE)
-
-    assert [path.name for path in paths] == [
-        "residuals.png", "predicted_vs_actual.png", "error_by_hour.png", "importance.png",
-    ]  # fmt: skip
-    for path in paths:
-        assert path.read_bytes().startswith(b"\x89PNG\r\n")
-        assert path.stat().st_size > 5000
-
-
-def test_pictures_of_one_trip_are_drawn_too(tmp_path: Path) -> None:
-    actual, predicted = np.array([10.0]), np.array([12.0])
-    table = slices(make_requests(1), actual, predictions_of(predicted))
-
-    assert len(plots(tmp_path, actual, predicted, table, IMPORTANCE)) == 4

@@ -1,0 +1,195 @@
+"""One run key, one version: found again, gone on with after a crash, delivered after an outage.
+
+Source of the order: the work folder is kept before the tracking server is told,
+and a version's last tag is written when all else is done. So whatever moment a
+process dies at, the next attempt finds what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from mlops import journal, judging, locks, registry, runs, tlc, tracking, training, work
+from mlops.config import Settings
+from mlops.errors import BusyError, DataQualityError, MlopsError, TrackingDownError
+from mlops.registry import Version
+from mlops.work import Work
+
+logger = logging.getLogger(__name__)
+
+_MONTHS = "months.csv"
+_FILES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
+
+
+def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) -> pd.DataFrame:
+    """Leaderboard of a run, trained now unless its version is there; one attempt of a model at a time.
+
+    Parameters
+    ----------
+    name, key : str
+        The registered model, and the run key.
+    settings : Settings
+    months : DataFrame
+        As `pipeline.build_features` describes them.
+
+    Raises
+    ------
+    BusyError
+        When another run works on the model and the settings say not to wait.
+    MlopsError
+        As the steps of a run do.
+    """
+    board = known(name, key, settings)
+    if board is not None:
+        return board
+    with runs.work_lock(name, settings.on_busy, f"training {_title(settings)}"):
+        deliver(name, but=key)
+        board = known(name, key, settings)  # another run may have registered it while this one waited
+        if board is not None:
+            return board
+        return _attempt(_kept(name, key, settings), name, settings, months)
+
+
+def known(name: str, key: str, settings: Settings) -> pd.DataFrame | None:
+    """Leaderboard of this very run, if it is registered and judged, and not asked for once more."""
+    found = None if settings.force else registry.find(name, key)
+    return _told_again(found) if found and found.is_settled else None
+
+
+def deliver(name: str | None = None, but: str = "") -> list[str]:
+    """What became of the runs whose results wait to be told to the tracking server, one line each.
+
+    The caller holds the model's lock.
+    """
+    told = []
+    for waiting in work.untold(name):
+        origin = waiting.noted(work.UNTOLD) or {}
+        found = registry.find(origin["name"], waiting.key)
+        if found and found.is_settled:
+            _forget_held(found, waiting)
+        if waiting.key == but or not waiting.folder.is_dir():
+            continue
+        about = f"{origin['name']} tested on {origin['month']}, fitted earlier"
+        logger.info("telling the tracking server of %s", about)
+        try:
+            months = pd.read_csv(waiting.folder / _MONTHS, keep_default_na=False)
+            kept, settings = Work.of(origin["name"], waiting.key), Settings.parse(origin["settings"])
+            board = _attempt(kept, origin["name"], settings, months)
+            told.append(f"{board['entry'].iloc[0]} is {board['about'].iloc[0]}")
+        except TrackingDownError:
+            raise
+        except (MlopsError, OSError) as error:  # it must not keep later months from being trained
+            told.append(
+                f"{about}, cannot be delivered: {error}. Delete {waiting.folder}, and train it again."
+            )
+            logger.error("%s", told[-1])
+    return told
+
+
+def _attempt(kept: Work, name: str, settings: Settings, months: pd.DataFrame) -> pd.DataFrame:
+    """Leaderboard of a run, gone on with from where an earlier attempt was cut off."""
+    try:
+        for row in months.to_dict("records"):
+            for path, sha256 in _FILES.items():
+                require_unchanged(Path(row[path]), row[sha256])
+        version, board = _train_and_judge(kept, name, settings, months)
+    except TrackingDownError as error:
+        if not kept.noted(work.UNTOLD):
+            raise
+        raise TrackingDownError(
+            f"{error}. Nothing is lost: the fitted model and all there is to log are kept in {kept.folder}. "
+            "The next run of this model delivers them, or: python -m mlops doctor --resume"
+        ) from error
+    except Exception:
+        if not kept.noted(work.UNTOLD):
+            kept.remove()  # what failed once is not gone on with
+        raise
+    finally:
+        shutil.rmtree(kept.scratch, ignore_errors=True)
+    kept.remove()
+    logger.info("%s is %s", version.uri, board["about"].iloc[0])
+    return board
+
+
+def _train_and_judge(
+    kept: Work, name: str, settings: Settings, months: pd.DataFrame
+) -> tuple[Version, pd.DataFrame]:
+    """The version of a run, with its aliases where they belong, and the run's leaderboard."""
+    with contextlib.ExitStack() as judged_alone, runs.start_run(name, _title(settings), kept.key) as run:
+        attempt = (run, kept, name, settings, months)
+        job = training.Training(*attempt)
+        job.log_origin()
+        fitted = job.fit()
+        _keep_for_later(kept, name, settings, months)
+        job.log_search(fitted)
+        # Nobody else moves an alias of the model between the verdict and what follows from it.
+        lock = judged_alone.enter_context(locks.hold(f"{name}.aliases", about=f"judging {settings.month}"))
+        journal.settle(name)
+        judge = judging.Judging(*attempt, fitted, lock)
+        judged = judge.judge()
+        judge.log_report(judged)
+        # From here to the end of the run nobody interrupts: a version, its aliases and its run belong together.
+        judged_alone.enter_context(tracking.uninterrupted())
+        version = judge.register(judged)
+        return judge.conclude(version, judged, judge.prove(version))
+
+
+_FILES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
+
+
+def _title(settings: Settings) -> str:
+    return f"{settings.service} {settings.month}"
+
+
+_MONTHS = "months.csv"
+
+
+def _keep_for_later(kept: Work, name: str, settings: Settings, months: pd.DataFrame) -> None:
+    """Note that from here on a result waits to be told, with all that telling it takes."""
+    months.to_csv(kept.folder / _MONTHS, index=False)
+    plain = settings.model_dump(mode="json") | {"source": settings.describe()["source"]}
+    kept.note(work.UNTOLD, {"name": name, "month": settings.month, "settings": plain})
+
+
+def _kept(name: str, key: str, settings: Settings) -> Work:
+    """What an earlier attempt left; of one that was not forced a forced run takes nothing."""
+    kept = Work.of(name, key)
+    if settings.force and (kept.noted("origin") or {}).get("forced") != "true":
+        kept.remove()
+    return Work.of(name, key)
+
+
+def _forget(version: Version) -> None:
+    """Remove what an attempt left that was cut off right after its version was judged."""
+    key = version.tags[runs.RUN_KEY]
+    if key in {kept.key for kept in work.unfinished(version.name)}:
+        with contextlib.suppress(BusyError), runs.work_lock(version.name, "refuse", "tidying up"):
+            _forget_held(version, Work.of(version.name, key))
+
+
+def _forget_held(version: Version, kept: Work) -> None:
+    if (kept.noted("origin") or {}).get("forced") == version.tags["forced"]:  # else it is another attempt's
+        kept.remove()
+
+
+def _told_again(version: Version) -> pd.DataFrame:
+    """Leaderboard of a run that was done before."""
+    logger.info("%s is this very run, registered earlier: nothing to do; force trains anew", version.uri)
+    runs.mark_finished(version.run_id)
+    _forget(version)
+    with tempfile.TemporaryDirectory() as folder:
+        board = pd.read_csv(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
+    first, *others = board["about"]
+    return board.assign(about=[f"registered earlier as {first}", *others])
+
+
+def require_unchanged(path: Path, sha256: str) -> None:
+    """Refuse a file that another run (of a republished month, or with other rules) has put in its place."""
+    if not path.is_file() or tlc.sha256_of(path) != sha256:
+        raise DataQualityError(f"{path}: another run has replaced what this run fetched or made. Run again.")

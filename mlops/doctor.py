@@ -1,0 +1,81 @@
+"""The check-up: what runs left open, closed where that is safe, told where a person is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlops import attempts, config, journal, locks, registry, runs, tracking, work
+from mlops.config import Settings
+from mlops.errors import BusyError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check-up; `is_open` where somebody still has to act."""
+
+    text: str
+    is_open: bool = False
+
+
+def check_up(*, resume: bool) -> Iterator[Finding]:
+    """Findings, one after the other.
+
+    Parameters
+    ----------
+    resume : bool
+        Deliver what waits to be told to the tracking server.
+
+    Raises
+    ------
+    TrackingError
+        When the tracking server does not answer.
+    """
+    tracking.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    yield Finding(f"tracking server {config.without_credentials(config.tracking_uri())}: answers")
+    names = sorted({*registry.names(), *(kept.folder.parent.name for kept in work.unfinished())})
+    for name in names:
+        yield from _check(name, resume)
+    if not names:
+        yield Finding("no model is registered yet")
+
+
+def _check(name: str, resume: bool) -> Iterator[Finding]:
+    closed = runs.clear_up(name)
+    yield Finding(
+        f"{name}: {closed} runs whose process is gone were ended as KILLED"
+        if closed
+        else f"{name}: no run is left open"
+    )
+    try:
+        with runs.work_lock(name, "refuse", "the doctor's check-up"):
+            with locks.hold(f"{name}.aliases", on_busy="refuse", about="the doctor's check-up"):
+                for text in journal.settle(name):
+                    yield Finding(f"{name}: {text}; it is in the journal now")
+            if resume:
+                yield from (Finding(text, "cannot be delivered" in text) for text in attempts.deliver(name))
+    except BusyError as error:
+        yield Finding(f"{name}: somebody is at work ({error}); its journal and outbox were not looked at")
+        return
+    yield from _left(name)
+
+
+def _left(name: str) -> Iterator[Finding]:
+    for kept in work.unfinished(name):
+        note = kept.noted(work.UNTOLD)
+        if note:
+            waits = f"{name}: a model tested on {note['month']} waits to be delivered"
+            yield Finding(f"{waits}; python -m mlops doctor --resume", is_open=True)
+        else:
+            trials = len(kept.entries("trials"))
+            yield Finding(
+                f"{name}: a run was cut off after {trials} trials ({kept.folder}); the same settings again go on "
+                "from there, and deleting the folder forgets it"
+            )
+    for version in registry.versions(name):
+        if not version.is_settled and not any(
+            kept.key == version.tags.get(runs.RUN_KEY) for kept in work.unfinished(name)
+        ):
+            yield Finding(
+                f"{version.uri}: was registered, but its run did not end; run it again", is_open=True
+            )

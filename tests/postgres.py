@@ -1,0 +1,97 @@
+"""A throwaway PostgreSQL of the tests' own, on a free port, that can be stopped and started again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server in a folder; its only role is `postgres`, which anybody on this machine may be."""
+
+    programs: Path
+    folder: Path
+    port: int
+    user: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@{LOOPBACK}:{self.port}/postgres"
+
+    def start(self) -> None:
+        listen = f"-h {LOOPBACK} -p {self.port} -k {self.folder} -F"  # -F: no fsync
+        self._run("pg_ctl", "start", "-w", "-l", f"{self.folder / 'log'}", "-o", listen)
+
+    def stop(self) -> None:
+        """End the server and all sessions at once, as a machine does that is switched off."""
+        self._run("pg_ctl", "stop", "-w", "-m", "immediate")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [self.programs / program, "-D", self.folder / "cluster", *arguments],
+            cwd=self.folder,
+            env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,  # a pipe would stay open as long as the server runs
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            **self.user,
+        )
+        log = self.folder / "log"
+        assert done.returncode == 0, f"{program}: {log.read_text() if log.exists() else done.returncode}"
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server while the block runs; the test is skipped where none is installed."""
+    user = _user()
+    # Not among pytest's folders, which are closed to other users and too deep for a socket's path.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as place:
+        if user:
+            shutil.chown(place, user["user"])
+        server = Postgres(_programs(), Path(place), _free_port(), user)
+        server._run("initdb", "--username", "postgres", "--auth", "trust", "--no-sync")
+        try:
+            server.start()
+            yield server
+        finally:
+            with contextlib.suppress(AssertionError):  # a test may have stopped it
+                server.stop()
+
+
+def _programs() -> Path:
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    initdb = debian[-1] if debian else shutil.which("initdb")
+    if initdb is None:
+        pytest.skip("no PostgreSQL server here; Debian's package is `postgresql`")
+    return Path(initdb).resolve().parent
+
+
+def _user() -> dict[str, Any]:
+    """Arguments of subprocess for a user whom initdb does not refuse; none but for root."""
+    if os.geteuid() != 0:
+        return {}
+    for entry in pwd.getpwall():
+        if entry.pw_name in ("postgres", "nobody"):
+            return {"user": entry.pw_name, "group": entry.pw_gid, "extra_groups": []}
+    pytest.skip("initdb refuses root, and there is neither a user `postgres` nor `nobody`")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        return int(listener.getsockname()[1])

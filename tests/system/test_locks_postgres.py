@@ -1,0 +1,224 @@
+"""A lock by a PostgreSQL, shared by machines: the promises of a file's, and a check that it is still held."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+from postgres import Postgres, running_postgres
+
+from mlops import config, locks
+from mlops.errors import BusyError, TrackingError
+from mlops.locks import hold, holder
+
+NAME = "trip-duration-green.work"
+HERE = socket.gethostname()[:30]
+HOLDS = """
+import sys, time
+from mlops.locks import hold
+with hold(sys.argv[1], about="green 2023-06"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _locks_there(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCK_URL", server.url)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait of seconds where only what comes after it is looked at."""
+    monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
+
+
+@contextlib.contextmanager
+def another_process(name: str = NAME) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock; killed at the end, if it still is there."""
+    command = [sys.executable, "-c", HOLDS, name]
+    with subprocess.Popen(command, cwd=config.PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def ask(server: Postgres, query: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(psycopg2.connect(server.url)) as session:
+        session.autocommit = True
+        cursor = session.cursor()
+        cursor.execute(query)
+        return cursor.fetchall() if cursor.description else []
+
+
+def test_no_file_is_used() -> None:
+    with hold(NAME):
+        assert not (config.state_dir() / "locks").exists()
+
+
+def test_who_holds_it_is_said_and_forgotten_afterwards() -> None:
+    assert holder(NAME) == ""
+    with another_process() as process:
+        said = holder(NAME)
+        process.kill()
+        process.wait()
+        with hold(NAME):
+            assert holder(NAME).startswith(f"{HERE}:{os.getpid()}, connected since 20")
+    assert said.startswith(f"{HERE}:{process.pid}, green 2023-06, connected since 20")
+    assert said.endswith(" UTC")
+    assert holder(NAME) == ""
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_lock_that_is_held_is_refused_with_the_holders_name_and_the_next_act() -> None:
+    with another_process(), pytest.raises(BusyError) as refused, hold(NAME, on_busy="refuse"):
+        pytest.fail("two hold it")  # pragma: no cover
+
+    assert str(refused.value).startswith(f"{NAME}: held by {HERE}:")
+    assert str(refused.value).endswith("Try again when that has ended, or set on_busy=wait.")
+
+
+def test_a_killed_holder_gives_it_up_at_once_to_who_waits(caplog: pytest.LogCaptureFixture) -> None:
+    with another_process() as process, caplog.at_level("INFO", logger="mlops"):
+        killed = threading.Timer(0.5, process.kill)
+        killed.start()
+        began = time.monotonic()
+        with hold(NAME) as lock:
+            assert time.monotonic() - began < 0.5 + 1
+            assert process.wait(5) == -signal.SIGKILL
+            lock.check()
+    (said,) = caplog.messages
+    assert said.startswith(f"{NAME} is held by {HERE}:{process.pid}, green 2023-06, connected since ")
+    assert said.endswith("waiting for it, 0 s so far")
+
+
+@pytest.mark.usefixtures("hurried")
+def test_two_names_do_not_disturb_each_other() -> None:
+    with another_process("one"), hold("another", on_busy="refuse") as lock:
+        lock.check()
+        assert holder("one").partition(",")[0] != holder("another").partition(",")[0]
+
+
+@pytest.mark.usefixtures("hurried")
+def test_two_threads_hold_it_one_after_the_other() -> None:
+    inside, most = 0, 0
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(5):
+            with hold(NAME):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.002)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_a_lock_that_another_holds_or_nobody_is_found_lost() -> None:
+    with hold(NAME) as lock:
+        lock._ask("SELECT pg_advisory_unlock_all()")  # type: ignore[attr-defined]
+        with pytest.raises(TrackingError, match=r"has ended \(another session answers\), and the lock"):
+            lock.check()
+        with another_process(), pytest.raises(TrackingError, match="another run may hold it by now"):
+            lock.check()
+
+
+def test_a_session_is_closed_and_no_transaction_left_open_while_it_lasts(server: Postgres) -> None:
+    mine = f"application_name LIKE '{HERE}:%'"
+    with hold(NAME) as lock:
+        lock.check()
+        assert ask(server, f"SELECT state FROM pg_stat_activity WHERE {mine}") == [("idle",)]
+    deadline = time.monotonic() + 5
+    while ask(server, f"SELECT state FROM pg_stat_activity WHERE {mine}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_is_said_about_a_holder_is_cut_before_the_server_does(capfd: pytest.CaptureFixture[str]) -> None:
+    with hold(NAME, about="Ä" * 200):
+        said = holder(NAME).partition(", connected")[0]
+    assert len(said) == 63
+    assert said.endswith("????")
+    assert capfd.readouterr().err == ""
+
+
+def test_it_is_free_at_once_after_the_block() -> None:
+    with contextlib.closing(locks._lock(NAME, "next")) as next_lock:
+        for _ in range(20):
+            with hold(NAME):
+                assert not next_lock.take()
+            assert next_lock.take()
+            next_lock._ask("SELECT pg_advisory_unlock_all()")  # type: ignore[attr-defined]
+
+
+def test_the_lock_of_another_database_is_another(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(server, "CREATE DATABASE elsewhere")
+    with monkeypatch.context() as there:
+        there.setenv("LOCK_URL", server.url.removesuffix("postgres") + "elsewhere")
+        elsewhere = contextlib.ExitStack()
+        elsewhere.enter_context(another_process())
+    with elsewhere, hold(NAME, on_busy="refuse") as lock:
+        lock.check()
+
+
+def test_the_server_soon_misses_a_machine_that_is_gone() -> None:
+    with hold(NAME) as lock:
+        assert lock._ask("SHOW tcp_keepalives_idle").scalar() == "30"  # type: ignore[attr-defined]
+
+
+def test_a_lock_that_went_with_its_server_is_found_lost(server: Postgres) -> None:
+    with hold(NAME) as lock:
+        lock.check()
+        server.stop()
+        server.start()
+        for _ in range(3):  # also once SQLAlchemy has connected anew
+            with pytest.raises(TrackingError) as lost:
+                lock.check()
+            assert str(lost.value).startswith(
+                f"lock {NAME}: the session with PostgreSQL at 127.0.0.1 has ended ("
+            )
+            assert str(lost.value).endswith("another run may hold it by now. Start the run again.")
+        with hold(NAME, on_busy="refuse") as next_lock:
+            next_lock.check()
+
+
+def test_a_server_that_stops_ends_the_wait(server: Postgres) -> None:
+    with another_process():
+        stopping = threading.Timer(0.6, server.stop)
+        stopping.start()
+        with pytest.raises(TrackingError, match=f"lock {NAME}: the session with PostgreSQL"), hold(NAME):
+            pytest.fail("two hold it")  # pragma: no cover
+        stopping.join()
+    with (
+        pytest.raises(TrackingError, match=r"127\.0\.0\.1 does not answer \(.*refused") as refused,
+        hold(NAME),
+    ):
+        pass
+    assert "Start it, correct LOCK_URL" in str(refused.value)
+    server.start()
+    assert holder(NAME) == ""
