@@ -96,11 +96,13 @@ def hold(name: str, *, on_busy: Literal["wait", "refuse"] = "wait", about: str =
 
     Examples
     --------
-    >>> with hold("docs.example", about="an example") as lock:
-    ...     lock.check()
-    ...     holder("docs.example").startswith(f"{socket.gethostname()}:{os.getpid()}, an example, since ")
-    True
-    >>> holder("docs.example")
+    >>> from tempfile import TemporaryDirectory
+    >>> from unittest.mock import patch
+    >>> with TemporaryDirectory() as folder, patch.dict(os.environ, MLOPS_STATE_DIR=folder, LOCK_URL=""):
+    ...     with hold("trip-duration-green", about="green 2023-06"):
+    ...         holder("trip-duration-green").split(", ")[1]
+    ...     holder("trip-duration-green")
+    'green 2023-06'
     ''
     """
     with contextlib.closing(_lock(name, about)) as lock:

@@ -35,7 +35,7 @@ BLOCKS = {
 """Blocks in their order, and the folder of each."""
 SAMPLE_MODEL = "trip-duration-sample"
 BIN = Path(sys.executable).parent
-_OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_")  # settings of whoever runs the tests
+_OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_", "LOCK_URL")  # settings of whoever runs the tests
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ class Machine:
         return inherited | own | self.variables
 
     def settings(self, **changed: Any) -> dict[str, Any]:
-        """The smallest run: one training month, two trials; with what a test changes."""
-        return {"source": str(self.source), "month": "2023-03", "max_trials": 2, **changed}
+        """The smallest run: one training month, two trials, a verdict on few trips; with what a test changes."""
+        small = {"month": "2023-03", "max_trials": 2, "min_test_rows": 500}
+        return {"source": str(self.source), **small, **changed}
 
     def mage_run(self, *options: str, cwd: Path | None = None, **changed: Any) -> Ended:
         """`mage run` with `options`, from another folder than the project unless told otherwise."""

@@ -19,6 +19,7 @@ from mlops.errors import BusyError, ConfigError, TrackingError
 from mlops.locks import hold, holder
 
 NAME = "trip-duration-green.work"
+HERE = socket.gethostname()[:30]
 HOLDS = """
 import logging, sys, time
 from mlops.locks import hold
@@ -58,7 +59,7 @@ def test_who_holds_it_is_said_and_forgotten_afterwards() -> None:
     assert holder(NAME) == ""
     with another_process() as process:
         said = holder(NAME)
-    assert said.startswith(f"{socket.gethostname()}:{process.pid}, green 2023-06, since 20")
+    assert said.startswith(f"{HERE}:{process.pid}, green 2023-06, since 20")
     assert said.endswith(" UTC")
     assert holder(NAME) == ""
 
@@ -74,7 +75,7 @@ def test_a_lock_that_is_held_is_refused_with_the_holders_name_and_the_next_act()
     with another_process(), pytest.raises(BusyError) as refused, hold(NAME, on_busy="refuse"):
         pytest.fail("two hold it")  # pragma: no cover
 
-    assert str(refused.value).startswith(f"{NAME}: held by {socket.gethostname()}:")
+    assert str(refused.value).startswith(f"{NAME}: held by {HERE}:")
     assert str(refused.value).endswith("Try again when that has ended, or set on_busy=wait.")
 
 
@@ -94,7 +95,7 @@ def test_a_killed_holder_gives_it_up_at_once() -> None:
         began = time.monotonic()
         with hold(NAME):
             assert time.monotonic() - began < 0.2
-            assert holder(NAME).startswith(f"{socket.gethostname()}:{os.getpid()}, since ")
+            assert holder(NAME).startswith(f"{HERE}:{os.getpid()}, since ")
 
 
 def test_who_waits_says_so_now_and_then(
@@ -106,7 +107,7 @@ def test_who_waits_says_so_now_and_then(
         with hold(NAME):
             pass
 
-    who = f"{NAME} is held by {socket.gethostname()}:{process.pid}, green 2023-06, since "
+    who = f"{NAME} is held by {HERE}:{process.pid}, green 2023-06, since "
     assert all(message.startswith(who) for message in caplog.messages)
     assert [" UTC: waiting for it, 0 s so far" in message for message in caplog.messages] == [True, False]
 
