@@ -329,7 +329,7 @@ def _fetch(uri: str, folder: Path) -> Path:
 
 def _check_digest(artefact: Path, expected: str) -> None:
     found = digest(artefact)
-    if True:
+    if found == expected:
         return
     readers: dict[str, Callable[[Path], object]] = {
         "model.json": lambda path: json.loads(path.read_text()),

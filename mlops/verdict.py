@@ -156,8 +156,7 @@ class Evidence:
         """Trips and squared error of each day, oldest first, shape (days, 2); no day where it was not scored."""
         if contender not in self.days:
             return np.empty((0, 2))
-        days = self.days[self.days["trips"] > 0].sort_values("day")
-        return days[["trips", contender]].to_numpy(np.float64)
+        return self.days.sort_values("day")[["trips", contender]].to_numpy(np.float64)
 
 
 @dataclass(frozen=True)
@@ -372,7 +371,7 @@ def _slices(evidence: Evidence, limits: Limits) -> pd.DataFrame:
     """The slices of enough trips, RMSE of both and how much it grew, most first; none without a champion's."""
     if "champion" not in evidence.slices or not math.isfinite(evidence.rmse("champion")):
         return pd.DataFrame()
-    table = evidence.slices[evidence.slices["trips"] >= max(limits.min_slice_rows, 1)].copy()
+    table = evidence.slices[evidence.slices["trips"] >= limits.min_slice_rows].copy()
     for name in ("challenger", "champion"):
         table[name] = np.sqrt(table[name] / table["trips"])
     table["growth"] = table["challenger"] / table["champion"] - 1

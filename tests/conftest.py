@@ -24,6 +24,7 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_THREADS", "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # set first, so that what a test makes of it is undone too
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.delenv("LOCK_URL", raising=False)
 
 
 @pytest.fixture(autouse=True)

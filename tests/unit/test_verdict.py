@@ -158,6 +158,21 @@ def test_an_equal_challenger_changes_nothing() -> None:
     assert decide(judged(4.0, 4.0), Limits(min_improvement=0)).outcome == "keep"
 
 
+def test_nothing_is_better_than_a_champion_without_error() -> None:
+    verdict = decide(with_days(judged(4.0, 4.0), champion=0.0), Limits())
+
+    assert (verdict.outcome, verdict.measured["improvement"]) == ("keep", 0.0)
+
+
+def test_errors_too_large_to_add_up_are_not_compared() -> None:
+    verdict = decide(with_days(judged(4.0, 4.0), champion=[1e308] + [16_000.0] * 29), Limits())
+
+    assert verdict.outcome == "keep"
+    assert verdict.reasons == (
+        "the errors of challenger and champion (version 3) are not all finite, so they cannot be compared",
+    )
+
+
 def test_one_good_day_is_chance() -> None:
     evidence = judged(4.0, 4.0)
     lucky = [0.0 if day == "2023-05-09" else 16_000.0 for day in DAYS]
@@ -247,12 +262,14 @@ def test_but_not_to_an_unfit_challenger() -> None:
 
 def test_few_days_are_not_enough_for_a_comparison() -> None:
     evidence, first = judged(4.0, 5.0), judged(4.0)
-    week, less, alone = (replace(e, days=e.days[:n]) for e, n in ((evidence, 7), (evidence, 6), (first, 1)))
+    lost = judged(4.0, incumbent=replace(CHAMPION, error="no such file"))
+    week, less = (replace(evidence, days=evidence.days[:days]) for days in (7, 6))
 
     assert decide(week, Limits()).promote
     assert decide(less, Limits()).outcome == "refuse"
     assert decide(less, Limits()).reasons == ("trips of 6 days are compared; at least 7 are needed",)
-    assert decide(alone, Limits(min_test_rows=1)).promote
+    for alone in (first, lost):
+        assert decide(replace(alone, days=alone.days[:1]), Limits(min_test_rows=1)).promote
 
 
 # --- An old champion ----------------------------------------------------------------------------------------
@@ -324,6 +341,13 @@ def test_a_slice_that_got_worse_is_named() -> None:
     assert verdict.reasons == ("pair 0 -> 1: RMSE 5.6000 is 12.0% above the champion's 5.0000 on 500 trips",)
     assert verdict.measured["worst_slice_regression"] == pytest.approx(0.12)
     assert decide(judged(4.0, 5.0, slices=table), Limits(max_slice_regression=0.13)).promote
+
+
+def test_a_slice_may_grow_by_just_the_limit() -> None:
+    evidence = judged(4.0, 5.0, slices=slices_of((1000, 5.0, 4.0)))
+
+    assert decide(evidence, Limits(max_slice_regression=0.25)).promote
+    assert not decide(evidence, Limits(max_slice_regression=0.249)).promote
 
 
 def test_the_worst_five_are_named_and_the_others_counted() -> None:
