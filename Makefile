@@ -15,7 +15,7 @@ export MAGE_DATA_DIR ?= $(MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow bench bench-autogluon check test lock clean
+.PHONY: help install demo train editor mlflow bench bench-autogluon check test chaos lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -60,6 +60,9 @@ check: .venv/installed  ## format, lint, types and import contracts
 
 test: check install  ## everything that must hold: check, then every test
 	$(BIN)/pytest
+
+chaos: install  ## kill runs at every stage and at 30 random moments, on SQLite and on PostgreSQL
+	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py
 
 lock: .venv-lock/installed  ## make the locks anew from requirements*.in
 	for name in requirements requirements-mlflow requirements-dev requirements-bench; do \

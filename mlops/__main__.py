@@ -114,7 +114,7 @@ def _model(options: argparse.Namespace) -> str:
     from mlops import champions, config, tracking
 
     tracking.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
-    return str(options.model or champions.only_model())
+    return champions.registered_model(options.model) if options.model else champions.only_model()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -229,6 +229,7 @@ def _configure_logging(verbose: bool) -> None:
         logging.getLogger().setLevel(logging.INFO)
     else:
         warnings.simplefilter("ignore")  # of libraries, about each other; --verbose shows them
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each retry; what comes of them is told here
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

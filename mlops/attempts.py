@@ -62,7 +62,7 @@ def known(name: str, key: str, settings: Settings) -> pd.DataFrame | None:
     return _told_again(found) if found and found.is_settled else None
 
 
-def deliver(name: str | None = None, but: str = "") -> list[str]:
+def deliver(name: str, but: str = "") -> list[str]:
     """What became of the runs whose results wait to be told to the tracking server, one line each.
 
     The caller holds the model's lock.
@@ -140,14 +140,8 @@ def _train_and_judge(
         return judge.conclude(version, judged, judge.prove(version))
 
 
-_FILES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
-
-
 def _title(settings: Settings) -> str:
     return f"{settings.service} {settings.month}"
-
-
-_MONTHS = "months.csv"
 
 
 def _keep_for_later(kept: Work, name: str, settings: Settings, months: pd.DataFrame) -> None:

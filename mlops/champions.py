@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
+from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from mlops.errors import BusyError, ConfigError, MlopsError, PromotionError, Tra
 from mlops.journal import CHAMPION, Entry, Reign
 from mlops.registry import Version
 
-MOVES_SHOWN = 10
+MOVES_SHOWN, HASH_SHOWN, COLUMNS = 10, 12, 120  # of a listing, so that a terminal need not fold it
 BY_OPERATOR = "by operator"
 
 
@@ -67,9 +69,12 @@ def listing(name: str) -> str:
     if not found:
         return f"{name}: no version is registered yet"
     aliases = journal.aliases(name)
-    table = pd.DataFrame([_row(version, aliases) for version in reversed(found)])
+    table = pd.DataFrame([_row(version, aliases) for version in reversed(found)]).to_string(index=False)
+    header, *rows = table.splitlines()
+    reasons = [_short(f"         {version.tags.get('reason', '')}") for version in reversed(found)]
+    lines = [line for pair in zip(rows, reasons, strict=True) for line in pair if line.strip()]
     moves = [_told(entry) for entry in journal.read(name)[-MOVES_SHOWN:]]
-    parts = [name, table.to_string(index=False), "moves of aliases (UTC):", *moves]
+    parts = [name, header, *lines, "", "moves of aliases, the newest last (UTC):", *moves]
     return "\n".join([*parts, *(f"NOTE: {text}" for text in noticed)])
 
 
@@ -79,9 +84,11 @@ def as_of(name: str, when: str) -> str:
     Raises
     ------
     ConfigError
-        When it is no date.
+        When it is no date, or none that has come.
     """
     start, end = _span(when)
+    if start > datetime.now(timezone.utc):
+        raise ConfigError(f"as-of: {when} has not come yet; expected a day or a time in the past, UTC")
     _noticed(name)
     reigns = journal.reigns(journal.read(name))
     on_duty = [
@@ -101,15 +108,33 @@ def only_model() -> str:
     ConfigError
         When there are several, or none.
     """
-    names = [name for name in registry.names() if name.startswith("trip-duration-")]
+    names = _names()
     if len(names) == 1:
         return names[0]
     there = f"choose one with --model: {', '.join(names)}" if names else "train one first"
     raise ConfigError(f"model: expected one registered model; there are {len(names)}: {there}")
 
 
+def registered_model(name: str) -> str:
+    """The name, if a model of this project is registered by it.
+
+    Raises
+    ------
+    ConfigError
+        When none is, naming those there are.
+    """
+    if name not in _names():
+        there = ", ".join(_names()) or "none; train one first"
+        raise ConfigError(f"model: expected the name of a registered model; got {name!r}. There are: {there}")
+    return name
+
+
+def _names() -> list[str]:
+    return [name for name in registry.names() if name.startswith("trip-duration-")]
+
+
 @contextlib.contextmanager
-def _settled(name: str, about: str):  # type: ignore[no-untyped-def]
+def _settled(name: str, about: str) -> Iterator[locks.Lock]:
     """The lock on the model's aliases, and a journal that agrees with them."""
     with locks.hold(f"{name}.aliases", about=about) as lock:
         journal.settle(name)
@@ -170,19 +195,25 @@ def _row(version: Version, aliases: dict[str, str]) -> dict[str, str]:
     return {
         "version": version.number,
         "aliases": ", ".join(names),
+        "forced": "yes" if tags.get("forced") == "true" else "",
         "tested on": tags.get("test_month", ""),
         "learnt": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
         "rmse": f"{float(tags['test_rmse']):.4f}" if "test_rmse" in tags else "",
         "verdict": tags.get("verdict", "") if version.is_settled else "unfinished",
         "proof": tags.get("proof", "").partition(":")[0],
-        "reason": tags.get("reason", "")[:80],
     }
 
 
 def _told(entry: Entry) -> str:
     moved = f"{entry.alias} {entry.before or 'none'} -> {entry.after or 'none'}"
     state = "" if entry.state == journal.DONE else f" [{entry.state}]"
-    return f"  {entry.at[:19]}  {moved}{state}  {entry.verdict}: {entry.reason[:100]} ({entry.by})"
+    by = re.sub(r"(?<=run \w{8})\w+", "", entry.by)  # the part of its name that tells a run apart will do
+    return _short(f"  {entry.at[:19]}  {moved}{state}  {entry.verdict} ({by}): {entry.reason}")
+
+
+def _short(line: str) -> str:
+    """The line, cut where a terminal would fold it."""
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}..."
 
 
 def _on_duty(name: str, reign: Reign) -> str:
@@ -196,11 +227,13 @@ def _on_duty(name: str, reign: Reign) -> str:
         return f"{head}\nits version has been deleted since"
     with tempfile.TemporaryDirectory() as folder:
         months = pd.read_csv(runs.fetch_artefact(version.run_id, "months.csv", Path(folder)), dtype=str)
-    data = months[["month", "role", "rows", "sha256", "url"]].sort_values("month").to_string(index=False)
+    files = months[["month", "role", "rows", "sha256", "url"]].sort_values("month")
+    files["sha256"] = files["sha256"].str[:HASH_SHOWN]
     tags = version.tags
     return (
         f"{head}\nlearnt {tags.get('first_month_learnt')} to {tags.get('last_month_learnt')}, tested on "
-        f"{tags.get('test_month')}: RMSE {tags.get('test_rmse')}\n{data}"
+        f"{tags.get('test_month')}: RMSE {tags.get('test_rmse')}\n{files.to_string(index=False)}\n"
+        f"more about these files: months.csv of run {version.run_id}"
     )
 
 

@@ -43,7 +43,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
 def _check(name: str, resume: bool) -> Iterator[Finding]:
     closed = runs.clear_up(name)
     yield Finding(
-        f"{name}: {closed} runs whose process is gone were ended as KILLED"
+        f"{name}: runs and trials whose process is gone: {closed}, now ended as KILLED"
         if closed
         else f"{name}: no run is left open"
     )

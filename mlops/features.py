@@ -8,7 +8,6 @@ Nothing here reads a fare, a tip, a payment, a rate code or a drop-off time.
 from __future__ import annotations
 
 import functools
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,22 +206,19 @@ def features_file(clean: Path, target: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    from mlops.work import whole  # here, since a registered model brings this module along and not that one
+
     statistics = []
-    try:
-        with (
-            pq.ParquetFile(clean) as file,
-            pq.ParquetWriter(temporary, FEATURE_SCHEMA, compression="zstd") as writer,
-        ):
-            for batch in file.iter_batches(BATCH_ROWS, columns=[*REQUEST_COLUMNS, *TARGET_COLUMNS]):
-                columns = request_features(_request_arrays(batch))
-                statistics.append(_statistics(columns))
-                columns |= {name: batch[name].to_numpy(zero_copy_only=False) for name in TARGET_COLUMNS}
-                writer.write_table(pa.table(columns).cast(FEATURE_SCHEMA))
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        pq.ParquetFile(clean) as file,
+        whole(target) as passing,
+        pq.ParquetWriter(passing, FEATURE_SCHEMA, compression="zstd") as writer,
+    ):
+        for batch in file.iter_batches(BATCH_ROWS, columns=[*REQUEST_COLUMNS, *TARGET_COLUMNS]):
+            columns = request_features(_request_arrays(batch))
+            statistics.append(_statistics(columns))
+            columns |= {name: batch[name].to_numpy(zero_copy_only=False) for name in TARGET_COLUMNS}
+            writer.write_table(pa.table(columns).cast(FEATURE_SCHEMA))
     return pd.concat(statistics, ignore_index=True)
 
 

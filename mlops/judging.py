@@ -6,6 +6,7 @@ between a verdict and what follows from it.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from dataclasses import dataclass
@@ -74,17 +75,21 @@ class Judging(Attempt):
     fitted: Fitted
     lock: Lock
 
+    @functools.cached_property
+    def model(self) -> DurationModel:
+        """The fit as it was saved: what is tested is what is registered."""
+        return DurationModel.load(self.fitted.artefact)
+
     def judge(self) -> Judged:
         """The model, the baselines and the champion on every trip of the test month, and the verdict."""
-        model = DurationModel.load(self.fitted.artefact)  # what is tested is what is registered
         requests, actual = self._requests("test")
-        predictions = model.predict(requests)
+        predictions = self.model.predict(requests)
         champion = registry.champion(self.name)
         if champion and champion.run_id == self.run.run_id:  # promoted by an attempt that was then cut off
-            record, rival = self._logged_record(), None
+            record, by_slice = self._judged_before()
         else:
-            record, rival = self._decide(model, requests, actual, minutes_of(predictions), champion)
-        by_slice = evaluation.slices(requests, actual, predictions, rival)
+            record, rival = self._decide(requests, actual, minutes_of(predictions), champion)
+            by_slice = evaluation.slices(requests, actual, predictions, rival)
         found = {
             **evaluation.metrics(actual, minutes_of(predictions)),
             **evaluation.coverage(actual, predictions),
@@ -127,7 +132,8 @@ class Judging(Attempt):
         else:
             version = registry.tag(version, self._tags(judged))
             registry.describe(version, self._described(judged))
-        if journal.current(self.name, journal.CHALLENGER) != version.number:
+        newest = journal.current(self.name, journal.CHALLENGER)
+        if int(newest or 0) < int(version.number):
             journal.move(
                 self.name, journal.CHALLENGER, version.number,
                 by=self._by(), verdict=judged.verdict.outcome, reason="newly registered",
@@ -171,11 +177,11 @@ class Judging(Attempt):
         )  # fmt: skip
         self.run.log_table("leaderboard.csv", board)
         told = "passed" if found.passed else f"failed: {found.reason}"
-        return registry.tag(version, {"proof": told, registry.OUTCOME: outcome}), board
+        page = f"runs:/{self.run.run_id}/model_card.html"
+        return registry.tag(version, {"card": page, "proof": told, registry.OUTCOME: outcome}), board
 
     def _decide(
-        self, model: DurationModel, requests: pd.DataFrame, actual: Array,
-        minutes: Array, champion: Version | None,
+        self, requests: pd.DataFrame, actual: Array, minutes: Array, champion: Version | None
     ) -> tuple[verdict.Record, Array | None]:  # fmt: skip
         """The verdict with its evidence, and the minutes of the champion, scored anew through its artefact."""
         predicted = {"challenger": minutes, "pair_median": self._pair_median().predict(requests)}
@@ -194,7 +200,7 @@ class Judging(Attempt):
             test_month=self.settings.month,
             champion=incumbent,
             artefact_bytes=sum(path.stat().st_size for path in self.fitted.artefact.iterdir()),
-            row_seconds=_row_seconds(model, requests),
+            row_seconds=_row_seconds(self.model, requests),
         )
         asked = {name: getattr(self.settings, name) for name in _LIMITS}
         limits = verdict.Limits(**asked)
@@ -217,9 +223,13 @@ class Judging(Attempt):
             logger.warning("%s cannot be scored: %s", champion.uri, error)
             return verdict.Champion(*_known(incumbent), error=str(error)[:300]), predicted
 
-    def _logged_record(self) -> verdict.Record:
-        path = runs.fetch_artefact(self.run.run_id, "verdict.json", self.work.scratch / "judged")
-        return verdict.Record.from_json(path.read_text())
+    def _judged_before(self) -> tuple[verdict.Record, pd.DataFrame]:
+        """Verdict and slices as an earlier attempt logged them."""
+        record, slices = (
+            runs.fetch_artefact(self.run.run_id, name, self.work.scratch / "judged")
+            for name in ("verdict.json", "slices.csv")
+        )
+        return verdict.Record.from_json(record.read_text()), pd.read_csv(slices, dtype={"value": str})
 
     def _pair_median(self) -> evaluation.PairMedian:
         pairs, minutes = dataset.pairs_and_minutes(self.paths("training", "validation"), for_training=True)
@@ -233,9 +243,10 @@ class Judging(Attempt):
         return CourseRecipe.fit(learnt, held_out, threads=config.threads())
 
     def _plots(self, judged: Judged) -> tuple[Path, ...]:
-        importance = DurationModel.load(self.fitted.artefact).importance()
-        predicted = minutes_of(judged.predictions)
-        return card.plots(self.work.scratch / "plots", judged.actual, predicted, judged.by_slice, importance)
+        return card.plots(
+            self.work.scratch / "plots", judged.actual, minutes_of(judged.predictions), judged.by_slice,
+            self.model.importance(),
+        )  # fmt: skip
 
     def _log_card(self, version: Version, judged: Judged, found: proof.Proof) -> None:
         evidence, measured = judged.record.evidence, judged.verdict.measured
@@ -265,7 +276,7 @@ class Judging(Attempt):
             contenders=contenders,
             gain=(gain[0], gain[1], gain[2]) if len(gain) == 3 else None,
             by_slice=judged.by_slice,
-            importance=DurationModel.load(self.fitted.artefact).importance(),
+            importance=self.model.importance(),
             months=self.months,
             proof={**_UNASKED, "passed": found.passed, "reason": found.reason, **found.measured},
             plots=sorted((self.work.scratch / "plots").glob("*.png")),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from mlops import (
     tlc,
     tracking,
     trips,
+    work,
 )
 from mlops.config import Settings
 from mlops.errors import ConfigError, TrackingError
@@ -204,9 +204,8 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     text = months.to_csv(index=False)
     name = f"{settings.service}_{settings.month}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
     description = paths[0].parent.parent / name
-    temporary = description.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(description)
+    with work.whole(description) as passing:
+        passing.write_text(text)
     return features.summarise(statistics).assign(months=str(description))
 
 

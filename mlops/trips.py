@@ -9,7 +9,6 @@ https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 
 from mlops.errors import TripSchemaError
 from mlops.month import Month
+from mlops.work import whole
 
 Columns = dict[str, npt.NDArray[Any]]
 Mask = npt.NDArray[np.bool_]
@@ -290,18 +290,12 @@ def clean_file(
     TripSchemaError
         As `read_trips`.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     total = Quality(0, 0, 0, {rule.name: 0 for rule in rules})
-    try:
-        with pq.ParquetWriter(temporary, TRIP_SCHEMA, compression="zstd") as writer:
-            for batch in read_trips(raw, service, told):
-                columns, quality = clean(batch, month, rules)
-                writer.write_table(as_table(columns))
-                total = _add(total, quality)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(target) as passing, pq.ParquetWriter(passing, TRIP_SCHEMA, compression="zstd") as writer:
+        for batch in read_trips(raw, service, told):
+            columns, quality = clean(batch, month, rules)
+            writer.write_table(as_table(columns))
+            total = _add(total, quality)
     return total
 
 

@@ -227,7 +227,7 @@ def search(
         When every trial of a rung failed.
     """
     climb = _Climb(evaluate, tuple(rungs), tuning_seconds, on_trial, done)
-    climb.explore([FIRST_GUESS, *starts], seed)
+    climb.explore([FIRST_GUESS, *(start for start in starts if dict(start) != FIRST_GUESS)], seed)
     for below in range(len(rungs) - 1):
         climb.retry(below)
     best = climb.ranked(len(rungs) - 1)[0]

@@ -7,13 +7,16 @@ a journal's lines a torn last one is dropped.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from mlops import config
 
@@ -31,7 +34,7 @@ class Work:
         """The folder of a registered model's run key, made if need be, with an empty scratch folder."""
         work = cls(_all(name) / key)
         shutil.rmtree(work.scratch, ignore_errors=True)
-        work.scratch.mkdir(parents=True)
+        work.scratch.mkdir(parents=True, exist_ok=True)
         return work
 
     @property
@@ -91,6 +94,34 @@ class Work:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.folder / name)
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A passing name beside the file `target`, which gets its own when the block is done: whole or not at all.
+
+    Whoever makes a file of this name waits for others who do. So the passing name can be the same each time, and
+    what a killed process left under it is written over.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole(Path(folder) / "trips.csv") as passing:
+    ...         _ = passing.write_text("minutes")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['trips.csv']
+    """
+    locks = config.state_dir() / "locks"
+    for folder in (locks, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    passing = target.with_name(f".{target.name}.tmp")
+    with FileLock(locks / f"{target.name}.lock", fallback_to_soft=False):
+        try:
+            yield passing
+            passing.replace(target)
+        finally:
+            passing.unlink(missing_ok=True)
 
 
 def unfinished(name: str | None = None) -> list[Work]:

@@ -143,6 +143,10 @@ class Machine:
         given = [f"--{name.replace('_', '-')}={value}" for name, value in settings]
         return [sys.executable, "-m", "mlops", "train", *given, *options]
 
+    def mlops(self, *arguments: str) -> Ended:
+        """`python -m mlops` with a command and its options."""
+        return self.run(sys.executable, "-m", "mlops", *arguments)
+
     def run(self, *command: str, cwd: Path | None = None) -> Ended:
         with self.start(*command, cwd=cwd) as process:
             return process.end()
@@ -172,10 +176,10 @@ class Machine:
 
     def runs(self) -> list[Any]:
         """Every run of the store, oldest first; asking makes no store."""
-        if not (self.state / "mlflow.db").exists():
+        if not self._has_store:
             return []
-        everywhere = [experiment.experiment_id for experiment in self._client.search_experiments()]
-        return list(self._client.search_runs(everywhere, order_by=["attributes.start_time ASC"]))
+        everywhere = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        return list(self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"]))
 
     def parents(self) -> list[Any]:
         """The runs that are no trials, oldest first."""
@@ -191,9 +195,9 @@ class Machine:
 
     def versions(self) -> list[Any]:
         """Every registered version of every model, oldest first."""
-        if not (self.state / "mlflow.db").exists():
+        if not self._has_store:
             return []
-        return sorted(self._client.search_model_versions(), key=lambda version: int(version.version))
+        return sorted(self.client.search_model_versions(), key=lambda version: int(version.version))
 
     def numbers(self) -> list[str]:
         """Numbers of the registered versions, oldest first."""
@@ -201,12 +205,16 @@ class Machine:
 
     def alias(self, alias: str, name: str = SAMPLE_MODEL) -> str:
         """Number of the version that the alias points at."""
-        return str(self._client.get_model_version_by_alias(name, alias).version)
+        return str(self.client.get_model_version_by_alias(name, alias).version)
 
     def half_written(self) -> list[Path]:
-        """What no process may leave in the state folder."""
-        patterns = ("*.part", "*.tmp", "run-*")
+        """What no process may leave in the state folder: files under a passing name or in a scratch folder."""
+        patterns = ("*.part", "*.tmp", "work/*/*/scratch/*", "work/**/*.new")
         return [path for pattern in patterns for path in self.state.rglob(pattern)]
+
+    def unfinished(self) -> list[Path]:
+        """Folders of what interrupted attempts leave on purpose, for the next one to go on with."""
+        return [path for path in self.state.glob("work/*/*") if path.is_dir()]
 
     def processes(self) -> list[str]:
         """Command lines of all processes that use this machine's state, whoever started them."""
@@ -218,8 +226,14 @@ class Machine:
         return found
 
     @property
-    def _client(self) -> Any:
-        return mlflow.MlflowClient(f"sqlite:///{self.state / 'mlflow.db'}")
+    def client(self) -> Any:
+        """MLflow's, of the machine's store: its own, unless `variables` name a server."""
+        own = f"sqlite:///{self.state / 'mlflow.db'}"
+        return mlflow.MlflowClient(self.variables.get("MLFLOW_TRACKING_URI", own))
+
+    @property
+    def _has_store(self) -> bool:
+        return "MLFLOW_TRACKING_URI" in self.variables or (self.state / "mlflow.db").exists()
 
 
 def _heed_ctrl_c() -> None:

@@ -29,6 +29,11 @@ def mage_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[M
 
 @pytest.fixture(scope="session")
 def train_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
-    """A machine on which `python -m mlops train` ran three times: twice alike, then about the next month."""
+    """A machine on which `python -m mlops train` ran: twice alike, alike but forced, and about the next month."""
     machine = Machine(tmp_path_factory.mktemp("train"), months)
-    return machine, [machine.train(), machine.train(), machine.train(month="2023-04")]
+    return machine, [
+        machine.train(),
+        machine.train(),
+        machine.train("--force"),
+        machine.train(month="2023-04"),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -122,15 +123,31 @@ def test_nothing_of_the_test_month_reaches_the_model(
     assert before["test_rmse"] < after["test_rmse"]
 
 
-def test_of_two_runs_at_once_the_second_meets_the_first_as_champion(machine: Machine) -> None:
-    command = machine.train_command()
-    with machine.start(*command) as one, machine.start(*command) as other:
-        statuses = [one.end().status, other.end().status]
+def at_once(machine: Machine, *seeds: int) -> list[Ended]:
+    """Runs that began together, in the order of their seeds, all gone well."""
+    with contextlib.ExitStack() as running:
+        commands = [machine.train_command(seed=seed) for seed in seeds]
+        ended = [process.end() for process in [running.enter_context(machine.start(*c)) for c in commands]]
+    assert [each.status for each in ended] == [0] * len(seeds), [each.output for each in ended]
+    assert machine.statuses() == ["FINISHED"] * len(set(seeds))
+    assert machine.half_written() == machine.unfinished() == []
+    return ended
 
-    assert statuses == [0, 0], one.output + other.output
-    reasons = {str(version.version): version.tags["reason"] for version in machine.versions()}
-    assert reasons["1"] == "there is no champion yet"
-    assert "does not beat" in reasons["2"]
+
+def test_of_two_runs_at_once_the_second_meets_the_first_as_champion(machine: Machine) -> None:
+    ended = at_once(machine, 1, 2)
+    first, second = machine.versions()
+    assert first.tags["reason"] == "there is no champion yet"
+    assert "of the champion (version 1)" in second.tags["reason"]
+    # One tuned while the other waited, and says for whom.
+    assert sum("trip-duration-sample.work is held by" in each.stderr for each in ended) == 1
+    assert machine.alias("challenger") == "2"
+
+
+def test_the_same_run_twice_at_once_is_one_version(machine: Machine) -> None:
+    ended = at_once(machine, 42, 42)
+    assert machine.numbers() == ["1"]
+    assert sorted("registered earlier as champion" in each.stdout for each in ended) == [False, True]
     assert machine.alias("champion") == "1"
 
 

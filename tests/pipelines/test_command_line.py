@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,16 +85,43 @@ def test_a_run_prints_its_leaderboard(train_runs: tuple[Machine, list[Ended]]) -
     assert "trial 2 of 2: validation RMSE" in first.stderr
 
 
+def test_the_same_run_once_more_is_the_same_version(train_runs: tuple[Machine, list[Ended]]) -> None:
+    _, (first, again, *_) = train_runs
+    assert again.status == 0, again.output
+    assert "trial 1 of 2" not in again.stderr
+    assert "this very run, registered earlier: nothing to do; force trains anew" in again.stderr
+    before, after = first.stdout.splitlines(), again.stdout.splitlines()
+    assert after[1].split()[:5] == before[1].split()[:5]  # the version with its metrics
+    assert " registered earlier as champion: there is no champion yet" in after[1]
+    assert after[2:] == before[2:]
+
+
 def test_only_a_better_version_becomes_champion(train_runs: tuple[Machine, list[Ended]]) -> None:
-    machine, (_, again, later) = train_runs
-    assert again.status == later.status == 0, again.output + later.output
+    machine, (_, _, forced, later) = train_runs
+    assert forced.status == later.status == 0, forced.output + later.output
     assert machine.numbers() == ["1", "2", "3"]
     assert [version.tags["verdict"] for version in machine.versions()] == ["promote", "keep", "promote"]
-    assert "does not beat" in again.stdout
+    assert [version.tags["outcome"] for version in machine.versions()] == [
+        "champion", "challenger", "champion",
+    ]  # fmt: skip
+    assert "challenger: RMSE 4" in forced.stdout
+    kept = machine.versions()[1].tags["reason"]
+    assert "of the champion (version 1); it should be 1.00% below" in kept
+    assert "it should lie above zero" in kept
     assert (machine.alias("champion"), machine.alias("challenger")) == ("3", "3")
     met = machine.parents()[2].data.metrics
-    assert met["test_rmse"] < met["test_rmse_champion"]
+    assert met["test_rmse"] < 0.99 * met["test_rmse_champion"]
+    assert met["verdict_gain_low"] > 0
     assert machine.statuses() == ["FINISHED"] * 3
+    assert machine.half_written() == machine.unfinished() == []
+
+
+def test_a_forced_run_is_the_same_run_with_the_same_model(train_runs: tuple[Machine, list[Ended]]) -> None:
+    first, forced, later = (version.tags for version in train_runs[0].versions())
+    assert (first["forced"], forced["forced"]) == ("false", "true")
+    assert first["run_key"] == forced["run_key"] != later["run_key"]
+    assert first["artefact_sha256"] == forced["artefact_sha256"] != later["artefact_sha256"]
+    assert [tags["proof"] for tags in (first, forced, later)] == ["passed"] * 3
 
 
 def test_sample_months_in_an_ordinary_folder_are_known_for_what_they_are(
@@ -101,8 +129,11 @@ def test_sample_months_in_an_ordinary_folder_are_known_for_what_they_are(
 ) -> None:
     machine, _ = train_runs
     assert {version.name for version in machine.versions()} == {SAMPLE_MODEL}
-    assert machine.parents()[0].data.params["service"] == "green"
-    assert machine.parents()[0].data.params["source"] == str(machine.source)
+    run = machine.parents()[0].data
+    assert run.params["service"] == "green"
+    # How a run was made, not what it is: the same files from elsewhere are the same run.
+    assert (run.tags["setting.source"], run.tags["threads"]) == (str(machine.source), "1")
+    assert not {"source", "threads"} & run.params.keys()
 
 
 def test_show_prints_the_champion(train_runs: tuple[Machine, list[Ended]]) -> None:
@@ -140,7 +171,7 @@ def assert_failed(machine: Machine, ended: Ended, told: str, status: int) -> Non
     assert ended.stdout == ""
     assert machine.versions() == []
     assert "RUNNING" not in machine.statuses()
-    assert machine.half_written() == []
+    assert machine.half_written() == machine.unfinished() == []
     assert machine.processes() == []
 
 
@@ -157,8 +188,8 @@ def test_a_failure(failure: Failure, machine: Machine, months: Path, tmp_path: P
 @pytest.mark.timeout(60)
 def test_a_tracking_server_that_does_not_answer(machine: Machine) -> None:
     with closed_port() as port:
-        machine.variables["MLFLOW_TRACKING_URI"] = address = f"http://127.0.0.1:{port}"
-        ended = machine.train()
+        address = f"http://127.0.0.1:{port}"
+        ended = replace(machine, variables={"MLFLOW_TRACKING_URI": address}).train()
     assert_failed(machine, ended, f"tracking server {address}: no answer within 5 s", status=1)
 
 

@@ -7,7 +7,9 @@ import sys
 from typing import Any
 
 import pytest
-from doors import PIPELINE, PROJECT, Ended, Machine
+from doors import PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
+
+pytestmark = pytest.mark.timeout(600)  # the first test may have to wait for six runs
 
 # Mage in this process's way: what a test of one's own pipeline would do.
 IN_PROCESS = """
@@ -32,8 +34,10 @@ def measured(machine: Machine) -> dict[str, dict[str, float]]:
     }
 
 
-def parameters(machine: Machine) -> dict[str, Any]:
-    return dict(machine.parents()[0].data.params)
+def made_from(machine: Machine) -> dict[str, Any]:
+    """Parameters of the machine's first run, and its key, which knows the files, the code and the packages."""
+    run = machine.parents()[0].data
+    return {**run.params, "run_key": run.tags["run_key"]}
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +58,20 @@ def test_mage_run_and_the_command_line(
     assert list(through_mage) == ["green 2023-03", "trial 1", "trial 2"]
     assert through_mage["green 2023-03"]["test_rmse"] > 0
     assert through_mage == through_command_line
-    assert parameters(mage_runs[0]) == parameters(train_runs[0])
+    assert made_from(mage_runs[0]) == made_from(train_runs[0])
+
+
+def test_what_one_door_registered_another_finds(mage_runs: tuple[Machine, list[Ended]]) -> None:
+    machine, _ = mage_runs
+    ended = machine.train()
+    assert ended.status == 0, ended.output
+    assert f"models:/{SAMPLE_MODEL}/1 is this very run, registered earlier" in ended.stderr
+    assert machine.numbers() == ["1"]
 
 
 def test_a_script_and_the_command_line(in_process: Machine, train_runs: tuple[Machine, list[Ended]]) -> None:
     assert measured(in_process) == measured(train_runs[0])
+    assert made_from(in_process) == made_from(train_runs[0])
     assert in_process.alias("champion") == "1"
 
 

@@ -1,4 +1,4 @@
-"""A run that is stopped, politely or not, is closed as KILLED within seconds and registers nothing."""
+"""A run that is stopped, politely or not, is closed as KILLED within seconds: no version, but its trials kept."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from doors import Machine, wait_until
+
+from mlops.work import Work
 
 MANY = 10_000  # trials: more than a test could wait for
 SECONDS = 30
@@ -53,6 +55,13 @@ def test_a_run_that_is_stopped(door: str, number: signal.Signals, status: int, m
     assert machine.parents()[0].data.tags["error"]
     assert machine.versions() == []
     assert machine.half_written() == []
+    # What the next attempt goes on with: every trial that is logged, and hardly one that is not.
+    (folder,) = machine.unfinished()
+    assert folder.name == machine.parents()[0].data.tags["run_key"]
+    kept = {f"trial {trial['number']}" for trial in Work(folder).entries("trials")}
+    logged = {trial.info.run_name for trial in machine.trials(machine.parents()[0])}
+    assert "trial 1" in logged <= kept
+    assert len(kept - logged) <= 1
 
 
 @pytest.mark.timeout(120)

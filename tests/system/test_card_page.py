@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cards import CARD, IMPORTANCE, by_slice
 from matplotlib import image
-from unit.test_card import CARD, IMPORTANCE, by_slice
 
 from mlops.card import page, plots
 

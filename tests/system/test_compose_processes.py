@@ -32,6 +32,7 @@ import requests
 import yaml
 
 from mlops.month import Month
+from mlops.runs import LOCK_TAG
 from mlops.sample import write_month
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -391,7 +392,8 @@ def settings(compose):
     source = compose.folder / "months"
     for month in Month.range(Month.parse("2023-01"), Month.parse("2023-04")):
         write_month(source / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
-    return {"service": "green", "month": "2023-04", "source": str(source), "max_trials": 2}
+    small = {"max_trials": 2, "min_test_rows": 500}
+    return {"service": "green", "month": "2023-04", "source": str(source), **small}
 
 
 @pytest.fixture(scope="module")
@@ -533,10 +535,8 @@ def test_mage_knows_the_owner_and_not_its_famous_default(compose, frontend_key):
     assert "session" not in log_in(compose, frontend_key, "admin@admin.com", "admin")
 
 
-def test_the_pipeline_trains_through_the_server_in_mages_environment(
-    compose, mage, project, trainer, settings
-):
-    """As `docker compose exec mage mage run ...` would."""
+def mage_run(mage: Server, project: Path, settings: Mapping[str, Any]) -> str:
+    """What it says, as `docker compose exec mage mage run ...` would."""
     command = ["run", str(project), "trip_duration_training", "--runtime-vars", json.dumps(settings)]
     done = subprocess.run(
         [on_path("mage", mage.environment), *command],
@@ -547,8 +547,29 @@ def test_the_pipeline_trains_through_the_server_in_mages_environment(
         timeout=SECONDS_TO_TRAIN,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def challenger(compose: Compose) -> Any:
     query = {"name": MODEL, "alias": "challenger"}
-    assert ask_mlflow(compose, "registered-models/alias", **query)["model_version"]["version"] == "2"
+    return ask_mlflow(compose, "registered-models/alias", **query)["model_version"]
+
+
+def test_mage_finds_the_same_run_that_another_machine_registered(compose, mage, project, trainer, settings):
+    told = f"models:/{MODEL}/1 is this very run, registered earlier"
+    assert told in mage_run(mage, project, settings)
+    assert challenger(compose)["version"] == "1"
+
+
+def test_the_pipeline_trains_through_the_server_in_mages_environment(
+    compose, mage, project, trainer, settings
+):
+    mage_run(mage, project, {**settings, "seed": 1})
+    version = challenger(compose)
+    assert version["version"] == "2"
+    tags = ask_mlflow(compose, "runs/get", run_id=version["run_id"])["run"]["data"]["tags"]
+    locked = {tag["value"] for tag in tags if tag["key"] == LOCK_TAG}
+    assert locked == {f"postgresql://{LOOPBACK}:{compose.port('postgres')}/mage"}
     assert list((compose.folder / "mlops").rglob("*.parquet"))
     assert list((compose.folder / "mage").rglob("train_and_register"))
 

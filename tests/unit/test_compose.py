@@ -22,6 +22,8 @@ import jsonschema
 import pytest
 import yaml
 
+from mlops import locks
+
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_TEXT)
@@ -284,6 +286,13 @@ def test_mlflow_is_asked_for_under_the_name_that_mage_uses():
     assert SERVICES["mage"]["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
+def test_runs_meet_in_the_database_that_mage_is_in_anyway():
+    mage = SERVICES["mage"]["environment"]
+    scheme, _, place = mage["LOCK_URL"].partition("://")
+    assert scheme in locks.DRIVERS
+    assert mage["MAGE_DATABASE_CONNECTION_URL"].endswith(f"://{place}")
+
+
 # What the programs inside understand
 
 
@@ -292,7 +301,7 @@ def sources(package: str) -> str:
     settings = {
         "mage_ai": ("settings/**/*.py", "orchestration/constants.py"),
         "mlflow": ("environment_variables.py", "utils/cli_args.py", "cli/__init__.py"),
-        "mlops": ("config.py",),
+        "mlops": ("config.py", "locks.py"),
     }
     spec = importlib.util.find_spec(package)
     assert spec
@@ -307,7 +316,7 @@ def sources(package: str) -> str:
     [(service, variable) for service, variable, _ in ENVIRONMENT if service in BUILT],
 )
 def test_every_variable_set_is_one_that_is_read(service, variable):
-    owners = {"MLFLOW": "mlflow", "MLOPS": "mlops"}
+    owners = {"MLFLOW": "mlflow", "MLOPS": "mlops", "LOCK": "mlops"}
     owner = owners.get(variable.partition("_")[0], "mage_ai")
     assert re.search(rf"\b{variable}\b", sources(owner))
 

@@ -58,6 +58,14 @@ def test_a_ceiling_and_a_half_life_may_be_left_open() -> None:
     assert Settings.parse({"tuning_seconds": None, "half_life_months": 1.5}).half_life_months == 1.5
 
 
+def test_what_decides_a_result_is_told_from_what_does_not() -> None:
+    settings = Settings(source="https://me:secret@example.org/", force=True)
+
+    assert settings.decisive() == Settings().decisive()
+    assert set(Settings().describe()) - set(settings.decisive()) == set(config.MANNER)
+    assert settings.describe()["source"] == "https://example.org"
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         Settings().seed = 1  # type: ignore[misc]
@@ -120,6 +128,17 @@ def test_a_setting_that_is_like_no_other_names_them_all() -> None:
             {"use_distance": "maybe"},
             "use_distance: input should be a valid boolean, unable to interpret input; got 'maybe'",
         ),
+        ({"min_improvement": 1.0}, "min_improvement: input should be less than 1; got 1.0"),
+        (
+            {"max_champion_age_months": 0},
+            "max_champion_age_months: input should be greater than or equal to 1; got 0",
+        ),
+        ({"tracking_patience": -1}, "tracking_patience: input should be greater than or equal to 0; got -1"),
+        ({"on_busy": "queue"}, "on_busy: input should be 'wait' or 'refuse'; got 'queue'"),
+        (
+            {"force": "maybe"},
+            "force: input should be a valid boolean, unable to interpret input; got 'maybe'",
+        ),
         (
             {"train_months": "many"},
             "train_months: input should be a valid integer, unable to parse string as an integer; got 'many'",
@@ -135,7 +154,9 @@ def test_an_empty_source_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-@pytest.mark.parametrize("name", ["tuning_seconds", "connect_timeout", "half_life_months"])
+@pytest.mark.parametrize(
+    "name", ["tuning_seconds", "connect_timeout", "half_life_months", "tracking_patience"]
+)
 def test_times_are_finite(name: str, value: float) -> None:
     assert refusal(**{name: value}).startswith(f"{name}: ")
 
@@ -226,16 +247,3 @@ def test_threads_that_are_no_number_are_refused(text: str, monkeypatch: pytest.M
     with pytest.raises(ConfigError) as refused:
         config.threads()
     assert str(refused.value) == f"MLOPS_THREADS: expected a positive whole number; got {text!r}"
-
-
-def test_the_code_version_follows_the_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(config, "PROJECT", tmp_path)
-    (tmp_path / "mlops").mkdir()
-    (tmp_path / "mlops/trips.py").write_text("a = 1\n")
-    before = config.code_version()
-    (tmp_path / "mlops/trips.py").write_text("a = 2\n")
-    after = config.code_version()
-
-    assert len(before["code_sha256"]) == 64
-    assert before["code_sha256"] != after["code_sha256"]
-    assert "git_commit" not in before  # no repository there, and no error either

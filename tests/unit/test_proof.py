@@ -301,7 +301,7 @@ def test_a_version_without_its_code_is_refused(version: Path, sample_only: Expec
     [
         (('"name": "pickup_zone"', '"name": "zone"'), "the sample is not answered in batch ("),
         (
-            ('"type": "long", "name": "pickup_zone"', '"type": "any", "name": "pickup_zone"'),
+            ('"long"', '"any"'),
             "a pickup_zone of text: expected the schema to refuse it; got requests: pickup_zone should hold ",
         ),
         (

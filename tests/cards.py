@@ -1,0 +1,84 @@
+"""A model card to look at: the one of version 7, which is better than version 3."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from builders import make_requests
+
+from mlops.card import Card
+from mlops.config import Settings
+from mlops.evaluation import slices
+
+SHA = "0123456789abcdef" * 4
+IMPORTANCE = {"pace_minutes": 0.75, "weekday": 0.25, "month": 0.0}
+MEASURED = {
+    "test_rows": 61_234, "test_rmse": 4.41239, "test_mae": 2.9, "test_p90": 6.5, "test_r2": 0.8,
+    "test_bias": -0.1, "test_coverage_80": 0.803, "test_coverage_80_worst_slice": 0.71,
+    "test_coverage_95": 0.951, "test_coverage_95_worst_slice": 0.9,
+}  # fmt: skip
+PROOF = {"passed": True, "reason": "", "rows": 61_234, "one_by_one": 300, "largest_difference": 2e-14}
+
+
+def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Errors that are largest at five o'clock, and what they were measured on."""
+    requests = make_requests(3000)
+    rng = np.random.default_rng(0)
+    actual = rng.uniform(1, 60, 3000)
+    predicted = actual + rng.normal(0, np.where(requests["pickup_at"].dt.hour == 17, 9, 3))
+    bounds = {
+        f"{end}_{level}_minutes": predicted + shift
+        for level in (80, 95)
+        for end, shift in (("low", -5), ("high", 5))
+    }
+    return (
+        slices(requests, actual, pd.DataFrame({"duration_minutes": predicted, **bounds})),
+        actual,
+        predicted,
+    )
+
+
+def make_card(**settings: object) -> Card:
+    """The card of version 7, better than version 3."""
+    months = pd.DataFrame(
+        {
+            "month": ["2023-06", "2023-05", "2023-04", "2023-03"],
+            "role": ["test", "validation", "training", "training"],
+            "rows": [65_000, 60_000, 61_000, 62_000],
+            "kept": [61_000, 58_000, 59_000, 60_500],
+            "rejected_over_60_minutes": [4000, 2000, 1500, 1000],
+            "rejected_zone_unknown": [0, 0, 500, 500],
+            "rejected_time_missing": [0, 0, 0, 0],
+            "unusual": ["", "", "", "twice the rows"],
+            "sha256": [SHA, SHA[::-1], SHA, SHA],
+            "path": ["/secret/place"] * 4,
+        }
+    )
+    contenders = pd.DataFrame(
+        {
+            "contender": ["challenger", "champion (version 3)", "pair median", "course"],
+            "rmse": [4.41239, 4.5, 5.6, 5.1],
+            "low": [4.3, 4.4, 5.5, math.nan],
+            "high": [4.5, 4.6, 5.7, math.nan],
+        }
+    )
+    return Card(
+        name="trip-duration-green",
+        version="7",
+        settings=Settings(**settings).describe(),
+        origin={"run_key": "f" * 12, "run_id": "a" * 32, "git_commit": "c" * 40, "code_sha256": SHA},
+        measured=MEASURED,
+        outcome="promote",
+        reasons=("RMSE improves by 1.9 %", "no slice gets worse by more than 5 %"),
+        contenders=contenders,
+        gain=(0.08761, 0.0512, 0.1234),
+        by_slice=by_slice()[0],
+        importance=IMPORTANCE,
+        months=months,
+        proof=PROOF,
+    )
+
+
+CARD = make_card()

@@ -1,0 +1,266 @@
+"""What a person asks of a registry and does to it, as they would: commands in a terminal, one after the other."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from doors import SAMPLE_MODEL, Ended, Machine
+
+FEW = {"min_test_rows": 500}  # the months are small, and their verdicts shall count
+APRIL = {"month": "2023-04", **FEW}
+WHY = ("--reason", "slow at night")
+URI = f"models:/{SAMPLE_MODEL}"
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory, months: Path) -> Iterator[tuple[Machine, Path]]:
+    """A machine with champion 1, then champion 2, and 3, which is 2 trained again; and a copy of its state."""
+    folder = tmp_path_factory.mktemp("operator")
+    machine = Machine(folder / "machine", months)
+    for ended in (machine.train(**FEW), machine.train(**APRIL), machine.train("--force", **APRIL)):
+        assert ended.status == 0, ended.output
+    copy = shutil.copytree(machine.state, folder / "copy")
+    with pytest.MonkeyPatch.context() as patch:
+        # A connection kept open would still show the store of the test before.
+        patch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+        yield machine, copy
+
+
+@pytest.fixture
+def machine(past: tuple[Machine, Path]) -> Machine:
+    """That machine, as if no other test had touched it."""
+    machine, copy = past
+    shutil.rmtree(machine.state)
+    shutil.copytree(copy, machine.state)
+    return machine
+
+
+def said(ended: Ended) -> str:
+    """What a command that went well printed."""
+    assert ended.status == 0, ended.output
+    return ended.stdout
+
+
+def refused(ended: Ended, status: int = 1) -> str:
+    """The one line with which a command failed."""
+    assert ended.status == status, ended.output
+    assert ended.stdout == ""
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert "Traceback" not in ended.stderr
+    return line
+
+
+def artefacts(machine: Machine, name: str) -> list[Path]:
+    """A file of the model's folder, of each version, the oldest first."""
+    return sorted(machine.state.rglob(f"artifacts/data/model/{name}"), key=lambda path: path.stat().st_mtime)
+
+
+# --- Looking ------------------------------------------------------------------------------------------------
+
+
+def test_the_list_of_versions_fits_a_terminal(machine: Machine) -> None:
+    text = said(machine.mlops("registry"))
+    assert max(map(len, text.splitlines())) <= 120
+    assert re.search(r"^ +3 +challenger +yes +2023-04 2023-01 to 2023-03 \d\.\d{4} +\w+ passed$", text, re.M)
+    assert re.search(r"^ +2 +champion +2023-04 2023-01 to 2023-03 \d\.\d{4} promote passed$", text, re.M)
+    assert re.search(r"^ +1 +2023-03 2023-01 to 2023-02 \d\.\d{4} promote passed$", text, re.M)
+    moves = re.findall(r"(champion \w+ -> \d)  (promote) \(run \w{8} by .+@.+\): (.+)", text)
+    assert [(move, verdict) for move, verdict, _ in moves] == [
+        ("champion none -> 1", "promote"),
+        ("champion 1 -> 2", "promote"),
+    ]
+    assert moves[0][2] == "there is no champion yet"
+    assert "NOTE" not in text
+
+
+def test_who_answered_on_a_day(machine: Machine) -> None:
+    today = f"{datetime.fromtimestamp(machine.parents()[0].info.start_time / 1000).astimezone():%Y-%m-%d}"
+    text = said(machine.mlops("registry", f"--as-of={today}"))
+    assert re.findall(r"version (\d) \(since .*; until (?:now|\S+)\)", text) == ["1", "2"]
+    for month in ("2023-01", "2023-02", "2023-03", "2023-04"):
+        assert f"{machine.source}/green_tripdata_{month}.parquet" in text
+
+    first, until = map(datetime.fromisoformat, re.findall(r"since (\S+); until (\S+)\)", text)[0])
+    between = said(machine.mlops("registry", f"--as-of={(first + (until - first) / 2).isoformat()}"))
+    assert re.findall(r"version (\d) \(since", between) == ["1"]
+    assert "learnt 2023-01 to 2023-02, tested on 2023-03: RMSE" in between
+
+    before = said(machine.mlops("registry", f"--as-of={first - timedelta(days=1):%Y-%m-%d}"))
+    assert "no version was champion on" in before
+    assert f"the first came at {first.isoformat(timespec='milliseconds')}" in before
+
+
+def test_show_tells_about_the_champion(machine: Machine) -> None:
+    text = said(machine.mlops("show", SAMPLE_MODEL))
+    assert f"champion is {URI}/2, learnt from 2023-01 to 2023-03, tested on" in text
+    assert "pair median" in text
+
+
+# --- Moving -------------------------------------------------------------------------------------------------
+
+
+def test_promote_then_roll_back_twice_and_no_further(machine: Machine) -> None:
+    assert said(machine.mlops("promote", "3", *WHY)) == f"{URI}/3 is champion; before: version 2\n"
+    assert machine.alias("champion") == "3"
+    assert f"{URI}/3 is champion already" in refused(machine.mlops("promote", "3", *WHY))
+
+    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/2 is champion; before: version 3\n"
+    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/1 is champion; before: version 2\n"
+    assert "there is no earlier champion to go back to" in refused(machine.mlops("rollback", *WHY))
+    assert machine.alias("champion") == "1"
+    text = said(machine.mlops("registry"))
+    for move in ("champion 2 -> 3  by operator", "champion 3 -> 2  rollback", "champion 2 -> 1  rollback"):
+        assert re.search(rf"{move} \(.+@.+\): slow at night", text)
+
+
+def test_roll_back_to_a_version_that_was_champion(machine: Machine) -> None:
+    assert "version 3 never was champion; `promote` makes it so" in refused(
+        machine.mlops("rollback", "--to=3", *WHY)
+    )
+    assert said(machine.mlops("rollback", "--to=1", *WHY)) == f"{URI}/1 is champion; before: version 2\n"
+    assert machine.alias("champion") == "1"
+
+
+@pytest.mark.parametrize("command", [("promote", "1"), ("rollback",)])
+def test_no_move_without_a_reason(command: tuple[str, ...], machine: Machine) -> None:
+    told = refused(machine.mlops(*command, "--reason", " "), status=2)
+    assert told == "error: reason: expected why, for whoever reads the journal; got nothing"
+    assert machine.alias("champion") == "2"
+
+
+def test_an_alias_moved_by_hand_is_noticed_once_and_stays(machine: Machine) -> None:
+    machine.client.set_registered_model_alias(SAMPLE_MODEL, "champion", "1")
+    assert "NOTE: champion was moved by hand from version 2 to 1" in said(machine.mlops("registry"))
+    later = said(machine.mlops("registry"))
+    assert "NOTE" not in later
+    assert re.search(r"champion 2 -> 1  by hand \(unknown\): moved outside this project; noticed now", later)
+    assert machine.alias("champion") == "1"
+
+
+# --- Damage -------------------------------------------------------------------------------------------------
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [(flip_a_byte, "booster.ubj"), (cut, "encoder.npz"), (Path.unlink, "model.json")],
+    ids=["a byte flipped", "a file cut", "a file gone"],
+)
+def test_a_damaged_version_cannot_become_champion(
+    damage: Callable[[Path], None], name: str, machine: Machine
+) -> None:
+    damage(artefacts(machine, name)[0])
+    for command in (("promote", "1"), ("rollback",)):
+        told = refused(machine.mlops(*command, *WHY))
+        assert f"{URI}/1 cannot become champion: {URI}/1: the artefact is damaged" in told
+        assert "Choose another version, or train it anew with --force." in told
+    assert machine.alias("champion") == "2"
+    assert re.search(r"^ +1 .* failed$", said(machine.mlops("registry")), re.M)
+
+
+def test_a_damaged_champion_that_was_set_by_hand_loses_to_the_next_challenger(machine: Machine) -> None:
+    machine.client.set_registered_model_alias(SAMPLE_MODEL, "champion", "1")
+    cut(artefacts(machine, "encoder.npz")[0])
+    ended = machine.train(seed=7, **APRIL)
+    assert f"{URI}/4" in said(ended)
+    assert "champion was moved by hand from version 2 to 1" in ended.stderr
+    assert machine.alias("champion") == "4"
+    reason = machine.versions()[3].tags["reason"]
+    assert "champion (version 1)" in reason
+    assert f"{URI}/1 does not answer" in reason
+
+
+# --- Once more ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", ["train", "mage run"])
+def test_the_same_settings_again_give_the_version_there_is(door: str, machine: Machine) -> None:
+    ended = (machine.train if door == "train" else machine.mage_run)(**FEW)
+    assert f"{URI}/1" in said(ended)
+    assert f"{URI}/1 is this very run, registered earlier: nothing to do; force trains anew" in ended.output
+    assert "registered earlier as champion" in ended.stdout
+    assert "trial 1 of" not in ended.output
+    assert machine.numbers() == ["1", "2", "3"]
+
+
+def test_a_forced_run_is_another_version_of_the_same_run(machine: Machine) -> None:
+    _, second, third = machine.versions()
+    assert (second.tags["forced"], third.tags["forced"]) == ("false", "true")
+    assert second.tags["run_key"] == third.tags["run_key"]
+    assert second.tags["artefact_sha256"] == third.tags["artefact_sha256"]
+    assert second.run_id != third.run_id
+    assert machine.alias("champion") == "2"
+
+
+def test_reproduce_gives_the_same_predictions(machine: Machine) -> None:
+    text = said(machine.mlops("reproduce", "2"))
+    assert re.match(rf"{URI}/2 made again: the predictions of all [\d,]+ test trips are the same\n", text)
+    assert machine.numbers() == ["1", "2", "3"]
+
+
+def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path: Path) -> None:
+    source = shutil.copytree(machine.source, tmp_path / "source")
+    replaced = source / "green_tripdata_2023-02.parquet"
+    pq.write_table(pq.read_table(replaced).slice(1), replaced)
+    told = refused(machine.mlops("reproduce", "2", f"--source={source}"))
+    assert re.search(
+        r"/2: its months are not those it was made from \(sha256 of 2023-02: expected \w{12}, got \w{12}\)\.",
+        told,
+    )
+
+
+# --- Wrong input --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "told"),
+    [
+        ("promote 99 --reason x", 1, "there is no version 99; there are: 1, 2, 3"),
+        ("promote abc --reason x", 1, "there is no version abc; there are: 1, 2, 3"),
+        ("rollback --to 99 --reason x", 1, "version 99 never was champion"),
+        ("reproduce 99", 1, "there is no version 99; there are: 1, 2, 3"),
+        ("reproduce abc", 1, "there is no version abc"),
+        ("registry --model trip-duration-blue", 2, "got 'trip-duration-blue'. There are: trip-duration-sample"),
+        ("promote 1 --model blue --reason x", 2, "model: expected the name of a registered model; got 'blue'"),
+        ("reproduce 1 --model blue", 2, "model: expected the name of a registered model; got 'blue'"),
+        ("show trip-duration-blue", 1, "trip-duration-blue: there is no champion yet"),
+        ("registry --as-of yesterday", 2, "as-of: expected a date such as 2026-10-03, or a time; got 'yesterday'"),
+        ("registry --as-of 2023-02-30", 2, "as-of: expected a date such as 2026-10-03, or a time"),
+        ("registry --as-of 9999-01-01", 2, "as-of: 9999-01-01 has not come yet"),
+    ],
+)  # fmt: skip
+def test_wrong_input(command: str, status: int, told: str, past: tuple[Machine, Path]) -> None:
+    machine, _ = past  # left as it is
+    assert told in refused(machine.mlops(*command.split()), status)
+
+
+@pytest.mark.parametrize(
+    "command", ["registry", "promote 1 --reason x", "rollback --reason x", "reproduce 1"]
+)
+def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path) -> None:
+    told = refused(Machine(tmp_path, months).mlops(*command.split()), status=2)
+    assert told == "error: model: expected one registered model; there are 0: train one first"
+
+
+def test_of_two_models_one_must_be_chosen(machine: Machine) -> None:
+    machine.client.create_registered_model("trip-duration-green")
+    told = refused(machine.mlops("registry"), status=2)
+    assert told.endswith("there are 2: choose one with --model: trip-duration-green, trip-duration-sample")
+    assert said(machine.mlops("registry", f"--model={SAMPLE_MODEL}")).startswith(f"{SAMPLE_MODEL}\n")

@@ -1,0 +1,163 @@
+"""Real green months in their order: verdicts that can be made again, and challengers that must not pass."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from doors import Ended, Machine
+
+from mlops import config, contract, dataset, evaluation, journal, registry, runs, tracking, tuning, verdict
+from mlops.model import DurationModel, build_matrix, train
+from mlops.month import Month
+
+pytestmark = pytest.mark.timeout(900)
+MODEL = "trip-duration-green"
+MONTHS = [str(month) for month in Month.range(Month(2023, 4), Month(2023, 10))]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A machine on which real months were trained in their order, and what each run said."""
+
+    machine: Machine
+    ended: dict[str, Ended]
+
+    def record(self, version: registry.Version, folder: Path) -> verdict.Record:
+        """The logged verdict of a version, with its evidence."""
+        path = runs.fetch_artefact(version.run_id, "verdict.json", folder / version.number)
+        return verdict.Record.from_json(path.read_text())
+
+    def clean(self, month: str) -> Path:
+        """Clean trips of a month."""
+        (path,) = self.machine.state.glob(f"prepared/**/trips/green_{month}_*.parquet")
+        return path
+
+
+@pytest.fixture(scope="module")
+def machine_of_months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replayed]:
+    from conftest import REAL_MONTHS
+
+    if not REAL_MONTHS.is_dir():
+        pytest.skip("needs real TLC months in ../shared/tlc/trip-data")
+    machine = Machine(tmp_path_factory.mktemp("replay"), REAL_MONTHS)
+    few = {"train_months": 3, "max_trials": 1, "min_test_rows": 5000}
+    yield Replayed(machine, {month: machine.train(month=month, **few) for month in MONTHS})
+
+
+@pytest.fixture
+def replayed(machine_of_months: Replayed, monkeypatch: pytest.MonkeyPatch) -> Replayed:
+    state = machine_of_months.machine.state
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(state))
+    tracking.connect(config.tracking_uri(), state, 5.0)
+    return machine_of_months
+
+
+def test_every_verdict_can_be_made_again_from_its_evidence_alone(replayed: Replayed, tmp_path: Path) -> None:
+    assert {month: ended.status for month, ended in replayed.ended.items()} == dict.fromkeys(MONTHS, 0)
+    versions = registry.versions(MODEL)
+    assert [version.tags["test_month"] for version in versions] == MONTHS
+    for version in versions:
+        path = runs.fetch_artefact(version.run_id, "verdict.json", tmp_path / version.number)
+        record, again = replayed.record(version, tmp_path), verdict.replay(path.read_text())
+        assert dataclasses.asdict(again) == dataclasses.asdict(record.verdict)
+        assert (version.tags["verdict"], version.tags["reason"]) == (again.outcome, again.reason)
+        logged = runs.metrics_of(version.run_id)
+        assert logged["test_rmse"] == pytest.approx(record.evidence.rmse("challenger"), abs=1e-12)
+        told = {name: value for name, value in again.measured.items() if name != "row_seconds"}
+        assert {name: logged[f"verdict_{name}"] for name in told} == told
+
+
+def test_champions_follow_from_the_verdicts(replayed: Replayed, tmp_path: Path) -> None:
+    versions = registry.versions(MODEL)
+    promoted = [version.number for version in versions if version.tags["verdict"] == "promote"]
+    assert promoted[0] == "1"
+    assert [reign.version for reign in journal.reigns(journal.read(MODEL))] == promoted
+    assert registry.champion(MODEL) == versions[int(promoted[-1]) - 1]
+    incumbent = None
+    for version in versions:
+        met = replayed.record(version, tmp_path).evidence.champion
+        assert (met.version if met else None) == incumbent
+        incumbent = version.number if version.number in promoted else incumbent
+    assert all(version.tags["proof"] == "passed" for version in versions)
+
+
+@dataclass(frozen=True)
+class LastMonth:
+    """The last month's trips, and the minutes that its champion and the pair median predict."""
+
+    requests: pd.DataFrame
+    actual: np.ndarray
+    champion: np.ndarray
+    pair_median: np.ndarray
+
+    def verdict(self, challenger: np.ndarray) -> verdict.Verdict:
+        """On a challenger of the champion, which is of the month before."""
+        evidence = verdict.gather(
+            self.requests,
+            self.actual,
+            {"challenger": challenger, "champion": self.champion, "pair_median": self.pair_median},
+            test_month="2023-10",
+            champion=verdict.Champion("7", "2023-09", "2023-09"),
+        )
+        return verdict.decide(evidence)
+
+
+@pytest.fixture
+def tested(replayed: Replayed, tmp_path: Path) -> LastMonth:
+    clean, newest = replayed.clean("2023-10"), registry.versions(MODEL)[-1]
+    minutes = np.load(runs.fetch_artefact(newest.run_id, "proof/tested.npy", tmp_path)).astype(np.float64)
+    before = [
+        next(replayed.machine.state.glob(f"prepared/**/features/green_{m}_*")) for m in ("2023-08", "2023-09")
+    ]
+    median = evaluation.PairMedian(*dataset.pairs_and_minutes(before, for_training=True))
+    requests = contract.read_requests(clean)
+    return LastMonth(requests, contract.read_minutes(clean), minutes, median.predict(requests))
+
+
+def test_the_champion_with_a_little_noise_is_never_promoted(tested: LastMonth) -> None:
+    rmse = evaluation.metrics(tested.actual, tested.champion)["rmse"]
+    spread = rmse * np.sqrt(1.005**2 - 1)  # noise that adds half a per cent to it
+    outcomes = []
+    for seed in range(100):
+        noise = np.random.default_rng(seed).normal(0, spread, len(tested.actual))
+        outcomes.append(tested.verdict(np.clip(tested.champion + noise, 1, 60)).outcome)
+
+    assert outcomes == ["keep"] * 100
+
+
+def test_a_model_of_shuffled_durations_is_refused_with_its_slices_named(
+    replayed: Replayed, tested: LastMonth
+) -> None:
+    (features,) = replayed.machine.state.glob("prepared/**/features/green_2023-08_*")
+    rng = np.random.default_rng(1)
+    batches = [
+        dataclasses.replace(batch, minutes=rng.permutation(batch.minutes))
+        for batch in dataset.FeatureFiles((features,), for_training=True)
+    ]
+    matrix = build_matrix(batches, seed=1, threads=1)
+    fit = train(matrix, {"learning_rate": 0.2, **_whole(tuning.FIRST_GUESS)}, seed=1, threads=1, rounds=40)
+    shuffled = DurationModel(matrix.encoder, fit.booster).predict(tested.requests)
+    found = tested.verdict(shuffled["duration_minutes"].to_numpy())
+
+    assert found.outcome == "refuse"
+    assert any("of the pair median" in reason for reason in found.reasons)
+    assert sum("above the champion's" in reason for reason in found.reasons) == verdict.NAMED_SLICES
+
+
+def test_one_that_is_better_on_one_day_only_is_stopped_by_the_bootstrap(tested: LastMonth) -> None:
+    day = tested.requests["pickup_at"].dt.day.to_numpy()
+    for lucky in (3, 14, 28):
+        found = tested.verdict(np.where(day == lucky, tested.actual, tested.champion))
+        assert found.measured["improvement"] > 0.01
+        assert found.outcome == "keep"
+        assert "may be chance" in found.reason
+
+
+def _whole(parameters: dict[str, float]) -> dict[str, float]:
+    return {name: int(value) if name == "max_depth" else value for name, value in parameters.items()}

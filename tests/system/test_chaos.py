@@ -1,0 +1,285 @@
+"""Killed at any moment, a run leaves nothing that one rerun does not mend; many at once are as good as one.
+
+`make test` kills a run at the stages and at 5 random moments over SQLite, and at some of both over an MLflow
+server on PostgreSQL, and moves aliases 8 times at once; `make chaos` does all on both, and with greater numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos import MORE_STAGES, STAGES, Workers, command, mlflow_server, stage
+from doors import SAMPLE_MODEL, Ended, Machine, wait_until, write_months
+
+pytestmark = pytest.mark.timeout(900)
+
+THOROUGH = "CHAOS_MOMENTS" in os.environ
+STARTS, MOVES = 8, 20 if THOROUGH else 8
+MOMENTS = int(os.environ.get("CHAOS_MOMENTS", "5"))
+SECONDS = 60  # for guards, who import mlflow before they act
+SECONDS_QUEUED = 600  # for commands that wait for each other
+BACKENDS = ("sqlite", "server")
+SHARES = [f"random {random.Random(seed).uniform(0, 1.05):.3f}" for seed in range(MOMENTS)]
+SOME = ("writing a trial to MLflow", "uploading the model", "champion: intent, no alias", SHARES[0])
+DISASTERS = [
+    (backend, disaster)
+    for backend in BACKENDS
+    for disaster in (*STAGES, *MORE_STAGES, *SHARES)
+    if THOROUGH or disaster in SOME or (backend == "sqlite" and disaster not in MORE_STAGES)
+]
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run comes to that nobody kills."""
+
+    seconds: float
+    facts: dict[str, Any]
+
+
+class Place:
+    """A tracking store that runs share, one after the other or each with its own."""
+
+    def __init__(self, workers: Workers, folder: Path, months: Path) -> None:
+        self.workers, self.folder, self.months = workers, folder, months
+        self.undisturbed: Future[Undisturbed] = workers.submit(self.run_undisturbed)
+
+    @contextlib.contextmanager
+    def machine(self, name: str) -> Iterator[Machine]:
+        """An empty machine; what it left at a server is out of the way afterwards."""
+        machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables)
+        try:
+            yield machine
+            wait_until(lambda: machine.processes() == [], SECONDS, machine.processes)
+        finally:
+            if machine.variables:
+                empty(machine.client)
+
+    def run_undisturbed(self) -> Undisturbed:
+        with self.machine("undisturbed") as machine:
+            began = time.monotonic()
+            ended = train(machine)
+            seconds = time.monotonic() - began
+            assert ended.status == 0, ended.output
+            return Undisturbed(seconds, facts(machine))
+
+    def run_killed(self, backend: str, disaster: str) -> None:
+        """Kill a run, run it again, and look at what is there."""
+        undisturbed = self.undisturbed.result()
+        with self.machine(disaster) as machine:
+            ordinary = machine.train_command(min_test_rows=500)
+            at_random = disaster in SHARES
+            with machine.start(
+                *(ordinary if at_random else command(stage(disaster, backend), ordinary[3:]))
+            ) as process:
+                if at_random:
+                    time.sleep(float(disaster.removeprefix("random ")) * undisturbed.seconds)
+                    process.send(signal.SIGKILL)
+                ended = process.end(SECONDS_QUEUED)
+                assert at_random or ended.status == -signal.SIGKILL, f"{disaster} never came: {ended.output}"
+                again = train(machine)  # while what the killed process started may still run
+            assert again.status == 0, again.output
+            check(machine, undisturbed)
+            if disaster.startswith("champion"):
+                doctor = machine.mlops("doctor")
+                assert doctor.status == 0, doctor.output
+
+
+def empty(client: Any) -> None:
+    """Take the model and its runs out of a server's store."""
+    for model in client.search_registered_models():
+        client.delete_registered_model(model.name)
+    experiment = client.get_experiment_by_name(SAMPLE_MODEL)
+    if experiment:
+        name = f"{SAMPLE_MODEL} {experiment.experiment_id}"  # a deleted experiment would keep its name
+        client.rename_experiment(experiment.experiment_id, name)
+        client.delete_experiment(experiment.experiment_id)
+
+
+def train(machine: Machine, **changed: Any) -> Ended:
+    return run(machine, machine.train_command(min_test_rows=500, **changed))
+
+
+def run(machine: Machine, command: list[str]) -> Ended:
+    """What came of a command, which may have to wait for others."""
+    with machine.start(*command) as process:
+        return process.end(SECONDS_QUEUED)
+
+
+def facts(machine: Machine) -> dict[str, Any]:
+    """What a run logged that the same run must log again: all but times."""
+    (parent,) = machine.parents()
+    trials = [
+        (trial.info.run_name, trial.info.status, trial.data.params, untimed(trial.data.metrics))
+        for trial in machine.trials(parent)
+    ]
+    return {
+        "metrics": parent.data.metrics,
+        "parameters": parent.data.params,
+        "trials": sorted(trials, key=str),
+        "tags": {name: parent.data.tags[name] for name in ("run_key", "tuning_hit_ceiling", "warm_start")},
+    }
+
+
+def untimed(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name != "seconds"}
+
+
+def check(machine: Machine, undisturbed: Undisturbed) -> None:
+    """One version, one champion, nothing RUNNING or half done, and the numbers of a run that nobody killed."""
+    wait_until(lambda: "RUNNING" not in machine.statuses(), SECONDS, machine.statuses)
+    assert machine.statuses() == ["FINISHED"]
+    assert facts(machine) == undisturbed.facts
+    (version,) = machine.versions()
+    assert version.tags["run_key"] == undisturbed.facts["tags"]["run_key"]
+    assert version.tags["outcome"] == "champion"
+    assert version.tags["proof"] == "passed"
+    assert version.run_id == machine.parents()[0].info.run_id
+    assert replay(machine) == aliases(machine) == {"champion": "1", "challenger": "1"}
+    wait_until(lambda: machine.processes() == [], SECONDS, machine.processes)
+    assert machine.unfinished() == machine.half_written() == []
+
+
+def aliases(machine: Machine) -> dict[str, str]:
+    model = machine.client.get_registered_model(SAMPLE_MODEL)
+    return {str(alias): str(version) for alias, version in model.aliases.items()}
+
+
+def replay(machine: Machine) -> dict[str, str]:
+    """Where the aliases are, by the journal alone; every move starts where the last one ended, and is done."""
+    tags = machine.client.get_registered_model(SAMPLE_MODEL).tags
+    place: dict[str, str] = {}
+    for name in sorted(name for name in tags if name.startswith("journal.")):
+        move = json.loads(tags[name])
+        assert (move["state"], move["from"]) == ("done", place.get(move["alias"])), (name, move)
+        place[move["alias"]] = move["to"]
+    return place
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_months(tmp_path_factory.mktemp("months"))
+
+
+@pytest.fixture(scope="module")
+def places(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, months: Path
+) -> Iterator[dict[str, Place]]:
+    """Stores of the backends that are asked for."""
+    found: dict[str, Place] = {}
+    try:
+        for backend in {params["backend"] for params in asked(request)}:
+            folder = tmp_path_factory.mktemp(backend)
+            # Each on SQLite has a store of its own; at the server one comes after the other.
+            at_once, store = (
+                (1, mlflow_server(folder))
+                if backend == "server"
+                else (max(2, os.cpu_count() or 1), contextlib.nullcontext({}))
+            )
+            found[backend] = Place(Workers(at_once, store), folder, months)
+        yield found
+    finally:
+        for place in found.values():
+            place.workers.close()
+
+
+@pytest.fixture(scope="module")
+def reruns(request: pytest.FixtureRequest, places: dict[str, Place]) -> dict[tuple[str, str], Future[None]]:
+    """Every disaster that is asked for, under way: there are several at once."""
+    return {
+        (each["backend"], each["disaster"]): places[each["backend"]].workers.submit(
+            places[each["backend"]].run_killed, each["backend"], each["disaster"]
+        )
+        for each in asked(request)
+        if "disaster" in each
+    }
+
+
+def asked(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Parameters of the tests of this module that will run."""
+    here = [item for item in request.session.items if item.path == request.path]
+    return [item.callspec.params for item in here if hasattr(item, "callspec")]
+
+
+@pytest.mark.parametrize(("backend", "disaster"), DISASTERS)
+def test_one_rerun_mends_a_run_that_was_killed(
+    backend: str, disaster: str, reruns: dict[tuple[str, str], Future[None]]
+) -> None:
+    reruns[backend, disaster].result()
+
+
+def test_a_proof_ends_when_nobody_is_left_who_asked_for_it(tmp_path: Path) -> None:
+    """Else it would write into the folder in which the next attempt works."""
+    expected = {"artefact_sha256": "", "sample": str(tmp_path / "sample.parquet")}
+    asked = {"uri": "models:/none/1", "folder": str(tmp_path), "expected": expected, "asker": 0}
+    ended = subprocess.run(
+        [sys.executable, "-m", "mlops.proof"], input=json.dumps(asked), capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("backend", BACKENDS if THOROUGH else ["sqlite"])
+def test_the_same_run_started_at_once_is_one_version(backend: str, places: dict[str, Place]) -> None:
+    place = places[backend]
+
+    def start_all() -> None:
+        undisturbed = place.undisturbed.result()
+        with place.machine("at once") as machine:
+            for ended in at_once(machine, [machine.train_command(min_test_rows=500)] * STARTS):
+                assert ended.status == 0, ended.output
+            check(machine, undisturbed)
+
+    place.workers.submit(start_all).result()
+
+
+@pytest.mark.parametrize("backend", BACKENDS if THOROUGH else ["sqlite"])
+def test_promotions_and_rollbacks_at_once_leave_one_champion(backend: str, places: dict[str, Place]) -> None:
+    place = places[backend]
+
+    def move_all() -> None:
+        with place.machine("moves") as machine:
+            for month in ("2023-03", "2023-04"):
+                ended = train(machine, month=month)
+                assert ended.status == 0, ended.output
+            asked = (["promote", "1"], ["promote", "2"], ["rollback"], ["rollback", "--to", "1"])
+            mlops = [sys.executable, "-m", "mlops"]
+            commands = [[*mlops, *asked[number % 4], f"--reason=number {number}"] for number in range(MOVES)]
+            before = replay(machine)
+            ended_all = at_once(machine, commands)
+            moved = [ended for ended in ended_all if ended.status == 0]
+            for ended in ended_all:
+                assert ended.status == 0 or refused(ended), ended.output
+            assert moved
+            assert replay(machine) == aliases(machine)
+            assert set(aliases(machine)) == {"champion", "challenger"}
+            assert aliases(machine)["challenger"] == before["challenger"]
+            tags = machine.client.get_registered_model(SAMPLE_MODEL).tags
+            by_hand = [name for name in tags if name.startswith("journal.") and "number " in tags[name]]
+            assert len(by_hand) == len(moved)
+
+    place.workers.submit(move_all).result()
+
+
+def refused(ended: Ended) -> bool:
+    """Whether a person is told that there was nothing to do."""
+    last = ended.stderr.strip().splitlines()[-1]
+    told = ("is champion already", "there is no earlier champion", "never was champion")
+    return ended.status == 1 and last.startswith("error: ") and any(text in last for text in told)
+
+
+def at_once(machine: Machine, commands: list[list[str]]) -> list[Ended]:
+    with ThreadPoolExecutor(len(commands)) as pool:
+        return list(pool.map(lambda each: run(machine, each), commands))

@@ -1,0 +1,74 @@
+"""What tests look up in the tracking store, and the small models and versions that they put there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import make_batch, make_features
+
+from mlops.intervals import Intervals
+from mlops.model import DurationModel, build_matrix, train
+from mlops.tracking import MlflowException, mlflow
+
+NAME = "trip-duration-sample"
+AWAY = MlflowException("the database is away", error_code=2)  # TEMPORARILY_UNAVAILABLE, as a server says it
+
+
+class Killed(BaseException):
+    """The process is gone, as far as what it was doing can tell."""
+
+
+def client() -> Any:
+    return mlflow.MlflowClient()
+
+
+def runs_of(experiment: str = NAME) -> list[Any]:
+    """Every run of the experiment, oldest first."""
+    found = client().get_experiment_by_name(experiment)
+    return client().search_runs([found.experiment_id], order_by=["attributes.start_time"]) if found else []
+
+
+def state_of(run_id: str) -> tuple[str, str | None]:
+    """Status of a run, and what it says went wrong."""
+    run = client().get_run(run_id)
+    return str(run.info.status), run.data.tags.get("error")
+
+
+def save_artefact(folder: Path) -> Path:
+    """A small model's folder."""
+    matrix = build_matrix([make_batch(300)], seed=1, threads=1)
+    fit = train(matrix, {"learning_rate": 0.3, "max_depth": 4}, seed=1, threads=1, rounds=5)
+    known, took = make_features(300, seed=1)
+    predicted = DurationModel(matrix.encoder, fit.booster).minutes(known)
+    model = DurationModel(matrix.encoder, fit.booster, intervals=Intervals.fit(known, predicted, took))
+    return model.save(folder / "model")
+
+
+def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **tags: str) -> str:
+    """Number of a new version without a model behind it."""
+    with contextlib.suppress(MlflowException):
+        client().create_registered_model(name)
+    return str(client().create_model_version(name, folder.as_uri(), run_id=run_id, tags=tags).version)
+
+
+@contextlib.contextmanager
+def fails_at(method: str, error: BaseException, *, once: bool = False, after: bool = False) -> Iterator[None]:
+    """Inside, MLflow's client raises the error at a method, each time or once, instead of acting or after it."""
+    original, raised = getattr(mlflow.MlflowClient, method), []
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        if raised and once:
+            return original(*arguments, **named)
+        raised.append(method)
+        if after:
+            original(*arguments, **named)
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, method, call)
+        yield
+    assert raised
