@@ -54,28 +54,25 @@ def _check(name: str, resume: bool) -> Iterator[Finding]:
                     yield Finding(f"{name}: {text}; it is in the journal now")
             if resume:
                 yield from (Finding(text, "cannot be delivered" in text) for text in attempts.deliver(name))
+            yield from _left(name)
     except BusyError as error:
         yield Finding(f"{name}: somebody is at work ({error}); its journal and outbox were not looked at")
-        return
-    yield from _left(name)
 
 
 def _left(name: str) -> Iterator[Finding]:
-    for kept in work.unfinished(name):
-        note = kept.noted(work.UNTOLD)
+    kept = work.unfinished(name)
+    for attempt in kept:
+        note = attempt.noted(work.UNTOLD)
         if note:
             waits = f"{name}: a model tested on {note['month']} waits to be delivered"
             yield Finding(f"{waits}; python -m mlops doctor --resume", is_open=True)
         else:
-            trials = len(kept.entries("trials"))
             yield Finding(
-                f"{name}: a run was cut off after {trials} trials ({kept.folder}); the same settings again go on "
-                "from there, and deleting the folder forgets it"
+                f"{name}: a run was cut off after {len(attempt.entries('trials'))} trials ({attempt.folder}); the "
+                "same settings again go on from there, and deleting the folder forgets it"
             )
+    keys = {attempt.key for attempt in kept}
     for version in registry.versions(name):
-        if not version.is_settled and not any(
-            kept.key == version.tags.get(runs.RUN_KEY) for kept in work.unfinished(name)
-        ):
-            yield Finding(
-                f"{version.uri}: was registered, but its run did not end; run it again", is_open=True
-            )
+        if not version.is_settled and version.tags.get(runs.RUN_KEY) not in keys:
+            cut_off = f"{version.uri}: was registered, but its run did not end; run it again"
+            yield Finding(cut_off, is_open=True)

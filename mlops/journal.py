@@ -223,8 +223,9 @@ def _intend(name: str, entry: Entry) -> Entry:
 def _write(name: str, entry: Entry) -> None:
     told = {key: value for key, value in asdict(entry).items() if key != "number"}
     told["from"], told["to"] = told.pop("before"), told.pop("after")
-    told["reason"] = entry.reason[:3000]  # a tag holds 5,000 characters
-    mlflow.MlflowClient().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", json.dumps(told))
+    told["reason"] = entry.reason[:2000]  # a tag holds 5,000 characters, and JSON writes some of them as two
+    text = json.dumps(told, ensure_ascii=False)
+    mlflow.MlflowClient().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
 
 
 def _read(name: str) -> tuple[Entry, ...]:

@@ -97,8 +97,11 @@ def version(name: str, number: str) -> Version:
     PromotionError
         When there is none, naming those there are.
     """
-    with contextlib.suppress(MlflowException):
+    try:
         return _version(mlflow.MlflowClient().get_model_version(name, number))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
     there = ", ".join(found.number for found in _versions(name)) or "none"
     raise PromotionError(f"{name}: there is no version {number}; there are: {there}")
 
@@ -117,7 +120,9 @@ def _versions(name: str, and_also: str = "") -> tuple[Version, ...]:
 @patient("looking up registered models")
 def names() -> tuple[str, ...]:
     """Names of the registered models."""
-    return tuple(str(model.name) for model in mlflow.MlflowClient().search_registered_models())
+    return tuple(
+        str(model.name) for model in mlflow.MlflowClient().search_registered_models(max_results=1000)
+    )
 
 
 @patient("{0}: looking up a run key")

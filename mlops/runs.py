@@ -44,6 +44,7 @@ from mlops.intervals import INTERVAL_COLUMNS
 logger = logging.getLogger(__name__)
 
 RUN_KEY, LOCK_TAG, HEARTBEAT = "run_key", "mlops.lock", "mlops.heartbeat"
+WHOLE = ("FINISHED", "FAILED")  # how a trial ends that was logged to its end
 HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
 MODEL_MODULES = ("__init__", "errors", "features", "encoder", "forest", "intervals", "model")
 MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil")
@@ -128,29 +129,44 @@ class Run:
 
     @patient("looking up trials")
     def trials_logged(self) -> set[str]:
-        """Names of the trials that are logged already, by an earlier attempt."""
-        return {str(trial.info.run_name) for trial in _trials(self.experiment_id, self.run_id)}
+        """Names of the trials that are logged already, and whole."""
+        trials = _trials(self.experiment_id, self.run_id)
+        return {str(trial.info.run_name) for trial in trials if trial.info.status in WHOLE}
 
-    @patient("logging {1}")
     def log_trial(
         self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float], error: str
     ) -> None:
-        """A finished trial as a nested run."""
-        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, LOCK_TAG: lock_place()}
+        """A finished trial as a nested run; only what is logged whole is ended, and the rest swept."""
         ended = int(time.time() * 1000)
-        started = ended - int(metrics.get("seconds", 0) * 1000)
+        trial_id = self._begin_trial(name, ended - int(metrics.get("seconds", 0) * 1000))
+        self._fill_trial(trial_id, name, parameters, metrics, error)
+        self._end_trial(trial_id, name, "FAILED" if error else "FINISHED", ended)
+
+    @patient("logging {1}")
+    def _begin_trial(self, name: str, started: int) -> str:
+        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, LOCK_TAG: lock_place()}
         trial = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
-        trial_id = trial.info.run_id
-        status = "FAILED" if error else "FINISHED"
-        try:
-            self.client.log_batch(
-                trial_id,
-                metrics=_metrics(metrics),
-                params=[Param(k, str(v)) for k, v in parameters.items()],
-                tags=[RunTag("error", error[:4000])] if error else [],
-            )
-        finally:
-            self.client.set_terminated(trial_id, status, end_time=ended)
+        return str(trial.info.run_id)
+
+    @patient("logging {2}")
+    def _fill_trial(
+        self,
+        trial_id: str,
+        name: str,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        error: str,
+    ) -> None:
+        self.client.log_batch(
+            trial_id,
+            metrics=_metrics(metrics),
+            params=[Param(k, str(v)) for k, v in parameters.items()],
+            tags=[RunTag("error", error[:4000])] if error else [],
+        )
+
+    @patient("logging {2}")
+    def _end_trial(self, trial_id: str, name: str, status: str, ended: int) -> None:
+        self.client.set_terminated(trial_id, status, end_time=ended)
 
     @patient("logging the model")
     def log_model(self, artefact: Path, example: pd.DataFrame) -> str:
@@ -185,11 +201,6 @@ def start_run(experiment: str, run_name: str, key: str) -> Iterator[Run]:
 
     It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
     (`work_lock`): whoever held it before is gone, and what it left RUNNING is closed.
-
-    Raises
-    ------
-    TrackingError
-        When MLflow fails inside the block.
     """
     experiment_id = _experiment(experiment)
     close_orphans(experiment_id)
@@ -325,27 +336,30 @@ def _begin(experiment_id: str, run_name: str, key: str) -> str:
         return str(mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tags).info.run_id)
     run_id = str(earlier[0].info.run_id)
     logger.info("going on with run %s, which an earlier attempt did not finish", run_id)
-    mlflow.start_run(run_id=run_id)
     client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
     if "error" in earlier[0].data.tags:
         client.delete_tag(run_id, "error")
     _sweep(experiment_id, run_id)
+    mlflow.start_run(run_id=run_id)  # last: a try that fails after it could not be made again in this process
     return run_id
 
 
 def _finish(run_id: str, experiment_id: str, status: str) -> None:
-    """End the run, what is left of half-logged trials first; a server that is away leaves it to the next run."""
-    with impatient():
-        try:
+    """End the run, half-logged trials first; a server that stays away leaves it to the next run."""
+    try:
+        with contextlib.nullcontext() if status == "FINISHED" else impatient():
             _tidy(run_id, experiment_id)
-            _end_active(status)
-        except TrackingError as error:
-            logger.warning("run %s could not be ended, the next run does: %s", run_id, error)
+            _terminate(run_id, status)
+    except TrackingError as error:
+        logger.warning("run %s could not be ended, the next run does: %s", run_id, error)
+    finally:
+        with contextlib.suppress(Exception):  # here only so that MLflow forgets it in this process
+            mlflow.end_run(status)
 
 
-@patient("ending a run")
-def _end_active(status: str) -> None:
-    mlflow.end_run(status)
+@patient("ending run {0}")
+def _terminate(run_id: str, status: str) -> None:
+    mlflow.MlflowClient().set_terminated(run_id, status)
 
 
 @patient("ending run {0}")
@@ -369,7 +383,7 @@ def _sweep(experiment_id: str, run_id: str) -> None:
     """Delete trials of the run that were only half logged; their whole is in the journal."""
     client = mlflow.MlflowClient()
     for trial in _trials(experiment_id, run_id):
-        if trial.info.status not in ("FINISHED", "FAILED"):
+        if trial.info.status not in WHOLE:
             client.delete_run(trial.info.run_id)
 
 

@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 with warnings.catch_warnings():
     # Of pydantic about a field name inside MLflow; Mage's pins keep pydantic at the version that warns.
@@ -42,7 +44,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two tries
-RETRIES, REQUEST_SECONDS = 1, 60  # of MLflow's own client, whose defaults take four minutes to give up
+RETRIES, REQUEST_SECONDS = 1, 30  # of MLflow's own client, whose defaults take four minutes to give up
 _AWAY = re.compile(r"API request to .* failed with (timeout )?exception|failed with error code 5\d\d")
 
 
@@ -111,7 +113,21 @@ def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> Non
     state.mkdir(parents=True, exist_ok=True)
     # A new database is migrated on first use, and two first uses at once would collide.
     with FileLock(state / "mlflow.lock"), tracking_errors(f"tracking server {without_credentials(uri)}"):
+        if uri.startswith("sqlite:///"):
+            _make_database(Path(uri.removeprefix("sqlite:///")))
         mlflow.MlflowClient().search_experiments(max_results=1)
+
+
+def _make_database(path: Path) -> None:
+    """Let there be a database with all its tables: MLflow cannot go on with a migration that was cut off."""
+    if path.exists():
+        return
+    passing = path.with_name(f".{path.name}.tmp")  # a folder, since SQLite keeps a journal beside its file
+    shutil.rmtree(passing, ignore_errors=True)
+    passing.mkdir()
+    mlflow.MlflowClient(f"sqlite:///{passing / path.name}").search_experiments(max_results=1)
+    (passing / path.name).replace(path)
+    shutil.rmtree(passing)
 
 
 def patient(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
@@ -219,4 +235,6 @@ def _handle(handler: Any, number: int, frame: FrameType | None) -> None:
 
 def _short(error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if not re.search(r"too many \d+ error", first):  # an answer of a kind, which says more than its absence
+        first = re.sub(r"API request to (\S+) failed with (timeout )?exception.*", r"no answer from \1", first)
     return re.sub(r"//\S*@", "//", first)[:300]  # no user and no password of any URL in it

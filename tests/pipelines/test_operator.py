@@ -16,6 +16,7 @@ FEW = {"min_test_rows": 500}  # the months are small, and their verdicts shall c
 APRIL = {"month": "2023-04", **FEW}
 WHY = ("--reason", "slow at night")
 URI = f"models:/{SAMPLE_MODEL}"
+pytestmark = pytest.mark.timeout(600)  # whoever comes first pays for three runs
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,6 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("damage", "name"),
     [(flip_a_byte, "booster.ubj"), (cut, "encoder.npz"), (Path.unlink, "model.json")],
@@ -195,7 +195,7 @@ def test_the_same_settings_again_give_the_version_there_is(door: str, machine: M
     ended = (machine.train if door == "train" else machine.mage_run)(**FEW)
     assert f"{URI}/1" in said(ended)
     assert f"{URI}/1 is this very run, registered earlier: nothing to do; force trains anew" in ended.output
-    assert "registered earlier as champion" in ended.stdout
+    assert "registered earlier" in ended.stdout
     assert "trial 1 of" not in ended.output
     assert machine.numbers() == ["1", "2", "3"]
 

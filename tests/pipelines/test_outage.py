@@ -122,7 +122,8 @@ def test_the_doctor_delivers_what_a_run_could_not(server: Server, machine: Machi
 def test_the_next_run_delivers_first_what_an_earlier_one_could_not(server: Server, machine: Machine) -> None:
     assert_kept(machine, cut_off(server, "2023-03"))
     server.start()
-    ended = machine.train(month="2023-04", **FEW)
+    with machine.start(*machine.train_command(month="2023-04", **FEW)) as process:
+        ended = process.end(240)  # it is two runs
     assert ended.status == 0, ended.output
     assert "telling the tracking server of trip-duration-sample tested on 2023-03" in ended.stderr
     assert f"{URI}/2" in ended.stdout

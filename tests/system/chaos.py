@@ -51,6 +51,7 @@ class Moment:
 SERVED, LOCAL = (f"mlflow.store.artifact.{name}_artifact_repo:" for name in ("http", "local"))
 STAGES = {
     "downloading": Moment("after", "mlops.cache:_HashingWriter.write"),
+    "making the store": Moment("after", "alembic.operations.base:AbstractOperations.invoke", count=40),
     "cleaning": Moment("after", "mlops.trips:as_table"),
     "building features": Moment("after", "mlops.features:request_features"),
     "after trial 1, before it is told": Moment("after", "mlops.work:Work.append"),

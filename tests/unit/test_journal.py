@@ -118,7 +118,7 @@ def test_a_long_reason_is_cut_and_ten_moves_keep_their_order() -> None:
         journal.move(NAME, CHAMPION, str(number % 3 + 1), by="me", verdict="promote", reason="x" * 10_000)
 
     assert [entry.number for entry in journal.read(NAME)] == list(range(1, 11))
-    assert {entry.reason for entry in journal.read(NAME)} == {"x" * 3000}
+    assert {entry.reason for entry in journal.read(NAME)} == {"x" * 2000}
 
 
 @pytest.mark.usefixtures("versions")
@@ -371,3 +371,13 @@ def test_a_journal_that_cannot_be_read_is_not_empty(store: Path) -> None:
         journal.read(NAME)
 
     assert str(refused.value) == f"{NAME}: reading the journal: MLflow failed: permission denied"
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", '"'])
+def test_a_long_reason_fits_into_a_tag(letter: str, store: Path) -> None:
+    bare_version(store)
+    journal.move(NAME, CHAMPION, "1", **{**RUN, "reason": letter * 9000})
+    (tag,) = client().get_registered_model(NAME).tags.values()
+
+    assert len(tag) < 5000
+    assert journal.read(NAME)[0].reason == letter * 2000

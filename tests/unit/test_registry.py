@@ -119,6 +119,12 @@ def test_a_version_that_is_not_there_names_those_that_are(store: Path) -> None:
     assert refusals == [f"{NAME}: there is no version {number}; there are: 1, 2" for number in ("3", "two")]
 
 
+def test_a_version_that_cannot_be_looked_up_is_not_missing(store: Path) -> None:
+    bare_version(store)
+    with pytest.raises(TrackingDownError), fails_at("get_model_version", AWAY):
+        registry.version(NAME, "1")
+
+
 def test_a_version_is_settled_by_its_last_tag(store: Path) -> None:
     bare_version(store, verdict="promote")
     version = registry.version(NAME, "1")
@@ -157,6 +163,13 @@ def test_models_are_listed_by_name(store: Path) -> None:
         bare_version(store, name)
 
     assert sorted(registry.names()) == ["trip-duration-green", "trip-duration-yellow"]
+
+
+def test_more_models_than_a_page_holds_are_listed(store: Path) -> None:
+    for number in range(101):
+        client().create_registered_model(f"trip-duration-{number}")
+
+    assert len(registry.names()) == 101
 
 
 def test_the_champion_is_who_the_alias_points_at(store: Path) -> None:

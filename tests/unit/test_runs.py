@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -185,6 +186,28 @@ def test_and_when_the_next_attempt_begins_so_that_it_is_logged_anew(store: Path)
     assert [trial.data.params["max_depth"] for trial in trials_of(again)] == ["8", "9", "7"]
 
 
+@pytest.fixture
+def patient(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away is waited for."""
+    monkeypatch.setattr("mlops.tracking._Patience.seconds", 5.0)
+    monkeypatch.setattr("mlops.tracking.FIRST_PAUSE", 0.01)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(("method", "after"), [("log_batch", False), ("set_terminated", True)])
+def test_a_trial_is_logged_once_and_whole_though_the_server_was_away(
+    method: str, after: bool, store: Path
+) -> None:
+    with start_run(NAME, "r", KEY) as run:
+        with fails_at(method, AWAY, once=True, after=after):
+            run.log_trial("trial 1", {"max_depth": 8}, {"validation_rmse": 4.5}, "")
+        assert run.trials_logged() == {"trial 1"}
+    (trial,) = trials_of(run)
+
+    assert (trial.info.status, trial.data.params) == ("FINISHED", {"max_depth": "8"})
+    assert trial.data.metrics == {"validation_rmse": 4.5}
+
+
 # --- The next attempt ---------------------------------------------------------------------------------------
 
 
@@ -268,6 +291,29 @@ def test_the_model_that_an_earlier_attempt_logged_is_replaced(store: Path, tmp_p
     there = {model.model_uri for model in client().search_logged_models([run.experiment_id])}
     assert there == {others, second}
     assert first != second
+
+
+@pytest.mark.usefixtures("patient")
+def test_going_on_with_a_run_is_tried_again_while_the_server_is_away(store: Path) -> None:
+    with pytest.raises(ValueError, match="first"), start_run(NAME, "r", KEY):
+        raise ValueError("first")
+    with fails_at("log_batch", AWAY, once=True), start_run(NAME, "r", KEY) as run:
+        pass
+
+    assert [found.info.status for found in runs_of()] == ["FINISHED"]
+    assert state_of(run.run_id) == ("FINISHED", None)
+
+
+def test_a_run_that_cannot_be_ended_is_forgotten_by_this_process(store: Path) -> None:
+    with contextlib.ExitStack() as away, pytest.raises(ValueError, match="first"), start_run(NAME, "r", KEY):
+        away.enter_context(fails_at("search_runs", AWAY))
+        raise ValueError("first")
+    assert mlflow.active_run() is None
+    with start_run(NAME, "r", KEY) as again:
+        pass
+
+    assert [found.info.run_id for found in runs_of()] == [again.run_id]
+    assert state_of(again.run_id) == ("FINISHED", None)
 
 
 # --- Runs whose process is gone -----------------------------------------------------------------------------
