@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import logging
 import signal
 import sys
@@ -122,9 +123,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m mlops",
         description="Keep a model of New York taxi trips' duration fresh: train, test and register it.",
         epilog="Environment: MLOPS_STATE_DIR (where everything is kept, default .state), "
-        "MLFLOW_TRACKING_URI (default a SQLite file in it), MLOPS_THREADS (default all cores).",
+        "MLFLOW_TRACKING_URI (default a SQLite file in it), MLOPS_THREADS (default all cores), "
+        "LOCK_URL (a PostgreSQL, for runs on several hosts).",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    exact = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=exact)
     _add_train(commands)
     show = commands.add_parser("show", help="print a model's champion, its metrics and its baseline")
     show.add_argument("name", help="registered model, for example trip-duration-green")
@@ -181,7 +184,6 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="tune, fit, test and register a model about one month",
-        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""\
 Train a model on the months before the validation month (the one before --month), tune it on the

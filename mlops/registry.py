@@ -213,7 +213,7 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
     command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
     ended = subprocess.run(
         [*command, str(fetched), str(asked), str(answered)],
-        cwd=folder, capture_output=True, text=True, check=False, start_new_session=True,
+        cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]

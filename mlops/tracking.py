@@ -236,5 +236,7 @@ def _handle(handler: Any, number: int, frame: FrameType | None) -> None:
 def _short(error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     if not re.search(r"too many \d+ error", first):  # an answer of a kind, which says more than its absence
-        first = re.sub(r"API request to (\S+) failed with (timeout )?exception.*", r"no answer from \1", first)
+        first = re.sub(
+            r"API request to (\S+) failed with (timeout )?exception.*", r"no answer from \1", first
+        )
     return re.sub(r"//\S*@", "//", first)[:300]  # no user and no password of any URL in it

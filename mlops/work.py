@@ -88,6 +88,7 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, name: str, text: str) -> None:
+        self.scratch.mkdir(parents=True, exist_ok=True)
         temporary = self.scratch / f"{name}.new"
         with temporary.open("w") as file:
             file.write(text)
