@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import functools
 import logging
 import signal
 import sys
@@ -126,8 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "MLFLOW_TRACKING_URI (default a SQLite file in it), MLOPS_THREADS (default all cores), "
         "LOCK_URL (a PostgreSQL, for runs on several hosts).",
     )
-    exact = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=exact)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     show = commands.add_parser("show", help="print a model's champion, its metrics and its baseline")
     show.add_argument("name", help="registered model, for example trip-duration-green")
@@ -147,6 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(act=_doctor)
     for command in commands.choices.values():
+        command.allow_abbrev = False
         command.add_argument(
             "-v", "--verbose", action="store_true", help="log everything, libraries included"
         )
