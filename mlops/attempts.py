@@ -17,7 +17,8 @@ import pandas as pd
 
 from mlops import journal, judging, locks, registry, runs, tlc, tracking, training, work
 from mlops.config import Settings
-from mlops.errors import BusyError, DataQualityError, MlopsError, TrackingDownError
+from mlops.errors import DataQualityError, TrackingDownError, TrackingError
+from mlops.locks import Lock
 from mlops.registry import Version
 from mlops.work import Work
 
@@ -48,57 +49,61 @@ def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) ->
     board = known(name, key, settings)
     if board is not None:
         return board
-    with runs.work_lock(name, settings.on_busy, f"training {_title(settings)}"):
-        deliver(name, but=key)
-        board = known(name, key, settings)  # another run may have registered it while this one waited
-        if board is not None:
-            return board
-        return _attempt(_kept(name, key, settings), name, settings, months)
+    with runs.work_lock(name, settings.on_busy, f"training {_title(settings)}") as lock:
+        deliver(name, lock, but=key)
+        found = _settled(name, key)  # another run may have registered it while this one waited
+        if found and not settings.force:
+            return _told_again(found)
+        return _attempt(_kept(name, key, settings), name, settings, months, lock)
 
 
 def known(name: str, key: str, settings: Settings) -> pd.DataFrame | None:
-    """Leaderboard of this very run, if it is registered and judged, and not asked for once more."""
+    """Leaderboard of this very run, if it is registered and judged, and not asked for once more.
+
+    What an attempt left that was cut off right after that is for `train_once` to tidy up, under the lock.
+    """
     found = None if settings.force else registry.find(name, key)
-    return _told_again(found) if found and found.is_settled else None
+    if not found or not found.is_settled or key in {kept.key for kept in work.unfinished(name)}:
+        return None
+    return _told_again(found)
 
 
-def deliver(name: str, but: str = "") -> list[str]:
+def deliver(name: str, lock: Lock, but: str = "") -> list[str]:
     """What became of the runs whose results wait to be told to the tracking server, one line each.
 
     The caller holds the model's lock.
     """
     told = []
     for waiting in work.untold(name):
-        origin = waiting.noted(work.UNTOLD) or {}
-        found = registry.find(origin["name"], waiting.key)
-        if found and found.is_settled:
-            _forget_held(found, waiting)
+        _settled(name, waiting.key)
         if waiting.key == but or not waiting.folder.is_dir():
             continue
+        origin = waiting.noted(work.UNTOLD) or {}
         about = f"{origin['name']} tested on {origin['month']}, fitted earlier"
         logger.info("telling the tracking server of %s", about)
         try:
             months = pd.read_csv(waiting.folder / _MONTHS, keep_default_na=False)
             kept, settings = Work.of(origin["name"], waiting.key), Settings.parse(origin["settings"])
-            board = _attempt(kept, origin["name"], settings, months)
+            board = _attempt(kept, origin["name"], settings, months, lock)
             told.append(f"{board['entry'].iloc[0]} is {board['about'].iloc[0]}")
         except TrackingDownError:
             raise
-        except (MlopsError, OSError) as error:  # it must not keep later months from being trained
-            told.append(
-                f"{about}, cannot be delivered: {error}. Delete {waiting.folder}, and train it again."
+        except Exception as error:  # whatever it is, it must not keep later months from being trained
+            advice = (
+                "" if isinstance(error, TrackingError) else f" Delete {waiting.folder}, and train it again."
             )
+            told.append(f"{about}, cannot be delivered: {error}.{advice}")
             logger.error("%s", told[-1])
     return told
 
 
-def _attempt(kept: Work, name: str, settings: Settings, months: pd.DataFrame) -> pd.DataFrame:
+def _attempt(kept: Work, name: str, settings: Settings, months: pd.DataFrame, lock: Lock) -> pd.DataFrame:
     """Leaderboard of a run, gone on with from where an earlier attempt was cut off."""
     try:
         for row in months.to_dict("records"):
             for path, sha256 in _FILES.items():
                 require_unchanged(Path(row[path]), row[sha256])
-        version, board = _train_and_judge(kept, name, settings, months)
+        version, board = _train_and_judge(kept, name, settings, months, lock)
     except TrackingDownError as error:
         if not kept.noted(work.UNTOLD):
             raise
@@ -118,10 +123,11 @@ def _attempt(kept: Work, name: str, settings: Settings, months: pd.DataFrame) ->
 
 
 def _train_and_judge(
-    kept: Work, name: str, settings: Settings, months: pd.DataFrame
+    kept: Work, name: str, settings: Settings, months: pd.DataFrame, working: Lock
 ) -> tuple[Version, pd.DataFrame]:
     """The version of a run, with its aliases where they belong, and the run's leaderboard."""
-    with contextlib.ExitStack() as judged_alone, runs.start_run(name, _title(settings), kept.key) as run:
+    own = training.origin_of(kept, settings)["attempt"]
+    with contextlib.ExitStack() as judged_alone, runs.start_run(name, _title(settings), kept.key, own) as run:
         attempt = (run, kept, name, settings, months)
         job = training.Training(*attempt)
         job.log_origin()
@@ -130,6 +136,7 @@ def _train_and_judge(
         job.log_search(fitted)
         # Nobody else moves an alias of the model between the verdict and what follows from it.
         lock = judged_alone.enter_context(locks.hold(f"{name}.aliases", about=f"judging {settings.month}"))
+        working.check()
         journal.settle(name)
         judge = judging.Judging(*attempt, fitted, lock)
         judged = judge.judge()
@@ -146,7 +153,7 @@ def _title(settings: Settings) -> str:
 
 def _keep_for_later(kept: Work, name: str, settings: Settings, months: pd.DataFrame) -> None:
     """Note that from here on a result waits to be told, with all that telling it takes."""
-    months.to_csv(kept.folder / _MONTHS, index=False)
+    kept.write(_MONTHS, months.to_csv(index=False))
     plain = settings.model_dump(mode="json") | {"source": settings.describe()["source"]}
     kept.note(work.UNTOLD, {"name": name, "month": settings.month, "settings": plain})
 
@@ -159,24 +166,21 @@ def _kept(name: str, key: str, settings: Settings) -> Work:
     return Work.of(name, key)
 
 
-def _forget(version: Version) -> None:
-    """Remove what an attempt left that was cut off right after its version was judged."""
-    key = version.tags[runs.RUN_KEY]
-    if key in {kept.key for kept in work.unfinished(version.name)}:
-        with contextlib.suppress(BusyError), runs.work_lock(version.name, "refuse", "tidying up"):
-            _forget_held(version, Work.of(version.name, key))
-
-
-def _forget_held(version: Version, kept: Work) -> None:
-    if (kept.noted("origin") or {}).get("forced") == version.tags["forced"]:  # else it is another attempt's
+def _settled(name: str, key: str) -> Version | None:
+    """The judged version of a key; what its attempt left, if it was cut off right after that, is tidied up."""
+    found = registry.find(name, key)
+    if not found or not found.is_settled:
+        return None
+    runs.mark_finished(found.run_id)
+    kept = Work.of(name, key)
+    if (kept.noted("origin") or {}).get("attempt") in (found.tags["attempt"], None):
         kept.remove()
+    return found
 
 
 def _told_again(version: Version) -> pd.DataFrame:
     """Leaderboard of a run that was done before."""
     logger.info("%s is this very run, registered earlier: nothing to do; force trains anew", version.uri)
-    runs.mark_finished(version.run_id)
-    _forget(version)
     with tempfile.TemporaryDirectory() as folder:
         board = pd.read_csv(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
     first, *others = board["about"]

@@ -54,7 +54,7 @@ def _let_ctrl_c_end_the_process() -> None:
     """Let Ctrl-C do what SIGTERM does, where Python would only tell a main thread that waits for this one.
 
     Under `mage run` a block runs off the main thread: without this the run goes on to its end, registers its
-    version and only then says "Aborted". The guard (`mlops.tracking`) closes what is cut off. In the editor a
+    version and only then says "Aborted". The guard (`mlops.runs`) closes what is cut off. In the editor a
     block runs on the kernel's main thread, where an interrupt is an ordinary KeyboardInterrupt.
     """
     waits = threading.current_thread() is not threading.main_thread()

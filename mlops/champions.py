@@ -108,7 +108,7 @@ def only_model() -> str:
     ConfigError
         When there are several, or none.
     """
-    names = _names()
+    names = registry.names()
     if len(names) == 1:
         return names[0]
     there = f"choose one with --model: {', '.join(names)}" if names else "train one first"
@@ -123,14 +123,10 @@ def registered_model(name: str) -> str:
     ConfigError
         When none is, naming those there are.
     """
-    if name not in _names():
-        there = ", ".join(_names()) or "none; train one first"
+    if name not in registry.names():
+        there = ", ".join(registry.names()) or "none; train one first"
         raise ConfigError(f"model: expected the name of a registered model; got {name!r}. There are: {there}")
     return name
-
-
-def _names() -> list[str]:
-    return [name for name in registry.names() if name.startswith("trip-duration-")]
 
 
 @contextlib.contextmanager

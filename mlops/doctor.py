@@ -31,7 +31,10 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     TrackingError
         When the tracking server does not answer.
     """
-    tracking.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    usual = Settings()
+    tracking.connect(
+        config.tracking_uri(), config.state_dir(), usual.connect_timeout, usual.tracking_patience
+    )
     yield Finding(f"tracking server {config.without_credentials(config.tracking_uri())}: answers")
     names = sorted({*registry.names(), *(kept.folder.parent.name for kept in work.unfinished())})
     for name in names:
@@ -42,18 +45,18 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
 
 def _check(name: str, resume: bool) -> Iterator[Finding]:
     closed = runs.clear_up(name)
-    yield Finding(
-        f"{name}: runs and trials whose process is gone: {closed}, now ended as KILLED"
-        if closed
-        else f"{name}: no run is left open"
-    )
+    if closed is not None:
+        told = f"runs and trials whose process is gone: {closed}, now ended as KILLED"
+        yield Finding(f"{name}: {told if closed else 'no run is left open'}")
     try:
-        with runs.work_lock(name, "refuse", "the doctor's check-up"):
+        with runs.work_lock(name, "refuse", "the doctor's check-up") as lock:
             with locks.hold(f"{name}.aliases", on_busy="refuse", about="the doctor's check-up"):
                 for text in journal.settle(name):
                     yield Finding(f"{name}: {text}; it is in the journal now")
             if resume:
-                yield from (Finding(text, "cannot be delivered" in text) for text in attempts.deliver(name))
+                yield from (
+                    Finding(text, "cannot be delivered" in text) for text in attempts.deliver(name, lock)
+                )
             yield from _left(name)
     except BusyError as error:
         yield Finding(f"{name}: somebody is at work ({error}); its journal and outbox were not looked at")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from mlops.config import PROJECT, Settings
@@ -17,7 +17,7 @@ CODE = ("mlops", "data_loaders", "transformers", "data_exporters")
 DECIDING_PACKAGES = ("hyperopt", "numpy", "pandas", "pyarrow", "scikit-learn", "xgboost", "holidays")
 
 
-def run_key(settings: Settings, files: Mapping[str, str]) -> str:
+def run_key(settings: Settings, files: Mapping[str, str], rules: Iterable[str]) -> str:
     """Key of a run, 64 hexadecimal digits: the same key is the same run, through whatever door.
 
     What a warm start draws on is not in it: it depends on the registry's history, and is recorded with the run.
@@ -28,16 +28,18 @@ def run_key(settings: Settings, files: Mapping[str, str]) -> str:
         Those of `Settings.decisive`.
     files : mapping
         Month (YYYY-MM) to the sha256 of its file, as it came from the source.
+    rules : iterable of str
+        Names of the cleaning rules.
 
     Examples
     --------
     >>> one, other = Settings(), Settings(connect_timeout=1.0, force=True)
-    >>> run_key(one, {"2023-06": "ab"}) == run_key(other, {"2023-06": "ab"})
+    >>> run_key(one, {"2023-06": "ab"}, ["too long"]) == run_key(other, {"2023-06": "ab"}, ["too long"])
     True
-    >>> run_key(one, {"2023-06": "ab"}) == run_key(one, {"2023-06": "cd"})
+    >>> run_key(one, {"2023-06": "ab"}, ["too long"]) == run_key(one, {"2023-06": "cd"}, ["too long"])
     False
     """
-    parts = {"settings": settings.decisive(), "files": dict(files), **made_by()}
+    parts = {"settings": settings.decisive(), "files": dict(files), "rules": sorted(rules), **made_by()}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from mlops import (
     verdict,
 )
 from mlops.course import CourseRecipe
-from mlops.errors import TrackingError
+from mlops.errors import MlopsError, TrackingDownError
 from mlops.locks import Lock
 from mlops.model import DurationModel
 from mlops.registry import Version
@@ -178,7 +179,7 @@ class Judging(Attempt):
         self.run.log_table("leaderboard.csv", board)
         told = "passed" if found.passed else f"failed: {found.reason}"
         page = f"runs:/{self.run.run_id}/model_card.html"
-        return registry.tag(version, {"card": page, "proof": told, registry.OUTCOME: outcome}), board
+        return registry.tag(version, {"card": page, "proof": told, runs.OUTCOME: outcome}), board
 
     def _decide(
         self, requests: pd.DataFrame, actual: Array, minutes: Array, champion: Version | None
@@ -217,9 +218,9 @@ class Judging(Attempt):
         try:
             answered = registry.predict(champion, requests, self.work.scratch / "champion")
             return incumbent, {**predicted, "champion": minutes_of(answered)}
-        except TrackingError:
-            raise  # a registry that is away says nothing about the champion
-        except Exception as error:  # whatever keeps the champion from answering is the reason it loses
+        except TrackingDownError:
+            raise  # a registry that is away says nothing about the champion, nor does a full disk
+        except (MlopsError, subprocess.TimeoutExpired) as error:  # it does not answer, and so it loses
             logger.warning("%s cannot be scored: %s", champion.uri, error)
             return verdict.Champion(*_known(incumbent), error=str(error)[:300]), predicted
 
@@ -294,7 +295,7 @@ class Judging(Attempt):
             "test_rmse": f"{judged.metrics['test_rmse']:.6f}",
             "verdict": judged.verdict.outcome,
             "reason": judged.verdict.reason,
-            "forced": self.origin()["forced"],
+            **{name: self.origin()[name] for name in ("forced", "attempt")},
         }
 
     def _described(self, judged: Judged) -> str:

@@ -243,7 +243,10 @@ def _connect(settings: Settings) -> None:
 
 
 def _key(settings: Settings, months: pd.DataFrame) -> str:
-    return identity.run_key(settings, dict(zip(months["month"], months["sha256"], strict=True)))
+    """Run key of the months; those that are not cleaned yet will be by the usual rules."""
+    files = dict(zip(months["month"], months["sha256"], strict=True))
+    cleaned = [c.removeprefix("rejected_") for c in months.columns if c.startswith("rejected_")]
+    return identity.run_key(settings, files, cleaned or [rule.name for rule in trips.RULES])
 
 
 def _worst_rules_first(cleaned: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -161,7 +162,7 @@ def prove(uri: str, expected: Expected, folder: Path, timeout: float = 3600.0) -
     asked = json.dumps(
         {"uri": uri, "folder": folder, "expected": asdict(expected), "asker": os.getpid()}, default=str
     )
-    proof = _ask(asked, server, timeout)
+    proof = _ask(uri, asked, server, timeout, folder)
     if not proof.passed:
         _await(server, uri)  # gone for good meanwhile, it is what went wrong
     measured = {**proof.measured, "seconds": round(time.monotonic() - started, 3)}
@@ -173,8 +174,11 @@ def _await(server: str, uri: str) -> None:
     probe(server, CONNECT_SECONDS)
 
 
-def _ask(asked: str, server: str, timeout: float) -> Proof:
+@patient("proving {0}")
+def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Proof:
     """What a fresh process found."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a try before this, which met a server that was away
+    folder.mkdir(parents=True)
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "mlops.proof"],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 import pandas as pd
 
 from mlops.config import without_credentials
-from mlops.errors import MlopsError, PromotionError
+from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError
 from mlops.journal import CHAMPION
 from mlops.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
+from mlops.runs import OUTCOME as OUTCOME
 from mlops.tracking import MlflowException, mlflow, patient
 
-OUTCOME = "outcome"  # tag that a version gets last: judged, proven, its aliases where they belong
+PREFIX = "trip-duration-"
+SCORING_SECONDS = 3600  # for a champion to answer a month; more is a hang
 WARM_TRIALS = 3  # of the newest run, best first; the best of them is what it chose
 
 
@@ -60,7 +64,7 @@ def model_name(service: str, *, sample: bool) -> str:
     >>> model_name("green", sample=False), model_name("green", sample=True)
     ('trip-duration-green', 'trip-duration-sample')
     """
-    return "trip-duration-sample" if sample else f"trip-duration-{service}"
+    return f"{PREFIX}sample" if sample else f"{PREFIX}{service}"
 
 
 @patient("{0}: looking up the champion")
@@ -119,10 +123,9 @@ def _versions(name: str, and_also: str = "") -> tuple[Version, ...]:
 
 @patient("looking up registered models")
 def names() -> tuple[str, ...]:
-    """Names of the registered models."""
-    return tuple(
-        str(model.name) for model in mlflow.MlflowClient().search_registered_models(max_results=1000)
-    )
+    """Names of this project's registered models; a server may hold others' too."""
+    found = mlflow.MlflowClient().search_registered_models(f"name LIKE '{PREFIX}%'", max_results=1000)
+    return tuple(str(model.name) for model in found)
 
 
 @patient("{0}: looking up a run key")
@@ -206,15 +209,28 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
         When it cannot be loaded, or does not answer.
     TrackingDownError
         When the registry does not answer.
+    OSError
+        When something about this machine kept it from answering.
     """
-    fetched = fetch(version, folder)
-    asked, answered = folder / "requests.parquet", folder / "answers.parquet"
+    try:
+        fetched = fetch(version, folder)
+    except TrackingDownError:
+        raise
+    except TrackingError as error:  # the registry answers that it has not got it
+        raise MlopsError(str(error)) from error
+    # A name of its own: a process whose asker was killed may answer late.
+    asked, answered = folder / "requests.parquet", folder / f"answers-{uuid.uuid4().hex}.parquet"
     requests.to_parquet(asked, index=False)
     command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
     ended = subprocess.run(
         [*command, str(fetched), str(asked), str(answered)],
-        cwd=folder, capture_output=True, text=True, check=False,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=SCORING_SECONDS,
     )  # fmt: skip
+    if ended.returncode < 0:
+        raise ChildProcessError(
+            f"{version.uri}: the process that asks it was ended by {signal.Signals(-ended.returncode).name}. "
+            "Is there memory enough? Run again."
+        )
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
         raise MlopsError(f"{version.uri} does not answer: {last[:300]}")
@@ -233,9 +249,11 @@ def register(
         When the registry refuses.
     """
     client = mlflow.MlflowClient()
-    made = [v for v in _versions(name, f" and tags.{RUN_KEY} = '{key}'") if v.run_id == run_id]
-    if made:
-        return made[-1]
+    for other in _versions(name, f" and tags.{RUN_KEY} = '{key}'"):
+        if other.run_id == run_id:
+            return other
+        if not other.is_settled and _champion(name) != other:  # of an attempt whose work folder is lost
+            client.delete_model_version(name, other.number)
     with contextlib.suppress(MlflowException):
         client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
     created = client.create_model_version(

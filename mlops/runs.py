@@ -43,7 +43,8 @@ from mlops.intervals import INTERVAL_COLUMNS
 
 logger = logging.getLogger(__name__)
 
-RUN_KEY, LOCK_TAG, HEARTBEAT = "run_key", "mlops.lock", "mlops.heartbeat"
+RUN_KEY, ATTEMPT, LOCK_TAG, HEARTBEAT = "run_key", "attempt", "mlops.lock", "mlops.heartbeat"
+OUTCOME = "outcome"  # tag that a version gets last: judged, proven, its aliases where they belong
 WHOLE = ("FINISHED", "FAILED")  # how a trial ends that was logged to its end
 HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
 MODEL_MODULES = ("__init__", "errors", "features", "encoder", "forest", "intervals", "model")
@@ -127,6 +128,13 @@ class Run:
         ]
         self.client.log_inputs(self.run_id, inputs)
 
+    @patient("deleting {1}")
+    def delete_trial(self, name: str) -> None:
+        """Delete the trials of this name, which are not what they were when they were logged."""
+        for trial in _trials(self.experiment_id, self.run_id):
+            if trial.info.run_name == name:
+                self.client.delete_run(trial.info.run_id)
+
     @patient("looking up trials")
     def trials_logged(self) -> set[str]:
         """Names of the trials that are logged already, and whole."""
@@ -196,15 +204,15 @@ class Run:
 
 
 @contextlib.contextmanager
-def start_run(experiment: str, run_name: str, key: str) -> Iterator[Run]:
-    """The run of a run key, a new one or the one that an earlier attempt did not finish.
+def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> Iterator[Run]:
+    """The run of a run key, a new one or the one that `attempt`, as its work folder has it, did not finish.
 
     It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
     (`work_lock`): whoever held it before is gone, and what it left RUNNING is closed.
     """
     experiment_id = _experiment(experiment)
     close_orphans(experiment_id)
-    run_id = _begin(experiment_id, run_name, key)
+    run_id = _begin(experiment_id, run_name, key, attempt or key)
     guard, status, ended = _start_guard(experiment), "FINISHED", threading.Event()
     heart = threading.Thread(target=_beat, args=(run_id, ended), daemon=True)
     heart.start()
@@ -231,7 +239,9 @@ def close_orphans(experiment_id: str) -> int:
     closed = 0
     for run in _running(experiment_id):
         cause = _cause_of_death(run.data.tags, run.info.start_time)
-        if cause:
+        if cause and _is_settled(run.info.run_id):
+            mark_finished(run.info.run_id)
+        elif cause:
             _end(run.info.run_id, "KILLED", cause)
             closed += 1
             if MLFLOW_PARENT_RUN_ID not in run.data.tags:
@@ -239,14 +249,14 @@ def close_orphans(experiment_id: str) -> int:
     return closed
 
 
-def clear_up(experiment: str) -> int:
-    """Close the orphans of a model unless somebody is at work on it; what the guard does, and the doctor."""
+def clear_up(experiment: str) -> int | None:
+    """How many orphans of a model were closed; None if somebody is at work on it, who did it before starting."""
     found = _experiment_of(experiment)
     try:
         with work_lock(experiment, "refuse", "closing runs whose process is gone"):
             return close_orphans(found) if found else 0
     except BusyError:
-        return 0  # whoever is at work did it before starting
+        return None
 
 
 def work_lock(
@@ -324,11 +334,11 @@ def _experiment_of(name: str) -> str | None:
 
 
 @patient("starting a run")
-def _begin(experiment_id: str, run_name: str, key: str) -> str:
-    """The run of this key, RUNNING again if an attempt before this did not finish it."""
+def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
+    """The run of this attempt, RUNNING again if it was cut off before."""
     client = mlflow.MlflowClient()
-    tags = {RUN_KEY: key, LOCK_TAG: lock_place(), HEARTBEAT: _now()}
-    query = f"attributes.status != 'FINISHED' and tags.{RUN_KEY} = '{key}'"
+    tags = {RUN_KEY: key, ATTEMPT: attempt, LOCK_TAG: lock_place(), HEARTBEAT: _now()}
+    query = f"attributes.status != 'FINISHED' and tags.{ATTEMPT} = '{attempt}'"
     earlier = client.search_runs(
         [experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
     )
@@ -390,6 +400,12 @@ def _sweep(experiment_id: str, run_id: str) -> None:
 def _trials(experiment_id: str, run_id: str) -> list[Any]:
     client, query = mlflow.MlflowClient(), f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
     return list(client.search_runs([experiment_id], query, max_results=50_000))
+
+
+@patient("looking up the version of run {0}")
+def _is_settled(run_id: str) -> bool:
+    found = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+    return any(OUTCOME in version.tags for version in found)
 
 
 @patient("looking up runs")

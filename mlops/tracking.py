@@ -68,7 +68,8 @@ def probe(uri: str, timeout: float) -> None:
         if uri.startswith(("http://", "https://")):
             answer = requests.get(f"{uri.rstrip('/')}/health", timeout=timeout)
             if answer.status_code != 200:
-                raise TrackingError(
+                kind = TrackingDownError if answer.status_code >= 500 else TrackingError
+                raise kind(
                     f"tracking server {without_credentials(uri)}: "
                     f"/health answered {answer.status_code}; expected 200. "
                     "Is MLFLOW_TRACKING_URI the address of an MLflow server?"

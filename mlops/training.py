@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +70,7 @@ class Attempt:
 
     def origin(self) -> dict[str, str]:
         """What identifies the run: its key, and the code, environment and commit of its first attempt."""
-        noted = self.work.noted("origin")
-        if noted is None:
-            forced = str(self.settings.force).lower()
-            noted = {"run_key": self.work.key, "git_commit": identity.git_commit(), "forced": forced}
-            noted |= identity.made_by()
-            self.work.note("origin", noted)
-        return noted
+        return origin_of(self.work, self.settings)
 
     def paths(self, *roles: str) -> list[Path]:
         """Feature files of the months with these roles, oldest first."""
@@ -87,6 +82,7 @@ class Training(Attempt):
     """Tuning and the final fit."""
 
     server_away = False
+    read_back = 0  # trials of an earlier attempt
 
     def log_origin(self) -> None:
         """Log what the run is made from: settings, code, source files, cleaning counts."""
@@ -114,13 +110,21 @@ class Training(Attempt):
             raise MlopsError(
                 f"{self.work.folder}: expected a fitted model. Delete this folder and run again."
             )
-        trials = tuple(Trial.from_dict(entry) for entry in self.work.entries("trials"))
+        trials = self._trials()[: int(about["metrics"]["trials"])]
         best = next(trial for trial in trials if trial.number == about["best_trial"])
         return Fitted(artefact, trials, best, about["metrics"], about["hit_ceiling"])
 
+    def _trials(self) -> tuple[Trial, ...]:
+        """Trials kept so far; of one that was taken again, because the clock decides on a ceiling, the last."""
+        kept = (Trial.from_dict(entry) for entry in self.work.entries("trials"))
+        return tuple(trial for _, trial in sorted({trial.number: trial for trial in kept}.items()))
+
     def log_search(self, fitted: Fitted) -> None:
         """Log the trials that were not yet, and what they came to."""
-        self._tell_trials(fitted.trials)
+        logged = self.run.trials_logged()
+        for trial in fitted.trials:
+            if f"trial {trial.number}" not in logged:
+                self._tell(trial)
         self.run.log_metrics(fitted.metrics)
         chosen = {"rounds": fitted.best.rounds, "best_trial": fitted.best.number}
         self.run.log_parameters({**fitted.best.parameters, **chosen})
@@ -128,12 +132,13 @@ class Training(Attempt):
 
     def _tune_and_fit(self) -> None:
         (validation,) = self.paths("validation")
-        fitting, done = Fitting.of(self.settings, config.threads()), self.work.entries("trials")
+        fitting, done = Fitting.of(self.settings, config.threads()), self._trials()
+        self.read_back = len(done)
         tuned = fitting.tune(
             self.paths("training"),
             validation,
             starts=self._starts(),
-            done=[Trial.from_dict(entry) for entry in done],
+            done=done,
             on_trial=self._keep_trial,
         )
         measured = evaluation.metrics(tuned.actual, tuned.predicted)
@@ -150,23 +155,21 @@ class Training(Attempt):
         if self.server_away:
             return
         try:
-            self._tell_trials([trial])
+            if trial.number <= self.read_back:  # what was read back did not fit, and is done again
+                self.run.delete_trial(f"trial {trial.number}")
+            self._tell(trial)
         except TrackingError as error:
             self.server_away = True
             logger.warning("going on without the tracking server; trials are told at the end: %s", error)
 
-    def _tell_trials(self, trials: Any) -> None:
-        logged = self.run.trials_logged()
-        for trial in trials:
-            name = f"trial {trial.number}"
-            if name not in logged:
-                measured = {
-                    "validation_rmse": trial.validation_rmse,
-                    "rounds": trial.rounds,
-                    "rung": trial.rung,
-                    "seconds": trial.seconds,
-                }
-                self.run.log_trial(name, trial.parameters, measured, trial.error)
+    def _tell(self, trial: Trial) -> None:
+        measured = {
+            "validation_rmse": trial.validation_rmse,
+            "rounds": trial.rounds,
+            "rung": trial.rung,
+            "seconds": trial.seconds,
+        }
+        self.run.log_trial(f"trial {trial.number}", trial.parameters, measured, trial.error)
 
     def _starts(self) -> list[Mapping[str, float]]:
         """Parameters that did well in runs about earlier months, logged beside where they are from.
@@ -181,11 +184,22 @@ class Training(Attempt):
             rows = [{"run_id": s.run_id, "month": s.month, "whose": s.whose, **s.parameters} for s in found]
             noted = {"starts": rows}
             self.work.note("starts", noted)
-            if rows:
-                logger.info("warm start from %s", ", ".join(f"{s.whose} of {s.month}" for s in found))
-                self.run.log_table("warm_start.csv", pd.DataFrame(rows))
-            self.run.set_tags({"warm_start": ", ".join(dict.fromkeys(s.run_id for s in found)) or "none"})
-        return starts_of(noted["starts"])
+        starts = noted["starts"]
+        if starts:
+            logger.info("warm start from %s", ", ".join(f"{s['whose']} of {s['month']}" for s in starts))
+            self.run.log_table("warm_start.csv", pd.DataFrame(starts))
+        self.run.set_tags({"warm_start": ", ".join(dict.fromkeys(s["run_id"] for s in starts)) or "none"})
+        return starts_of(starts)
+
+
+def origin_of(work: Work, settings: Settings) -> dict[str, str]:
+    """What identifies a run, as its first attempt found it: key, code, environment, commit, a name of its own."""
+    noted = work.noted("origin")
+    if noted is None:
+        noted = {"run_key": work.key, "git_commit": identity.git_commit(), **identity.made_by()}
+        noted |= {"forced": str(settings.force).lower(), "attempt": uuid.uuid4().hex}
+        work.note("origin", noted)
+    return noted
 
 
 def starts_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:

@@ -49,7 +49,7 @@ class Work:
 
     def note(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a small JSON object under a name."""
-        self._write(f"{name}.json", json.dumps(content))
+        self.write(f"{name}.json", json.dumps(content))
 
     def noted(self, name: str) -> dict[str, Any] | None:
         """The object kept under the name, or None."""
@@ -69,7 +69,7 @@ class Work:
         text = path.read_text() if path.is_file() else ""
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
-            self._write(path.name, whole)
+            self.write(path.name, whole)
         return [json.loads(line) for line in whole.splitlines()]
 
     def keep(self, made: Path) -> Path:
@@ -87,7 +87,8 @@ class Work:
         """Forget all of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, name: str, text: str) -> None:
+    def write(self, name: str, text: str) -> None:
+        """A file of this name, whole, in place of the one before."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         temporary = self.scratch / f"{name}.new"
         with temporary.open("w") as file:

@@ -129,7 +129,7 @@ def test_what_another_holds_is_not_looked_at(store: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
     wait("0123", "2023-04")
     with runs.work_lock(NAME, "refuse", "training green 2023-04"):
-        (_, busy) = findings(resume=True)
+        (busy,) = findings(resume=True)
     assert not busy.is_open
     assert busy.text.startswith(f"{NAME}: somebody is at work ({NAME}.work: held by ")
     assert "training green 2023-04" in busy.text

@@ -13,6 +13,7 @@ from mlops import config, identity
 from mlops.config import MANNER, Settings
 from mlops.identity import git_commit, made_by, run_key
 
+RULES = ("too long", "too short")
 FILES = {"2023-05": "ab" * 32, "2023-06": "cd" * 32}
 OTHERWISE: dict[str, Any] = {
     "service": "yellow", "month": "2023-07", "source": "tlc", "train_months": 3, "use_distance": False,
@@ -39,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def key(files: dict[str, str] | None = None, **settings: Any) -> str:
-    return run_key(Settings(**settings), files or FILES)
+    return run_key(Settings(**settings), files or FILES, RULES)
 
 
 def test_the_key_is_64_hexadecimal_digits() -> None:
@@ -186,3 +187,8 @@ def test_outside_a_checkout_there_is_no_commit(project: Path, monkeypatch: pytes
     assert git_commit() == ""
     monkeypatch.setenv("PATH", str(project))  # nor without git
     assert git_commit() == ""
+
+
+def test_the_rules_change_the_key_and_their_order_does_not() -> None:
+    assert run_key(Settings(), FILES, RULES) == run_key(Settings(), FILES, RULES[::-1])
+    assert run_key(Settings(), FILES, RULES) != run_key(Settings(), FILES, RULES[:1])

@@ -62,6 +62,7 @@ def test_a_run_registers_once_and_a_forced_one_anew(store: Path, artefact: Path)
         uri = run.log_model(artefact, make_requests(3))
         first = registry.register(NAME, uri, run.run_id, KEY, {})
         assert registry.register(NAME, uri, run.run_id, KEY, {}) == first
+    registry.tag(first, {OUTCOME: "champion"})
     second = registered(artefact)
 
     assert [version.number for version in registry.versions(NAME)] == ["1", "2"]
@@ -388,6 +389,37 @@ def test_a_registry_that_is_away_says_nothing_about_the_version(store: Path, tmp
         fails_at("get_model_version_download_uri", AWAY),
     ):
         registry.predict(registry.version(NAME, "1"), asked(3), tmp_path / "scratch")
+
+
+def test_a_version_that_the_registry_has_lost_does_not_answer(store: Path, tmp_path: Path) -> None:
+    bare_version(store)
+    with (
+        pytest.raises(MlopsError, match=f"^fetching models:/{NAME}/1: MLflow failed: no such file"),
+        fails_at("get_model_version_download_uri", MlflowException("no such file")),
+    ):
+        registry.predict(registry.version(NAME, "1"), asked(3), tmp_path / "scratch")
+
+
+def test_a_process_that_was_killed_says_nothing_about_the_version(
+    store: Path, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = registered(artefact)
+    monkeypatch.setattr(registry, "_SCORE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(
+        ChildProcessError, match=f"^models:/{NAME}/1: .* was ended by SIGKILL. Is there memory"
+    ):
+        registry.predict(version, asked(3), tmp_path / "scratch")
+
+
+def test_half_a_version_of_a_lost_attempt_gives_way_to_a_whole_one(store: Path, artefact: Path) -> None:
+    half = registered(artefact)
+    whole = registered(artefact)
+    assert registry.versions(NAME) == (whole,)
+
+    client().set_registered_model_alias(NAME, "champion", whole.number)
+    third = registered(artefact)
+    assert registry.versions(NAME) == (whole, third)
+    assert half.number not in (whole.number, third.number)
 
 
 ELSEWHERE = """

@@ -19,7 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 from builders import make_requests
-from tracked import AWAY, NAME, client, fails_at, runs_of, save_artefact, state_of
+from tracked import AWAY, NAME, bare_version, client, fails_at, runs_of, save_artefact, state_of
 
 from mlops import locks, runs
 from mlops.errors import TrackingError
@@ -247,7 +247,7 @@ def test_a_finished_run_is_not_gone_on_with(store: Path) -> None:
 def test_of_two_that_were_cut_off_the_later_is_gone_on_with(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         pass
-    tags = {"run_key": KEY, LOCK_TAG: lock_place()}
+    tags = {"attempt": KEY, LOCK_TAG: lock_place()}
     later, earlier = (
         client().create_run(run.experiment_id, start_time=at, tags=tags).info.run_id for at in (2000, 1000)
     )
@@ -402,11 +402,32 @@ def test_clearing_up_leaves_alone_whoever_is_at_work(store: Path, monkeypatch: p
     assert runs.clear_up(NAME) == 0  # no such experiment yet
     left = left_running()
     with runs.work_lock(NAME, "refuse", "training"):
-        assert runs.clear_up(NAME) == 0
+        assert runs.clear_up(NAME) is None
         assert state_of(left)[0] == "RUNNING"
 
     assert runs.clear_up(NAME) == 1
     assert state_of(left) == WITHOUT_A_WORD
+
+
+def test_the_run_of_a_judged_version_that_was_cut_off_is_finished(store: Path) -> None:
+    judged, other = left_running(), left_running()
+    bare_version(store, run_id=judged, outcome="champion")
+    bare_version(store, run_id=other)
+
+    assert close_orphans(experiment()) == 1
+    assert state_of(judged) == ("FINISHED", None)
+    assert state_of(other) == WITHOUT_A_WORD
+
+
+def test_another_attempt_at_the_same_key_has_a_run_of_its_own(store: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), start_run(NAME, "r", KEY, "one") as first:
+        raise KeyboardInterrupt
+    with start_run(NAME, "r", KEY, "two") as second:
+        pass
+    with start_run(NAME, "r", KEY, "one") as again:
+        pass
+
+    assert first.run_id == again.run_id != second.run_id
 
 
 def test_the_place_of_a_lock_is_this_state_folder_or_a_database_without_its_password(

@@ -141,7 +141,8 @@ def test_a_silent_server_is_refused_in_time(silent_port: int) -> None:
 def test_a_server_that_is_no_mlflow_is_refused(status: int, serve: Serve) -> None:
     uri = serve(status).uri
 
-    assert refusal(f"{uri}/", kind=TrackingError) == (
+    kind = TrackingDownError if status >= 500 else TrackingError  # a proxy says that nobody is behind it
+    assert refusal(f"{uri}/", kind=kind) == (
         f"tracking server {uri}: /health answered {status}; expected 200. "
         "Is MLFLOW_TRACKING_URI the address of an MLflow server?"
     )
