@@ -61,8 +61,8 @@ check: .venv/installed  ## format, lint, types and import contracts
 test: check install  ## everything that must hold: check, then every test
 	$(BIN)/pytest
 
-chaos: install  ## kill runs at every stage and at 30 random moments, on SQLite and on PostgreSQL
-	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py
+chaos: install  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
+	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
 lock: .venv-lock/installed  ## make the locks anew from requirements*.in
 	for name in requirements requirements-mlflow requirements-dev requirements-bench; do \
