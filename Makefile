@@ -59,7 +59,7 @@ check: .venv/installed  ## format, lint, types and import contracts
 	$(BIN)/lint-imports
 
 test: check install  ## everything that must hold: check, then every test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 chaos: install  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
