@@ -163,6 +163,8 @@ def test_models_are_listed_by_name(store: Path) -> None:
     for name in ("trip-duration-yellow", "trip-duration-green"):
         bare_version(store, name)
 
+    client().create_registered_model("somebody-elses")
+
     assert sorted(registry.names()) == ["trip-duration-green", "trip-duration-yellow"]
 
 
