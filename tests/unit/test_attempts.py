@@ -87,6 +87,15 @@ def test_an_attempt_cut_off_after_its_last_word_is_finished_and_forgotten(store:
     assert not kept.folder.exists()
 
 
+def test_a_forced_run_is_made_although_its_version_is_there(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(store)
+    fails(monkeypatch, TuningError("it was made"))
+    with pytest.raises(TuningError, match="it was made"):
+        attempts.train_once(NAME, KEY, Settings(force=True), NO_MONTHS)
+
+
 def test_what_another_attempt_at_the_key_left_is_kept(store: Path) -> None:
     """A forced run that is under way, or whose result waits for the server, is not the version that is there."""
     cut_off(store, "one")

@@ -30,10 +30,10 @@ def training(run: Any, **settings: Any) -> Training:
     return Training(run, Work.of(NAME, KEY), NAME, Settings(**settings), pd.DataFrame())
 
 
-def logged(run: Run) -> dict[str, float]:
-    """Name of each logged trial, and its RMSE."""
+def logged(run: Run) -> list[tuple[str, float]]:
+    """Name and RMSE of each logged trial."""
     trials = [found for found in runs_of() if found.data.tags.get(MLFLOW_PARENT_RUN_ID) == run.run_id]
-    return {found.info.run_name: found.data.metrics["validation_rmse"] for found in trials}
+    return sorted((found.info.run_name, found.data.metrics["validation_rmse"]) for found in trials)
 
 
 def test_trials_are_kept_and_told_and_read_back_by_the_next_attempt(store: Path) -> None:
@@ -42,7 +42,7 @@ def test_trials_are_kept_and_told_and_read_back_by_the_next_attempt(store: Path)
             training(run)._keep_trial(trial(number, 4.0 + number))
 
     assert training(run)._trials() == (trial(1, 5.0), trial(2, 6.0))
-    assert logged(run) == {"trial 1": 5.0, "trial 2": 6.0}
+    assert logged(run) == [("trial 1", 5.0), ("trial 2", 6.0)]
 
 
 def test_of_a_trial_that_was_done_again_the_last_counts(store: Path) -> None:
@@ -59,7 +59,7 @@ def test_of_a_trial_that_was_done_again_the_last_counts(store: Path) -> None:
         (2, 4.2),
         (3, 4.5),
     ]
-    assert logged(run) == {"trial 1": 4.5, "trial 2": 4.2, "trial 3": 4.5}
+    assert logged(run) == [("trial 1", 4.5), ("trial 2", 4.2), ("trial 3", 4.5)]
 
 
 def test_a_server_that_is_away_does_not_keep_trials_from_being_kept(store: Path) -> None:
