@@ -10,7 +10,7 @@ import functools
 import logging
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from mlops import (
 )
 from mlops.course import CourseRecipe
 from mlops.errors import MlopsError, TrackingDownError
+from mlops.evidence import Champion, gather
 from mlops.locks import Lock
 from mlops.model import DurationModel
 from mlops.registry import Version
@@ -191,10 +192,10 @@ class Judging(Attempt):
         incumbent = None
         if champion:
             known = (champion.tags.get("test_month", ""), champion.tags.get("last_month_learnt", ""))
-            incumbent = verdict.Champion(champion.number, *known)
+            incumbent = Champion(champion.number, *known)
             if known[1] < self.settings.month:
                 incumbent, predicted = self._with_champion(champion, incumbent, requests, predicted)
-        evidence = verdict.gather(
+        evidence = gather(
             requests,
             actual,
             predicted,
@@ -210,10 +211,10 @@ class Judging(Attempt):
     def _with_champion(
         self,
         champion: Version,
-        incumbent: verdict.Champion,
+        incumbent: Champion,
         requests: pd.DataFrame,
         predicted: dict[str, Array],
-    ) -> tuple[verdict.Champion, dict[str, Array]]:
+    ) -> tuple[Champion, dict[str, Array]]:
         """The incumbent and the predictions with its own, or with why it has none."""
         try:
             answered = registry.predict(champion, requests, self.work.scratch / "champion")
@@ -222,7 +223,7 @@ class Judging(Attempt):
             raise  # a registry that is away says nothing about the champion, nor does a full disk
         except (MlopsError, subprocess.TimeoutExpired) as error:  # it does not answer, and so it loses
             logger.warning("%s cannot be scored: %s", champion.uri, error)
-            return verdict.Champion(*_known(incumbent), error=str(error)[:300]), predicted
+            return replace(incumbent, error=str(error)[:300]), predicted
 
     def _judged_before(self) -> tuple[verdict.Record, pd.DataFrame]:
         """Verdict and slices as an earlier attempt logged them."""
@@ -323,10 +324,6 @@ _LIMITS = ("min_improvement", "max_slice_regression", "min_test_rows", "max_cham
 def minutes_of(predictions: pd.DataFrame) -> Array:
     """Predicted minutes, shape (n,)."""
     return predictions["duration_minutes"].to_numpy(np.float64)
-
-
-def _known(champion: verdict.Champion) -> tuple[str, str, str]:
-    return champion.version, champion.test_month, champion.last_month_learnt
 
 
 def _row_seconds(model: DurationModel, requests: pd.DataFrame) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlops.evidence import Evidence
 from mlops.tuning import Trial
-from mlops.verdict import Evidence
 
 COLUMNS = ("entry", "validation_rmse", "test_rmse", "test_mae", "test_p90", "about")
 

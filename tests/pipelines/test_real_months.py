@@ -16,7 +16,19 @@ import pandas as pd
 import pytest
 from doors import PROJECT, Ended, Machine
 
-from mlops import config, contract, dataset, evaluation, journal, registry, runs, tracking, tuning, verdict
+from mlops import (
+    config,
+    contract,
+    dataset,
+    evaluation,
+    evidence,
+    journal,
+    registry,
+    runs,
+    tracking,
+    tuning,
+    verdict,
+)
 from mlops.model import DurationModel, build_matrix, train
 from mlops.month import Month
 
@@ -102,14 +114,14 @@ class LastMonth:
 
     def verdict(self, challenger: np.ndarray) -> verdict.Verdict:
         """On a challenger of the champion, which is of the month before."""
-        evidence = verdict.gather(
+        found = evidence.gather(
             self.requests,
             self.actual,
             {"challenger": challenger, "champion": self.champion, "pair_median": self.pair_median},
             test_month="2023-10",
-            champion=verdict.Champion("7", "2023-09", "2023-09"),
+            champion=evidence.Champion("7", "2023-09", "2023-09"),
         )
-        return verdict.decide(evidence)
+        return verdict.decide(found)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pandas as pd
 
+from mlops.evidence import Champion, Evidence
 from mlops.report import COLUMNS, as_json, as_text, describe_version, leaderboard
 from mlops.tuning import Trial
-from mlops.verdict import Champion, Evidence
 
 VERSION = "models:/trip-duration-sample/2"
 MEASURED = {

@@ -17,8 +17,9 @@ from scipy.stats import bootstrap
 
 from mlops.errors import MlopsError
 from mlops.evaluation import GATED, PairMedian, metrics, slices
+from mlops.evidence import Champion, Evidence, gather
 from mlops.month import Month
-from mlops.verdict import Champion, Evidence, Limits, Record, Verdict, decide, gather, replay
+from mlops.verdict import Limits, Record, Verdict, decide, replay
 
 CHAMPION = Champion("3", test_month="2023-04", last_month_learnt="2023-03")
 DAYS = pd.date_range("2023-05-01", periods=30).strftime("%Y-%m-%d").tolist()
