@@ -5,30 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
 import psycopg2
 import pytest
+from holders import HERE, NAME, another_process, most_at_once
 from postgres import Postgres, running_postgres
 
 from mlops import config, locks
 from mlops.errors import BusyError, TrackingError
 from mlops.locks import hold, holder
-
-NAME = "trip-duration-green.work"
-HERE = socket.gethostname()[:30]
-HOLDS = """
-import sys, time
-from mlops.locks import hold
-with hold(sys.argv[1], about="green 2023-06"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +35,6 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait of seconds where only what comes after it is looked at."""
     monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
-
-
-@contextlib.contextmanager
-def another_process(name: str = NAME) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock; killed at the end, if it still is there."""
-    command = [sys.executable, "-c", HOLDS, name]
-    with subprocess.Popen(command, cwd=config.PROJECT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "held\n"
-            yield process
-        finally:
-            process.kill()
 
 
 def ask(server: Postgres, query: str) -> list[tuple[object, ...]]:
@@ -120,23 +95,7 @@ def test_two_names_do_not_disturb_each_other() -> None:
 
 @pytest.mark.usefixtures("hurried")
 def test_two_threads_hold_it_one_after_the_other() -> None:
-    inside, most = 0, 0
-
-    def work() -> None:
-        nonlocal inside, most
-        for _ in range(5):
-            with hold(NAME):
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0.002)
-                inside -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
+    assert most_at_once() == 1
 
 
 def test_a_lock_that_another_holds_or_nobody_is_found_lost() -> None:
