@@ -3,7 +3,8 @@
 Beside ``green_tripdata_2023-10.parquet`` lies a manifest,
 ``green_tripdata_2023-10.parquet.json``, with the file's sha256 and its version
 at the source. A cached file is used again when both still hold. Times are never
-looked at: mirrors give different times to equal bytes.
+looked at: mirrors give different times to equal bytes. When a month is published
+anew with other bytes, those it had are kept, under their hash in ``replaced/``.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class MonthFile:
         The cached file, its size and its hash in 64 hexadecimal digits.
     url, version : str
         Where it came from, without credentials, and its `Source.version` there.
+    replaced : tuple of Path
+        Files that the source gave out for this month before, oldest first.
     """
 
     service: str
@@ -54,6 +57,7 @@ class MonthFile:
     bytes: int
     sha256: str
     version: str
+    replaced: tuple[Path, ...] = ()
 
 
 def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
@@ -106,7 +110,21 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
             "Make room or give write access there, or let MLOPS_STATE_DIR name another folder."
         ) from error
     size, sha256 = manifest["bytes"], manifest["sha256"]
-    return MonthFile(service, month, folder / name, url, size, sha256, version)
+    replaced = tuple(
+        path for path in (replaced_path(folder / name, sha) for sha in manifest.get("replaced", ())) if path.exists()
+    )
+    return MonthFile(service, month, folder / name, url, size, sha256, version, replaced)
+
+
+def replaced_path(path: Path, sha256: str) -> Path:
+    """Where bytes that a month had before are kept.
+
+    Examples
+    --------
+    >>> str(replaced_path(Path("green_tripdata_2023-10.parquet"), "0123456789abcdef"))
+    'replaced/green_tripdata_2023-10_0123456789ab.parquet'
+    """
+    return path.parent / "replaced" / f"{path.stem}_{sha256[:12]}{path.suffix}"
 
 
 def _matching_manifest(path: Path, version: str) -> dict[str, Any] | None:
@@ -136,6 +154,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
         sha256 = _download(source, path.name, temporary)
         size = temporary.stat().st_size
         _require_parquet(temporary, url)
+        replaced = _keep_replaced(path, sha256)
         temporary.replace(path)
     manifest = {
         "url": url,
@@ -143,6 +162,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
         "sha256": sha256,
         "bytes": size,
         "fetched_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "replaced": replaced,
     }
     with _temporary(_manifest_path(path)) as temporary:
         with temporary.open("w", encoding="utf-8") as text:
@@ -152,6 +172,23 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
         temporary.replace(_manifest_path(path))
     _sync_folder(path.parent)
     return manifest
+
+
+def _keep_replaced(path: Path, sha256: str) -> list[str]:
+    """Hashes of what the source gave out before these bytes, oldest first; the last is kept now, if it is whole."""
+    try:
+        before = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
+        replaced, last = list(before.get("replaced", ())), before["sha256"]
+        if last != sha256 and sha256_of(path) == last:
+            kept = replaced_path(path, last)
+            kept.parent.mkdir(exist_ok=True)
+            kept.unlink(missing_ok=True)
+            os.link(path, kept)  # at once and whole; the file itself stays until the new one takes its place
+            replaced = [*(sha for sha in replaced if sha != last), last]
+            logger.warning("%s: published anew with other bytes; those before are kept as %s", path.name, kept)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
+        return []
+    return [sha for sha in replaced if sha != sha256]
 
 
 def _download(source: Source, name: str, path: Path) -> str:

@@ -23,7 +23,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mlops.errors import ConfigError
 from mlops.month import Month
@@ -32,7 +40,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
-MANNER = ("source", "connect_timeout", "tracking_patience", "on_busy", "force")  # how, not what
+NEXT = "next"  # instead of a month: the one that the schedule waits for
+SCHEDULE = ("start_month", "end_month")  # which month `next` may be; of no meaning beside a month's name
+MANNER = (
+    *SCHEDULE, "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience",
+    "on_busy", "force",
+)  # fmt: skip  # how, not what
 
 
 class Settings(BaseModel):
@@ -49,10 +62,25 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     service: Service = Field("green", description="taxi service: green, yellow or fhvhv")
-    month: str = Field("2023-06", description="test month, YYYY-MM; nothing looks at it before the verdict")
+    month: str = Field(
+        "2023-06",
+        description="test month, YYYY-MM, or next: the one after the newest judged, once it is published",
+    )
+    start_month: str | None = Field(
+        None, description="with month next: the first test month of a model that has no judged one"
+    )
+    end_month: str | None = Field(
+        None, description="with month next: no later test month, and gaps since start_month are filled first"
+    )
     source: str = Field(
         "sample",
         description="where months come from: sample, tlc (its site), a folder, or an https://, s3:// or gs:// URL",
+    )
+    publication_wait: float = Field(
+        0.0, ge=0, le=86_400, description="with month next: seconds to wait for it to be published"
+    )
+    source_patience: float = Field(
+        0.0, ge=0, le=86_400, description="seconds to keep trying a source that does not answer"
     )
     train_months: int = Field(
         12, ge=1, le=120, description="most months of training before the validation month"
@@ -114,9 +142,11 @@ class Settings(BaseModel):
     )
     force: bool = Field(False, description="train anew although this very run is registered already")
 
-    @field_validator("month")
+    @field_validator("month", *SCHEDULE)
     @classmethod
-    def _a_month(cls, text: str) -> str:
+    def _a_month(cls, text: str | None, asked: ValidationInfo) -> str | None:
+        if text is None or (text == NEXT and asked.field_name == "month"):
+            return text
         try:
             return str(Month.parse(text))
         except ConfigError as error:
@@ -128,6 +158,23 @@ class Settings(BaseModel):
         if not text.strip():
             raise ValueError("expected sample, tlc, a folder or a URL; got nothing")
         return text.strip()
+
+    @model_validator(mode="after")
+    def _a_range(self) -> Settings:
+        if self.end_month is not None and (self.start_month is None or self.end_month < self.start_month):
+            raise ValueError(
+                f"end_month: expected start_month no later than {self.end_month}; got {self.start_month}"
+            )
+        return self
+
+    @property
+    def is_next(self) -> bool:
+        """Whether the month is still to be found out."""
+        return self.month == NEXT
+
+    def about(self, month: Month) -> Settings:
+        """The same about one month, called by its name."""
+        return self.model_copy(update={"month": str(month), **dict.fromkeys(SCHEDULE)})
 
     def decisive(self) -> dict[str, str]:
         """Settings that decide what comes out of a run, as text; not where from, how patiently or how often.
@@ -230,11 +277,13 @@ def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
 
 
 def _bad_value(problem: Mapping[str, Any]) -> str:
+    reason = str(problem["msg"]).removeprefix("Value error, ")
+    if not problem["loc"]:  # of several settings, which the message names
+        return reason
     name, got = problem["loc"][0], problem["input"]
     if name == "service":
         near = difflib.get_close_matches(str(got), SERVICES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
-    reason = str(problem["msg"]).removeprefix("Value error, ")
     shown = "" if f"got {got!r}" in reason else f"; got {got!r}"
     return f"{name}: {reason[0].lower()}{reason[1:]}{shown}"

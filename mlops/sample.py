@@ -114,6 +114,7 @@ class SampleSource:
 
     rows: int = 20_000
     seed: int = 7
+    control = None
 
     @property
     def url(self) -> str:

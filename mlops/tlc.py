@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import fsspec
@@ -29,12 +29,14 @@ from mlops.month import Month
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
+Result = TypeVar("Result")
 
 ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body that breaks off
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
 RETRY_AFTER_MAX_SECONDS = 60  # a server may ask for hours
 TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (a dead host takes ATTEMPTS times as long), between bytes
 CHUNK_BYTES = 2**20
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two tries of `patiently`
 UNSURE = "bytes:"  # start of a version that tells too little to trust a cached copy
 
 
@@ -60,6 +62,10 @@ class Source(Protocol):
     def key(self) -> str:
         """Folder name for this source's state: readable, and unique by a short hash."""
 
+    @property
+    def control(self) -> str | None:
+        """Name of a file that is always there, if one is known: a source that refuses it refuses everything."""
+
     def version(self, name: str) -> str | None:
         """Fingerprint of the file's content; None when the source does not hold it.
 
@@ -68,7 +74,7 @@ class Source(Protocol):
         Raises
         ------
         DownloadError
-            When the source does not answer.
+            When the source does not answer; `RefusedError` when it does not say whether it holds the file.
         """
 
     def size(self, name: str) -> int | None:
@@ -107,18 +113,61 @@ def open_source(source: str) -> Source:
         raise _told(shown, error) from error
     if isinstance(filesystem, LocalFileSystem):
         return _open_folder(Path(path), shown)
-    return _Files(shown, _key(scheme, shown), filesystem, path.rstrip("/"))
+    return _Files(shown, _key(scheme, shown), None, filesystem, path.rstrip("/"))
 
 
 def months_available(source: Source, service: str, months: Sequence[Month]) -> tuple[Month, ...]:
     """Those of `months` that the source holds, in the order given.
 
+    TLC's site refuses (403) a month that is not published, and whoever it throttles. So a refusal counts as "not
+    there" only while the source gives out another file, asked right after it, and not for a month between two that
+    it holds; else it is asked again, and then an outage.
+
     Raises
     ------
     DownloadError
-        When the source does not answer.
+        When the source does not answer; `RefusedError` when what it refuses may well be there.
     """
-    return tuple(month for month in months if source.version(file_name(service, month)) is not None)
+    answers = {month: _holds(source, file_name(service, month)) for month in months}
+    for attempt in range(1, ATTEMPTS + 1):
+        refused = [month for month, answer in answers.items() if answer is None]
+        if not refused:
+            break
+        held = [month for month, answer in answers.items() if answer]
+        control = file_name(service, max(held)) if held else source.control
+        is_open = control is not None and _holds(source, control)
+        answers |= {month: _holds(source, file_name(service, month)) for month in refused}
+        still = [month for month in refused if answers[month] is None]
+        doubtful = [month for month in still if not is_open or (held and min(held) < month < max(held))]
+        if not doubtful:
+            break
+        why = _why_doubtful(f"{source.url}/{file_name(service, doubtful[0])}", len(still), held, is_open)
+        if attempt == ATTEMPTS:
+            raise RefusedError(f"{why}. Try again later, or check the address and the credentials.")
+        pause(attempt, why)
+    return tuple(month for month, answer in answers.items() if answer)
+
+
+def patiently(seconds: float, call: Callable[..., Result], *arguments: Any) -> Result:
+    """What the call returns, made again for so many seconds while a source does not answer.
+
+    Raises
+    ------
+    DownloadError
+        As the call does, the last time.
+    """
+    started, wait = time.monotonic(), FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return call(*arguments)
+        except DownloadError as error:
+            left = seconds - (time.monotonic() - started)
+            if left <= 0:
+                raise
+            wait = min(wait, left)
+            logger.warning("%s The next try is in %.0f s; %.0f s are left for it.", error, wait, left)
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_PAUSE_SECONDS)
 
 
 def sha256_of(path: Path) -> str:
@@ -144,21 +193,29 @@ class BrokenOffError(DownloadError):
         )
 
 
+class RefusedError(DownloadError):
+    """The source does not say whether it holds a file: 403."""
+
+
 @dataclass(frozen=True)
 class _Site:
     """A web server that has the files in one folder."""
 
     url: str
     key: str
+    control: str | None
     _address: str = field(repr=False)  # may hold a password
     _query: str = field(repr=False)  # may be a signature
     _session: requests.Session = field(repr=False)
 
     def version(self, name: str) -> str | None:
         with self._ask("HEAD", name) as response:
-            if response.status_code in (403, 404):  # TLC's site answers 403 for a month to come
-                logger.info("%s/%s: HTTP %d, so not published", self.url, name, response.status_code)
+            if response.status_code == requests.codes.not_found:
                 return None
+            if response.status_code == requests.codes.forbidden:
+                raise RefusedError(
+                    f"{self.url}/{name}: HTTP 403. Try again later, or check the credentials."
+                )
             self._require_ok(response, name)
             headers = response.headers
             return headers.get("ETag") or f"{UNSURE}{headers.get('Content-Length', 'unknown')}"
@@ -211,6 +268,7 @@ class _Files:
 
     url: str
     key: str
+    control: str | None
     _filesystem: Any = field(repr=False)
     _path: str = field(repr=False)
 
@@ -258,6 +316,22 @@ class _Files:
             raise _told(f"{self.url}/{name}", error) from error
 
 
+def _holds(source: Source, name: str) -> bool | None:
+    """Whether the source holds the file; None when it refuses to say."""
+    try:
+        return source.version(name) is not None
+    except RefusedError:
+        return None
+
+
+def _why_doubtful(url: str, refused: int, held: Sequence[Month], is_open: bool | None) -> str:
+    """Why a refusal does not say that a month is not there."""
+    if is_open:
+        return f"{url}: HTTP 403, although {min(held)} and {max(held)} are there"
+    others = f", as for {refused - 1} other months" if refused > 1 else ""
+    return f"{url}: HTTP 403{others}, and no file that should be there is given out either"
+
+
 def _open_site(address: str, shown: str) -> _Site:
     parts = urlsplit(address)
     try:
@@ -286,15 +360,15 @@ def _open_site(address: str, shown: str) -> _Site:
     session.mount("http://", HTTPAdapter(max_retries=retry))
     session.mount("https://", HTTPAdapter(max_retries=retry))
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    kind = "tlc" if shown == TLC_SITE else parts.scheme
-    return _Site(shown, _key(kind, shown), base, f"?{parts.query}" if parts.query else "", session)
+    kind, control = ("tlc", "../misc/taxi_zone_lookup.csv") if shown == TLC_SITE else (parts.scheme, None)
+    return _Site(shown, _key(kind, shown), control, base, f"?{parts.query}" if parts.query else "", session)
 
 
 def _open_folder(path: Path, source: str) -> _Files:
     if not path.is_dir():
         raise ConfigError(f"source {source!r}: there is no folder {path.absolute()}. {_KNOWN_SOURCES}")
     resolved = str(path.resolve())  # one folder under two names is one source
-    return _Files(resolved, _key("folder", resolved), LocalFileSystem(), resolved)
+    return _Files(resolved, _key("folder", resolved), None, LocalFileSystem(), resolved)
 
 
 def _key(kind: str, url: str) -> str:
