@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, get_args
 
-from mlops.config import SERVICES, Settings
+from mlops.config import SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
+from mlops.month import Month
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,8 +58,22 @@ def _train(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(pipeline.describe_plan(settings))
         return 0
-    leaderboard = pipeline.train(settings)
-    print(report.as_text(leaderboard))
+    print(report.as_text(pipeline.train(settings)))
+    return 0
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
+    first, last = (Month.parse(month) for month in (options.first, options.last))
+    if last < first:
+        raise ConfigError(f"--to: expected {first} or a later month; got {last}")
+    from mlops import pipeline, report
+
+    done = 0
+    for leaderboard in pipeline.backfill(Settings.parse(given), first, last):
+        print(report.as_text(leaderboard, trials=0), end="\n\n", flush=True)
+        done += 1
+    print(f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} now")
     return 0
 
 
@@ -127,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_backfill(commands)
     show = commands.add_parser("show", help="print a model's champion, its metrics and its baseline")
     show.add_argument("name", help="registered model, for example trip-duration-green")
     show.set_defaults(act=_show)
@@ -192,29 +208,57 @@ champion when there is none yet, or when it beats the champion on the same trips
 examples:
   python -m mlops train                                             the synthetic city, no network
   python -m mlops train --service green --month 2023-10 --source tlc
+  python -m mlops train --service green --month next --start-month 2023-10 --source tlc
   python -m mlops train --service green --month 2023-10 --source ~/trip-data --dry-run""",
     )
-    for name, field in Settings.model_fields.items():
-        option = f"--{name.replace('_', '-')}"
-        described = f"{field.description} (default: {_shown(field.default)})"
-        if field.annotation is bool:
-            action = argparse.BooleanOptionalAction
-            train.add_argument(option, dest=name, action=action, default=field.default, help=described)
-        else:
-            kind = next(
-                (t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str
-            )
-            metavar = "|".join(SERVICES) if name == "service" else _METAVARS.get(name, kind.__name__.upper())
-            train.add_argument(
-                option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
-            )
+    _add_settings(train)
     train.add_argument(
         "--dry-run", action="store_true", help="print months, sources, sizes and a rough cost; do nothing"
     )
     train.set_defaults(act=_train)
 
 
-_METAVARS = {"month": "YYYY-MM", "source": "SOURCE"}
+def _add_backfill(commands: Any) -> None:
+    backfill = commands.add_parser(
+        "backfill",
+        help="train the months of a range in their order, skipping what is judged",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Train, test and judge each month of a range in its order; a month that is judged already is skipped.
+Stopped and started again, it goes on where it was.""",
+        epilog="""\
+example:
+  python -m mlops backfill --service green --from 2023-04 --to 2023-10 --source tlc""",
+    )
+    for option, dest in (("--from", "first"), ("--to", "last")):
+        backfill.add_argument(
+            option, dest=dest, metavar="YYYY-MM", required=True, help="its months, both included"
+        )
+    _add_settings(backfill, but=("month", *SCHEDULE, "publication_wait"))
+    backfill.set_defaults(act=_backfill)
+
+
+def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> None:
+    """An option for each setting, but for some."""
+    for name, field in Settings.model_fields.items():
+        if name in but:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        described = f"{field.description} (default: {_shown(field.default)})"
+        if field.annotation is bool:
+            action = argparse.BooleanOptionalAction
+            command.add_argument(option, dest=name, action=action, default=field.default, help=described)
+        else:
+            kind = next(
+                (t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str
+            )
+            metavar = "|".join(SERVICES) if name == "service" else _METAVARS.get(name, kind.__name__.upper())
+            command.add_argument(
+                option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
+            )
+
+
+_METAVARS = {"month": "YYYY-MM|next", **dict.fromkeys(SCHEDULE, "YYYY-MM"), "source": "SOURCE"}
 
 
 def _shown(default: object) -> str:

@@ -24,7 +24,7 @@ from mlops.work import Work
 
 logger = logging.getLogger(__name__)
 
-_MONTHS = "months.csv"
+_MONTHS, _AGAIN = "months.csv", "registered earlier as"
 _FILES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
 
 
@@ -184,7 +184,12 @@ def _told_again(version: Version) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         board = pd.read_csv(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
     first, *others = board["about"]
-    return board.assign(about=[f"registered earlier as {first}", *others])
+    return board.assign(about=[f"{_AGAIN} {first}", *others])
+
+
+def is_told_again(board: pd.DataFrame) -> bool:
+    """Whether the leaderboard is of a run that was done before."""
+    return str(board["about"].iloc[0]).startswith(_AGAIN)
 
 
 def require_unchanged(path: Path, sha256: str) -> None:

@@ -20,9 +20,9 @@ from mlops.errors import ConfigError
 # What Mage itself passes to a block beside the pipeline's variables (mage-ai 0.9.80).
 MAGE_VARIABLES = frozenset(
     {
-        "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
+        "__error", "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
         "execution_date", "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
-        "interval_start_datetime", "interval_start_datetime_previous", "logger", "parent_block_uuid",
+        "interval_start_datetime", "interval_start_datetime_previous", "logger", "parent_block_uuid", "pipeline_run",
         "pipeline_run_id", "pipeline_uuid", "remote_blocks", "repo_path", "retry", "spark", "trigger_name",
     }
 )  # fmt: skip

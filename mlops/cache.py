@@ -111,7 +111,9 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
         ) from error
     size, sha256 = manifest["bytes"], manifest["sha256"]
     replaced = tuple(
-        path for path in (replaced_path(folder / name, sha) for sha in manifest.get("replaced", ())) if path.exists()
+        path
+        for path in (replaced_path(folder / name, sha) for sha in manifest.get("replaced", ()))
+        if path.exists()
     )
     return MonthFile(service, month, folder / name, url, size, sha256, version, replaced)
 
@@ -175,7 +177,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
 
 
 def _keep_replaced(path: Path, sha256: str) -> list[str]:
-    """Hashes of what the source gave out before these bytes, oldest first; the last is kept now, if it is whole."""
+    """Hashes of what the source gave out before these bytes, oldest first; the last file is kept now, if whole."""
     try:
         before = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
         replaced, last = list(before.get("replaced", ())), before["sha256"]
@@ -185,7 +187,9 @@ def _keep_replaced(path: Path, sha256: str) -> list[str]:
             kept.unlink(missing_ok=True)
             os.link(path, kept)  # at once and whole; the file itself stays until the new one takes its place
             replaced = [*(sha for sha in replaced if sha != last), last]
-            logger.warning("%s: published anew with other bytes; those before are kept as %s", path.name, kept)
+            logger.warning(
+                "%s: published anew with other bytes; those before are kept as %s", path.name, kept
+            )
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
         return []
     return [sha for sha in replaced if sha != sha256]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,22 @@ import pandas as pd
 
 from mlops import (
     attempts,
-    cache,
+    checks,
     config,
     dataset,
     features,
     identity,
+    loading,
     registry,
     report,
     runs,
-    sample,
     tlc,
     tracking,
     trips,
     work,
 )
-from mlops.config import Settings
-from mlops.errors import ConfigError, TrackingError
+from mlops.config import NEXT, Settings
+from mlops.errors import ConfigError, MonthNotPublishedError, TrackingError
 from mlops.month import Month
 
 logger = logging.getLogger(__name__)
@@ -43,16 +43,19 @@ SECONDS_PER_BYTE_AND_FIT = 0.9e-6  # measured on green months, two cores: a magn
 def train(settings: Settings) -> pd.DataFrame:
     """Leaderboard of a run from source to registry: the four steps that the pipeline's blocks take one by one.
 
+    Where there is nothing to do, one row that says why.
+
     Raises
     ------
     MlopsError
         With a message for a person; nothing is then half-registered and no run is left RUNNING.
     """
     months = load_trips(settings)
-    _connect(settings)
-    board = attempts.known(registered_name(settings, months), _key(settings, months), settings)
-    if board is not None:
-        return board
+    if not settings.is_next:
+        _connect(settings)
+        board = attempts.known(loading.registered_name(settings, months), _key(settings, months), settings)
+        if board is not None:
+            return board
     cleaned = clean_trips(months, settings)
     summary = build_features(cleaned, settings)
     return train_and_register(summary, settings)
@@ -60,7 +63,9 @@ def train(settings: Settings) -> pd.DataFrame:
 
 def describe_plan(settings: Settings) -> str:
     """What a run would do, and roughly what it would cost, in words; nothing is fetched or written."""
-    source = open_source(settings)
+    if settings.is_next:
+        raise ConfigError("month: expected YYYY-MM for a dry run, which asks no registry; got next")
+    source = loading.open_source(settings)
     available = tlc.months_available(source, settings.service, dataset.asked(settings))
     split = dataset.plan(settings, available, source.url)
     sizes = {month: source.size(tlc.file_name(settings.service, month)) for month in split.months}
@@ -78,6 +83,30 @@ def describe_plan(settings: Settings) -> str:
     return "\n".join(lines)
 
 
+def backfill(settings: Settings, first: Month, last: Month) -> Iterator[pd.DataFrame]:
+    """Leaderboards of the months from first to last, trained in their order; what is judged is skipped.
+
+    Raises
+    ------
+    MonthNotPublishedError
+        When one of them is not there, after those before it are done.
+    MlopsError
+        As `train`; the same again goes on from there.
+    """
+    settings = Settings.parse(
+        settings.model_dump() | {"month": NEXT, "start_month": str(first), "end_month": str(last)}
+    )
+    while True:
+        board = train(settings)
+        if not checks.is_nothing(board):
+            yield board
+        elif board["month"].iloc[0]:
+            month, reason = board["month"].iloc[0], board[checks.NOTHING_TO_DO].iloc[0]
+            raise MonthNotPublishedError(f"{reason}.", service=settings.service, month=month)
+        else:
+            return
+
+
 def describe_champion(name: str, connect_timeout: float) -> str:
     """The champion of a registered model for a terminal: its test metrics beside its baseline, and its URI.
 
@@ -93,11 +122,6 @@ def describe_champion(name: str, connect_timeout: float) -> str:
     return report.describe_version(version.tags, runs.metrics_of(version.run_id), version.uri, name)
 
 
-def open_source(settings: Settings) -> tlc.Source:
-    """Where the settings' months come from."""
-    return sample.SampleSource() if settings.source == "sample" else tlc.open_source(settings.source)
-
-
 def load_trips(settings: Settings) -> pd.DataFrame:
     """Months of the run, fetched and known to be months of this service.
 
@@ -105,38 +129,17 @@ def load_trips(settings: Settings) -> pd.DataFrame:
     -------
     DataFrame, one row per month, newest first
         ``month``, ``role``, ``rows``, ``megabytes``, ``sample``, ``drift`` (what changed in the schema since the
-        month before), ``sha256``, ``url``, ``path``, ``prepared`` (folder for what is made of it), and the
-        settings that chose the months (`_CHOSEN_BY`), which the later steps check.
+        month before), ``republished`` (what changed since the month itself was published before), ``sha256``,
+        ``url``, ``path``, ``prepared`` (folder for what is made of it), and the settings that chose the months
+        (`loading.CHOSEN_BY`), which the later steps check. Where there is nothing to do, one row that says why;
+        the later steps hand that on.
     """
     config.threads()  # a bad MLOPS_THREADS should not be found out after a download
     tracking.probe(config.tracking_uri(), settings.connect_timeout)
-    source = open_source(settings)
-    available = tlc.months_available(source, settings.service, dataset.asked(settings))
-    split = dataset.plan(settings, available, source.url)
-    rows, before = [], None
-    for month in split.months:
-        file = cache.fetch(source, settings.service, month, config.state_dir() / "months")
-        count = trips.check_columns(file.path, settings.service, file.url)
-        schema = trips.read_schema(file.path)
-        rows.append(
-            {
-                "month": str(month),
-                "role": split.role(month),
-                "rows": count,
-                "megabytes": round(file.bytes / 1e6, 2),
-                "sample": sample.is_sample(schema.metadata),
-                "drift": "; ".join(trips.schema_drift(before, schema)) if before is not None else "",
-                "sha256": file.sha256,
-                "url": file.url,
-                "path": str(file.path),
-                "prepared": str(config.state_dir() / "prepared" / source.key),
-                **_choice(settings),
-            }
-        )
-        before = schema
-    logger.info("%s: %d months from %s to %s", settings.service, len(rows), split.months[0], split.test)
-    dataset.warn_of_memory(sum(row["rows"] for row in rows if row["role"] != "test"))
-    return pd.DataFrame(rows[::-1])
+    if not settings.is_next:
+        return loading.load(settings)
+    _connect(settings)
+    return loading.load_next(settings)
 
 
 def clean_trips(
@@ -157,6 +160,9 @@ def clean_trips(
     ConfigError
         When the months were loaded for other settings.
     """
+    if checks.is_nothing(months):
+        return months
+    settings = _called_by_name(settings, months)
     _require_same_run(months, settings)
     table, quality = [], {}
     for row in months.to_dict("records"):
@@ -171,7 +177,7 @@ def clean_trips(
             "test_rows": counts.test_rows,
             **{f"rejected_{rule}": count for rule, count in counts.rejected.items()},
             "unusual": "",
-            **{name: row[name] for name in ("sample", "drift", "sha256", "url", "prepared", *_CHOSEN_BY)},
+            **{name: row[name] for name in _HANDED_ON},
             "usual_rules": [rule.name for rule in rules] == [rule.name for rule in trips.RULES],
             "raw": row["path"],
             "path": str(target),
@@ -192,6 +198,9 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         ``feature``, ``meaning``, ``rows``, ``missing_share``, ``least``, ``mean``, ``most``, and ``months``: the
         path of a CSV with what `clean_trips` said and each month's ``features`` file.
     """
+    if checks.is_nothing(cleaned):
+        return cleaned
+    settings = _called_by_name(settings, cleaned)
     _require_same_run(cleaned, settings)
     rules = sorted(name for name in cleaned.columns if name.startswith("rejected_"))
     statistics, paths = [], []
@@ -225,15 +234,17 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     DataQualityError, ConfigError
         When a prepared file is not the one described, or was made for other settings.
     """
+    if checks.is_nothing(summary):
+        return summary
     months = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
-    _require_same_run(months, settings)
-    _connect(settings)
-    return attempts.train_once(registered_name(settings, months), _key(settings, months), settings, months)
-
-
-def registered_name(settings: Settings, months: pd.DataFrame) -> str:
-    """Registered model that the months train."""
-    return registry.model_name(settings.service, sample=bool(months["sample"].any()))
+    named = _called_by_name(settings, months)
+    _require_same_run(months, named)
+    _connect(named)
+    name = loading.registered_name(named, months)
+    board = attempts.train_once(name, _key(named, months), named, months)
+    if settings.is_next and attempts.is_told_again(board):  # another run took this month meanwhile
+        return train(settings)
+    return board
 
 
 def _connect(settings: Settings) -> None:
@@ -257,22 +268,17 @@ def _worst_rules_first(cleaned: pd.DataFrame) -> pd.DataFrame:
     return cleaned[[*first, *(name for name in cleaned.columns if name not in first)]]
 
 
-_CHOSEN_BY = ("service", "source", "train_months", "test_month")
+_HANDED_ON = ("sample", "drift", "republished", "sha256", "url", "prepared", *loading.CHOSEN_BY)
 
 
-def _choice(settings: Settings) -> dict[str, Any]:
-    """The settings that choose a run's months, as each row of a table carries them."""
-    return {
-        "service": settings.service,
-        "source": settings.describe()["source"],
-        "train_months": settings.train_months,
-        "test_month": settings.month,
-    }
+def _called_by_name(settings: Settings, months: pd.DataFrame) -> Settings:
+    """The settings about the month that was loaded, where they ask for whichever is next."""
+    return settings.about(Month.parse(months["test_month"].iloc[0])) if settings.is_next else settings
 
 
 def _require_same_run(months: pd.DataFrame, settings: Settings) -> None:
     """Refuse a table made for other settings: in the editor one block may run again after they changed."""
-    for name, now in _choice(settings).items():
+    for name, now in loading.choice(settings).items():
         then = months[name].iloc[0]
         if str(then) != str(now):
             raise ConfigError(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mlops import checks
 from mlops.evidence import Evidence
 from mlops.tuning import Trial
 
@@ -61,7 +62,9 @@ def leaderboard(
 
 
 def as_text(board: pd.DataFrame, trials: int = 5) -> str:
-    """Leaderboard for a terminal: the version, what it met, the best few trials."""
+    """Leaderboard for a terminal: the version, what it met, the best few trials; or why there is none."""
+    if checks.is_nothing(board):
+        return f"nothing to do: {board[checks.NOTHING_TO_DO].iloc[0]}"
     head = board[~board["entry"].str.startswith("trial ")]
     best = board[board["entry"].str.startswith("trial ")].head(trials)
     return str(pd.concat([head, best]).to_string(index=False, na_rep="", max_colwidth=90))

@@ -18,7 +18,12 @@ from mlops.trips import TLC_COLUMNS, read_schema, schema_drift
 from mlops.work import whole
 
 Hashes = npt.NDArray[np.uint64]
-WHICH_TRIP = ("pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone")  # what TLC has instead of a trip's number
+WHICH_TRIP = (
+    "pickup_at",
+    "dropoff_at",
+    "pickup_zone",
+    "dropoff_zone",
+)  # what TLC has instead of a trip's number
 MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, the usual odd constant to mix hashes with
 
 
@@ -109,6 +114,8 @@ def _plain(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 def _without(these: Hashes, others: Hashes) -> npt.NDArray[np.bool_]:
     """Which of `these` the others have not, one for one, shape (len(these),)."""
-    numbered = [pd.Series(hashes).groupby(hashes).cumcount().to_numpy(np.uint64) for hashes in (these, others)]
+    numbered = [
+        pd.Series(hashes).groupby(hashes).cumcount().to_numpy(np.uint64) for hashes in (these, others)
+    ]
     one, other = (hashes * MIX ^ number for hashes, number in zip((these, others), numbered, strict=True))
     return np.asarray(~np.isin(one, other))

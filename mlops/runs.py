@@ -220,6 +220,8 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
         yield Run(run_id, experiment_id)
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        with contextlib.suppress(AttributeError):  # for whoever tells of it
+            error.run_id = run_id  # type: ignore[attr-defined]
         with contextlib.suppress(TrackingError), impatient():  # the error itself matters more than its tag
             _set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:4000])
         raise
@@ -228,6 +230,19 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
         heart.join()
         _finish(run_id, experiment_id, status)
         guard.communicate(b"ended")
+
+
+@patient("logging a failure")
+def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
+    """Id of the run that shows an error: its own, or a new one, FAILED, where it came before a run began."""
+    known = getattr(error, "run_id", "")
+    if known:
+        return str(known)
+    client = mlflow.MlflowClient()
+    tags = {"error": f"{type(error).__name__}: {error}"[:4000]}
+    run_id = str(client.create_run(_experiment(experiment), run_name=run_name, tags=tags).info.run_id)
+    client.set_terminated(run_id, "FAILED")
+    return run_id
 
 
 def close_orphans(experiment_id: str) -> int:

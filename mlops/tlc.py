@@ -213,9 +213,7 @@ class _Site:
             if response.status_code == requests.codes.not_found:
                 return None
             if response.status_code == requests.codes.forbidden:
-                raise RefusedError(
-                    f"{self.url}/{name}: HTTP 403. Try again later, or check the credentials."
-                )
+                raise RefusedError(f"{self.url}/{name}: HTTP 403. Try again later, or check the credentials.")
             self._require_ok(response, name)
             headers = response.headers
             return headers.get("ETag") or f"{UNSURE}{headers.get('Content-Length', 'unknown')}"

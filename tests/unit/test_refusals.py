@@ -1,4 +1,4 @@
-"""A source that refuses: the month is not published yet, or nobody gets anything, and how long that is waited for."""
+"""A source that refuses: a month is not published yet, or nobody gets anything; how long that is waited for."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_control_file_tells_an_empty_source_from_an_outage(publisher: Publishe
 
 def test_a_refusal_of_a_month_that_was_there_is_an_outage(publisher: Publisher, tmp_path: Path) -> None:
     source = tlc.open_source(publisher.url)
-    with pytest.raises(DownloadError, match="green_tripdata_2023-05.parquet: HTTP 403"):
+    with pytest.raises(DownloadError, match=r"green_tripdata_2023-05\.parquet: HTTP 403"):
         cache.fetch(source, "green", MONTHS[4], tmp_path / "cache")
 
 

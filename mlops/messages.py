@@ -1,0 +1,115 @@
+"""What is said about a run that nobody watches: a judged month, or what keeps it from being judged.
+
+One message each. The same failure is said again after a day, not at every try;
+a month that is not published yet is no news. So silence means trouble.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pandas as pd
+
+from mlops import agenda, config, registry, runs, tracking
+from mlops.agenda import REPUBLISHED
+from mlops.blocks import from_mage
+from mlops.config import Settings
+from mlops.errors import ConfigError, MlopsError
+from mlops.month import Month
+from mlops.work import whole
+
+AGAIN_HOURS = 20.0  # before the same failure is said once more: a daily check says it daily
+
+
+@dataclass(frozen=True)
+class Message:
+    """A subject, and what happened, in sentences."""
+
+    title: str
+    text: str
+
+
+def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | None:
+    """What to say about a step's table: something about a judged month, once; nothing about other tables.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What a block returned.
+    variables : mapping
+        Those that Mage gives to a block.
+    """
+    if "entry" not in table:
+        return None
+    _connect(from_mage(variables))
+    uri, about = str(table["entry"].iloc[0]), str(table["about"].iloc[0])
+    name, _, number = uri.removeprefix("models:/").rpartition("/")
+    if not _is_news(name, uri, for_ever=True):
+        return None
+    version = registry.version(name, number)
+    month, outcome = version.tags["test_month"], version.tags[runs.OUTCOME]
+    again = any(REPUBLISHED in other.tags for other in agenda.judged(name)[Month.parse(month)])
+    title = (
+        f"{name} {month}: version {number} is {outcome}{', after the month was republished' if again else ''}"
+    )
+    return Message(title, f"{about}{_where(variables)}")
+
+
+def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | None:
+    """What to say about a failed run, unless it was said in the last hours; MLflow then shows it too.
+
+    Parameters
+    ----------
+    error : BaseException
+        What the block raised.
+    variables : mapping
+        As `of_result`.
+    """
+    try:
+        settings = from_mage(variables)
+    except ConfigError:  # maybe the failure itself
+        settings = Settings()
+    name, run_id = registry.model_name(settings.service, sample=settings.source == "sample"), ""
+    with (
+        contextlib.suppress(MlopsError),
+        tracking.impatient(),
+    ):  # what is said matters more than where it is shown
+        _connect(settings)
+        name = agenda.likely_model(settings)
+    told = str(error) or type(error).__name__
+    if not _is_news(name, told):
+        return None
+    with contextlib.suppress(MlopsError), tracking.impatient():
+        run_id = runs.log_failure(name, f"{settings.service} {settings.month}", error)
+    shown = f"\nMLflow: run {run_id}" if run_id else ""
+    return Message(f"{name}: a run failed", f"{told}{shown}{_where(variables)}")
+
+
+def _connect(settings: Settings) -> None:
+    tracking.connect(config.tracking_uri(), config.state_dir(), settings.connect_timeout)
+
+
+def _where(variables: Mapping[str, Any]) -> str:
+    """Where Mage shows the run, as far as it says so."""
+    run, pipeline = variables.get("pipeline_run_id"), variables.get("pipeline_uuid")
+    return f"\nMage: /pipelines/{pipeline}/runs/{run}" if run and pipeline else ""
+
+
+def _is_news(name: str, about: str, *, for_ever: bool = False) -> bool:
+    """Whether this was not said yet, or long ago; from now on it was."""
+    digest = hashlib.sha256(about.encode()).hexdigest()[:16]
+    note = config.state_dir() / "told" / f"{name}-{digest}.json"
+    now = datetime.now(timezone.utc)
+    if note.is_file():
+        said = datetime.fromisoformat(json.loads(note.read_text())["at"])
+        if for_ever or now - said < timedelta(hours=AGAIN_HOURS):
+            return False
+    with whole(note) as passing:
+        passing.write_text(json.dumps({"at": now.isoformat(), "about": about[:500]}))
+    return True
