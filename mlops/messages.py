@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -98,7 +99,8 @@ def _connect(settings: Settings) -> None:
 def _where(variables: Mapping[str, Any]) -> str:
     """Where Mage shows the run, as far as it says so."""
     run, pipeline = variables.get("pipeline_run_id"), variables.get("pipeline_uuid")
-    return f"\nMage: /pipelines/{pipeline}/runs/{run}" if run and pipeline else ""
+    host = os.environ.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"  # as in Mage's own messages
+    return f"\nMage: {host}/pipelines/{pipeline}/runs/{run}" if run and pipeline else ""
 
 
 def _is_news(name: str, about: str, *, for_ever: bool = False) -> bool:

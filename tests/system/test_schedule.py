@@ -1,0 +1,201 @@
+"""A year in minutes: the stack left alone with its schedule, while months come, come late, broken and anew.
+
+The trigger is the repository's, with its interval shortened from a day to none, small months and few trials.
+On the way Mage is killed, and MLflow and PostgreSQL are restarted, each amid a run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stack as stacks
+import yaml
+from cluster import programs
+from compose import StackError
+from doors import PIPELINE, PROJECT, SAMPLE_MODEL, wait_until
+from inbox import Inbox, receiving
+from publisher import Publisher, publishing
+from stack_process import free_ports
+
+from mlops.month import Month
+from mlops.sample import write_month
+from mlops.tracking import mlflow
+
+FIRST = Month(2023, 3)
+SMALL = {"max_trials": 2, "min_test_rows": 500, "source_patience": 0.0, "tracking_patience": 120.0}
+SECONDS_TO_TRAIN = 180
+pytestmark = pytest.mark.timeout(1200)
+
+
+@dataclass(frozen=True)
+class Year:
+    """The stack, the site where months appear, and the messages."""
+
+    stack: stacks.Stack
+    publisher: Publisher
+    inbox: Inbox
+    client: Any
+
+    def publish(self, month: Month, rows: int = 1500) -> None:
+        """Let a month appear, all of it at once, in place of what was there under its name."""
+        write_month(self.path(month), "green", month, rows=rows)
+
+    def path(self, month: Month) -> Path:
+        return self.publisher.folder / f"green_tripdata_{month}.parquet"
+
+    def judged(self) -> list[str]:
+        """Test months of the versions that are done with, in the order in which they were registered."""
+        found = self.client.search_model_versions(f"name = '{SAMPLE_MODEL}'")
+        done = [version for version in found if "outcome" in version.tags]
+        return [version.tags["test_month"] for version in sorted(done, key=lambda v: int(v.version))]
+
+    def runs(self) -> list[Any]:
+        """Runs that are no trials, oldest first."""
+        everywhere = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        found = self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"])
+        return [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+
+    def wait_for(self, *months: Month) -> None:
+        """Return once exactly these months, beside those before, are judged and told of."""
+        expected = [*self.judged_until_now, *map(str, months)]
+        self.wait_until(lambda: self.judged() == expected)
+        self.wait_until(lambda: self.inbox.titles[-1].startswith(f"{SAMPLE_MODEL} {months[-1]}: version"))
+        self.judged_until_now[:] = expected
+
+    def wait_until(self, true: Callable[[], bool]) -> None:
+        wait_until(true, SECONDS_TO_TRAIN, lambda: (self.judged(), self.inbox.messages, self.runs()))
+
+    def amid(self, month: Month) -> str:
+        """Id of the run about the month, once it is under way."""
+
+        def running() -> list[str]:
+            return [
+                run.info.run_id
+                for run in self.runs()
+                if (run.info.run_name, run.info.status) == (f"green {month}", "RUNNING")
+            ]
+
+        self.wait_until(lambda: bool(running()))
+        return running()[0]
+
+    @property
+    def judged_until_now(self) -> list[str]:
+        return self.__dict__.setdefault("_judged", [])
+
+
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Year]:
+    try:
+        programs(Path("none"))
+    except StackError as error:
+        pytest.skip(str(error))
+    home = tmp_path_factory.mktemp("year")
+    for parent in (home, *home.parents):  # for PostgreSQL's user
+        if parent.stat().st_mode & 0o001 == 0 and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    site = home / "site"
+    site.mkdir()
+    with publishing(site) as publisher, receiving() as inbox, pytest.MonkeyPatch.context() as patch:
+        project = _project(home / "project", publisher.url)
+        mage = {"SCHEDULER_TRIGGER_INTERVAL": "1", "SLACK_WEBHOOK_URL": inbox.url, "MLOPS_THREADS": "1"}
+        how = {"project": project, "extra": {"mage": mage}}
+        folder = home / "state" / "stack"
+        for month in Month.range(FIRST - 2, FIRST + 2):
+            write_month(site / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
+        stack = stacks.start(folder, free_ports(), **how)
+        try:
+            for name, value in stack.client.items():
+                if name.startswith("MLFLOW_"):
+                    patch.setenv(name, value)
+            yield Year(stack, publisher, inbox, mlflow.MlflowClient(stack.client["MLFLOW_TRACKING_URI"]))
+        finally:
+            stack.stop()
+
+
+def _project(target: Path, source: str) -> Path:
+    """The Mage project with the repository's green trigger, at once instead of daily, on small months."""
+    stacks.copy_project(target)
+    shutil.rmtree(target / "pipelines" / "maintenance", ignore_errors=True)
+    path = target / "pipelines" / PIPELINE / "triggers.yaml"
+    trigger = yaml.safe_load(path.read_text())["triggers"][0]
+    assert (trigger["status"], trigger["variables"]["month"]) == ("active", "next")
+    trigger["schedule_interval"] = "@always_on"
+    trigger["variables"] |= {**SMALL, "start_month": str(FIRST), "source": source}
+    path.write_text(yaml.safe_dump({"triggers": [trigger]}))
+    return target
+
+
+def test_a_year_that_nobody_watches(year: Year) -> None:
+    march, april, may, june, july, august, september, october = Month.range(FIRST, FIRST + 7)
+
+    # Three months are there. Mage is killed in the second, MLflow restarted in the third.
+    year.wait_for(march)
+    run = year.amid(april)
+    year.stack.service("mage").kill()
+    year.stack.service("mage").stop()  # what was left of its family: a machine that loses power leaves nothing
+    year.stack.begin("mage")
+    year.wait_for(april)
+    assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
+    run = year.amid(may)
+    year.stack.restart("mlflow")
+    year.wait_for(may)
+    assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
+    assert not [title for title in year.inbox.titles if "failed" in title]
+
+    # Nothing to do is no news. Then a month appears, and PostgreSQL is restarted while it is learnt.
+    said = len(year.inbox.messages)
+    time.sleep(8)
+    assert len(year.inbox.messages) == said
+    year.publish(june)
+    year.amid(june)
+    year.stack.service("postgres").stop()
+    year.stack.begin("postgres")
+    year.wait_for(june)
+
+    # A month of downtime, in which three months appear: one after the other, in their order.
+    year.stack.service("mage").stop()
+    for month in (july, august, september):
+        year.publish(month)
+    year.stack.begin("mage")
+    year.wait_for(july, august, september)
+
+    # An upload that broke off is told of once, shown in MLflow with the same words, and mended by a whole one.
+    whole = year.path(september).read_bytes()
+    year.path(october).write_bytes(whole[: len(whole) // 2])
+    year.wait_until(lambda: "failed" in year.inbox.titles[-1])
+    title, text = year.inbox.messages[-1]
+    cause = text.splitlines()[0]
+    assert title == f"{SAMPLE_MODEL}: a run failed"
+    assert cause.startswith(f"{year.publisher.url}/green_tripdata_{october}.parquet: a truncated Parquet file")
+    failed = [run for run in year.runs() if cause in run.data.tags.get("error", "")]
+    assert [run.info.status for run in failed] == ["FAILED"]
+    assert failed[0].info.run_id in text
+    time.sleep(8)
+    assert year.inbox.messages[-1] == (title, text)
+    year.publish(october)
+    year.wait_for(october)
+
+    # The newest month is published anew: judged again on what it says now, and the version before is marked.
+    year.publish(october, rows=1600)
+    year.wait_for(october)
+    assert "after the month was republished" in year.inbox.titles[-1]
+    marked = {
+        version.version: version.tags["republished"]
+        for version in year.client.search_model_versions(f"name = '{SAMPLE_MODEL}'")
+        if "republished" in version.tags
+    }
+    assert list(marked) == ["8"]
+    assert "rows added" in marked["8"]
+
+    # Exactly these versions, in this order; nothing left open.
+    months = [march, april, may, june, july, august, september, october, october]
+    assert year.judged() == [str(month) for month in months]
+    judged = [title for title in year.inbox.titles if ": version" in title]
+    assert [title.split(":")[0] for title in judged] == [f"{SAMPLE_MODEL} {month}" for month in months]
+    year.wait_until(lambda: not [run for run in year.runs() if run.info.status == "RUNNING"])
