@@ -15,7 +15,7 @@ export MAGE_DATA_DIR ?= $(MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow bench bench-autogluon check test chaos lock clean
+.PHONY: help install demo train editor mlflow stack stack-stop stack-status backup restore bench bench-autogluon check test chaos lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -44,6 +44,16 @@ mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over 
 	MLFLOW_DISABLE_TELEMETRY=true $(SERVER_BIN)/mlflow server --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1 \
 	  --backend-store-uri sqlite:///$(MLOPS_STATE_DIR)/mlflow.db \
 	  --no-serve-artifacts --default-artifact-root $(MLOPS_STATE_DIR)/artifacts
+
+# Ports: MAGE_PORT, MLFLOW_PORT and POSTGRES_PORT, from the command line or the environment; then kept.
+stack: install  ## Mage, MLflow and PostgreSQL as docker-compose.yml runs them, without containers
+	@$(BIN)/python docker start
+
+stack-stop: .venv/installed  ## end all of them
+	@$(BIN)/python docker stop
+
+stack-status: .venv/installed  ## show them; fails unless all are well
+	@$(BIN)/python docker status
 
 bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [MONTHS=2023-10]: ours, the course's recipe and AutoML side by side
 	@$(BIN)/python -m benchmarks $(if $(SOURCE),--source '$(SOURCE)') $(if $(BENCH),--bench '$(BENCH)') \

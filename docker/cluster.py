@@ -1,0 +1,148 @@
+"""PostgreSQL as its image sets it up: one folder of data, passwords for everybody, and both databases."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compose import LOOPBACK, ROOT, StackError
+
+DEBIAN = Path("/usr/lib/postgresql")
+SECONDS_TO_MAKE = 120
+
+
+def programs(data: Path) -> Path:
+    """Folder of PostgreSQL's programs: of the version that made the data, else of the newest.
+
+    Raises
+    ------
+    StackError
+        Where there are none.
+    """
+    made_by = data / "PG_VERSION"
+    version = made_by.read_text().strip() if made_by.exists() else "*"
+    found = sorted(DEBIAN.glob(f"{version}/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    initdb = found[-1] if found else shutil.which("initdb")
+    if initdb is None:
+        wanted = "postgresql" if version == "*" else f"postgresql-{version}"
+        raise StackError(
+            f"PostgreSQL's server is not on this machine: no initdb in {DEBIAN}/{version}/bin and none on PATH. "
+            f"Install it: apt-get install {wanted}"
+        )
+    return Path(initdb).resolve().parent
+
+
+def user() -> dict[str, Any]:
+    """Arguments of subprocess for a user whom PostgreSQL does not refuse; none but for root."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        for entry in pwd.getpwall():
+            if entry.pw_name == name:
+                return {"user": name, "group": entry.pw_gid, "extra_groups": []}
+    raise StackError(
+        "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody`. "
+        "Run make as another user."
+    )
+
+
+def environment(data: Path, port: int, password: str) -> dict[str, str]:
+    """What PostgreSQL's programs need: themselves, and how the superuser is let in."""
+    return {
+        "PATH": f"{programs(data)}:{os.defpath}",
+        "HOME": str(data.parent),
+        "LANG": "C.UTF-8",
+        "PGHOST": LOOPBACK,
+        "PGPORT": str(port),
+        "PGUSER": "postgres",
+        "PGPASSWORD": password,
+    }
+
+
+def command(data: Path, port: int) -> list[str]:
+    """The server, on 127.0.0.1 alone: a socket's path could be too long, and would ask for no password."""
+    settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "port": port}
+    return ["postgres", "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+
+
+def make(data: Path, environment: Mapping[str, str]) -> None:
+    """Let there be a folder of data, whole or not at all, that belongs to the user who runs PostgreSQL.
+
+    Raises
+    ------
+    StackError
+        Where that user cannot reach it, or initdb fails.
+    """
+    if data.exists():
+        return
+    home, owner = data.parent, user()
+    home.mkdir(parents=True, exist_ok=True)
+    home.chmod(0o700)
+    if owner:
+        shutil.chown(home, owner["user"], owner["group"])
+        _require_reachable(home, owner)
+    passing, secret = home / "data.part", home / "password"
+    shutil.rmtree(passing, ignore_errors=True)
+    try:
+        secret.touch(0o600)
+        secret.write_text(environment["PGPASSWORD"])
+        if owner:
+            shutil.chown(secret, owner["user"])
+        options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
+        run(["initdb", f"--pgdata={passing}", *options, f"--pwfile={secret}"], environment, home)
+    finally:
+        secret.unlink(missing_ok=True)
+    passing.rename(data)
+
+
+def make_databases(environment: Mapping[str, str], values: Mapping[str, str], home: Path) -> None:
+    """Let there be both databases and roles, with the passwords of `values`."""
+    passwords = {name: value for name, value in values.items() if name.endswith("_DB_PASSWORD")}
+    run(["sh", str(ROOT / "docker" / "postgres-databases.sh")], {**environment, **passwords}, home, {})
+
+
+def run(
+    arguments: list[str],
+    environment: Mapping[str, str],
+    cwd: Path,
+    who: Mapping[str, Any] | None = None,
+    seconds: float = SECONDS_TO_MAKE,
+    **streams: Any,
+) -> None:
+    """One of PostgreSQL's programs, to its end, as PostgreSQL's user.
+
+    Raises
+    ------
+    StackError
+        With what it said, when it fails.
+    """
+    program = shutil.which(arguments[0], path=environment["PATH"]) or arguments[0]
+    done = subprocess.run(
+        [program, *arguments[1:]],
+        env=dict(environment),
+        cwd=cwd,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=seconds,
+        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams},
+        **(user() if who is None else who),
+    )
+    if done.returncode != 0:
+        raise StackError(
+            f"{Path(program).name}: ended with {done.returncode} and said:\n{done.stderr.strip()}"
+        )
+
+
+def _require_reachable(folder: Path, owner: Mapping[str, Any]) -> None:
+    for place in [*reversed(folder.parents), folder]:
+        entered = subprocess.run(["test", "-x", place], cwd="/", timeout=10, **owner)
+        if entered.returncode != 0:
+            raise StackError(
+                f"{folder}: PostgreSQL refuses to run as root, and its user {owner['user']} cannot enter {place}. "
+                "Let MLOPS_STATE_DIR name a folder that every user may enter, or run make as another user."
+            )
