@@ -77,17 +77,16 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
     except ConfigError:  # maybe the failure itself
         settings = Settings()
     name, run_id = registry.model_name(settings.service, sample=settings.source == "sample"), ""
-    with (
-        contextlib.suppress(MlopsError),
-        tracking.impatient(),
-    ):  # what is said matters more than where it is shown
+    is_there = False
+    with contextlib.suppress(MlopsError):  # what is said matters more than where it is shown
         _connect(settings)
-        name = agenda.likely_model(settings)
+        name, is_there = agenda.likely_model(settings), True
     told = str(error) or type(error).__name__
     if not _is_news(name, told):
         return None
-    with contextlib.suppress(MlopsError), tracking.impatient():
-        run_id = runs.log_failure(name, f"{settings.service} {settings.month}", error)
+    if is_there:
+        with contextlib.suppress(MlopsError):
+            run_id = runs.log_failure(name, f"{settings.service} {settings.month}", error)
     shown = f"\nMLflow: run {run_id}" if run_id else ""
     return Message(f"{name}: a run failed", f"{told}{shown}{_where(variables)}")
 

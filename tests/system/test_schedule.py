@@ -6,7 +6,9 @@ On the way Mage is killed, and MLflow and PostgreSQL are restarted, each amid a 
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,10 +20,9 @@ import stack as stacks
 import yaml
 from cluster import programs
 from compose import StackError
-from doors import PIPELINE, PROJECT, SAMPLE_MODEL, wait_until
+from doors import PIPELINE, SAMPLE_MODEL, wait_until
 from inbox import Inbox, receiving
 from publisher import Publisher, publishing
-from stack_process import free_ports
 
 from mlops.month import Month
 from mlops.sample import write_month
@@ -65,7 +66,8 @@ class Year:
         """Return once exactly these months, beside those before, are judged and told of."""
         expected = [*self.judged_until_now, *map(str, months)]
         self.wait_until(lambda: self.judged() == expected)
-        self.wait_until(lambda: self.inbox.titles[-1].startswith(f"{SAMPLE_MODEL} {months[-1]}: version"))
+        told = f"{SAMPLE_MODEL} {months[-1]}: version {len(expected)} is"
+        self.wait_until(lambda: any(title.startswith(told) for title in self.inbox.titles))
         self.judged_until_now[:] = expected
 
     def wait_until(self, true: Callable[[], bool]) -> None:
@@ -118,6 +120,16 @@ def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Year]:
             stack.stop()
 
 
+def free_ports() -> dict[str, str]:
+    ports = {}
+    with contextlib.ExitStack() as held:
+        for name in ("MAGE_PORT", "MLFLOW_PORT", "POSTGRES_PORT"):
+            listener = held.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            ports[name] = str(listener.getsockname()[1])
+    return ports
+
+
 def _project(target: Path, source: str) -> Path:
     """The Mage project with the repository's green trigger, at once instead of daily, on small months."""
     stacks.copy_project(target)
@@ -138,7 +150,9 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     year.wait_for(march)
     run = year.amid(april)
     year.stack.service("mage").kill()
-    year.stack.service("mage").stop()  # what was left of its family: a machine that loses power leaves nothing
+    year.stack.service(
+        "mage"
+    ).stop()  # what was left of its family: a machine that loses power leaves nothing
     year.stack.begin("mage")
     year.wait_for(april)
     assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
@@ -168,11 +182,13 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     # An upload that broke off is told of once, shown in MLflow with the same words, and mended by a whole one.
     whole = year.path(september).read_bytes()
     year.path(october).write_bytes(whole[: len(whole) // 2])
-    year.wait_until(lambda: "failed" in year.inbox.titles[-1])
+    year.wait_until(lambda: bool(year.inbox.titles) and "failed" in year.inbox.titles[-1])
     title, text = year.inbox.messages[-1]
     cause = text.splitlines()[0]
     assert title == f"{SAMPLE_MODEL}: a run failed"
-    assert cause.startswith(f"{year.publisher.url}/green_tripdata_{october}.parquet: a truncated Parquet file")
+    assert cause.startswith(
+        f"{year.publisher.url}/green_tripdata_{october}.parquet: a truncated Parquet file"
+    )
     failed = [run for run in year.runs() if cause in run.data.tags.get("error", "")]
     assert [run.info.status for run in failed] == ["FAILED"]
     assert failed[0].info.run_id in text

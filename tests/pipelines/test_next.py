@@ -1,0 +1,137 @@
+"""Month `next` and backfills, through the doors: in order, nothing twice, nothing skipped."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from doors import Machine
+from publisher import publishing
+
+from mlops import tlc
+from mlops.month import Month
+from mlops.sample import write_month
+
+MARCH, APRIL = Month(2023, 3), Month(2023, 4)
+NEXT = {"month": "next", "start_month": "2023-03"}
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, months: Path) -> Machine:
+    """A machine whose source has the months up to March."""
+    source = shutil.copytree(months, tmp_path / "source")
+    (source / tlc.file_name("green", APRIL)).unlink()
+    return Machine(tmp_path / "machine", source)
+
+
+def publish(machine: Machine, month: Month, rows: int = 1500) -> None:
+    write_month(machine.source / tlc.file_name("green", month), "green", month, rows=rows)
+
+
+def test_a_month_after_the_other_then_nothing_then_one_anew(machine: Machine) -> None:
+    first = machine.train(**NEXT)
+    assert first.status == 0, first.output
+    nothing = machine.mage_run("--test", **NEXT)
+    assert nothing.status == 0, nothing.output
+    told = machine.train(**NEXT)
+    assert (told.status, told.stdout) == (
+        0,
+        f"nothing to do: green 2023-04 is not published yet at {machine.source}\n",
+    )
+    assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03"]
+
+    publish(machine, APRIL)
+    through_mage = machine.mage_run("--test", **NEXT)
+    assert through_mage.status == 0, through_mage.output
+    publish(machine, MARCH, rows=1600)
+    anew = machine.train(**NEXT)
+    assert anew.status == 0, anew.output
+    assert "its months have been published anew" in anew.stderr
+    assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03", "2023-04", "2023-04"]
+    first, second, third = (version.tags.get("republished", "") for version in machine.versions())
+    assert first == second
+    assert first.startswith("2023-03: 1,")
+    assert third == ""
+    assert machine.train(**NEXT).stdout.startswith("nothing to do: green 2023-05 is not published yet")
+    assert machine.statuses() == ["FINISHED"] * 3
+
+
+def test_the_key_of_the_next_month_is_that_of_its_name(machine: Machine) -> None:
+    assert machine.train(**NEXT).status == 0
+    again = machine.train(month="2023-03")
+    assert "is this very run, registered earlier" in again.output
+    assert machine.numbers() == ["1"]
+
+
+def test_a_backfill_goes_in_order_skips_and_goes_on(machine: Machine) -> None:
+    machine_wide = (
+        "backfill",
+        "--service=green",
+        f"--source={machine.source}",
+        "--max-trials=2",
+        "--min-test-rows=500",
+    )
+    early = machine.mlops(*machine_wide, "--from=2023-03", "--to=2023-04")
+    assert early.status == 1
+    assert early.stderr.splitlines()[-1] == f"error: green 2023-04 is not published yet at {machine.source}."
+    assert machine.numbers() == ["1"]
+    publish(machine, APRIL)
+    whole = machine.mlops(*machine_wide, "--from=2023-03", "--to=2023-04")
+    assert whole.status == 0, whole.output
+    assert whole.stdout.splitlines()[-1] == "green 2023-03 to 2023-04: all judged, 1 of 2 now"
+    assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03", "2023-04"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("train", "--month=next"), "start_month: no month is judged yet; expected the first test month"),
+        (("train", "--month=next", "--dry-run"), "month: expected YYYY-MM for a dry run"),
+        (
+            ("train", "--month=next", "--end-month=2023-04"),
+            "end_month: expected start_month no later than 2023-04",
+        ),
+        (
+            ("backfill", "--from=2023-05", "--to=2023-04"),
+            "--to: expected 2023-05 or a later month; got 2023-04",
+        ),
+        (
+            ("backfill", "--from=2023-5", "--to=2023-06"),
+            "month: expected YYYY-MM, for example 2023-10; got '2023-5'",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: tuple[str, ...], told: str, machine: Machine) -> None:
+    ended = machine.mlops(*options)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-1].startswith(f"error: {told}")
+    assert machine.versions() == []
+
+
+def test_an_outage_is_no_month_to_come(machine: Machine) -> None:
+    with publishing(machine.source) as publisher:
+        publisher.refuses = -1
+        ended = machine.train(**NEXT | {"source": publisher.url})
+    assert ended.status == 1
+    assert "HTTP 403, as for" in ended.stderr.splitlines()[-1]
+
+
+def test_a_month_that_was_left_out_is_told(machine: Machine) -> None:
+    assert machine.train(**NEXT).status == 0
+    publish(machine, APRIL + 1)
+    ended = machine.train(**NEXT)
+    assert ended.status == 1
+    assert f"green 2023-04: missing at {machine.source}, although 2023-05 is there" in ended.stderr
+
+
+def test_an_unpublished_month_is_waited_for(machine: Machine) -> None:
+    assert machine.train(**NEXT).status == 0
+    command = machine.train_command(**NEXT, publication_wait=5)
+    with machine.start(*command) as process:
+        process.wait_for("is not published yet")
+        publish(machine, APRIL)
+        ended = process.end(180)
+    assert ended.status == 0, ended.output
+    assert machine.numbers() == ["1", "2"]
