@@ -23,7 +23,8 @@ MAGE_VARIABLES = frozenset(
         "__error", "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
         "execution_date", "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
         "interval_start_datetime", "interval_start_datetime_previous", "logger", "parent_block_uuid",
-        "pipeline_run", "pipeline_run_id", "pipeline_uuid", "remote_blocks", "repo_path", "retry", "spark", "trigger_name",
+        "pipeline_run", "pipeline_run_id", "pipeline_uuid", "remote_blocks", "repo_path", "retry", "spark",
+        "trigger_name",
     }
 )  # fmt: skip
 
