@@ -55,6 +55,12 @@ stack-stop: .venv/installed  ## end all of them
 stack-status: .venv/installed  ## show them; fails unless all are well
 	@$(BIN)/python docker status
 
+backup: install  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
+	@$(BIN)/python docker backup $(if $(TO),'$(TO)')
+
+restore: install  ## FROM=file.tar.gz: a new stack of them, here or on another machine
+	@$(BIN)/python docker restore $(if $(FROM),'$(FROM)')
+
 bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [MONTHS=2023-10]: ours, the course's recipe and AutoML side by side
 	@$(BIN)/python -m benchmarks $(if $(SOURCE),--source '$(SOURCE)') $(if $(BENCH),--bench '$(BENCH)') \
 	  $(if $(MONTHS),--months '$(MONTHS)') $(ARGS)

@@ -15,6 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
+from backup import back_up, restore
 from compose import LOOPBACK, ROOT, StackError
 from filelock import Timeout
 from secret_values import asked_ports
@@ -26,13 +27,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {"start": _start, "status": _status, "stop": _stop}
+    commands = {"start": _start, "status": _status, "stop": _stop, "backup": _backup, "restore": _restore}
     parser.add_argument("command", choices=commands)
+    parser.add_argument("archive", nargs="?", type=Path, help="of backup and restore")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start tidies up
     folder = Path(os.environ.get("MLOPS_STATE_DIR") or ROOT / ".state").absolute() / "stack"
     try:
-        return commands[arguments.command](folder)
+        return commands[arguments.command](folder, arguments.archive)
     except StackError as error:
         return _failed(str(error))
     except Timeout:
@@ -47,7 +49,7 @@ def _failed(why: str) -> int:
     return 1
 
 
-def _start(folder: Path) -> int:
+def _start(folder: Path, archive: Path | None) -> int:
     stack = start(folder, asked_ports(os.environ))
     owners = {
         "mage": (stack.values["DEFAULT_OWNER_EMAIL"], "DEFAULT_OWNER_PASSWORD"),
@@ -60,7 +62,7 @@ def _start(folder: Path) -> int:
     return 0
 
 
-def _stop(folder: Path) -> int:
+def _stop(folder: Path, archive: Path | None) -> int:
     if not (stack := open_stack(folder)):
         print(f"no stack in {folder}")
         return 0
@@ -70,7 +72,7 @@ def _stop(folder: Path) -> int:
     return 0
 
 
-def _status(folder: Path) -> int:
+def _status(folder: Path, archive: Path | None) -> int:
     if not (stack := open_stack(folder)):
         print(f"no stack in {folder}; `make stack` makes one")
         return 1
@@ -83,6 +85,21 @@ def _status(folder: Path) -> int:
         )
         print(f"{service.name:8} {states[-1]:8} {where} {service.log}")
     return 0 if set(states) == {"well"} else 1
+
+
+def _backup(folder: Path, archive: Path | None) -> int:
+    stack = open_stack(folder)
+    if not stack or not archive:
+        return _failed(f"no stack in {folder}" if archive else "where to? make backup TO=FILE.tar.gz")
+    back_up(stack, archive)
+    return 0
+
+
+def _restore(folder: Path, archive: Path | None) -> int:
+    if not archive:
+        return _failed("where from? make restore FROM=FILE.tar.gz")
+    restore(folder, archive, asked_ports(os.environ))
+    return 0
 
 
 if __name__ == "__main__":

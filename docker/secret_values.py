@@ -15,7 +15,7 @@ NAMES = {
     "DEFAULT_OWNER_USERNAME": "owner",
     "MLFLOW_TRACKING_USERNAME": "owner",
 }
-"""Values that are no secret, where the file has none."""
+"""Who the first users are, where the file does not say."""
 
 
 def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
@@ -44,8 +44,13 @@ def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
                 f"{name}: expected a port, 1 to 65535; got {value!r}. It comes from make or {path}."
             )
     if read_env(path) != values:
-        write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
+        write_env(path, values)
     return values
+
+
+def write_env(path: Path, values: Mapping[str, str]) -> None:
+    """A `.env` of these values."""
+    _write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
 
 
 def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
@@ -57,10 +62,10 @@ def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
 
 def write_for_shells(path: Path, values: Mapping[str, str]) -> None:
     """A file that `set -a; . FILE` reads."""
-    write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+    _write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
-def write_private(path: Path, text: str) -> None:
+def _write_private(path: Path, text: str) -> None:
     """The file, whole or not at all, for its owner's eyes only."""
     passing = path.with_name(f"{path.name}.part")
     passing.unlink(missing_ok=True)

@@ -223,7 +223,8 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
         known = open_stack(folder, **how)
         running = [service.name for service in known.services() if service.leader()] if known else []
         stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
-        _require_free_ports(stack, running)
+        for name in set(stack.compose.in_order()) - set(running):
+            require_free_port(stack, name)
         _begin_all(stack, running, say)
         write_for_shells(folder / "environment", stack.client)
     return stack
@@ -237,7 +238,8 @@ def open_stack(folder: Path, **how: Any) -> Stack | None:
 
 def only_one(folder: Path) -> FileLock:
     """Held by whoever starts or stops the stack of a folder."""
-    return FileLock(folder / "lock", timeout=SECONDS_TO_WAIT)
+    folder = folder.absolute()
+    return FileLock(folder.with_name(f"{folder.name}.lock"), timeout=SECONDS_TO_WAIT)
 
 
 def _values(folder: Path, ports: Mapping[str, str], running: Stack | None) -> dict[str, str]:
@@ -250,14 +252,20 @@ def _values(folder: Path, ports: Mapping[str, str], running: Stack | None) -> di
     return fill_in(folder / ".env", ports)
 
 
-def _require_free_ports(stack: Stack, running: list[str]) -> None:
-    for name in stack.compose.in_order():
-        port, variable = stack.compose.port(name), f"{name.upper()}_PORT"
-        if name not in running and not is_free(port):
-            raise StackError(
-                f"port {port}, where {name} should listen, is taken; "
-                f"choose another: make stack {variable}={port + 1}"
-            )
+def require_free_port(stack: Stack, name: str) -> None:
+    """Nothing, if the service can listen where it should.
+
+    Raises
+    ------
+    StackError
+        When somebody else does.
+    """
+    port = stack.compose.port(name)
+    if not is_free(port):
+        raise StackError(
+            f"port {port}, where {name} should listen, is taken; "
+            f"choose another: make stack {name.upper()}_PORT={port + 1}"
+        )
 
 
 def _begin_all(stack: Stack, running: list[str], say: Say) -> None:

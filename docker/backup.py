@@ -1,0 +1,261 @@
+"""What a stack knows, in one archive: MLflow's and Mage's databases, and the artefacts that MLflow serves.
+
+Months are not in it: a version says from where and with which sha256 they came, and `reproduce` takes no other.
+Nor is the state folder's `work/`, which only saves an interrupted run some time, nor what blocks handed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import cluster
+import psycopg2
+from compose import LOOPBACK, ROOT, StackError
+from secret_values import NAMES, fill_in, write_env
+from stack import BINS, Say, Stack, only_one, require_free_port
+
+FORMAT = 1
+DATABASES = ("mage", "mlflow")  # Mage's first: a run that it knows as ended has then ended in MLflow's too
+SESSIONS = "oauth2_access_token"  # of Mage's users, who log in again: the table's rows open doors
+SECONDS = 3600.0
+SET_MLFLOW_PASSWORD = """
+from mlflow.server.auth.config import read_auth_config
+from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+config, store = read_auth_config(), SqlAlchemyStore()
+store.init_db(config.database_uri)
+store.update_user(config.admin_username, password=config.admin_password)
+"""
+
+
+def back_up(stack: Stack, target: Path, say: Say = print) -> None:
+    """The archive, whole or not at all, while the stack runs or not.
+
+    Each database is dumped as it is at one moment, and the artefacts are copied after it: MLflow's clients write
+    them before a version names them and never change them, so that all that the dump names is there.
+
+    Raises
+    ------
+    StackError
+        When the file exists, cannot be written, or a database cannot be read.
+    """
+    if target.exists():
+        raise StackError(
+            f"{target}: this file exists; a backup overwrites nothing. Name another: make backup TO=..."
+        )
+    passing = target.with_name(f".{target.name}.part")
+    try:
+        with (
+            only_one(stack.folder),
+            _database(stack),
+            tempfile.TemporaryDirectory() as scratch,
+            tarfile.open(_private(passing), "w:gz", compresslevel=6) as archive,
+        ):
+            manifest = Path(scratch, "manifest.json")
+            manifest.write_text(json.dumps(_manifest(stack), indent=2))
+            archive.add(manifest, manifest.name)
+            for name in DATABASES:
+                archive.add(_dump(stack, name, Path(scratch)), f"{name}.dump")
+            if _artefacts(stack).exists():
+                archive.add(_artefacts(stack), "artifacts")
+        passing.replace(target)
+    except OSError as error:
+        raise StackError(
+            f"{target}: the archive cannot be written: {error}. Is there room, and a folder?"
+        ) from error
+    finally:
+        passing.unlink(missing_ok=True)
+    say(f"{target}: {target.stat().st_size:,} bytes")
+
+
+def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, say: Say = print) -> None:
+    """A stack, not started, that knows what the archive does; whole or not at all.
+
+    Users are those of the archive; the first ones' passwords are this stack's own.
+
+    Raises
+    ------
+    StackError
+        When there is a stack already, or the archive is damaged or made by other versions.
+    """
+    folder = folder.absolute()
+    if any((folder / name).exists() for name in ("postgres", "mlflow", "mage")):
+        raise StackError(
+            f"{folder}: there is a stack already, and a restore overwrites nothing. "
+            "Let MLOPS_STATE_DIR name another folder, or, after make stack-stop, move that one away."
+        )
+    passing = folder.with_name(f"{folder.name}.part")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(folder):
+        shutil.rmtree(passing, ignore_errors=True)
+        passing.mkdir()
+        try:
+            stack = _unpack(source, passing, folder / ".env", ports or {})
+            with _database(stack):
+                for name in DATABASES:
+                    _load(stack, name, passing / "unpacked" / f"{name}.dump")
+                _own_passwords(stack)
+                _move_mages_paths(stack, folder)
+            artefacts = passing / "unpacked" / "artifacts"
+            if artefacts.exists():
+                _artefacts(stack).parent.mkdir()
+                artefacts.rename(_artefacts(stack))
+            for name in ("unpacked", "run", "logs"):
+                shutil.rmtree(passing / name, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # of which .env was taken over
+            passing.rename(folder)
+        finally:
+            shutil.rmtree(passing, ignore_errors=True)
+    say(f"{folder}: restored from {source}. Start it: make stack")
+
+
+@contextlib.contextmanager
+def _database(stack: Stack) -> Iterator[None]:
+    """PostgreSQL running while the block does; stopped afterwards if it was not."""
+    if stack.service("postgres").leader():
+        yield
+        return
+    require_free_port(stack, "postgres")
+    stack.begin("postgres")
+    try:
+        yield
+    finally:
+        stack.service("postgres").stop()
+
+
+def _private(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    path.touch(0o600)
+    return path
+
+
+def _artefacts(stack: Stack) -> Path:
+    return stack.compose.places["/var/lib/mlflow"] / "artifacts"
+
+
+def _manifest(stack: Stack) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "users": {name: stack.values[name] for name in NAMES},
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Of the programs that own the databases."""
+    locks = {"mage-ai": "requirements.txt", "mlflow": "requirements-mlflow.txt"}
+    found = {
+        name: re.search(rf"(?m)^{name}(?:\[\S+\])?==(\S+)", (ROOT / lock).read_text())
+        for name, lock in locks.items()
+    }
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def _dump(stack: Stack, database: str, folder: Path) -> Path:
+    file = folder / f"{database}.dump"
+    options = ["--format=custom", "--compress=0", "--no-owner", "--no-privileges"]
+    with file.open("wb") as output:
+        cluster.run(
+            ["pg_dump", *options, f"--exclude-table-data={SESSIONS}", database],
+            stack.environment("postgres"),
+            folder,
+            {},
+            SECONDS,
+            stdout=output,
+        )
+    return file
+
+
+def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) -> Stack:
+    """A stack in the folder `passing` with the archive's users, and the archive's content beside it."""
+    try:
+        with tarfile.open(source) as archive:
+            archive.extractall(passing / "unpacked", filter="data")
+        manifest = json.loads((passing / "unpacked" / "manifest.json").read_text())
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
+        raise StackError(f"{source}: expected an archive made by `make backup`; got: {error}") from error
+    for name, here in {"format": FORMAT, "versions": _versions()}.items():
+        if manifest[name] != here:
+            raise StackError(
+                f"{source}: expected {name} {here}, as of this checkout; got {manifest[name]}. "
+                "Restore with the checkout that made the backup, then move to the newer one."
+            )
+    if env.exists():
+        shutil.copy(env, passing / ".env")
+    write_env(passing / ".env", {**fill_in(passing / ".env", ports), **manifest["users"]})
+    return Stack(passing, fill_in(passing / ".env", {}))
+
+
+def _load(stack: Stack, database: str, file: Path) -> None:
+    options = [
+        "--exit-on-error",
+        "--single-transaction",
+        "--no-owner",
+        "--no-privileges",
+        f"--role={database}",
+    ]
+    with file.open("rb") as dump:
+        cluster.run(
+            ["pg_restore", *options, f"--dbname={database}"],
+            stack.environment("postgres"),
+            stack.folder,
+            {},
+            SECONDS,
+            stdin=dump,
+        )
+
+
+def _own_passwords(stack: Stack) -> None:
+    """Let the first users of Mage and MLflow have the passwords of this stack's `.env`."""
+    salt = bcrypt.gensalt(14)  # as Mage does it, which keeps the salt beside the hash
+    hashed = bcrypt.hashpw(stack.values["DEFAULT_OWNER_PASSWORD"].encode(), salt).decode()
+    statement = 'UPDATE "user" SET password_hash = %s, password_salt = %s WHERE email = %s'
+    _tell_mage(stack, statement, hashed, salt.decode(), stack.values["DEFAULT_OWNER_EMAIL"])
+    done = subprocess.run(
+        [BINS["mlflow"] / "python", "-c", SET_MLFLOW_PASSWORD],
+        env=stack.environment("mlflow"),
+        cwd=stack.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode != 0:
+        raise StackError(
+            f"MLflow's user {stack.values['MLFLOW_TRACKING_USERNAME']} got no password:\n{done.stderr}"
+        )
+
+
+def _move_mages_paths(stack: Stack, folder: Path) -> None:
+    """Let triggers and jobs belong to the project where this stack serves it; Mage shows no others."""
+    served = str(folder / stack.served.name)
+    for table in ("pipeline_schedule", "generic_job"):
+        _tell_mage(stack, f"UPDATE {table} SET repo_path = %s", served)
+
+
+def _tell_mage(stack: Stack, statement: str, *values: str) -> None:
+    """One statement in Mage's database, as its owner."""
+    with (
+        contextlib.closing(
+            psycopg2.connect(
+                host=LOOPBACK,
+                port=stack.compose.port("postgres"),
+                user="mage",
+                dbname="mage",
+                password=stack.values["MAGE_DB_PASSWORD"],
+            )
+        ) as database,
+        database,
+    ):
+        database.cursor().execute(statement, values)
