@@ -34,6 +34,7 @@ import requests
 import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException as MlflowException
+from mlflow.utils.credentials import read_mlflow_creds
 
 from mlops.config import without_credentials
 from mlops.errors import TrackingDownError, TrackingError
@@ -186,7 +187,21 @@ def tracking_errors(doing: str) -> Iterator[None]:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
         kind = TrackingDownError if _is_away(error) else TrackingError
-        raise kind(f"{doing}: MLflow failed: {_short(error)}") from error
+        raise kind(f"{doing}: {_unknown(error) or f'MLflow failed: {_short(error)}'}") from error
+
+
+def _unknown(error: Exception) -> str:
+    """What to do about a server that does not know who asks; nothing for another error."""
+    answer = getattr(error, "response", None)
+    if getattr(error, "error_code", "") != "UNAUTHENTICATED" and getattr(answer, "status_code", 0) != 401:
+        return ""
+    user = read_mlflow_creds().username
+    got = f"user {user!r}, who is not one or has another password" if user else "no user"
+    return (
+        f"the server answers only users whom it knows (401); got {got}. "
+        "Let MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name one; "
+        "`make stack` writes its own to stack/environment in the state folder."
+    )
 
 
 def _is_away(error: Exception) -> bool:

@@ -320,6 +320,39 @@ def test_a_refusal_is_not_repeated(serve: Serve, patience: Callable[[str, float]
     assert server.asked == 1
 
 
+@pytest.mark.parametrize(
+    ("user", "got"),
+    [("", "got no user."), ("ann", "got user 'ann', who is not one or has another password.")],
+)
+def test_a_server_that_does_not_know_who_asks_says_what_to_set(
+    user: str, got: str, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where MLflow's client also looks for a user
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
+    server = serve(200, (401, {"error_code": "UNAUTHENTICATED", "message": "Who?"}))
+    with pytest.raises(
+        TrackingError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    ) as caught:
+        tracking.connect(server.uri, tmp_path, 5.0, patience=60.0)
+    assert not isinstance(caught.value, TrackingDownError)
+    assert f"{server.uri}: the server answers only users whom it knows (401); {got}" in str(caught.value)
+    assert "guessed" not in str(caught.value)
+    assert server.asked == 1
+
+
+def test_an_artefact_that_is_not_given_to_anybody_says_what_to_set() -> None:
+    answer = requests.Response()
+    answer.status_code = 401
+    with (
+        pytest.raises(
+            TrackingError, match=r"loading it: the server answers only users whom it knows \(401\)"
+        ),
+        tracking_errors("loading it"),
+    ):
+        raise requests.HTTPError("401 Client Error: Unauthorized", response=answer)
+
+
 def test_who_is_on_the_way_out_does_not_wait(serve: Serve, patience: Callable[[str, float], None]) -> None:
     server = serve(200, AWAY)
     patience(server.uri, 30.0)
