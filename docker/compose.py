@@ -76,7 +76,7 @@ class Compose:
     def seconds_to_start(self, service: str) -> float:
         """After which compose would call a service unhealthy that never was well."""
         check = self.services[service]["healthcheck"]
-        return _seconds(check["start_period"]) + check["retries"] * _seconds(check["interval"])
+        return _seconds(check["start_period"]) + int(check["retries"]) * _seconds(check["interval"])
 
     def environment(self, service: str) -> dict[str, str]:
         """What the image and the file set."""

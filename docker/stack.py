@@ -137,7 +137,6 @@ class Stack:
             When it dies or never gets well; it is stopped then.
         """
         service = self.service(name)
-        service.stop()  # what a dead one left
         process = service.start(*self._prepare(name))
         try:
             self._wait(service, process)
@@ -224,6 +223,7 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
         running = [service.name for service in known.services() if service.leader()] if known else []
         stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
         for name in set(stack.compose.in_order()) - set(running):
+            stack.service(name).stop()  # what a dead one left, which holds its port
             require_free_port(stack, name)
         _begin_all(stack, running, say)
         write_for_shells(folder / "environment", stack.client)

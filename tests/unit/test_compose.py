@@ -281,9 +281,12 @@ def test_healthchecks_tell_well_from_ill(service, status, body, healthy):
         assert (healthcheck(service, port) == 0) == healthy
 
 
-def test_mlflow_is_asked_for_under_the_name_that_mage_uses():
+def test_mlflow_is_asked_for_under_the_name_and_the_user_that_mage_uses():
     with answering(200, "{}") as (port, hosts):
         healthcheck("mlflow", port)
+    mlflow, mage = (SERVICES[name]["environment"] for name in ("mlflow", "mage"))
+    for name in ("USERNAME", "PASSWORD"):
+        assert mlflow[f"MLFLOW_AUTH_ADMIN_{name}"] == mage[f"MLFLOW_TRACKING_{name}"]
     allowed = SERVICES["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert hosts == ["mlflow:5000"]
     assert "mlflow:5000" in allowed

@@ -1,0 +1,211 @@
+"""A running stack of the tests' own, on free ports, and clients of it that know nothing else of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+import requests
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT / "docker"))
+
+import cluster  # noqa: E402
+from compose import LOOPBACK, StackError, variables  # noqa: E402
+from service import MARK  # noqa: E402
+from service import Service as Service  # noqa: E402
+from stack import BINS, Stack, start  # noqa: E402
+
+SECONDS_TO_TRAIN = 200
+MODEL = "trip-duration-sample"
+PREDICT = f"""
+import json, mlflow, pandas
+rides = pandas.DataFrame({{
+    "pickup_at": pandas.to_datetime(["2023-04-03 08:30", "2023-04-09 23:10"]),
+    "pickup_zone": [74, 75], "dropoff_zone": [75, 264], "distance_miles": [1.2, 9.0], "passenger_count": [1, None],
+}})
+model = mlflow.pyfunc.load_model("models:/{MODEL}@champion")
+print(json.dumps(model.predict(rides)["duration_minutes"].tolist()))
+"""
+
+
+@contextlib.contextmanager
+def place() -> Iterator[Path]:
+    """A folder that every user may enter, as PostgreSQL's must; pytest's are closed."""
+    with tempfile.TemporaryDirectory(prefix="stack-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def require_programs() -> None:
+    """Skip the test where a server is missing."""
+    try:
+        cluster.programs(Path())
+        cluster.user()
+    except StackError as error:
+        pytest.skip(str(error))
+    for name, folder in BINS.items():
+        if not (folder / name).exists():
+            pytest.skip(f"{folder / name} is not there: `make install` builds it")
+
+
+def free_ports() -> dict[str, str]:
+    """One for every service, by the variable that sets it."""
+    names = [name for name in variables() if name.endswith("_PORT")]
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in names]
+        for each in sockets:
+            each.bind((LOOPBACK, 0))
+        return {name: str(each.getsockname()[1]) for name, each in zip(names, sockets, strict=True)}
+
+
+def bare_environment(home: Path) -> dict[str, str]:
+    """No secret and no setting, where there is no git and no curl, as in a slim image."""
+    if not home.exists():
+        (home / "bin").mkdir(parents=True)
+        for name in ("sh", "env", "uname"):
+            found = shutil.which(name)
+            assert found, name
+            (home / "bin" / name).symlink_to(found)
+    return {"PATH": str(home / "bin"), "HOME": str(home), "LANG": "C.UTF-8"}
+
+
+@contextlib.contextmanager
+def running_stack(folder: Path) -> Iterator[Stack]:
+    """A stack with every service well while the block runs; nothing of it is left, whatever happened."""
+    said: list[str] = []
+    stack = start(folder, free_ports(), said.append, inherited=bare_environment(folder.parent / "home"))
+    try:
+        yield stack
+    finally:
+        stack.stop()
+        assert processes_of(folder) == []
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of living processes of the stack's services."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if f"in {folder}" in process.environ().get(MARK, "") and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+def command_line(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python docker ...`, as make calls it, for a stack's folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith("_PORT")}
+    return subprocess.run(
+        [sys.executable, PROJECT / "docker", *arguments],
+        env={**inherited, "MLOPS_STATE_DIR": str(folder.parent), **environment},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+@dataclass(frozen=True)
+class Client:
+    """A machine that knows the tracking server's address and a user of it, and nothing else."""
+
+    folder: Path
+    stack: Stack
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """This Python, in an empty folder."""
+        environment = bare_environment(self.folder)
+        self.folder.joinpath("work").mkdir(exist_ok=True)
+        names = [name for name in self.stack.client if name.startswith("MLFLOW_TRACKING_")]
+        environment |= {name: self.stack.client[name] for name in names}
+        environment |= {"MLOPS_STATE_DIR": str(self.folder / "state"), "MLOPS_THREADS": "1"}
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**environment, "PYTHONPATH": str(PROJECT), **self.variables},
+            cwd=self.folder / "work",
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_TO_TRAIN,
+        )
+
+    def python(self, *arguments: str) -> str:
+        """What it prints."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def predict(self) -> list[float]:
+        """The champion's minutes for two rides."""
+        minutes: list[float] = json.loads(self.python("-c", PREDICT).splitlines()[-1])
+        return minutes
+
+
+def ask_mlflow(stack: Stack, path: str, host: str = "", **query: str) -> requests.Response:
+    """MLflow's answer to its first user."""
+    user = (stack.values["MLFLOW_TRACKING_USERNAME"], stack.values["MLFLOW_TRACKING_PASSWORD"])
+    url = stack.compose.url("mlflow", f"/api/2.0/mlflow/{path}")
+    return requests.get(url, params=query, auth=user, headers={"Host": host} if host else {}, timeout=30)
+
+
+def version_of(stack: Stack, alias: str) -> dict[str, Any]:
+    """The version that the alias points at."""
+    answer = ask_mlflow(stack, "registered-models/alias", name=MODEL, alias=alias)
+    assert answer.status_code == 200, answer.text
+    version: dict[str, Any] = answer.json()["model_version"]
+    return version
+
+
+def run_of(stack: Stack, version: dict[str, Any]) -> dict[str, Any]:
+    """The run that a version comes from."""
+    run: dict[str, Any] = ask_mlflow(stack, "runs/get", run_id=version["run_id"]).json()["run"]
+    return run
+
+
+def connect(stack: Stack, role: str, database: str, password: str | None = None) -> Any:
+    """A connection to PostgreSQL, by default with the role's password."""
+    known = stack.values[f"{role.upper()}_DB_PASSWORD"]
+    port = stack.compose.port("postgres")
+    return psycopg2.connect(host=LOOPBACK, port=port, user=role, dbname=database, password=password or known)
+
+
+def select(stack: Stack, role: str, statement: str) -> list[Any]:
+    """First column of what the role gets in its own database; changes are kept."""
+    with contextlib.closing(connect(stack, role, role)) as database, database:
+        cursor = database.cursor()
+        cursor.execute(statement)
+        return [value for value, *_ in cursor] if cursor.description else []
+
+
+def log_in(stack: Stack, email: str, password: str) -> Any:
+    """What Mage answers to somebody who logs in as its pages do, with the key that they send."""
+    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]
+    body = {"session": {"email": email, "password": password}}
+    url = stack.compose.url("mage", "/api/sessions")
+    return requests.post(url, json=body, headers={"X-API-KEY": key}, timeout=30).json()
+
+
+def copy_for_image(target: Path) -> Path:
+    """What the image holds: the checkout without what .dockerignore names."""
+    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in lines if line and not line.startswith("#")]
+
+    def ignored(folder: str, names: list[str]) -> list[str]:
+        here = [p.removeprefix("**/") for p in patterns if p.startswith("**/") or Path(folder) == PROJECT]
+        return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in here)]
+
+    return Path(shutil.copytree(PROJECT, target, ignore=ignored))
