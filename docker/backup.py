@@ -30,6 +30,7 @@ FORMAT = 1
 DATABASES = ("mage", "mlflow")  # Mage's first: a run that it knows as ended has then ended in MLflow's too
 SESSIONS = "oauth2_access_token"  # of Mage's users, who log in again: the table's rows open doors
 SECONDS = 3600.0
+SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in older patches
 SET_MLFLOW_PASSWORD = """
 from mlflow.server.auth.config import read_auth_config
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -182,7 +183,7 @@ def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) ->
     """A stack in the folder `passing` with the archive's users, and the archive's content beside it."""
     try:
         with tarfile.open(source) as archive:
-            archive.extractall(passing / "unpacked", filter="data")
+            archive.extractall(passing / "unpacked", **SAFELY)
         manifest = json.loads((passing / "unpacked" / "manifest.json").read_text())
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise StackError(f"{source}: expected an archive made by `make backup`; got: {error}") from error

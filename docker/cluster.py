@@ -16,7 +16,7 @@ DEBIAN = Path("/usr/lib/postgresql")
 SECONDS_TO_MAKE = 120
 
 
-def programs(data: Path) -> Path:
+def programs(data: Path | None = None) -> Path:
     """Folder of PostgreSQL's programs: of the version that made the data, else of the newest.
 
     Raises
@@ -24,8 +24,8 @@ def programs(data: Path) -> Path:
     StackError
         Where there are none.
     """
-    made_by = data / "PG_VERSION"
-    version = made_by.read_text().strip() if made_by.exists() else "*"
+    made_by = data / "PG_VERSION" if data else None
+    version = made_by.read_text().strip() if made_by and made_by.exists() else "*"
     found = sorted(DEBIAN.glob(f"{version}/bin/initdb"), key=lambda path: int(path.parts[-3]))
     initdb = found[-1] if found else shutil.which("initdb")
     if initdb is None:

@@ -139,12 +139,33 @@ class Stack:
         service = self.service(name)
         process = service.start(*self._prepare(name))
         try:
-            self._wait(service, process)
-            if name == "postgres":
-                cluster.make_databases(self.environment(name), self.values, self.folder)
+            self.get_well(name, process)
         except BaseException:
             service.stop()
             raise
+
+    def get_well(self, name: str, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until a service that was started, perhaps as `process`, is ready for those that need it.
+
+        Raises
+        ------
+        StackError
+            When it dies or never gets well.
+        """
+        service, seconds = self.service(name), self.compose.seconds_to_start(name)
+        deadline = time.monotonic() + seconds
+        while (check := self.check(name)).returncode != 0:
+            alive = service.leader()
+            if not alive or time.monotonic() > deadline:
+                ended = f"ended with {process.poll()}" if process else "ended"
+                said = check.stderr.strip().rpartition("\n")[2] or "no answer"
+                raise StackError(
+                    f"{name} {f'is not well after {seconds:.0f} s' if alive else ended} while starting "
+                    f"(its health check: {said}). Its last words, of {service.log}:\n{service.last_words()}"
+                )
+            time.sleep(PAUSE_SECONDS)
+        if name == "postgres":
+            cluster.make_databases(self.environment(name), self.values, self.folder)
 
     def restart(self, name: str) -> None:
         """Stop one service and start it again."""
@@ -170,20 +191,6 @@ class Stack:
         if name == "mage" and self.project is None:
             copy_project(self.served)
         return self.compose.command(name), environment, self.served if name == "mage" else home, {}
-
-    def _wait(self, service: Service, process: subprocess.Popen[bytes]) -> None:
-        seconds = self.compose.seconds_to_start(service.name)
-        deadline = time.monotonic() + seconds
-        while (check := self.check(service.name)).returncode != 0:
-            ended = process.poll()
-            if ended is not None or time.monotonic() > deadline:
-                state = f"ended with {ended}" if ended is not None else f"is not well after {seconds:.0f} s"
-                said = check.stderr.strip().rpartition("\n")[2]
-                raise StackError(
-                    f"{service.name} {state} while starting (its health check: {said or 'no answer'}). "
-                    f"Its last words, of {service.log}:\n{service.last_words()}"
-                )
-            time.sleep(PAUSE_SECONDS)
 
 
 def copy_project(target: Path) -> None:
@@ -274,6 +281,7 @@ def _begin_all(stack: Stack, running: list[str], say: Say) -> None:
         for name in stack.compose.in_order():
             where = f"{name:8} on {LOOPBACK}:{stack.compose.port(name)}"
             if name in running:
+                stack.get_well(name)  # an earlier start may have been cut off
                 say(f"{where} runs already")
                 continue
             began = time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
+from stack_process import postgres_programs
 
 LOOPBACK = "127.0.0.1"
 
@@ -58,12 +57,12 @@ class Postgres:
 @contextlib.contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """A server while the block runs; the test is skipped where none is installed."""
-    user = _user()
+    programs, user = postgres_programs()
     # Not among pytest's folders, which are closed to other users and too deep for a socket's path.
     with tempfile.TemporaryDirectory(prefix="postgres-") as place:
         if user:
             shutil.chown(place, user["user"])
-        server = Postgres(_programs(), Path(place), _free_port(), user)
+        server = Postgres(programs, Path(place), _free_port(), user)
         server._run("initdb", "--username", "postgres", "--auth", "trust", "--no-sync")
         try:
             server.start()
@@ -71,24 +70,6 @@ def running_postgres() -> Iterator[Postgres]:
         finally:
             with contextlib.suppress(AssertionError):  # a test may have stopped it
                 server.stop()
-
-
-def _programs() -> Path:
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    initdb = debian[-1] if debian else shutil.which("initdb")
-    if initdb is None:
-        pytest.skip("no PostgreSQL server here; Debian's package is `postgresql`")
-    return Path(initdb).resolve().parent
-
-
-def _user() -> dict[str, Any]:
-    """Arguments of subprocess for a user whom initdb does not refuse; none but for root."""
-    if os.geteuid() != 0:
-        return {}
-    for entry in pwd.getpwall():
-        if entry.pw_name in ("postgres", "nobody"):
-            return {"user": entry.pw_name, "group": entry.pw_gid, "extra_groups": []}
-    pytest.skip("initdb refuses root, and there is neither a user `postgres` nor `nobody`")
 
 
 def _free_port() -> int:

@@ -51,13 +51,17 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
-def require_programs() -> None:
-    """Skip the test where a server is missing."""
+def postgres_programs() -> tuple[Path, dict[str, Any]]:
+    """Where they are, and arguments of subprocess for who may run them; the test is skipped where that is nobody."""
     try:
-        cluster.programs(Path())
-        cluster.user()
+        return cluster.programs(), cluster.user()
     except StackError as error:
         pytest.skip(str(error))
+
+
+def require_programs() -> None:
+    """Skip the test where a server is missing."""
+    postgres_programs()
     for name, folder in BINS.items():
         if not (folder / name).exists():
             pytest.skip(f"{folder / name} is not there: `make install` builds it")
@@ -86,9 +90,13 @@ def bare_environment(home: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_stack(folder: Path) -> Iterator[Stack]:
-    """A stack with every service well while the block runs; nothing of it is left, whatever happened."""
+    """A stack with every service well while the block runs; nothing of it is left, whatever happened.
+
+    Mage's triggers stay out, which are for production: they would train on TLC's real months.
+    """
     said: list[str] = []
-    stack = start(folder, free_ports(), said.append, inherited=bare_environment(folder.parent / "home"))
+    how = {"inherited": bare_environment(folder.parent / "home"), "extra": {"mage": {"ENV": "staging"}}}
+    stack = start(folder, free_ports(), said.append, **how)
     try:
         yield stack
     finally:

@@ -60,7 +60,7 @@ def stack():
 def settings(tmp_path_factory):
     """Of a small run on months in a folder."""
     source = write_months(tmp_path_factory.mktemp("months"))
-    return {"month": "2023-04", "source": str(source), "max_trials": 2, "min_test_rows": 500}
+    return {"month": "2023-03", "source": str(source), "max_trials": 2, "min_test_rows": 500}
 
 
 @pytest.fixture(scope="module")
@@ -261,13 +261,14 @@ def test_the_image_holds_all_that_the_pipeline_needs(trained, settings):
     assert list((trained.folder / "mage").rglob("train_and_register"))
 
 
-def test_mage_counts_as_production(stack):
+def test_mage_counts_as_production_unless_told_otherwise(stack):
     ask = "from mage_ai.shared.environments import get_env; print(get_env())"
-    environment = stack.environment("mage")
+    environment = {**stack.environment("mage"), **stack.compose.environment("mage")}
     done = subprocess.run(
         [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "prod", done.stderr
+    assert select(stack, "mage", "SELECT name FROM pipeline_schedule WHERE name LIKE '%monthly'") == []
 
 
 # All of the services
@@ -306,7 +307,7 @@ def test_tables_are_in_their_owners_database(stack, role, some):
 @pytest.fixture(scope="module")
 def archive(trained):
     """Of the running stack, with a trigger in Mage."""
-    served, values = trained.served, "'monthly', now(), now(), 'trip_duration_training', 'INACTIVE'"
+    served, values = trained.served, "'carried', now(), now(), 'trip_duration_training', 'INACTIVE'"
     columns = "name, created_at, updated_at, pipeline_uuid, status, repo_path"
     select(trained, "mage", f"INSERT INTO pipeline_schedule ({columns}) VALUES ({values}, '{served}')")
     log_in(trained, trained.values["DEFAULT_OWNER_EMAIL"], trained.values["DEFAULT_OWNER_PASSWORD"])
@@ -377,7 +378,7 @@ def test_the_restored_stack_has_its_own_passwords(restored, trained):
     (hashed,) = select(restored, "mage", 'SELECT password_hash FROM "user"')
     assert bcrypt.checkpw(restored.values["DEFAULT_OWNER_PASSWORD"].encode(), hashed.encode())
     assert select(restored, "mage", "SELECT token FROM oauth2_access_token") == []
-    served = select(restored, "mage", "SELECT repo_path FROM pipeline_schedule WHERE name = 'monthly'")
+    served = select(restored, "mage", "SELECT repo_path FROM pipeline_schedule WHERE name = 'carried'")
     assert served == [str(restored.served)]
 
 
