@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +17,10 @@ from typing import Any
 import pytest
 import stack as stacks
 import yaml
-from cluster import programs
-from compose import StackError
 from doors import PIPELINE, SAMPLE_MODEL, wait_until
 from inbox import Inbox, receiving
 from publisher import Publisher, publishing
+from stack_process import free_ports, place, require_programs
 
 from mlops.month import Month
 from mlops.sample import write_month
@@ -92,42 +90,25 @@ class Year:
 
 
 @pytest.fixture(scope="module")
-def year(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Year]:
-    try:
-        programs(Path("none"))
-    except StackError as error:
-        pytest.skip(str(error))
-    home = tmp_path_factory.mktemp("year")
-    for parent in (home, *home.parents):  # for PostgreSQL's user
-        if parent.stat().st_mode & 0o001 == 0 and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    site = home / "site"
-    site.mkdir()
-    with publishing(site) as publisher, receiving() as inbox, pytest.MonkeyPatch.context() as patch:
+def year() -> Iterator[Year]:
+    require_programs()
+    with contextlib.ExitStack() as stack:
+        home, patch = stack.enter_context(place()), stack.enter_context(pytest.MonkeyPatch.context())
+        site = home / "site"
+        site.mkdir()
+        publisher, inbox = stack.enter_context(publishing(site)), stack.enter_context(receiving())
         project = _project(home / "project", publisher.url)
         mage = {"SCHEDULER_TRIGGER_INTERVAL": "1", "SLACK_WEBHOOK_URL": inbox.url, "MLOPS_THREADS": "1"}
         how = {"project": project, "extra": {"mage": mage}}
         folder = home / "state" / "stack"
         for month in Month.range(FIRST - 2, FIRST + 2):
             write_month(site / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
-        stack = stacks.start(folder, free_ports(), **how)
-        try:
-            for name, value in stack.client.items():
-                if name.startswith("MLFLOW_"):
-                    patch.setenv(name, value)
-            yield Year(stack, publisher, inbox, mlflow.MlflowClient(stack.client["MLFLOW_TRACKING_URI"]))
-        finally:
-            stack.stop()
-
-
-def free_ports() -> dict[str, str]:
-    ports = {}
-    with contextlib.ExitStack() as held:
-        for name in ("MAGE_PORT", "MLFLOW_PORT", "POSTGRES_PORT"):
-            listener = held.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            ports[name] = str(listener.getsockname()[1])
-    return ports
+        running = stacks.start(folder, free_ports(), **how)
+        stack.callback(running.stop)
+        for name, value in running.client.items():
+            if name.startswith("MLFLOW_"):
+                patch.setenv(name, value)
+        yield Year(running, publisher, inbox, mlflow.MlflowClient(running.client["MLFLOW_TRACKING_URI"]))
 
 
 def _project(target: Path, source: str) -> Path:
@@ -149,10 +130,8 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     # Three months are there. Mage is killed in the second, MLflow restarted in the third.
     year.wait_for(march)
     run = year.amid(april)
-    year.stack.service("mage").kill()
-    year.stack.service(
-        "mage"
-    ).stop()  # what was left of its family: a machine that loses power leaves nothing
+    for process in year.stack.service("mage").family():  # all of it at once, as when memory runs out
+        process.kill()
     year.stack.begin("mage")
     year.wait_for(april)
     assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
