@@ -9,10 +9,11 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
-from mlops.config import SCHEDULE, SERVICES, Settings
+from mlops.config import MANNER, SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
 from mlops.month import Month
 
@@ -74,6 +75,18 @@ def _backfill(options: argparse.Namespace) -> int:
         print(report.as_text(leaderboard, trials=0), end="\n\n", flush=True)
         done += 1
     print(f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} now")
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
+    settings = Settings.parse(given)
+    from mlops import policies
+
+    played = policies.parse(options.cadences, options.windows, options.gates)
+    from mlops import replay
+
+    print(replay.replay(settings, options.first, options.last, played, options.output))
     return 0
 
 
@@ -143,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_backfill(commands)
+    _add_replay(commands)
     show = commands.add_parser("show", help="print a model's champion, its metrics and its baseline")
     show.add_argument("name", help="registered model, for example trip-duration-green")
     show.set_defaults(act=_show)
@@ -236,6 +250,38 @@ example:
         )
     _add_settings(backfill, but=("month", *SCHEDULE, "publication_wait"))
     backfill.set_defaults(act=_backfill)
+
+
+def _add_replay(commands: Any) -> None:
+    replay = commands.add_parser(
+        "replay",
+        help="what other cadences, windows and gates would have led to over past months",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Play policies through past months: how often a model is trained, on how many months, and which
+one may serve. Each month counts the RMSE of the model that would have served it. No registry is
+asked or changed. Models are kept in the output folder, so a replay can be stopped and started again.""",
+        epilog="""\
+example:
+  python -m mlops replay --service green --source ~/trip-data --from 2023-04 --to 2023-10""",
+    )
+    for option, dest, told in (
+        ("--from", "first", "first test month, about which all policies train"),
+        ("--to", "last", "last month"),
+    ):
+        replay.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=told)
+    for option, default, told in (
+        ("--cadences", "1,3", "train every so many months"),
+        ("--windows", "3,12", "most months of training"),
+        ("--gates", "verdict,always,once", "models that serve: those promoted by verdict, all, the first"),
+    ):
+        replay.add_argument(option, default=default, metavar="LIST", help=f"{told} (default: {default})")
+    told = "folder for tables, plot and models (default: replay/SERVICE_FROM_TO in the state folder)"
+    replay.add_argument("--output", type=Path, metavar="DIR", help=told)
+    varied = ("month", "train_months", "warm_start", "compare_course")
+    unused = (name for name in MANNER if not name.startswith("source"))
+    _add_settings(replay, but=(*varied, *unused))
+    replay.set_defaults(act=_replay)
 
 
 def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> None:
