@@ -52,7 +52,7 @@ def place() -> Iterator[Path]:
 
 
 def postgres_programs() -> tuple[Path, dict[str, Any]]:
-    """Where they are, and arguments of subprocess for who may run them; the test is skipped where that is nobody."""
+    """Where they are, and arguments of subprocess for who may run them; skips the test where that is nobody."""
     try:
         return cluster.programs(), cluster.user()
     except StackError as error:
