@@ -1,21 +1,35 @@
-"""The check-up: what runs left open, closed where that is safe, told where a person is needed."""
+"""The check-up: surroundings first, then what runs left open, closed where that is safe.
+
+Each check is small and independent of the others. One that fails is a finding,
+and so is a tracking server that is away: the remaining checks go on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Generator, Iterator
+from functools import partial
 
-from mlops import attempts, config, journal, locks, registry, runs, tracking, work
+from mlops import (
+    attempts,
+    config,
+    journal,
+    locks,
+    mage_database,
+    registry,
+    runs,
+    surroundings,
+    tracking,
+    tracking_checks,
+    work,
+)
 from mlops.config import Settings
 from mlops.errors import BusyError
+from mlops.findings import Finding as Finding
+from mlops.findings import Findings, carried_out
+from mlops.tracking import mlflow, patient
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the check-up; `is_open` where somebody still has to act."""
-
-    text: str
-    is_open: bool = False
+NAMED = 3  # run ids in one finding
 
 
 def check_up(*, resume: bool) -> Iterator[Finding]:
@@ -25,25 +39,90 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     ----------
     resume : bool
         Deliver what waits to be told to the tracking server.
-
-    Raises
-    ------
-    TrackingError
-        When the tracking server does not answer.
     """
-    usual = Settings()
-    tracking.connect(
-        config.tracking_uri(), config.state_dir(), usual.connect_timeout, usual.tracking_patience
-    )
-    yield Finding(f"tracking server {config.without_credentials(config.tracking_uri())}: answers")
-    names = sorted({*registry.names(), *(kept.folder.parent.name for kept in work.unfinished())})
-    for name in names:
-        yield from _check(name, resume)
+    yield from carried_out("import path", surroundings.import_path)
+    yield from carried_out("time zone", surroundings.time_zone)
+    yield from carried_out("Mage's database", mage_database.look_over)
+    can_be_asked = yield from carried_out("tracking server", _tracking)
+    if can_be_asked:
+        names = _experiments()
+        yield from carried_out("artefacts", partial(tracking_checks.artefacts, config.tracking_uri(), names))
+        yield from carried_out("registered models", partial(_models, resume))
+    else:
+        yield Finding("registered models: not looked at; they are once the tracking server can be asked")
+    yield from carried_out("memory and disk", partial(_room, can_be_asked))
+
+
+def _tracking() -> Generator[Finding, None, bool]:
+    """Findings about the tracking server; returned is whether it can be asked, and then it is connected to."""
+    usual, uri = Settings(), config.tracking_uri()
+    usable = yield from tracking_checks.look_over(uri, usual.connect_timeout)
+    if usable:
+        tracking.connect(uri, config.state_dir(), usual.connect_timeout, usual.tracking_patience)
+    return usable
+
+
+def _experiments() -> tuple[str, ...]:
+    """Names that this project's experiments and registered models can have."""
+    services = (registry.model_name(service, sample=False) for service in config.SERVICES)
+    return (*services, registry.model_name("", sample=True))
+
+
+def _room(can_be_asked: bool) -> Findings:
+    """Memory and disk against the newest run's months, or against the usual ones."""
+    rows, whose = (_newest_window() if can_be_asked else None) or surroundings.usual_rows(Settings())
+    yield from surroundings.memory(rows, whose)
+    yield from surroundings.disk(rows)
+
+
+@patient("looking up the newest run")
+def _newest_window() -> tuple[int, str] | None:
+    """Trips that the newest version of some model learnt from, the most there are, and whose they are."""
+    windows = []
+    for name in registry.names():
+        for version in registry.versions(name)[-1:]:
+            inputs = mlflow.MlflowClient().get_run(version.run_id).inputs
+            rows = [
+                int(json.loads(given.dataset.profile or "{}").get("num_rows", 0))
+                for given in (inputs.dataset_inputs if inputs else [])
+                if "test" not in [tag.value for tag in given.tags]
+            ]
+            windows.append((sum(rows), version.uri))
+    return max(windows, default=None)
+
+
+def _models(resume: bool) -> Findings:
+    names = {*registry.names(), *(kept.folder.parent.name for kept in work.unfinished())}
+    for name in _experiments():
+        lost = _lost_versions(name)
+        if lost:
+            names.add(name)
+            which = ", ".join(lost[:NAMED]) + (", ..." if len(lost) > NAMED else "")
+            yield Finding(
+                f"{name}: finished runs whose version the registry has lost: {len(lost)} (run {which})"
+                "; restore it from a backup or, if they were deleted on purpose, delete these runs in MLflow too",
+                is_open=True,
+            )
+    for name in sorted(names):
+        yield from carried_out(name, partial(_check, name, resume))
     if not names:
         yield Finding("no model is registered yet")
 
 
-def _check(name: str, resume: bool) -> Iterator[Finding]:
+@patient("{0}: looking for lost versions")
+def _lost_versions(name: str) -> list[str]:
+    """Runs that ended well, which only a run does that registered its version, and whose version is gone."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return []
+    query = f"attributes.status = 'FINISHED' and tags.{runs.RUN_KEY} LIKE '%'"
+    ended = client.search_runs([experiment.experiment_id], query, max_results=10_000)
+    there = {version.run_id for version in registry.versions(name)}
+    return [str(run.info.run_id) for run in ended if run.info.run_id not in there]
+
+
+def _check(name: str, resume: bool) -> Findings:
     closed = runs.clear_up(name)
     if closed is not None:
         told = f"runs and trials whose process is gone: {closed}, now ended as KILLED"
@@ -62,7 +141,7 @@ def _check(name: str, resume: bool) -> Iterator[Finding]:
         yield Finding(f"{name}: somebody is at work ({error}); its journal and outbox were not looked at")
 
 
-def _left(name: str) -> Iterator[Finding]:
+def _left(name: str) -> Findings:
     kept = work.unfinished(name)
     for attempt in kept:
         note = attempt.noted(work.UNTOLD)

@@ -1,0 +1,37 @@
+"""What a check-up says, line by line; a check that fails says so, and the next one goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check-up; `is_open` where somebody still has to act."""
+
+    text: str
+    is_open: bool = False
+
+
+Findings = Generator[Finding, None, None]
+Check = Callable[[], Generator[Finding, None, bool | None]]  # True: others may rest on what it looked at
+
+
+def carried_out(about: str, check: Check) -> Generator[Finding, None, bool]:
+    """Findings of a check, the last of them that it failed, if it did; returned is what the check returns.
+
+    Examples
+    --------
+    >>> def broken():
+    ...     yield Finding("one")
+    ...     raise OSError("disk gone")
+    >>> [(finding.text, finding.is_open) for finding in carried_out("disk", broken)]
+    [('one', False), ('disk: this check failed (OSError: disk gone); it may not be sound', True)]
+    """
+    try:
+        return bool((yield from check()))
+    except Exception as error:  # whatever it is, it must not keep the others from being made
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        yield Finding(f"{about}: this check failed ({why}); it may not be sound", is_open=True)
+        return False

@@ -1,0 +1,57 @@
+"""Mage's database in a PostgreSQL, where states have types of their own and a server has a time zone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import psycopg2
+import pytest
+from mage_tables import make_tables
+from postgres import running_postgres
+
+from mlops import config, mage_database
+
+STARTED = datetime(2026, 11, 1, 11, tzinfo=timezone.utc)
+
+
+def test_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = tmp_path / "pipelines" / "training"
+    pipeline.mkdir(parents=True)
+    (pipeline / "triggers.yaml").write_text("triggers: [{name: monthly, status: active}]")
+    monkeypatch.setattr(config, "PROJECT", tmp_path)
+    with running_postgres() as postgres:
+        monkeypatch.setenv("MAGE_DATABASE_CONNECTION_URL", postgres.url)
+
+        def opened(now: datetime = STARTED) -> list[str]:
+            return [finding.text for finding in mage_database.look_over(now) if finding.is_open]
+
+        (told,) = opened()
+        assert "tables pipeline_schedule, pipeline_run, block_run are missing" in told
+
+        make_tables(postgres.url, tmp_path)
+        set_time_zone(postgres.url, "UTC")
+        assert opened() == []
+
+        (stuck,) = opened(STARTED.replace(hour=14))
+        assert stuck.startswith(
+            "Mage: run 1 of training is running for 3.0 h, and 2.0 h were expected at most"
+        )
+
+        set_time_zone(postgres.url, "America/New_York")
+        (zone,) = opened()
+        assert (
+            "its time zone is America/New_York, and Mage compares schedules in UTC; ALTER DATABASE " in zone
+        )
+
+
+def set_time_zone(url: str, zone: str) -> None:
+    connection = psycopg2.connect(url.replace("+psycopg2", ""))
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_database()")
+            (name,) = cursor.fetchone() or ("",)
+            cursor.execute(f"ALTER DATABASE {name} SET timezone TO '{zone}'")
+    finally:
+        connection.close()
