@@ -137,6 +137,18 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if open_ends else 0
 
 
+def _tidy(options: argparse.Namespace) -> int:
+    from mlops import retention
+
+    limits = retention.Retention.parse({"keep_days": options.keep_days, "dry_run": options.dry_run})
+    found = retention.find_leftovers(limits)
+    if limits.dry_run and len(found):
+        print(found.to_string(index=False), end="\n\n")
+    summary = retention.delete_leftovers(found, limits)
+    print(summary.to_string(index=False) if len(found) else f"nothing is older than {limits.keep_days} days")
+    return 0
+
+
 def _model(options: argparse.Namespace) -> str:
     """The registered model that a command is about, and the tracking server connected to."""
     from mlops import champions, config, tracking
@@ -174,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         help="deliver models that were fitted while the tracking server was away",
     )
     doctor.set_defaults(act=_doctor)
+    _add_tidy(commands)
     for command in commands.choices.values():
         command.allow_abbrev = False
         command.add_argument(
@@ -202,6 +215,15 @@ def _add_registry(commands: Any) -> None:
     _add_model(rollback, _rollback)
     for command in (promote, rollback):
         command.add_argument("--reason", required=True, help="why, for whoever reads the journal")
+
+
+def _add_tidy(commands: Any) -> None:
+    tidy = commands.add_parser(
+        "tidy", help="delete what nobody used for long and can be made again; never a champion's evidence"
+    )
+    tidy.add_argument("--keep-days", type=int, default=90, metavar="N", help="days unused (default: 90)")
+    tidy.add_argument("--dry-run", action="store_true", help="list what would go; delete nothing")
+    tidy.set_defaults(act=_tidy)
 
 
 def _add_model(command: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int]) -> None:

@@ -59,13 +59,15 @@ class Trigger:
 def address() -> str:
     """URL of Mage's database: ``MAGE_DATABASE_CONNECTION_URL``, else the SQLite file in Mage's data folder."""
     named = os.environ.get("MAGE_DATABASE_CONNECTION_URL")
-    if named:
-        return named
+    return named or f"sqlite:///{data_folder() / 'mage-ai.db'}"
+
+
+def data_folder() -> Path:
+    """Where Mage keeps this project's outputs, logs and, unless told otherwise, its database."""
     described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text()) or {}
     folder = os.environ.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
     base = Path(folder).expanduser()
-    inside = base / config.PROJECT.name if base.is_absolute() else config.PROJECT / base
-    return f"sqlite:///{inside / 'mage-ai.db'}"
+    return base / config.PROJECT.name if base.is_absolute() else config.PROJECT / base
 
 
 def look_over(now: datetime | None = None) -> Findings:

@@ -33,6 +33,12 @@ BLOCKS = {
     "train_and_register": "data_exporters",
 }
 """Blocks in their order, and the folder of each."""
+MAINTENANCE = "maintenance"
+MAINTENANCE_BLOCKS = {
+    "find_leftovers": "data_loaders",
+    "delete_leftovers": "data_exporters",
+    "delete_old_outputs": "data_exporters",
+}
 SAMPLE_MODEL = "trip-duration-sample"
 BIN = Path(sys.executable).parent
 _OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_", "LOCK_URL")  # settings of whoever runs the tests

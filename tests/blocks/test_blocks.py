@@ -13,14 +13,17 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from doors import BLOCKS, PIPELINE, PROJECT, Machine, write_months
+from doors import BLOCKS, MAINTENANCE, MAINTENANCE_BLOCKS, PIPELINE, PROJECT, Machine, write_months
 
+from mlops import retention
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError
 from mlops.tracking import mlflow
 
 FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
 FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
+STEPS = [path for path in FILES if path.parent.name != "callbacks"]  # those return a table, and test it
 PIPELINES = sorted((PROJECT / "pipelines").glob("*/metadata.yaml"))
+TRIGGERS = sorted((PROJECT / "pipelines").glob("*/triggers.yaml"))
 MOST_LINES = 20
 
 
@@ -64,10 +67,11 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_the_folders_hold_the_pipeline_s_blocks() -> None:
-    assert {path.stem: path.parent.name for path in FILES} == BLOCKS
+    told = {"tell": "callbacks"}
+    assert {path.stem: path.parent.name for path in FILES} == BLOCKS | MAINTENANCE_BLOCKS | told
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
 def test_a_block_is_a_thin_adapter_named_by_its_act(path: Path) -> None:
     kind = path.parent.name.removesuffix("s")
     assert decorated(path, kind) == [path.stem]
@@ -76,7 +80,7 @@ def test_a_block_is_a_thin_adapter_named_by_its_act(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
 def test_a_block_imports_on_its_own(path: Path) -> None:
     block = load(path)
     assert callable(getattr(block, path.stem))
@@ -87,10 +91,11 @@ def test_no_block_s_folder_shadows_an_installed_package() -> None:
     assert [folder for folder in FOLDERS if (PROJECT / folder / "__init__.py").exists()] == []
 
 
-def test_the_pipeline_is_wired_in_the_order_of_a_trip() -> None:
-    blocks = read(PROJECT / "pipelines" / PIPELINE / "metadata.yaml")["blocks"]
-    assert {block["uuid"]: f"{block['type']}s" for block in blocks} == BLOCKS
-    order = list(BLOCKS)
+@pytest.mark.parametrize(("pipeline", "expected"), [(PIPELINE, BLOCKS), (MAINTENANCE, MAINTENANCE_BLOCKS)])
+def test_a_pipeline_is_wired_in_the_order_of_its_story(pipeline: str, expected: dict[str, str]) -> None:
+    blocks = read(PROJECT / "pipelines" / pipeline / "metadata.yaml")["blocks"]
+    assert {block["uuid"]: f"{block['type']}s" for block in blocks} == expected
+    order = list(expected)
     assert [(block["uuid"], block["upstream_blocks"], block["downstream_blocks"]) for block in blocks] == [
         (name, order[max(0, n - 1) : n], order[n + 1 : n + 2]) for n, name in enumerate(order)
     ]
@@ -114,6 +119,28 @@ def test_the_project_is_known_and_says_nothing_home() -> None:
     assert project["project_uuid"]
     assert project["help_improve_mage"] is False
     assert not Path(project["variables_dir"]).is_absolute()
+
+
+def test_maintenance_keeps_as_long_as_its_defaults_say_and_mage_as_long() -> None:
+    pipeline, project = PROJECT / "pipelines" / MAINTENANCE / "metadata.yaml", read(PROJECT / "metadata.yaml")
+    assert read(pipeline)["variables"] == retention.Retention().model_dump()
+    days = f"{retention.Retention().keep_days}d"
+    assert project["variables_retention_period"] == project["logging_config"]["retention_period"] == days
+
+
+@pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: path.parent.name)
+def test_triggers_have_what_mage_wants_of_them(path: Path) -> None:
+    for trigger in read(path)["triggers"]:
+        assert {
+            "name",
+            "schedule_type",
+            "schedule_interval",
+            "start_time",
+            "status",
+            "envs",
+        } <= trigger.keys()
+        assert trigger.keys() & {"token", "last_enabled_at"} == set()
+        assert trigger["schedule_interval"] in ("@hourly", "@daily", "@weekly", "@monthly")
 
 
 # --- functions ---------------------------------------------------------------------------------

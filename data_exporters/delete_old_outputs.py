@@ -1,0 +1,22 @@
+"""Delete old block outputs and logs of scheduled runs, by Mage's own means; metadata.yaml says how old."""
+
+if "data_exporter" not in globals():
+    from mage_ai.data_preparation.decorators import data_exporter, test
+
+from mlops import retention
+
+
+@data_exporter
+def delete_old_outputs(summary, *args, **variables):
+    """The summary with a row for what Mage kept of its own runs."""
+    # Late, because importing them opens Mage's database.
+    from mage_ai.data_preparation.logging.logger_manager import LoggerManager
+    from mage_ai.data_preparation.variable_manager import clean_variables
+
+    limits = retention.from_mage(variables)
+    return retention.with_mage_s_own(summary, limits, [clean_variables, LoggerManager().delete_old_logs])
+
+
+@test
+def no_more_than_found_is_deleted(summary, *args):
+    retention.check_summary(summary)

@@ -1,0 +1,89 @@
+"""What may go: a pure decision from what there is, how old it is, and what is still wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400.0
+PASSING_DAYS = 1  # after which nobody still writes under a passing name
+SHA_DIGITS = 12  # of a month's sha256, as in the names of what is made of it
+
+MONTH, REPLACED, PREPARED = "cached month", "replaced month", "prepared file"
+WORK, PASSING, LOCK = "abandoned attempt", "passing file", "lock file"
+TRIALS, ARTEFACTS = "trials of a run", "artefacts of a failed run"
+IN_USE_BY_RECENT = (MONTH, REPLACED, PREPARED)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that may be old.
+
+    Parameters
+    ----------
+    kind : str
+        One of this module's.
+    place : str
+        Its path, or the id of its run.
+    last_used : float
+        Seconds since 1970.
+    bytes : int
+        What it takes on the disk; 0 where only the tracking server knows.
+    sha256 : str
+        The first digits of the month's that it is, or was made from; nothing where it belongs to no month.
+    model : str
+        Registered model that it belongs to; nothing for what any model may use.
+    """
+
+    kind: str
+    place: str
+    last_used: float
+    bytes: int = 0
+    sha256: str = ""
+    model: str = ""
+
+    def days(self, now: float) -> float:
+        """Its age."""
+        return (now - self.last_used) / DAY_SECONDS
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is not to go, however old it is.
+
+    Parameters
+    ----------
+    recent : collection of str
+        First digits of the sha256 of months that runs of late used.
+    evidence : collection of str
+        The same of months that a champion, past or present, learnt from or was tested on.
+    places : collection of str
+        Paths and run ids: what an attempt still has to tell, runs of champions, runs that a search begins from.
+    """
+
+    recent: Collection[str] = ()
+    evidence: Collection[str] = ()
+    places: Collection[str] = ()
+
+
+def old(candidates: Iterable[Candidate], wanted: Wanted, now: float, keep_days: int) -> list[Candidate]:
+    """Candidates that may go, the largest first.
+
+    Examples
+    --------
+    >>> month = Candidate(MONTH, "months/a.parquet", last_used=0.0, bytes=5, sha256="0123456789ab")
+    >>> [len(old([month], wanted, 91 * DAY_SECONDS, 90)) for wanted in (Wanted(), Wanted(recent=["0123456789ab"]))]
+    [1, 0]
+    """
+    found = [candidate for candidate in candidates if _may_go(candidate, wanted, now, keep_days)]
+    return sorted(found, key=lambda candidate: (-candidate.bytes, candidate.kind, candidate.place))
+
+
+def _may_go(candidate: Candidate, wanted: Wanted, now: float, keep_days: int) -> bool:
+    days = PASSING_DAYS if candidate.kind == PASSING else keep_days
+    if candidate.days(now) <= days or candidate.place in wanted.places:
+        return False
+    if candidate.kind in IN_USE_BY_RECENT and candidate.sha256 in wanted.recent:
+        return False
+    # A month that the source still gives out can be fetched again; one that it replaced is nowhere else.
+    return not (candidate.kind == REPLACED and candidate.sha256 in wanted.evidence)
