@@ -41,7 +41,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
         Deliver what waits to be told to the tracking server.
     """
     yield from carried_out("import path", surroundings.import_path)
-    yield from carried_out("time zone", surroundings.time_zone)
+    yield from carried_out("time zone", lambda: surroundings.time_zone(mage_database.schedules_run_here()))
     yield from carried_out("Mage's database", mage_database.look_over)
     can_be_asked = yield from carried_out("tracking server", _tracking)
     if can_be_asked:

@@ -122,6 +122,15 @@ def triggers(project: Path = config.PROJECT) -> list[Trigger]:
     return found
 
 
+def schedules_run_here() -> bool:
+    """Whether Mage, started in this environment, would take up a trigger of the project's files."""
+    return any(trigger.active and _is_for(trigger, _environment()) for trigger in triggers(config.PROJECT))
+
+
+def _is_for(trigger: Trigger, environment: str) -> bool:
+    return not trigger.environments or environment in trigger.environments
+
+
 def _engine(url: str) -> sqlalchemy.Engine:
     """An engine that only reads where that can be said, and gives up soon."""
     if url.startswith("sqlite:///"):
@@ -176,7 +185,7 @@ def _sleeping_triggers(connection: sqlalchemy.Connection) -> Findings:
         about = f"Mage: trigger {trigger.name} of {trigger.pipeline}"
         if not trigger.active or status == "ACTIVE":
             yield Finding(f"{about} is {'active' if status == 'ACTIVE' else 'inactive, as its file says'}")
-        elif trigger.environments and here not in trigger.environments:
+        elif not _is_for(trigger, here):
             wanted = " or ".join(trigger.environments)
             yield Finding(f"{about} does not run here, where ENV is {here}; it does with ENV={wanted}")
         elif status is None:

@@ -59,23 +59,22 @@ def import_path(path: Sequence[str] | None = None) -> Findings:
             )
 
 
-def time_zone(offset: timedelta | None = None) -> Findings:
+def time_zone(scheduled: bool, offset: timedelta | None = None) -> Findings:
     """Whether this process's clock shows UTC, as Mage's schedules do.
 
     Parameters
     ----------
+    scheduled : bool
+        Whether schedules run here; where none does, nobody has to act.
     offset : timedelta, optional
         From UTC, by default this process's.
     """
     shown = datetime.now().astimezone().utcoffset() if offset is None else offset
-    if shown:
-        hours = shown.total_seconds() / 3600
-        yield Finding(
-            f"time zone: {hours:+g} h from UTC, and Mage compares schedules in UTC; start Mage with TZ=UTC",
-            True,
-        )
-    else:
+    if not shown:
         yield Finding("time zone: UTC, as Mage's schedules")
+        return
+    told = f"time zone: {shown.total_seconds() / 3600:+g} h from UTC, and Mage compares schedules in UTC"
+    yield Finding(f"{told}; start Mage with TZ=UTC", is_open=scheduled)
 
 
 def memory(rows: int, whose: str, available: int | None = None) -> Findings:

@@ -1,4 +1,4 @@
-"""The doctor's questions, asked of a real MLflow server that lets clients write artefacts themselves."""
+"""Real MLflow servers: the doctor's questions, and what tidying up deletes through them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,34 +14,34 @@ import pytest
 import requests
 from doors import PROJECT, end_group, wait_until
 
-from mlops import tracking, tracking_checks
+from mlops import retention, runs, tracking, tracking_checks
 from mlops.findings import Finding
+from mlops.leftovers import ARTEFACTS
+from mlops.retention import Retention
 from mlops.tracking import mlflow
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Port of a server that knows itself as 127.0.0.1 alone, and proxies no artefacts."""
-    program, folder = PROJECT / ".venv-mlflow" / "bin" / "mlflow", tmp_path_factory.mktemp("server")
+@contextlib.contextmanager
+def server(folder: Path, *artefacts: str) -> Iterator[int]:
+    """Port of a server that knows itself as 127.0.0.1 alone, with these options about artefacts."""
+    program = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
     if not program.exists():
         pytest.skip(f"{program} is not there: `make install` builds it")
     with socket.socket() as any_one:
         any_one.bind(("127.0.0.1", 0))
         number = int(any_one.getsockname()[1])
     options = f"server --host 127.0.0.1 --port {number} --workers 1 --allowed-hosts 127.0.0.1:{number}"
-    stores = (
-        f"--backend-store-uri sqlite:///{folder / 'mlflow.db'} --no-serve-artifacts --default-artifact-root"
-    )
+    store = f"sqlite:///{folder / 'mlflow.db'}"
     own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [program, *options.split(), *stores.split(), str(folder / "artifacts")],
+        process = subprocess.Popen(
+            [program, *options.split(), "--backend-store-uri", store, *artefacts],
             cwd=folder, env=inherited | own, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
 
         def answers() -> bool:
-            assert server.poll() is None, (folder / "server.log").read_text()
+            assert process.poll() is None, (folder / "server.log").read_text()
             with contextlib.suppress(requests.RequestException):
                 return requests.get(f"http://127.0.0.1:{number}/health", timeout=1).status_code == 200
             return False
@@ -49,7 +50,17 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             wait_until(answers, 120)
             yield number
         finally:
-            end_group(server)
+            end_group(process)
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Of a server that lets clients write artefacts themselves."""
+    folder = tmp_path_factory.mktemp("server")
+    with server(
+        folder, "--no-serve-artifacts", "--default-artifact-root", str(folder / "artifacts")
+    ) as number:
+        yield number
 
 
 def test_a_name_that_the_server_does_not_know(port: int) -> None:
@@ -75,3 +86,30 @@ def test_its_artefacts_lie_in_its_own_folder(port: int, tmp_path: Path) -> None:
     (elsewhere,) = tracking_checks.artefacts("http://mlflow:5000", ["trip-duration-green"])
     assert elsewhere.is_open
     assert "--serve-artifacts" in elsewhere.text
+
+
+def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server(tmp_path, "--serve-artifacts", "--artifacts-destination", str(tmp_path / "served")) as port:
+        uri = f"http://127.0.0.1:{port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        tracking.connect(uri, tmp_path / "state", 10.0)
+        client, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
+        experiment = runs._experiment("trip-duration-green")
+        (told,) = tracking_checks.artefacts(uri, ["trip-duration-green"])
+        assert told.text.endswith("through the server")
+
+        run_id = client.create_run(experiment, start_time=long_ago).info.run_id
+        client.log_text(run_id, "four", "verdict.json")
+        client.log_text(run_id, "four", "plots/errors.txt")
+        client.set_terminated(run_id, "FAILED", end_time=long_ago)
+        served = [path for path in (tmp_path / "served").rglob("*") if path.is_file()]
+        assert len(served) == 2
+
+        limits = Retention()
+        found = retention.find_leftovers(limits)
+        assert found[["kind", "place", "megabytes"]].to_numpy().tolist() == [[ARTEFACTS, run_id, 8e-6]]
+        assert retention.delete_leftovers(found, limits)["deleted"].tolist() == [1]
+        assert not any(path.exists() for path in served)
+        assert retention.find_leftovers(limits).empty

@@ -147,6 +147,16 @@ def test_a_trigger_for_another_environment_is_told_and_not_open(
     assert len(opened()) == 1
 
 
+@pytest.mark.parametrize(
+    ("environment", "here"), [("prod", True), ("production", True), ("dev", False), ("", False)]
+)
+def test_schedules_run_where_their_environment_is(
+    environment: str, here: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENV", environment)
+    assert mage_database.schedules_run_here() is here
+
+
 def test_a_trigger_of_another_checkout_is_not_ours(database: Path) -> None:
     change(database, "UPDATE pipeline_schedule SET repo_path = '/somewhere/else'")
     assert "is not in Mage's database" in opened()[0]

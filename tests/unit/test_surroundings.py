@@ -63,7 +63,7 @@ def test_a_block_folder_that_hides_a_package_is_open(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 def test_a_process_in_another_time_zone_is_open(zone: str) -> None:
-    code = "from mlops.surroundings import time_zone; f, = time_zone(); print(f.is_open, f.text)"
+    code = "from mlops.surroundings import time_zone; f, = time_zone(True); print(f.is_open, f.text)"
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=config.PROJECT, env={**os.environ, "TZ": zone},
         capture_output=True, text=True, check=True,
@@ -76,8 +76,15 @@ def test_a_process_in_another_time_zone_is_open(zone: str) -> None:
 
 
 def test_half_hours_are_told() -> None:
-    (told,) = opened(surroundings.time_zone(timedelta(hours=5, minutes=30)))
+    (told,) = opened(surroundings.time_zone(True, timedelta(hours=5, minutes=30)))
     assert "+5.5 h from UTC" in told
+
+
+def test_where_no_schedule_runs_another_time_zone_is_only_told() -> None:
+    (told,) = surroundings.time_zone(False, timedelta(hours=-4))
+    assert told == Finding(
+        "time zone: -4 h from UTC, and Mage compares schedules in UTC; start Mage with TZ=UTC"
+    )
 
 
 def test_memory_is_enough_up_to_the_last_byte() -> None:
