@@ -89,13 +89,18 @@ def bare_environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
+def running_stack(folder: Path, **mage: str) -> Iterator[Stack]:
     """A stack with every service well while the block runs; nothing of it is left, whatever happened.
+
+    `mage` is environment of Mage's, beside what docker-compose.yml sets.
 
     Mage's triggers stay out, which are for production: they would train on TLC's real months.
     """
     said: list[str] = []
-    how = {"inherited": bare_environment(folder.parent / "home"), "extra": {"mage": {"ENV": "staging"}}}
+    how = {
+        "inherited": bare_environment(folder.parent / "home"),
+        "extra": {"mage": {"ENV": "staging", **mage}},
+    }
     stack = start(folder, free_ports(), said.append, **how)
     try:
         yield stack

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.timeout(3600)
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     require_programs()
-    with place() as home, running_stack(home / "state" / "stack") as running:
+    quick = {} if os.environ.get("REAL_BACKFILL") else {"SCHEDULER_TRIGGER_INTERVAL": "1"}
+    with place() as home, running_stack(home / "state" / "stack", **quick) as running:
         yield running
 
 

@@ -1,0 +1,89 @@
+"""Where messages go, and which triggers there are, as Mage reads both from their files."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from doors import MAINTENANCE, PIPELINE, PROJECT
+from jinja2 import Template
+from mage_ai.data_preparation.models.triggers import Trigger, load_trigger_configs
+from mage_ai.data_preparation.shared.utils import get_template_vars
+from mage_ai.orchestration.notification.config import AlertOn, NotificationConfig
+
+from mlops.config import Settings
+
+MAIL = {"SMTP_HOST": "mail.example.org", "SMTP_FROM": "model@example.org", "SMTP_TO": "operator@example.org"}
+NAMES = (
+    "SLACK_WEBHOOK_URL",
+    "TEAMS_WEBHOOK_URL",
+    "SMTP_HOST",
+    "SMTP_PORT",
+    "SMTP_USER",
+    "SMTP_PASSWORD",
+    "SMTP_FROM",
+    "SMTP_TO",
+)
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> NotificationConfig:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    text = Template((PROJECT / "metadata.yaml").read_text()).render(**get_template_vars())
+    return NotificationConfig.load(config=yaml.safe_load(text)["notification_config"])
+
+
+@pytest.mark.parametrize("nowhere", [{}, dict.fromkeys(NAMES, "None")])
+def test_nowhere_unless_told(nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = read(monkeypatch, **nowhere)
+    assert not config.slack_config.is_valid
+    assert not config.teams_config.is_valid
+    assert config.email_config is None
+    assert config.alert_on == [AlertOn.PIPELINE_RUN_PASSED_SLA]
+
+
+def test_everywhere_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks = {"SLACK_WEBHOOK_URL": "https://slack.example/1", "TEAMS_WEBHOOK_URL": "https://teams.example/2"}
+    config = read(monkeypatch, **hooks, **MAIL)
+    assert (config.slack_config.webhook_url, config.teams_config.webhook_url) == (
+        "https://slack.example/1",
+        ["https://teams.example/2"],
+    )
+    mail = config.email_config
+    assert (mail.smtp_host, mail.smtp_port, mail.to_emails) == (
+        "mail.example.org",
+        "587",
+        ["operator@example.org"],
+    )
+    assert mail.smtp_user is None
+    known = read(monkeypatch, **MAIL, SMTP_USER="me", SMTP_PASSWORD="secret").email_config
+    assert (known.smtp_user, known.smtp_password) == ("me", "secret")
+
+
+def triggers(pipeline: str) -> list[Trigger]:
+    """As Mage reads them; it leaves out what it cannot read, with a line in its log."""
+    text = (PROJECT / "pipelines" / pipeline / "triggers.yaml").read_text()
+    found = load_trigger_configs(text, pipeline_uuid=pipeline, repo_path=str(PROJECT), raise_exception=True)
+    assert len(found) == len(yaml.safe_load(text)["triggers"])
+    return list(found)
+
+
+def test_the_schedule_is_as_promised() -> None:
+    found = {trigger.name: trigger for trigger in triggers(PIPELINE)}
+    assert list(found) == ["green_monthly", "yellow_monthly", "fhvhv_monthly"]
+    assert [trigger.status.value for trigger in found.values()] == ["active", "inactive", "inactive"]
+    for trigger in found.values():
+        assert (trigger.schedule_interval, trigger.envs) == ("@daily", ["prod"])
+        assert trigger.token is None
+        settings = Settings.parse(trigger.variables)
+        assert (settings.is_next, settings.source) == (True, "tlc")
+        assert trigger.name == f"{settings.service}_monthly"
+        assert trigger.sla < trigger.settings["timeout"]
+        assert settings.source_patience + settings.tracking_patience < trigger.sla
+
+
+def test_upkeep_is_weekly() -> None:
+    (trigger,) = triggers(MAINTENANCE)
+    assert (trigger.schedule_interval, trigger.status.value, trigger.envs) == ("@weekly", "active", ["prod"])
+    assert trigger.token is None
