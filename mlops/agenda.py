@@ -105,11 +105,11 @@ def tag_republished(name: str, files: Mapping[str, str], differences: Mapping[st
         Months that were published anew, and how, in words.
     """
     tagged = []
-    for version in registry.versions(name):
+    for version in filter(lambda version: version.is_settled, registry.versions(name)):
         told = "; ".join(
             f"{month}: {differences[month]}" for month in _changed(version, files) if month in differences
         )
-        if version.is_settled and told and version.tags.get(REPUBLISHED) != told:
+        if told and version.tags.get(REPUBLISHED) != told:
             tagged.append(registry.tag(version, {REPUBLISHED: told}))
     return tagged
 

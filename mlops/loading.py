@@ -11,7 +11,7 @@ import pandas as pd
 from mlops import agenda, cache, checks, config, dataset, registry, republished, sample, tlc, trips
 from mlops.config import Settings
 from mlops.dataset import Split
-from mlops.errors import MonthNotPublishedError
+from mlops.errors import EmptyTrainingSetError, MonthNotPublishedError
 from mlops.tlc import Source
 
 logger = logging.getLogger(__name__)
@@ -57,14 +57,16 @@ def load_next(settings: Settings) -> pd.DataFrame:
     while True:
         name = agenda.likely_model(settings)
         months = _next(name, settings, source)
-        if (
-            not checks.is_nothing(months) and registered_name(settings, months) != name
-        ):  # a folder of the sample's
-            months = _next(registered_name(settings, months), settings, source)
-        left = deadline - time.monotonic()
-        if not checks.is_nothing(months) or not months["month"].iloc[0] or left <= 0:
+        trained = name if checks.is_nothing(months) else registered_name(settings, months)
+        if trained != name:  # the sample's months, in a folder or on a site
+            months = _next(trained, settings, source)
+        if not checks.is_nothing(months):
             return months
-        logger.info("%s; asking again for %.0f s", months[checks.NOTHING_TO_DO].iloc[0], left)
+        why, left = months[checks.NOTHING_TO_DO].iloc[0], deadline - time.monotonic()
+        if not months["month"].iloc[0] or left <= 0:
+            logger.info("nothing to do: %s", why)
+            return months
+        logger.info("%s; asking again for %.0f s", why, left)
         time.sleep(min(POLL_SECONDS, left))
 
 
@@ -104,7 +106,11 @@ def _corrected(name: str, settings: Settings, source: Source) -> pd.DataFrame | 
         return None
     newest = max(judged)
     again = settings.about(newest)
-    months = _fetch_all(again, source, _plan(again, source))
+    try:
+        split = _plan(again, source)
+    except (MonthNotPublishedError, EmptyTrainingSetError):  # another source than the version was made from
+        return None
+    months = _fetch_all(again, source, split)
     if registered_name(settings, months) != name:
         return months
     files = dict(zip(months["month"], months["sha256"], strict=True))

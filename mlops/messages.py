@@ -51,15 +51,15 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     _connect(from_mage(variables))
     uri, about = str(table["entry"].iloc[0]), str(table["about"].iloc[0])
     name, _, number = uri.removeprefix("models:/").rpartition("/")
+    version = registry.version(name, number)
+    month = version.tags["test_month"]
+    again = any(REPUBLISHED in other.tags for other in agenda.judged(name)[Month.parse(month)])
     if not _is_news(name, uri, for_ever=True):
         return None
-    version = registry.version(name, number)
-    month, outcome = version.tags["test_month"], version.tags[runs.OUTCOME]
-    again = any(REPUBLISHED in other.tags for other in agenda.judged(name)[Month.parse(month)])
-    title = (
-        f"{name} {month}: version {number} is {outcome}{', after the month was republished' if again else ''}"
+    title = f"{name} {month}: version {number} is {version.tags[runs.OUTCOME]}"
+    return Message(
+        title + (", after the month was republished" if again else ""), f"{about}{_where(variables)}"
     )
-    return Message(title, f"{about}{_where(variables)}")
 
 
 def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | None:

@@ -240,10 +240,11 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
     named = _called_by_name(settings, months)
     _require_same_run(months, named)
     _connect(named)
-    name = loading.registered_name(named, months)
-    board = attempts.train_once(name, _key(named, months), named, months)
-    if settings.is_next and attempts.is_told_again(board):  # another run took this month meanwhile
-        return train(settings)
+    name, key = loading.registered_name(named, months), _key(named, months)
+    found = registry.find(name, key)  # of this very run, where it was cut off after its last word
+    board = attempts.train_once(name, key, named, months)
+    if settings.is_next and attempts.is_told_again(board) and not (found and found.is_settled):
+        return train(settings)  # another run took this month, while this one waited for its turn
     return board
 
 

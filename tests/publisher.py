@@ -23,7 +23,7 @@ class Publisher:
     refuses : int
         So many more requests are refused, whatever they ask for; -1 for all.
     asked : list of (str, str)
-        Method and file name of each request.
+        Method of each request, and file name, a path where it is not among the months.
     """
 
     folder: Path
@@ -54,9 +54,8 @@ def publishing(folder: Path) -> Iterator[Publisher]:
             self._answer(with_body=True)
 
         def _answer(self, with_body: bool) -> None:
-            name = self.path.rpartition("/")[2]
-            publisher.asked.append((self.command, name))
-            body = publisher.body(name)
+            publisher.asked.append((self.command, self.path.removeprefix("/trip-data/")))
+            body = publisher.body(self.path.rpartition("/")[2])
             self.send_response(403 if body is None else 200)
             self.send_header("Content-Length", str(len(body or b"")))
             if body is not None:

@@ -81,7 +81,7 @@ def test_a_control_file_tells_an_empty_source_from_an_outage(publisher: Publishe
     object.__setattr__(site, "control", "../misc/zones.csv")  # as TLC's site has one
     (publisher.folder / "zones.csv").write_text("1,Newark")
     assert tlc.months_available(site, "green", later) == ()
-    assert ("HEAD", "zones.csv") in publisher.asked
+    assert ("HEAD", "/misc/zones.csv") in publisher.asked
 
 
 def test_a_refusal_of_a_month_that_was_there_is_an_outage(publisher: Publisher, tmp_path: Path) -> None:
