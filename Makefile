@@ -20,7 +20,7 @@ MLFLOW_PORT ?= 5000
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-install: .venv/installed .venv-mlflow/installed  ## build both environments, once
+install: .venv/installed .venv-mlflow/installed .venv-browser/installed  ## build the environments, once
 
 demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city through the Mage pipeline
 	$(BIN)/mage run . trip_duration_training
@@ -81,12 +81,12 @@ chaos: install  ## kill runs at every stage and 30 random moments, on SQLite and
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
 lock: .venv-lock/installed  ## make the locks anew from requirements*.in
-	for name in requirements requirements-mlflow requirements-dev requirements-bench; do \
+	for name in requirements requirements-mlflow requirements-dev requirements-bench requirements-browser; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
-	rm -rf .venv .venv-mlflow .venv-bench .venv-lock
+	rm -rf .venv .venv-mlflow .venv-browser .venv-bench .venv-lock
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
@@ -110,6 +110,13 @@ endif
 	@echo "building .venv-mlflow (the MLflow server)"
 	$(call environment,.venv-mlflow)
 	$(call into,.venv-mlflow,-r requirements-mlflow.txt)
+	@touch $@
+
+.venv-browser/installed: requirements-browser.txt
+	@$(call need_python)
+	@echo "building .venv-browser (what drives the browser of the tests)"
+	$(call environment,.venv-browser)
+	$(call into,.venv-browser,-r requirements-browser.txt)
 	@touch $@
 
 .venv-bench/installed: requirements-bench.txt

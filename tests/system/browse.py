@@ -1,0 +1,204 @@
+"""A person at a browser: signs in to Mage, runs a pipeline's blocks, opens pages.
+
+Run in .venv-browser, a JSON object (`Visit`) on stdin; says on stdout, as JSON, what was shown and what went
+wrong on which page.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # pytest, which looks for doctests here, runs where there is no Playwright
+    from playwright.sync_api import Browser, Locator
+
+SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 60, 240
+PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header has no name
+QUIET_MS = 1500  # a page that fails does it soon after it has shown what was asked for
+
+HARMLESS = {
+    "left the page": r"net::ERR_ABORTED$",
+    "sign-in asked for twice": r'^Error: Abort fetching component for route: "/sign-in"',
+    "layout in two steps": r"ResizeObserver loop completed with undelivered notifications",
+}
+"""Complaints that are nobody's loss, by name.
+
+The browser drops what a page still asks for when one goes on to the next (Mage's asks for its status without
+end); Mage's first answer to a stranger sends to the sign-in page, once more while it is being fetched; and a
+table of MLflow's that settles in a second step is told of by the browser as an error.
+"""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What to do.
+
+    Parameters
+    ----------
+    screenshots : str
+        Folder.
+    number : int
+        Of the first screenshot.
+    cookies : str
+        File in which they are kept from one visit to the next.
+    mage : dict, optional
+        ``url``, ``email``, ``password``: sign in there first.
+    editor : dict, optional
+        ``url`` of a pipeline's edit page, names of its ``blocks``: run them one after the other.
+    pages : list of dict
+        ``name``, ``url``, and ``shows``, texts to wait for.
+    credentials : dict, optional
+        ``username``, ``password`` and ``origin`` of basic authentication.
+    """
+
+    screenshots: str
+    cookies: str
+    number: int = 1
+    mage: dict[str, str] | None = None
+    editor: dict[str, Any] | None = None
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    credentials: dict[str, str] | None = None
+
+
+class Person:
+    """Who looks, and notes every complaint of the page in front of them.
+
+    Parameters
+    ----------
+    browser : Browser
+    visit : Visit
+    """
+
+    def __init__(self, browser: Browser, visit: Visit) -> None:
+        self.visit, self.number, self.where = visit, visit.number, "start"
+        self.complaints: list[dict[str, str]] = []
+        self.texts: dict[str, str] = {}
+        known = visit.cookies if Path(visit.cookies).exists() else None
+        self.page = browser.new_page(
+            viewport={"width": 1600, "height": 1200},
+            http_credentials=visit.credentials,
+            storage_state=known,
+        )
+        self.page.set_default_timeout(SECONDS_FOR_A_PAGE * 1000)
+        self.page.on("pageerror", lambda error: self.note("page error", str(error)))
+        self.page.on(
+            "console",
+            lambda said: said.type == "error" and self.note("console", f"{said.text} {said.location}"),
+        )
+        self.page.on("requestfailed", lambda asked: self.note("no answer", f"{asked.url}: {asked.failure}"))
+        self.page.on(
+            "response",
+            lambda got: (
+                got.status >= 400 and self.note("HTTP", f"{got.status} {got.request.method} {got.url}")
+            ),
+        )
+
+    def note(self, kind: str, text: str) -> None:
+        """Keep a complaint, under the name of the harmless one that it is."""
+        known = [name for name, pattern in HARMLESS.items() if re.search(pattern, text)]
+        self.complaints.append(
+            {"page": self.where, "kind": kind, "text": text, "harmless": "".join(known[:1])}
+        )
+
+    @contextmanager
+    def at(self, name: str) -> Iterator[None]:
+        """A page by name: complaints are noted under it; in the end it is photographed, also when it fails."""
+        self.where = name
+        try:
+            yield
+            self.page.wait_for_timeout(QUIET_MS)
+        finally:
+            self.texts[name] = self.page.locator("body").inner_text()
+            self.page.screenshot(path=Path(self.visit.screenshots, f"{self.number:02}-{name}.png"))
+            self.number += 1
+
+    def sign_in(self, url: str, email: str, password: str) -> None:
+        """By Mage's form."""
+        with self.at("login"):
+            self.page.goto(url)
+            self.page.get_by_placeholder("Email").fill(email)
+            self.page.get_by_placeholder("Password").fill(password)
+        with self.at("overview"):
+            self.page.get_by_role("button", name="Sign into Mage").click()
+            self.page.get_by_text("Pipeline run metrics").wait_for()
+
+    def run_blocks(self, url: str, blocks: list[str]) -> dict[str, dict[str, Any]]:
+        """What is shown under each block of the pipeline, after it was run by its button."""
+        with self.at("editor"):
+            self.page.goto(url)
+            for name in blocks:
+                self.header(name).wait_for()
+            # Before the kernel's first sign of life Mage would take it for a restarted one: a box, no output.
+            self.page.get_by_text(re.compile(r"Memory: [1-9]")).wait_for()
+        return {name: self.run_block(name) for name in blocks}
+
+    def run_block(self, name: str) -> dict[str, Any]:
+        """Table and text below one block."""
+        header = self.header(name)
+        block = header.locator("xpath=../../..")
+        with self.at(name):
+            header.locator(PLAY).click()
+            alone = self.page.get_by_text("Execute block", exact=True)
+            table = block.get_by_role("table")
+            # Where blocks before it have run, the button opens a menu.
+            alone.or_(block.get_by_text("tests passed.")).or_(table).first.wait_for()
+            if alone.is_visible():
+                alone.click()
+            block.get_by_text("1/1 tests passed.").wait_for(timeout=SECONDS_FOR_A_BLOCK * 1000)
+            table.scroll_into_view_if_needed()
+        return {"table": read(table), "text": block.inner_text()}
+
+    def header(self, name: str) -> Locator:
+        """Of a block in the editor."""
+        link = self.page.get_by_role("link", name=name, exact=True)
+        return self.page.locator(".code-block-header-sticky").filter(has=link)
+
+    def look(self, name: str, url: str, shows: list[str]) -> None:
+        """Open a page and wait until it shows all that it should."""
+        with self.at(name):
+            self.page.goto(url)
+            for text in shows:
+                self.page.get_by_text(text).filter(visible=True).first.wait_for()
+
+
+def read(table: Locator) -> list[dict[str, str]]:
+    """Rows of a table as Mage draws it, by column; the row's number is left out."""
+    names = table.get_by_role("columnheader").all_inner_texts()[1:]
+    rows = [row.get_by_role("cell").all_inner_texts()[1:] for row in table.get_by_role("row").all()[1:]]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def go(visit: Visit, executable: str) -> dict[str, Any]:
+    """What was shown on the way: tables, texts, complaints; and the error that ended it, if one did."""
+    from playwright.sync_api import Error, sync_playwright
+
+    blocks: dict[str, Any] = {}
+    stopped = ""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        person = Person(browser, visit)
+        try:
+            if visit.mage:
+                person.sign_in(**visit.mage)
+            if visit.editor:
+                blocks = person.run_blocks(**visit.editor)
+            for page in visit.pages:
+                person.look(**page)
+        except Error as error:
+            stopped = f"{person.where}: {error}"
+        person.page.context.storage_state(path=visit.cookies)
+        browser.close()
+    return {
+        "blocks": blocks, "texts": person.texts, "complaints": person.complaints,
+        "stopped": stopped, "next_number": person.number,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    json.dump(go(Visit(**json.load(sys.stdin)), sys.argv[1]), sys.stdout)

@@ -1,0 +1,331 @@
+"""Three doors into one room, and a browser that goes through the first of them.
+
+Against one running stack the editor, the command line, `mage run` and a trigger are given the same settings:
+the first trains, the others find its version. Then these train the same anew (`force`), and nothing but their
+numbers says which door a run came through.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stack as stacks
+import yaml
+from doors import BLOCKS, PIPELINE, PROJECT, SAMPLE_MODEL, Machine, wait_until, write_months
+from mage_api import MageApi
+from stack_process import free_ports, place, processes_of, require_programs
+
+from mlops import config
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+BROWSER_PYTHON = PROJECT / ".venv-browser" / "bin" / "python"
+SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
+DOORS = ("editor", "command line", "mage run", "trigger")
+FOUND = f"models:/{SAMPLE_MODEL}/1 is this very run, registered earlier"
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass(frozen=True)
+class House:
+    """The running stack, a machine beside it, and a browser."""
+
+    stack: stacks.Stack
+    machine: Machine
+    api: MageApi
+
+    @property
+    def mage(self) -> str:
+        """Address of Mage's pages."""
+        return self.stack.compose.url("mage")
+
+    @property
+    def mlflow(self) -> str:
+        """Address of MLflow's pages."""
+        return self.stack.compose.url("mlflow")
+
+    def browse(self, **visit: Any) -> dict[str, Any]:
+        """What a person sees on a visit, with a browser that stays signed in from one to the next."""
+        values = self.stack.values
+        visit |= {
+            "screenshots": str(SCREENSHOTS),
+            "cookies": str(self.stack.folder / "cookies.json"),
+            "credentials": {
+                "origin": self.mlflow,
+                "username": values["MLFLOW_TRACKING_USERNAME"],
+                "password": values["MLFLOW_TRACKING_PASSWORD"],
+            },
+        }
+        script = Path(__file__).with_name("browse.py")
+        done = subprocess.run(
+            [BROWSER_PYTHON, script, str(CHROMIUM)],
+            input=json.dumps(visit),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr
+        seen: dict[str, Any] = json.loads(done.stdout)
+        assert not seen["stopped"], seen
+        return seen
+
+    def trigger(self, **variables: Any) -> dict[str, Any]:
+        """A run of the scheduler's by a trigger of its own, over, as the REST API tells it."""
+        under = f"pipelines/{PIPELINE}/pipeline_schedules"
+        made = self.api.call("POST", under, pipeline_schedule={"name": "by a test", "schedule_type": "api"})
+        number = made["pipeline_schedule"]["id"]
+        active = {"id": number, "status": "active"}
+        self.api.call("PUT", f"pipeline_schedules/{number}", pipeline_schedule=active)
+        wanted = {"pipeline_schedule_id": number, "pipeline_uuid": PIPELINE, "variables": variables}
+        run = self.api.call("POST", f"pipeline_schedules/{number}/pipeline_runs", pipeline_run=wanted)
+        path = f"pipeline_runs/{run['pipeline_run']['id']}"
+
+        def told() -> dict[str, Any]:
+            known: dict[str, Any] = self.api.call("GET", path)["pipeline_run"]
+            return known
+
+        wait_until(lambda: told()["status"] in ("completed", "failed", "cancelled"), 240, told)
+        return told()
+
+    def logs(self, run: dict[str, Any]) -> dict[str, str]:
+        """What each block of a scheduler's run logged."""
+        path = f"pipelines/{PIPELINE}/logs?pipeline_run_id[]={run['id']}"
+        logs = self.api.call("GET", path)["logs"][0]["block_run_logs"]
+        return {log["name"].removesuffix(".log"): log["content"] for log in logs}
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    require_programs()
+    if CHROMIUM is None or not BROWSER_PYTHON.exists():
+        pytest.skip("needs Chromium, and .venv-browser, which `make install` builds, to use the editor")
+    shutil.rmtree(SCREENSHOTS, ignore_errors=True)
+    SCREENSHOTS.mkdir()
+    with place() as home, pytest.MonkeyPatch.context() as patch:
+        machine = Machine(home / "machine", write_months(home / "months"))
+        project = _project(home / "project", machine.settings())
+        mage = {"SCHEDULER_TRIGGER_INTERVAL": "1", "MLOPS_THREADS": "1"}
+        folder = home / "state" / "stack"
+        stack = stacks.start(folder, free_ports(), project=project, extra={"mage": mage})
+        try:
+            for name, value in stack.client.items():
+                if name.startswith("MLFLOW_TRACKING_"):
+                    machine.variables[name] = value
+                    patch.setenv(name, value)
+            yield House(stack, machine, MageApi.of(stack))
+        finally:
+            stack.stop()
+            assert processes_of(folder) == []
+
+
+def _project(target: Path, settings: dict[str, Any]) -> Path:
+    """The Mage project with these settings as the pipeline's own, and without the green trigger."""
+    stacks.copy_project(target)
+    pipeline = target / "pipelines" / PIPELINE
+    metadata, triggers = pipeline / "metadata.yaml", pipeline / "triggers.yaml"
+    described = yaml.safe_load(metadata.read_text())
+    described["variables"] |= settings
+    metadata.write_text(yaml.safe_dump(described, sort_keys=False))
+    idle = [each for each in yaml.safe_load(triggers.read_text())["triggers"] if each["status"] == "inactive"]
+    triggers.write_text(yaml.safe_dump({"triggers": idle}))
+    return target
+
+
+@pytest.fixture(scope="module")
+def edited(house: House) -> dict[str, Any]:
+    """What the editor showed of the pipeline, its blocks run one after the other."""
+    page, owner = f"{house.mage}/pipelines/{PIPELINE}/edit", house.stack.values
+    known = {"email": owner["DEFAULT_OWNER_EMAIL"], "password": owner["DEFAULT_OWNER_PASSWORD"]}
+    return house.browse(mage={"url": page, **known}, editor={"url": page, "blocks": list(BLOCKS)})
+
+
+@pytest.fixture(scope="module")
+def found(house: House, edited: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """What the other doors said to the same settings, and the versions that there were afterwards."""
+    return _through_the_others(house, {}), house.machine.numbers()
+
+
+@pytest.fixture(scope="module")
+def forced(house: House, found: tuple[dict[str, str], list[str]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Runs that trained, by the door that they came through, and what the other doors said."""
+    said = _through_the_others(house, {"force": True})
+    return dict(zip(DOORS, house.machine.parents(), strict=True)), said
+
+
+def _through_the_others(house: House, more: dict[str, Any]) -> dict[str, str]:
+    """What is said in a terminal or in the last block's log, by door."""
+    options = ["--force"] if more else []
+    typed = house.machine.train(*options)
+    mage = house.machine.mage_run(project=str(house.stack.served), **more)
+    run = house.trigger(**house.machine.settings(**more))
+    logs = house.logs(run)
+    assert [typed.status, mage.status, run["status"]] == [0, 0, "completed"], (typed, mage, run, logs)
+    assert [(block["block_uuid"], block["status"]) for block in run["block_runs"]] == [
+        (name, "completed") for name in BLOCKS
+    ]
+    return dict(zip(DOORS[1:], (typed.output, mage.output, "\n".join(logs.values())), strict=True))
+
+
+@pytest.fixture(scope="module")
+def visited(house: House, edited: dict[str, Any], forced: Any) -> dict[str, Any]:
+    """What Mage's and MLflow's other pages show when all is done."""
+    version = house.machine.client.get_model_version(SAMPLE_MODEL, "1")
+    experiment = house.machine.client.get_run(version.run_id).info.experiment_id
+    runs, model = f"/#/experiments/{experiment}/runs", f"/#/models/{SAMPLE_MODEL}"
+    pages = [
+        ("triggers", house.mage, f"/pipelines/{PIPELINE}/triggers", ["yellow_monthly", "by a test"]),
+        ("runs", house.mage, f"/pipelines/{PIPELINE}/runs", ["Done", "by a test"]),
+        ("experiments", house.mlflow, "/#/experiments", [SAMPLE_MODEL]),
+        ("experiment", house.mlflow, runs, ["green 2023-03", "Training runs"]),
+        ("run", house.mlflow, f"{runs}/{version.run_id}", ["test_rmse", "eaa33f", "run_key"]),
+        ("card", house.mlflow, f"{runs}/{version.run_id}/artifacts/model_card.html", ["slices.csv"]),
+        ("model", house.mlflow, model, ["Version 4", "@ champion"]),
+        ("version", house.mlflow, f"{model}/versions/1", ["@ champion", "test RMSE"]),
+    ]
+    return house.browse(
+        number=edited["next_number"],
+        pages=[{"name": name, "url": site + path, "shows": shows} for name, site, path, shows in pages],
+    )
+
+
+def measured(house: House, run: Any) -> dict[str, float]:
+    """Every number that a run and its trials logged, but how long they took."""
+    return {
+        f"{each.info.run_name}: {name}": value
+        for each in (run, *house.machine.trials(run))
+        for name, value in each.data.metrics.items()
+        if "seconds" not in name
+    }
+
+
+def test_the_editor_shows_what_each_block_did(edited: dict[str, Any], house: House) -> None:
+    tables = {name: shown["table"] for name, shown in edited["blocks"].items()}
+    months = tables["load_trips"]
+    assert [(month["month"], month["role"]) for month in months] == [
+        ("2023-03", "test"),
+        ("2023-02", "validation"),
+        ("2023-01", "training"),
+    ]
+    for month in tables["clean_trips"]:
+        rejected = sum(int(value) for name, value in month.items() if name.startswith("rejected_"))
+        assert int(month["rows"]) == int(month["kept"]) + rejected
+    assert {"pickup_zone", "distance_miles", "weekday"} <= {
+        row["feature"] for row in tables["build_features"]
+    }
+    version = house.machine.client.get_run(house.machine.versions()[0].run_id).data.metrics
+    first, *others = tables["train_and_register"]
+    assert first["entry"] == f"models:/{SAMPLE_MODEL}/1"
+    assert float(first["test_rmse"]) == round(version["test_rmse"], 4)
+    assert [row["entry"] for row in others] == ["pair median", "trial 1", "trial 2"]
+
+
+def test_the_editor_shows_how_trials_go(edited: dict[str, Any]) -> None:
+    assert "kept 1,478 of 1,536 trips" in edited["blocks"]["clean_trips"]["text"]
+    for line in ("trial 1 of 2: validation RMSE", "trial 2 of 2: validation RMSE", "final fit on"):
+        assert edited["blocks"]["train_and_register"]["text"].count(line) == 1
+
+
+def test_what_one_door_registered_the_others_find(found: tuple[dict[str, str], list[str]]) -> None:
+    said, versions = found
+    assert {door: FOUND in text for door, text in said.items()} == dict.fromkeys(DOORS[1:], True)
+    assert versions == ["1"]
+
+
+def test_every_door_has_the_same_run_key_and_parameters(
+    forced: tuple[dict[str, Any], dict[str, str]], house: House
+) -> None:
+    runs, said = forced
+    made_from = {door: {**run.data.params, "key": run.data.tags["run_key"]} for door, run in runs.items()}
+    assert made_from == dict.fromkeys(DOORS, made_from["editor"])
+    assert [run.data.tags["forced"] for run in runs.values()] == ["false", "true", "true", "true"]
+    assert not any(FOUND in text for text in said.values())
+    assert house.machine.numbers() == ["1", "2", "3", "4"]
+    assert house.machine.alias("champion") == "1"
+    assert house.machine.statuses() == ["FINISHED"] * 4
+
+
+def test_every_door_measures_the_same_to_the_last_digit(
+    forced: tuple[dict[str, Any], dict[str, str]], house: House
+) -> None:
+    first, *others = (measured(house, run) for run in forced[0].values())
+    assert {"green 2023-03: test_rmse", "trial 1: validation_rmse", "trial 2: validation_rmse"} <= set(first)
+    assert others == [others[0]] * 3
+    # The first met no champion; its verdict, and only that, rests on other numbers.
+    met = {name for name in others[0] if "champion" in name or "verdict" in name}
+    assert "green 2023-03: test_rmse_champion" in met
+    assert {name: others[0][name] for name in set(others[0]) - met} == {
+        name: first[name] for name in set(first) - met
+    }
+
+
+def test_every_door_makes_the_same_model(forced: Any, house: House) -> None:
+    """Not only its numbers: the very bytes."""
+    assert len({version.tags["artefact_sha256"] for version in house.machine.versions()}) == 1
+
+
+def test_the_block_s_log_tells_how_the_trials_go(forced: tuple[dict[str, Any], dict[str, str]]) -> None:
+    for line in ("trial 1 of 2: validation RMSE", "trial 2 of 2: validation RMSE", "final fit on"):
+        assert forced[1]["trigger"].count(line) == 1
+
+
+def test_every_page_shows_what_it_should(visited: dict[str, Any]) -> None:
+    texts = visited["texts"]
+    for setting, words in {"triggers": "fhvhv_monthly", "card": "model_card.html"}.items():
+        assert words in texts[setting]
+
+
+def test_no_page_complains(edited: dict[str, Any], visited: dict[str, Any]) -> None:
+    complaints = edited["complaints"] + visited["complaints"]
+    assert [complaint for complaint in complaints if not complaint["harmless"]] == []
+    for text in (*edited["texts"].values(), *visited["texts"].values()):
+        for trouble in (
+            "client-side exception",
+            "Traceback",
+            "kernel has restarted",
+            "RESOURCE_DOES_NOT_EXIST",
+        ):
+            assert trouble not in text
+
+
+def test_each_page_is_kept_as_a_picture(edited: dict[str, Any], visited: dict[str, Any]) -> None:
+    names = [path.stem for path in sorted(SCREENSHOTS.glob("*.png"))]
+    assert names == [
+        f"{number:02}-{name}" for number, name in enumerate([*edited["texts"], *visited["texts"]], start=1)
+    ]
+
+
+def test_the_pipeline_is_there_as_written(house: House) -> None:
+    pipeline = house.api.call("GET", f"pipelines/{PIPELINE}")["pipeline"]
+    order = list(BLOCKS)
+    assert [(b["uuid"], b["upstream_blocks"], b["downstream_blocks"]) for b in pipeline["blocks"]] == [
+        (name, order[max(0, n - 1) : n], order[n + 1 : n + 2]) for n, name in enumerate(order)
+    ]
+    assert pipeline["variables"] == config.defaults() | house.machine.settings()
+
+
+def test_only_this_machine_reaches_it(house: House) -> None:
+    with socket.socket() as elsewhere:
+        elsewhere.settimeout(5)
+        port = house.stack.compose.port("mage")
+        assert elsewhere.connect_ex(("127.0.0.2", port)) != 0  # it would listen there on 0.0.0.0
+
+
+def test_using_it_changes_no_code(visited: dict[str, Any], house: House) -> None:
+    """The editor notes in pipelines/*/metadata.yaml how blocks went; nothing else of the project is touched."""
+    served, own = house.stack.served, f"pipelines/{PIPELINE}"
+    changed = {
+        str(path.relative_to(PROJECT))
+        for path in (
+            path for name in stacks.OF_MAGE for path in [PROJECT / name, *(PROJECT / name).rglob("*")]
+        )
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
+        if (served / path.relative_to(PROJECT)).read_bytes() != path.read_bytes()
+    }
+    assert changed == {f"{own}/metadata.yaml", f"{own}/triggers.yaml"}
