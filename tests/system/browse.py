@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # pytest, which looks for doctests here, runs where there is 
 
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 60, 240
 PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header has no name
-QUIET_MS = 1500  # a page that fails does it soon after it has shown what was asked for
+QUIET_MS = 1000  # a page that fails does it soon after it has shown what was asked for
 
 HARMLESS = {
     "left the page": r"net::ERR_ABORTED$",
@@ -134,7 +134,9 @@ class Person:
             self.page.goto(url)
             for name in blocks:
                 self.header(name).wait_for()
-            # Before the kernel's first sign of life Mage would take it for a restarted one: a box, no output.
+            # Mage takes a kernel for a restarted one when it is slow to tell its process's number, hides what the
+            # block says and shows a box in which a person clicks "Don't show again", which is this:
+            self.page.evaluate("localStorage.setItem('hide_kernel_warning', '1')")
             self.page.get_by_text(re.compile(r"Memory: [1-9]")).wait_for()
         return {name: self.run_block(name) for name in blocks}
 

@@ -7,10 +7,13 @@ numbers says which door a run came through.
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,16 +66,7 @@ class House:
                 "password": values["MLFLOW_TRACKING_PASSWORD"],
             },
         }
-        script = Path(__file__).with_name("browse.py")
-        done = subprocess.run(
-            [BROWSER_PYTHON, script, str(CHROMIUM)],
-            input=json.dumps(visit),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr
-        seen: dict[str, Any] = json.loads(done.stdout)
+        seen = browse(**visit)
         assert not seen["stopped"], seen
         return seen
 
@@ -101,11 +95,27 @@ class House:
         return {log["name"].removesuffix(".log"): log["content"] for log in logs}
 
 
+def browse(**visit: Any) -> dict[str, Any]:
+    """What browse.py tells of a visit."""
+    if CHROMIUM is None or not BROWSER_PYTHON.exists():
+        pytest.skip("needs Chromium, and .venv-browser, which `make install` builds")
+    done = subprocess.run(
+        [BROWSER_PYTHON, Path(__file__).with_name("browse.py"), CHROMIUM],
+        input=json.dumps(visit),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     require_programs()
     if CHROMIUM is None or not BROWSER_PYTHON.exists():
-        pytest.skip("needs Chromium, and .venv-browser, which `make install` builds, to use the editor")
+        pytest.skip("needs Chromium, and .venv-browser, which `make install` builds")
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     SCREENSHOTS.mkdir()
     with place() as home, pytest.MonkeyPatch.context() as patch:
@@ -203,6 +213,36 @@ def measured(house: House, run: Any) -> dict[str, float]:
         for name, value in each.data.metrics.items()
         if "seconds" not in name
     }
+
+
+def test_the_browser_notices_what_goes_wrong(tmp_path: Path) -> None:
+    """Without this, a page on which nothing was noticed would prove nothing."""
+    (tmp_path / "page.html").write_text(
+        "<p>shown</p><p hidden>not shown</p><img src='/missing.png'>"
+        "<script>console.error('said'); fetch('http://127.0.0.1:9/').catch(() => null); thrown()</script>"
+    )
+    serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/page.html"
+        seen = browse(
+            screenshots=str(tmp_path),
+            cookies=str(tmp_path / "cookies.json"),
+            pages=[{"name": "broken", "url": url, "shows": ["shown"]}],
+        )
+        server.shutdown()
+    noticed = {(complaint["kind"], complaint["text"].split(" ")[0]) for complaint in seen["complaints"]}
+    assert {
+        ("page error", "thrown"),
+        ("console", "said"),
+        ("HTTP", "404"),
+        ("no answer", "http://127.0.0.1:9/:"),
+    } <= noticed
+    assert {(complaint["page"], complaint["harmless"]) for complaint in seen["complaints"]} == {
+        ("broken", "")
+    }
+    assert seen["texts"]["broken"] == "shown"
+    assert (tmp_path / "01-broken.png").exists()
 
 
 def test_the_editor_shows_what_each_block_did(edited: dict[str, Any], house: House) -> None:
