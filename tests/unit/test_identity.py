@@ -21,7 +21,12 @@ OTHERWISE: dict[str, Any] = {
     "min_rows_ratio": 0.4, "max_rows_ratio": 3.0, "max_rejections_ratio": 3.0, "compare_course": True,
     "allow_unusual_months": True, "min_improvement": 0.02, "max_slice_regression": 0.2, "min_test_rows": 10,
     "max_champion_age_months": 6, "connect_timeout": 1.0, "tracking_patience": 1.0, "on_busy": "refuse",
-    "force": True,
+    "force": True, "start_month": "2023-04", "end_month": "2023-09", "publication_wait": 1.0,
+    "source_patience": 1.0,
+}  # fmt: skip
+HOW = {
+    "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience", "on_busy", "force",
+    "start_month", "end_month",
 }  # fmt: skip
 
 
@@ -55,10 +60,11 @@ def test_every_setting_is_looked_at_here() -> None:
 
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_settings_change_the_key_unless_they_only_say_how(name: str) -> None:
-    changed = key() != key(**{name: OTHERWISE[name]})
+    start = {"start_month": "2023-04"} if name == "end_month" else {}  # without which it makes no sense
+    changed = key() != key(**start, **{name: OTHERWISE[name]})
 
     assert changed == (name not in MANNER)
-    assert set(MANNER) == {"source", "connect_timeout", "tracking_patience", "on_busy", "force"}
+    assert set(MANNER) == HOW
 
 
 @pytest.mark.parametrize(
