@@ -190,7 +190,13 @@ def _keep_replaced(path: Path, sha256: str) -> list[str]:
             logger.warning(
                 "%s: published anew with other bytes; those before are kept as %s", path.name, kept
             )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # nothing there, or no manifest
         return []
     return [sha for sha in replaced if sha != sha256]
 
