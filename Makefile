@@ -20,7 +20,7 @@ MLFLOW_PORT ?= 5000
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-install: .venv/installed .venv-mlflow/installed .venv-browser/installed  ## build the environments, once
+install: .venv/installed .venv-mlflow/installed  ## build both environments, once
 
 demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city through the Mage pipeline
 	$(BIN)/mage run . trip_duration_training
@@ -74,7 +74,7 @@ check: .venv/installed  ## format, lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check install  ## everything that must hold: check, then every test
+test: check install .venv-browser/installed  ## everything that must hold: check, then every test
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 chaos: install  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months

@@ -98,7 +98,7 @@ class House:
 def browse(**visit: Any) -> dict[str, Any]:
     """What browse.py tells of a visit."""
     if CHROMIUM is None or not BROWSER_PYTHON.exists():
-        pytest.skip("needs Chromium, and .venv-browser, which `make install` builds")
+        pytest.skip("needs Chromium, and .venv-browser, which `make test` builds")
     done = subprocess.run(
         [BROWSER_PYTHON, Path(__file__).with_name("browse.py"), CHROMIUM],
         input=json.dumps(visit),
@@ -115,7 +115,7 @@ def browse(**visit: Any) -> dict[str, Any]:
 def house() -> Iterator[House]:
     require_programs()
     if CHROMIUM is None or not BROWSER_PYTHON.exists():
-        pytest.skip("needs Chromium, and .venv-browser, which `make install` builds")
+        pytest.skip("needs Chromium, and .venv-browser, which `make test` builds")
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     SCREENSHOTS.mkdir()
     with place() as home, pytest.MonkeyPatch.context() as patch:
