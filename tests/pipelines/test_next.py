@@ -65,6 +65,16 @@ def test_the_key_of_the_next_month_is_that_of_its_name(machine: Machine) -> None
     assert machine.numbers() == ["1"]
 
 
+def test_two_at_once_take_a_month_each(machine: Machine) -> None:
+    publish(machine, APRIL)
+    command = machine.train_command(**NEXT)
+    with machine.start(*command) as one, machine.start(*command) as other:
+        ended = [process.end(300) for process in (one, other)]
+    assert [each.status for each in ended] == [0, 0], ended
+    assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03", "2023-04"]
+    assert machine.statuses() == ["FINISHED"] * 2
+
+
 def test_a_backfill_goes_in_order_skips_and_goes_on(machine: Machine) -> None:
     machine_wide = (
         "backfill",
