@@ -19,6 +19,7 @@ import stack as stacks
 import yaml
 from doors import PIPELINE, SAMPLE_MODEL, wait_until
 from inbox import Inbox, receiving
+from mage_api import MageApi
 from publisher import Publisher, publishing
 from stack_process import free_ports, place, require_programs
 
@@ -83,6 +84,13 @@ class Year:
 
         self.wait_until(lambda: bool(running()))
         return running()[0]
+
+    def mage_shows_failed(self, run: str, cause: str) -> bool:
+        """Whether the run is shown as failed in Mage, with these words in its log."""
+        api = MageApi.of(self.stack)
+        self.wait_until(lambda: api.call("GET", f"pipeline_runs/{run}")["pipeline_run"]["status"] == "failed")
+        logs = api.call("GET", f"pipelines/{PIPELINE}/logs?pipeline_run_id[]={run}")["logs"][0]
+        return any(cause in log["content"] for log in logs["block_run_logs"])
 
     @property
     def judged_until_now(self) -> list[str]:
@@ -171,6 +179,7 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     failed = [run for run in year.runs() if cause in run.data.tags.get("error", "")]
     assert [run.info.status for run in failed] == ["FAILED"]
     assert failed[0].info.run_id in text
+    assert year.mage_shows_failed(text.rpartition("/")[2], cause)
     time.sleep(8)
     assert year.inbox.messages[-1] == (title, text)
     year.publish(october)
