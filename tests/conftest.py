@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # set first, so that what a test makes of it is undone too
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("LOCK_URL", raising=False)
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # MLflow puts the code of a model that it loads there
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ class Machine:
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
-                preexec_fn=_heed_ctrl_c,
+                preexec_fn=heed_ctrl_c,
             )
         try:
             yield Process(popen, said)
@@ -242,7 +242,7 @@ class Machine:
         return "MLFLOW_TRACKING_URI" in self.variables or (self.state / "mlflow.db").exists()
 
 
-def _heed_ctrl_c() -> None:
+def heed_ctrl_c() -> None:
     """Undo what a shell does to a background job, among which the tests may run: there SIGINT is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

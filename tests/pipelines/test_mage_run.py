@@ -82,6 +82,7 @@ def test_a_run_leaves_the_project_as_it_was(mage_runs: tuple[Machine, list[Ended
     machine, _ = mage_runs
     for path in (PROJECT / "pipelines").rglob("*.yaml"):
         assert str(machine.folder) not in path.read_text()
+    for path in (PROJECT / "pipelines").rglob("metadata.yaml"):
         assert "status:" not in path.read_text()
 
 

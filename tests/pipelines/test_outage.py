@@ -200,7 +200,7 @@ class Refusing(BaseHTTPRequestHandler):
             404,
             r"tracking server \S+: /health answered 404; expected 200\. Is MLFLOW_TRACKING_URI the address",
         ),
-        (200, r"tracking server \S+: MLflow failed: .*401"),
+        (200, r"tracking server \S+: the server answers only users whom it knows \(401\)"),
     ],
     ids=["another server", "a wrong password"],
 )

@@ -11,6 +11,7 @@ import threading
 import time
 
 import pytest
+from doors import heed_ctrl_c
 from holders import HERE, HOLDS, NAME, another_process, most_at_once
 
 from mlops import config, locks
@@ -111,12 +112,14 @@ def test_who_waits_can_be_interrupted() -> None:
     command = [sys.executable, "-c", HOLDS, NAME]
     with (
         another_process(),
-        subprocess.Popen(command, cwd=config.PROJECT, stderr=subprocess.PIPE, text=True) as waiting,
+        subprocess.Popen(
+            command, cwd=config.PROJECT, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+        ) as waiting,
     ):
         assert waiting.stderr is not None
         assert waiting.stderr.readline().endswith("waiting for it, 0 s so far\n")
         waiting.send_signal(signal.SIGINT)
-        _, said = waiting.communicate(timeout=10)
+        _, said = waiting.communicate(timeout=30)
     assert said.endswith("KeyboardInterrupt\n")
 
 
