@@ -174,7 +174,11 @@ def _stuck_runs(connection: sqlalchemy.Connection, now: datetime) -> Findings:
 
 
 def _sleeping_triggers(connection: sqlalchemy.Connection) -> Findings:
-    ours = _SCHEDULES.c.repo_path.is_(None) | (_SCHEDULES.c.repo_path == str(config.PROJECT))
+    served = (
+        str(config.PROJECT),
+        str(config.state_dir() / "stack" / "trip_duration"),
+    )  # `make stack` serves a copy
+    ours = _SCHEDULES.c.repo_path.is_(None) | _SCHEDULES.c.repo_path.in_(served)
     query = select(
         _SCHEDULES.c.pipeline_uuid, _SCHEDULES.c.name, cast(_SCHEDULES.c.status, String).label("status")
     )

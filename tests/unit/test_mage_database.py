@@ -160,6 +160,9 @@ def test_schedules_run_where_their_environment_is(
 def test_a_trigger_of_another_checkout_is_not_ours(database: Path) -> None:
     change(database, "UPDATE pipeline_schedule SET repo_path = '/somewhere/else'")
     assert "is not in Mage's database" in opened()[0]
+    copy = config.state_dir() / "stack" / "trip_duration"
+    change(database, f"UPDATE pipeline_schedule SET repo_path = '{copy}'")
+    assert not any("is not in Mage's database" in finding.text for finding in mage_database.look_over())
     change(database, f"UPDATE pipeline_schedule SET repo_path = '{config.PROJECT}'")
     assert opened() == []
 
