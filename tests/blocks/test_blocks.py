@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from doors import BLOCKS, MAINTENANCE, MAINTENANCE_BLOCKS, PIPELINE, PROJECT, Machine, write_months
+from support.doors import BLOCKS, MAINTENANCE, MAINTENANCE_BLOCKS, PIPELINE, PROJECT, Machine, write_months
 
 from mlops import retention
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError

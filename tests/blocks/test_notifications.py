@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from doors import MAINTENANCE, PIPELINE, PROJECT
+from support.doors import MAINTENANCE, PIPELINE, PROJECT
 from jinja2 import Template
 from mage_ai.data_preparation.models.triggers import Trigger, load_trigger_configs
 from mage_ai.data_preparation.shared.utils import get_template_vars

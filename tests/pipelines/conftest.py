@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from doors import PROJECT, Ended, Machine, write_months
+from support.doors import PROJECT, Ended, Machine, write_months
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from doors import PROJECT, SAMPLE_MODEL, Ended, Machine
+from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine
 
 # Independent of this project: pandas, TLC's column names, and the course's filter.
 SCORE = """

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doors import SAMPLE_MODEL, Ended, Machine
-from failures import FAILURES, MORE_FAILURES, Failure, closed_port
+from support.doors import SAMPLE_MODEL, Ended, Machine
+from support.failures import FAILURES, MORE_FAILURES, Failure, closed_port
 
 from mlops.config import Settings
 

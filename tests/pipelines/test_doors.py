@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from doors import PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
+from support.doors import PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
 
 pytestmark = pytest.mark.timeout(600)  # the first test may have to wait for six runs
 

@@ -6,7 +6,7 @@ import signal
 import sys
 
 import pytest
-from doors import Machine, wait_until
+from support.doors import Machine, wait_until
 
 from mlops.work import Work
 

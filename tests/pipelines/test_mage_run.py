@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doors import BIN, PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
-from failures import FAILURES, Failure, closed_port
+from support.doors import BIN, PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
+from support.failures import FAILURES, Failure, closed_port
 
 # --- success -----------------------------------------------------------------------------------
 

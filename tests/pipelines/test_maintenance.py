@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import BIN, MAINTENANCE, PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
+from support.doors import BIN, MAINTENANCE, PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
 
 OLD_DAYS = 200
 ASK = f"""

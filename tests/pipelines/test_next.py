@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from doors import Machine
-from publisher import publishing
+from support.doors import Machine
+from support.publisher import publishing
 
 from mlops import tlc
 from mlops.month import Month

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from doors import SAMPLE_MODEL, Ended, Machine
+from support.doors import SAMPLE_MODEL, Ended, Machine
 
 FEW = {"min_test_rows": 500}  # the months are small, and their verdicts shall count
 APRIL = {"month": "2023-04", **FEW}

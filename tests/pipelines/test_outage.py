@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from doors import PROJECT, SAMPLE_MODEL, Ended, Machine, Process, wait_until
-from failures import closed_port
+from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine, Process, wait_until
+from support.failures import closed_port
 
 MLFLOW = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
 FEW = {"min_test_rows": 500}  # the months are small, and their verdicts shall count

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from doors import PROJECT, Ended, Machine
+from support.doors import PROJECT, Ended, Machine
 
 from mlops import (
     config,

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from doors import Ended, Machine
-from failures import closed_port
+from support.doors import Ended, Machine
+from support.failures import closed_port
 
 from mlops import contract, evaluation
 from mlops.config import Settings

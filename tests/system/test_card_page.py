@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cards import CARD, IMPORTANCE, by_slice
+from support.cards import CARD, IMPORTANCE, by_slice
 from matplotlib import image
 
 from mlops.card import page, plots

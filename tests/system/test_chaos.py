@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import MORE_STAGES, STAGES, Workers, command, mlflow_server, stage
-from doors import SAMPLE_MODEL, Ended, Machine, wait_until, write_months
+from support.chaos import MORE_STAGES, STAGES, Workers, command, mlflow_server, stage
+from support.doors import SAMPLE_MODEL, Ended, Machine, wait_until, write_months
 
 pytestmark = pytest.mark.timeout(900)
 

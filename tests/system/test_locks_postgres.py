@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import psycopg2
 import pytest
-from holders import HERE, NAME, another_process, most_at_once
-from postgres import Postgres, running_postgres
+from support.holders import HERE, NAME, another_process, most_at_once
+from support.postgres import Postgres, running_postgres
 
 from mlops import config, locks
 from mlops.errors import BusyError, TrackingError

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import PIPELINE, SAMPLE_MODEL, wait_until, write_months
-from mage_api import MageApi
-from stack_process import Client, Stack, place, require_programs, running_stack
+from support.doors import PIPELINE, SAMPLE_MODEL, wait_until, write_months
+from support.mage_api import MageApi
+from support.stack_process import Client, Stack, place, require_programs, running_stack
 
 from mlops.tracking import mlflow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from mage_tables import make_tables
-from postgres import running_postgres
+from support.mage_tables import make_tables
+from support.postgres import running_postgres
 
 from mlops import config, mage_database
 

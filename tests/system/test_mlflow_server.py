@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from doors import PROJECT, end_group, wait_until
+from support.doors import PROJECT, end_group, wait_until
 
 from mlops import retention, runs, tracking, tracking_checks
 from mlops.findings import Finding

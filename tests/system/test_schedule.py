@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 import stack as stacks
 import yaml
-from doors import PIPELINE, SAMPLE_MODEL, wait_until
-from inbox import Inbox, receiving
-from mage_api import MageApi
-from publisher import Publisher, publishing
-from stack_process import free_ports, place, require_programs
+from support.doors import PIPELINE, SAMPLE_MODEL, wait_until
+from support.inbox import Inbox, receiving
+from support.mage_api import MageApi
+from support.publisher import Publisher, publishing
+from support.stack_process import free_ports, place, require_programs
 
 from mlops.month import Month
 from mlops.sample import write_month

@@ -18,8 +18,8 @@ import psutil
 import psycopg2
 import pytest
 import requests
-from doors import PIPELINE, write_months
-from stack_process import (
+from support.doors import PIPELINE, write_months
+from support.stack_process import (
     LOOPBACK,
     MODEL,
     PROJECT,

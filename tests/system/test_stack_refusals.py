@@ -9,7 +9,7 @@ import socket
 import subprocess
 
 import pytest
-from stack_process import (
+from support.stack_process import (
     LOOPBACK,
     Service,
     StackError,

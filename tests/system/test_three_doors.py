@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 import stack as stacks
 import yaml
-from doors import BLOCKS, PIPELINE, PROJECT, SAMPLE_MODEL, Machine, wait_until, write_months
-from mage_api import MageApi
-from stack_process import free_ports, place, processes_of, require_programs
+from support.doors import BLOCKS, PIPELINE, PROJECT, SAMPLE_MODEL, Machine, wait_until, write_months
+from support.mage_api import MageApi
+from support.stack_process import free_ports, place, processes_of, require_programs
 
 from mlops import config
 
@@ -100,7 +100,7 @@ def browse(**visit: Any) -> dict[str, Any]:
     if CHROMIUM is None or not BROWSER_PYTHON.exists():
         pytest.skip("needs Chromium, and .venv-browser, which `make test` builds")
     done = subprocess.run(
-        [BROWSER_PYTHON, Path(__file__).with_name("browse.py"), CHROMIUM],
+        [BROWSER_PYTHON, PROJECT / "tests" / "support" / "browse.py", CHROMIUM],
         input=json.dumps(visit),
         capture_output=True,
         text=True,

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tracked import NAME, bare_version, client
+from support.tracked import NAME, bare_version, client
 
 from mlops import agenda
 from mlops.agenda import waiting_for

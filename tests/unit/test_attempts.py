@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tracked import NAME, bare_version, state_of
+from support.tracked import NAME, bare_version, state_of
 
 from mlops import attempts, locks, work
 from mlops.config import Settings

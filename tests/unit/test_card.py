@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cards import CARD, IMPORTANCE, PROOF, by_slice, make_card
+from support.cards import CARD, IMPORTANCE, PROOF, by_slice, make_card
 from hypothesis import given
 from hypothesis import strategies as st
 

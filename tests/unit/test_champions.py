@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tracked import NAME, bare_version, client
+from support.tracked import NAME, bare_version, client
 
 from mlops import champions, journal, locks
 from mlops.errors import ConfigError, PromotionError

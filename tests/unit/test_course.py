@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_requests, make_trips
+from support.builders import make_requests, make_trips
 
 from mlops import trips
 from mlops.course import CourseRecipe, read_trips, records

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import MAY, trip, write_features, write_month
+from support.builders import MAY, trip, write_features, write_month
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

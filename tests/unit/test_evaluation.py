@@ -8,7 +8,7 @@ import sqlite3
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_features, make_requests
+from support.builders import make_features, make_requests
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import MAY, TLC_NAMES, make_requests, make_trips, trip, write_month
+from support.builders import MAY, TLC_NAMES, make_requests, make_trips, trip, write_month
 from hypothesis import example, given
 from hypothesis import strategies as st
 

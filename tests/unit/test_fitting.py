@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_requests, write_features
+from support.builders import make_requests, write_features
 
 from mlops import tuning
 from mlops.config import Settings

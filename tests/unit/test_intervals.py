@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import make_batch, make_features, make_requests
+from support.builders import make_batch, make_features, make_requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

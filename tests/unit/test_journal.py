@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tracked import AWAY, NAME, Killed, bare_version, client, fails_at
+from support.tracked import AWAY, NAME, Killed, bare_version, client, fails_at
 
 from mlops import journal
 from mlops.errors import TrackingError

@@ -11,8 +11,8 @@ import threading
 import time
 
 import pytest
-from doors import heed_ctrl_c
-from holders import HERE, HOLDS, NAME, another_process, most_at_once
+from support.doors import heed_ctrl_c
+from support.holders import HERE, HOLDS, NAME, another_process, most_at_once
 
 from mlops import config, locks
 from mlops.errors import BusyError, ConfigError, TrackingError

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from mage_tables import make_tables
+from support.mage_tables import make_tables
 
 from mlops import config, mage_database
 from mlops.mage_database import Trigger

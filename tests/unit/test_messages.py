@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tracked import NAME, bare_version, client, runs_of, state_of
+from support.tracked import NAME, bare_version, client, runs_of, state_of
 
 from mlops import checks, messages
 from mlops.errors import ConfigError, DownloadError, TripSchemaError

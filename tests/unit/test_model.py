@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_batch, make_features, make_requests
+from support.builders import make_batch, make_features, make_requests
 
 from mlops.errors import EmptyTrainingSetError, MlopsError
 from mlops.features import REQUEST_FEATURES, Batch, feature_names

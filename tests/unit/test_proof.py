@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_batch, make_features, make_requests
+from support.builders import make_batch, make_features, make_requests
 
 from mlops import contract, runs, sample, tracking, trips
 from mlops.errors import ConfigError, TrackingDownError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from publisher import Publisher, publishing
+from support.publisher import Publisher, publishing
 
 from mlops import cache, tlc
 from mlops.errors import DownloadError

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_requests
-from tracked import AWAY, NAME, bare_version, client, fails_at, runs_of, save_artefact
+from support.builders import make_requests
+from support.tracked import AWAY, NAME, bare_version, client, fails_at, runs_of, save_artefact
 
 from mlops import registry, tracking
 from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import month_table, trip
+from support.builders import month_table, trip
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from filelock import FileLock
-from tracked import bare_version
+from support.tracked import bare_version
 
 from mlops import journal, locks, old_files, retention, runs, work
 from mlops.errors import ConfigError, MlopsError

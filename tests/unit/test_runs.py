@@ -18,8 +18,8 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from builders import make_requests
-from tracked import AWAY, NAME, bare_version, client, fails_at, runs_of, save_artefact, state_of
+from support.builders import make_requests
+from support.tracked import AWAY, NAME, bare_version, client, fails_at, runs_of, save_artefact, state_of
 
 from mlops import locks, runs
 from mlops.errors import TrackingError

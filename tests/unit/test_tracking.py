@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import requests
 import sqlalchemy
-from tracked import client
+from support.tracked import client
 
 from mlops import tracking
 from mlops.errors import TrackingDownError, TrackingError

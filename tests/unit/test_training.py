@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from tracked import NAME, client, runs_of
+from support.tracked import NAME, client, runs_of
 
 from mlops import registry, runs, tuning
 from mlops.config import Settings

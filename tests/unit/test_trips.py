@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from builders import MAY, MONEY, TLC_NAMES, make_requests, make_trips, month_table, trip, write_month
+from support.builders import MAY, MONEY, TLC_NAMES, make_requests, make_trips, month_table, trip, write_month
 from hypothesis import given
 from hypothesis import strategies as st
 

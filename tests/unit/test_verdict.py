@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from builders import make_requests, make_trips
+from support.builders import make_requests, make_trips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import make_batch, make_features
+from support.builders import make_batch, make_features
 
 from mlops.intervals import Intervals
 from mlops.model import DurationModel, build_matrix, train

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stack_process import postgres_programs
+from support.stack_process import postgres_programs
 
 LOOPBACK = "127.0.0.1"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from stack_process import Stack, log_in, select
+from support.stack_process import Stack, log_in, select
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from mlops.month import Month
 from mlops.sample import write_month
 from mlops.tracking import mlflow  # imported there, with a warning of pydantic's kept quiet
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 PIPELINE = "trip_duration_training"
 BLOCKS = {
     "load_trips": "data_loaders",

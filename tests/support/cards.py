@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from builders import make_requests
+from support.builders import make_requests
 
 from mlops.card import Card
 from mlops.config import Settings

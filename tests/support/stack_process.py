@@ -21,7 +21,7 @@ import psycopg2
 import pytest
 import requests
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "docker"))
 
 import cluster  # noqa: E402

@@ -169,8 +169,8 @@ def mlflow_server(folder: Path) -> Iterator[dict[str, str]]:
     """Environment that leads to an MLflow server over a PostgreSQL, at which locks are held too."""
     import pytest
     import requests
-    from doors import PROJECT, end_group, wait_until
-    from postgres import LOOPBACK, _free_port, running_postgres
+    from support.doors import PROJECT, end_group, wait_until
+    from support.postgres import LOOPBACK, _free_port, running_postgres
 
     program, port = PROJECT / ".venv-mlflow" / "bin" / "mlflow", _free_port()
     if not program.exists():
