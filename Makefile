@@ -45,21 +45,22 @@ mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over 
 	  --backend-store-uri sqlite:///$(MLOPS_STATE_DIR)/mlflow.db \
 	  --no-serve-artifacts --default-artifact-root $(MLOPS_STATE_DIR)/artifacts
 
+# supervisord runs the services and starts again what dies; it is configured from docker-compose.yml.
 # Ports: MAGE_PORT, MLFLOW_PORT and POSTGRES_PORT, from the command line or the environment; then kept.
 stack: install  ## Mage, MLflow and PostgreSQL as docker-compose.yml runs them, without containers
-	@$(BIN)/python docker start
+	@$(BIN)/python -m stack start
 
 stack-stop: .venv/installed  ## end all of them
-	@$(BIN)/python docker stop
+	@$(BIN)/python -m stack stop
 
-stack-status: .venv/installed  ## show them; fails unless all are well
-	@$(BIN)/python docker status
+stack-status: .venv/installed  ## show them; fails unless all are healthy
+	@$(BIN)/python -m stack status
 
 backup: install  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
-	@$(BIN)/python docker backup $(if $(TO),'$(TO)')
+	@$(BIN)/python -m stack backup $(if $(TO),'$(TO)')
 
 restore: install  ## FROM=file.tar.gz: a new stack of them, here or on another machine
-	@$(BIN)/python docker restore $(if $(FROM),'$(FROM)')
+	@$(BIN)/python -m stack restore $(if $(FROM),'$(FROM)')
 
 bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [MONTHS=2023-10]: ours, the course's recipe and AutoML side by side
 	@$(BIN)/python -m benchmarks $(if $(SOURCE),--source '$(SOURCE)') $(if $(BENCH),--bench '$(BENCH)') \

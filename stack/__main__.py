@@ -1,8 +1,11 @@
-"""The stack's command line, as make calls it: `python docker start`.
+"""The stack's command line, as make calls it: `python -m stack start`.
 
 start      start what does not run
-status     show what runs; fails unless all is well
+status     show what runs; fails unless every service is healthy
 stop       end all of it
+restart    stop, then start
+backup     put all that it knows into one file
+restore    make a stack from such a file
 """
 
 # ruff: noqa: T201 - the command line is where printing belongs
@@ -13,21 +16,32 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from backup import back_up, restore
-from compose import LOOPBACK, ROOT, StackError
 from filelock import Timeout
-from secret_values import asked_ports
-from stack import SECONDS_TO_WAIT, only_one, open_stack, start
+
+from stack.backup import back_up, restore
+from stack.compose import LOOPBACK, ROOT, StackError
+from stack.processes import family
+from stack.secret_values import asked_ports
+from stack.stack import SECONDS_TO_WAIT, Stack, only_one, open_stack, start
 
 
 def main() -> int:
-    """Status of the process: 0 when all is as asked for."""
+    """Run a command and return the status of the process: 0 when all is as asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = {"start": _start, "status": _status, "stop": _stop, "backup": _backup, "restore": _restore}
+    commands = {
+        "start": _start,
+        "status": _status,
+        "stop": _stop,
+        "restart": _restart,
+        "backup": _backup,
+        "restore": _restore,
+    }
     parser.add_argument("command", choices=commands)
     parser.add_argument("archive", nargs="?", type=Path, help="of backup and restore")
     arguments = parser.parse_args()
@@ -35,12 +49,12 @@ def main() -> int:
     folder = Path(os.environ.get("MLOPS_STATE_DIR") or ROOT / ".state").absolute() / "stack"
     try:
         return commands[arguments.command](folder, arguments.archive)
-    except StackError as error:
+    except (StackError, OSError) as error:
         return _failed(str(error))
     except Timeout:
-        return _failed(f"{folder}: somebody else has been starting or stopping it for {SECONDS_TO_WAIT} s")
+        return _failed(f"{folder}: another command has been starting or stopping it for {SECONDS_TO_WAIT} s")
     except KeyboardInterrupt:
-        _failed("interrupted; what this command began is stopped")
+        _failed("interrupted; what this command started is stopped")
         return 130
 
 
@@ -72,19 +86,32 @@ def _stop(folder: Path, archive: Path | None) -> int:
     return 0
 
 
+def _restart(folder: Path, archive: Path | None) -> int:
+    return _stop(folder, archive) or _start(folder, archive)
+
+
 def _status(folder: Path, archive: Path | None) -> int:
     if not (stack := open_stack(folder)):
         print(f"no stack in {folder}; `make stack` makes one")
         return 1
-    states = []
-    for service in stack.services():
-        leader = service.leader()
-        states.append("stopped" if not leader else "well" if stack.is_healthy(service.name) else "not well")
-        where = (
-            f"{LOOPBACK}:{stack.compose.port(service.name):<5}  {f'pid {leader.pid}' if leader else '':11}"
-        )
-        print(f"{service.name:8} {states[-1]:8} {where} {service.log}")
-    return 0 if set(states) == {"well"} else 1
+    records, running, states = stack.supervisord.states(), stack.running(), []
+    for name in stack.compose.in_order():
+        states.append(_state(stack, name, running, records))
+        where = f"{LOOPBACK}:{stack.compose.port(name):<5}"
+        pid = f"pid {records[name]['pid']}" if name in running else ""
+        again = f"restarted {len(stack.supervisord.exits(name))} times" if name in running else ""
+        print(f"{name:8} {states[-1]:12} {where}  {pid:11} {again:18} {stack.log(name)}")
+    if "unsupervised" in states:
+        print("supervisord was killed, so nothing that dies is started again; `make stack` starts all anew")
+    return 0 if set(states) == {"healthy"} else 1
+
+
+def _state(stack: Stack, name: str, running: list[str], records: Mapping[str, Mapping[str, Any]]) -> str:
+    if name in running:
+        return "healthy" if stack.is_healthy(name) else "unhealthy"
+    if name in records:
+        return str(records[name]["statename"]).lower()
+    return "unsupervised" if family(stack.folder, name) else "stopped"
 
 
 def _backup(folder: Path, archive: Path | None) -> int:

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
-import cluster
 import psycopg2
-from compose import LOOPBACK, ROOT, StackError
-from secret_values import NAMES, fill_in, write_env
-from stack import BINS, Say, Stack, only_one, require_free_port
+
+from stack import cluster
+from stack.compose import LOOPBACK, ROOT, StackError
+from stack.processes import family
+from stack.secret_values import NAMES, fill_in, write_env
+from stack.stack import BINS, Say, Stack, only_one
 
 FORMAT = 1
 DATABASES = ("mage", "mlflow")  # Mage's first: a run that it knows as ended has then ended in MLflow's too
@@ -123,16 +125,16 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
 
 @contextlib.contextmanager
 def _database(stack: Stack) -> Iterator[None]:
-    """PostgreSQL running while the block does; stopped afterwards if it was not."""
-    if stack.service("postgres").leader():
+    """Let PostgreSQL run while the block does; stop it afterwards if it did not run before."""
+    running = stack.running()
+    if "postgres" in running or family(stack.folder, "postgres"):
         yield
         return
-    require_free_port(stack, "postgres")
-    stack.begin("postgres")
     try:
+        stack.start_service("postgres")
         yield
     finally:
-        stack.service("postgres").stop()
+        stack.stop_service("postgres") if running else stack.stop()
 
 
 def _private(path: Path) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compose import LOOPBACK, ROOT, StackError
+from stack.compose import LOOPBACK, ROOT, StackError
 
 DEBIAN = Path("/usr/lib/postgresql")
 SECONDS_TO_MAKE = 120
@@ -64,10 +64,14 @@ def environment(data: Path, port: int, password: str) -> dict[str, str]:
     }
 
 
-def command(data: Path, port: int) -> list[str]:
-    """The server, on 127.0.0.1 alone: a socket's path could be too long, and would ask for no password."""
+def command(data: Path, cwd: Path, port: int) -> list[str]:
+    """Return the command of the server, as it is started in `cwd`.
+
+    It listens on 127.0.0.1 alone: a socket's path could be too long, and would ask for no password.
+    """
     settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "port": port}
-    return ["postgres", "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+    options = (f"--{name}={value}" for name, value in settings.items())
+    return [str(programs(data) / "postgres"), "-D", str(data.relative_to(cwd)), *options]
 
 
 def make(data: Path, environment: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from compose import StackError, read_env, variables
+from stack.compose import StackError, read_env, variables
 
 NAMES = {
     "DEFAULT_OWNER_EMAIL": "owner@localhost",
@@ -50,7 +50,7 @@ def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
     """A `.env` of these values."""
-    _write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
+    write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
 
 
 def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
@@ -62,11 +62,11 @@ def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
 
 def write_for_shells(path: Path, values: Mapping[str, str]) -> None:
     """A file that `set -a; . FILE` reads."""
-    _write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+    write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
-def _write_private(path: Path, text: str) -> None:
-    """The file, whole or not at all, for its owner's eyes only."""
+def write_private(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, that only its owner can read."""
     passing = path.with_name(f"{path.name}.part")
     passing.unlink(missing_ok=True)
     passing.touch(0o600, exist_ok=False)

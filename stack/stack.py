@@ -1,8 +1,8 @@
-"""The services of docker-compose.yml as plain processes of this machine, out of that very file.
+"""A stack: the services of docker-compose.yml as processes of this machine, prepared, started and stopped.
 
 Everything lies in one folder: `.env` (secrets and ports), `environment` (what a client in a shell needs),
 `postgres/`, `mlflow/` (artefacts), `mage/` (what blocks hand on), `trip_duration/` (Mage's copy of the
-project), `logs/`, `run/`.
+project), `logs/`, and, while it runs, `run/` (what supervisord needs).
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cluster
-from compose import LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
 from filelock import FileLock
-from secret_values import fill_in, write_for_shells
-from service import Service, is_free, on_path
+
+from stack import cluster
+from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
+from stack.processes import end, family, is_free, on_path
+from stack.secret_values import fill_in, write_for_shells
+from stack.supervision import ALIVE, Program, Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
 OF_MAGE = (
@@ -30,11 +32,12 @@ OF_MAGE = (
 )  # fmt: skip
 NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "VIRTUAL_ENV")
 PAUSE_SECONDS, CHECK_SECONDS, SECONDS_TO_WAIT = 0.2, 30, 300
+LINES_OF_LOG = 15
 Say = Callable[[str], None]
 
 
 def surroundings() -> dict[str, str]:
-    """What the services inherit of this process: all but what others have set for other servers."""
+    """Return the part of this process's environment that the services get: nothing set for other servers."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
 
 
@@ -53,6 +56,8 @@ class Stack:
         Environment by service, beside that of the compose file.
     inherited : mapping
         What services get of this machine's environment.
+    file : Path
+        The compose file.
     """
 
     folder: Path
@@ -60,6 +65,7 @@ class Stack:
     project: Path | None = None
     extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=surroundings)
+    file: Path = FILE
 
     @property
     def state(self) -> Path:
@@ -80,7 +86,7 @@ class Stack:
     def compose(self) -> Compose:
         """The compose file, as it is for this folder."""
         places = {"/var/lib/mlops": self.state, PROJECT_IN_IMAGE: self.served}
-        return Compose.read(self.values, self.folder, places)
+        return Compose.read(self.values, self.folder, places, self.file)
 
     @property
     def client(self) -> dict[str, str]:
@@ -89,16 +95,17 @@ class Stack:
         names = [name for name in mage if name.startswith("MLFLOW_TRACKING_")]
         return {name: mage[name] for name in [*names, "LOCK_URL", "MLOPS_STATE_DIR"]}
 
-    def services(self) -> list[Service]:
-        """In the order in which they start."""
-        return [Service(name, self.folder) for name in self.compose.in_order()]
+    @property
+    def supervisord(self) -> Supervisord:
+        """What runs the services."""
+        return Supervisord(self.folder)
 
-    def service(self, name: str) -> Service:
-        """One of them."""
-        return next(service for service in self.services() if service.name == name)
+    def log(self, name: str) -> Path:
+        """Return the file that a service's output goes to."""
+        return self.folder / "logs" / f"{name}.log"
 
     def environment(self, name: str) -> dict[str, str]:
-        """Of the service's process and of its health check."""
+        """Return the environment of a service's health check; Mage's and MLflow's processes have it too."""
         if name == "postgres":
             port, password = self.compose.port(name), self.values["POSTGRES_PASSWORD"]
             return cluster.environment(self.data, port, password)
@@ -108,11 +115,11 @@ class Stack:
         return {**self.inherited, **own, **self.compose.environment(name), **self.extra.get(name, {})}
 
     def is_healthy(self, name: str) -> bool:
-        """Whether the compose file's health check of the service passes."""
+        """Tell whether the compose file's health check of the service passes."""
         return self.check(name).returncode == 0
 
     def check(self, name: str) -> subprocess.CompletedProcess[str]:
-        """One run of the service's health check."""
+        """Run the service's health check once."""
         environment = self.environment(name)
         program, *arguments = self.compose.healthcheck(name)
         command = [on_path(program, environment), *arguments]
@@ -128,73 +135,152 @@ class Stack:
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(command, 1, "", f"no answer in {CHECK_SECONDS} s")
 
-    def begin(self, name: str) -> None:
-        """Start one service and wait until it is well; what it needs runs.
+    def running(self) -> list[str]:
+        """List the services that supervisord has started and that have not ended."""
+        states = self.supervisord.states()
+        return [name for name in self.compose.in_order() if name in states and _is_alive(states[name])]
+
+    def start_service(self, name: str) -> None:
+        """Start a service anew, and wait until it is healthy; those that it needs run already.
 
         Raises
         ------
         StackError
-            When it dies or never gets well; it is stopped then.
+            When its port is taken, when it ends, or when it does not become healthy; it is stopped then.
         """
-        service = self.service(name)
-        process = service.start(*self._prepare(name))
+        self.stop_service(name)  # also what is left of it without supervisord
+        self.require_free_port(name)
+        self._prepare(name)
+        if not self.supervisord.states():
+            self.supervisord.start([self._program(each) for each in self.compose.in_order()])
         try:
-            self.get_well(name, process)
+            self.supervisord.start_program(name)
+            self.wait_until_healthy(name)
         except BaseException:
-            service.stop()
+            self.stop_service(name)
             raise
 
-    def get_well(self, name: str, process: subprocess.Popen[bytes] | None = None) -> None:
-        """Wait until a service that was started, perhaps as `process`, is ready for those that need it.
+    def wait_until_healthy(self, name: str) -> None:
+        """Wait until a service that was started is ready for those that need it.
 
         Raises
         ------
         StackError
-            When it dies or never gets well.
+            When it ends or does not become healthy in the compose file's time.
         """
-        service, seconds = self.service(name), self.compose.seconds_to_start(name)
-        deadline = time.monotonic() + seconds
-        while (check := self.check(name)).returncode != 0:
-            alive = service.leader()
-            if not alive or time.monotonic() > deadline:
-                ended = f"ended with {process.poll()}" if process else "ended"
-                said = check.stderr.strip().rpartition("\n")[2] or "no answer"
-                raise StackError(
-                    f"{name} {f'is not well after {seconds:.0f} s' if alive else ended} while starting "
-                    f"(its health check: {said}). Its last words, of {service.log}:\n{service.last_words()}"
-                )
+        seconds = self.compose.seconds_to_start(name)
+        deadline, first = time.monotonic() + seconds, self._state(name)
+        while True:
+            check, state = self.check(name), self._state(name)
+            ended = not _is_alive(state) or state["pid"] != first["pid"]
+            if not ended and check.returncode == 0:
+                break
+            if ended:
+                raise self._not_started(name, f"ended ({self._last_exit(name)})", check.stderr)
+            if time.monotonic() > deadline:
+                raise self._not_started(name, f"is not healthy after {seconds:.0f} s", check.stderr)
             time.sleep(PAUSE_SECONDS)
         if name == "postgres":
             cluster.make_databases(self.environment(name), self.values, self.folder)
 
-    def restart(self, name: str) -> None:
-        """Stop one service and start it again."""
-        self.service(name).stop()
-        self.begin(name)
+    def stop_service(self, name: str) -> None:
+        """End all processes of a service; supervisord does not start it again."""
+        if self.supervisord.states():
+            self.supervisord.stop_program(name)
+        end(self.folder, name, self.compose.stop_signal(name), self.compose.seconds_to_stop(name))
 
     def stop(self) -> list[str]:
-        """End every service, the last one first; names of those that ran."""
-        ran = [service for service in reversed(self.services()) if service.family()]
-        for service in ran:
-            service.stop()
-        return [service.name for service in ran]
+        """End every service, the last one first, then supervisord.
 
-    def _prepare(self, name: str) -> tuple[list[str], dict[str, str], Path, dict[str, Any]]:
-        """Command, environment, folder and user of a service whose places are made."""
+        Returns
+        -------
+        list of str
+            Names of the services that ran.
+        """
+        order = self.compose.in_order()[::-1]
+        running = self.running()
+        ran = [name for name in order if name in running or family(self.folder, name)]
+        for name in order:
+            self.stop_service(name)
+        self.supervisord.shut_down()
+        return ran
+
+    def require_free_port(self, name: str) -> None:
+        """Raise unless the service can listen where it should.
+
+        Raises
+        ------
+        StackError
+            When another process listens there.
+        """
+        port = self.compose.port(name)
+        if not is_free(port):
+            raise StackError(
+                f"port {port}, where {name} should listen, is taken; "
+                f"choose another: make stack {name.upper()}_PORT={port + 1}"
+            )
+
+    def _prepare(self, name: str) -> None:
+        """Make the service's folders, and write down what is to be launched."""
         environment = self.environment(name)
         if name == "postgres":
-            cluster.make(self.data, environment)
-            command = cluster.command(self.data, self.compose.port(name))
-            return command, environment, self.data.parent, cluster.user()
+            return cluster.make(self.data, environment)
         home = self.folder / name
         home.mkdir(exist_ok=True)
         if name == "mage" and self.project is None:
             copy_project(self.served)
-        return self.compose.command(name), environment, self.served if name == "mage" else home, {}
+        program, *arguments = self.compose.command(name)
+        command = [on_path(program, environment), *arguments]
+        cwd = self.served if name == "mage" else home
+        return self.supervisord.describe_launch(name, command, environment, cwd)
+
+    def _program(self, name: str) -> Program:
+        """Describe the service for supervisord, as the compose file does for containers.
+
+        PostgreSQL is started directly, since its user might not be able to enter this checkout. It asks its
+        other processes to end by itself.
+        """
+        of_postgres = name == "postgres"
+        if of_postgres:
+            command = cluster.command(self.data, self.folder, self.compose.port(name))
+        else:
+            command = [sys.executable, "-m", "stack.launch", f"run/{name}.json"]
+        log_size, log_files = self.compose.log_limits(name)
+        return Program(
+            name=name,
+            command=command,
+            user=cluster.user().get("user") if of_postgres else None,
+            whole_group=not of_postgres,
+            stop_signal=self.compose.stop_signal(name),
+            stop_seconds=self.compose.seconds_to_stop(name),
+            autorestart=self.compose.restarts(name),
+            log_bytes=f"{log_size.upper()}B",
+            log_files=log_files,
+        )
+
+    def _state(self, name: str) -> Mapping[str, Any]:
+        """Return supervisord's record of a service, or raise StackError where there is none."""
+        states = self.supervisord.states()
+        if name not in states:
+            raise StackError(f"supervisord does not answer; see {self.supervisord.log}. Start it: make stack")
+        return states[name]
+
+    def _not_started(self, name: str, how: str, check_said: str) -> StackError:
+        log = self.log(name)
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        end_of_log = "\n".join(f"    {line}" for line in lines[-LINES_OF_LOG:])
+        answer = check_said.strip().rpartition("\n")[2] or "no answer"
+        return StackError(
+            f"{name} {how} while starting (its health check: {answer}). "
+            f"The last lines of {log}:\n{end_of_log}"
+        )
+
+    def _last_exit(self, name: str) -> str:
+        return next(reversed(self.supervisord.exits(name)), "stopped by another command")
 
 
 def copy_project(target: Path) -> None:
-    """Mage's parts of the project, anew: a live Mage rewrites pipelines and triggers, which git must not see."""
+    """Copy Mage's parts of the project: a live Mage rewrites pipelines and triggers, which git must not see."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for source in (ROOT / name for name in OF_MAGE):
@@ -205,7 +291,7 @@ def copy_project(target: Path) -> None:
 
 
 def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print, **how: Any) -> Stack:
-    """The stack of a folder, with every service running and well; what runs already is left alone.
+    """Start what does not run of a folder's stack, and return it with every service healthy.
 
     Parameters
     ----------
@@ -214,9 +300,9 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
     ports : mapping, optional
         ``MAGE_PORT``, ``MLFLOW_PORT``, ``POSTGRES_PORT``, where others than the last ones are wanted.
     say : callable
-        Told how it goes, line by line.
+        Gets a line for each service that is healthy.
     **how
-        `project`, `extra` and `inherited` of `Stack`.
+        `project`, `extra`, `inherited` and `file` of `Stack`.
 
     Raises
     ------
@@ -227,24 +313,25 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
         known = open_stack(folder, **how)
-        running = [service.name for service in known.services() if service.leader()] if known else []
+        running = known.running() if known else []
+        if known and not running:
+            known.stop()  # a supervisord without services, or services whose supervisord was killed
         stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
-        for name in set(stack.compose.in_order()) - set(running):
-            stack.service(name).stop()  # what a dead one left, which holds its port
-            require_free_port(stack, name)
-        _begin_all(stack, running, say)
+        for name in () if running else stack.compose.in_order():
+            stack.require_free_port(name)  # of all, before the first is started
+        _start_all(stack, running, say)
         write_for_shells(folder / "environment", stack.client)
     return stack
 
 
 def open_stack(folder: Path, **how: Any) -> Stack | None:
-    """The stack of a folder, started or not; nothing where none was ever made."""
+    """Return the stack of a folder, started or not; None where none was ever made."""
     secrets = folder.absolute() / ".env"
     return Stack(folder.absolute(), fill_in(secrets, {}), **how) if secrets.exists() else None
 
 
 def only_one(folder: Path) -> FileLock:
-    """Held by whoever starts or stops the stack of a folder."""
+    """Return the lock that is held by whoever starts or stops the stack of a folder."""
     folder = folder.absolute()
     return FileLock(folder.with_name(f"{folder.name}.lock"), timeout=SECONDS_TO_WAIT)
 
@@ -259,36 +346,26 @@ def _values(folder: Path, ports: Mapping[str, str], running: Stack | None) -> di
     return fill_in(folder / ".env", ports)
 
 
-def require_free_port(stack: Stack, name: str) -> None:
-    """Nothing, if the service can listen where it should.
-
-    Raises
-    ------
-    StackError
-        When somebody else does.
-    """
-    port = stack.compose.port(name)
-    if not is_free(port):
-        raise StackError(
-            f"port {port}, where {name} should listen, is taken; "
-            f"choose another: make stack {name.upper()}_PORT={port + 1}"
-        )
-
-
-def _begin_all(stack: Stack, running: list[str], say: Say) -> None:
+def _start_all(stack: Stack, running: list[str], say: Say) -> None:
     begun: list[str] = []
     try:
         for name in stack.compose.in_order():
             where = f"{name:8} on {LOOPBACK}:{stack.compose.port(name)}"
             if name in running:
-                stack.get_well(name)  # an earlier start may have been cut off
+                stack.wait_until_healthy(name)  # an earlier start may have been interrupted
                 say(f"{where} runs already")
                 continue
             began = time.monotonic()
             begun.append(name)
-            stack.begin(name)
-            say(f"{where} is well after {time.monotonic() - began:.1f} s")
+            stack.start_service(name)
+            say(f"{where} is healthy after {time.monotonic() - began:.1f} s")
     except BaseException:
+        if not running:
+            stack.stop()
         for name in reversed(begun):
-            stack.service(name).stop()
+            stack.stop_service(name)
         raise
+
+
+def _is_alive(state: Mapping[str, Any]) -> bool:
+    return state["statename"] in ALIVE

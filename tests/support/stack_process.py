@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,15 +22,12 @@ import psycopg2
 import pytest
 import requests
 
+from stack import cluster
+from stack.compose import LOOPBACK, StackError, variables
+from stack.processes import FOLDER_VARIABLE, SUPERVISORD, family
+from stack.stack import BINS, Stack, start
+
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT / "docker"))
-
-import cluster  # noqa: E402
-from compose import LOOPBACK, StackError, variables  # noqa: E402
-from service import MARK  # noqa: E402
-from service import Service as Service  # noqa: E402
-from stack import BINS, Stack, start  # noqa: E402
-
 SECONDS_TO_TRAIN = 200
 MODEL = "trip-duration-sample"
 PREDICT = f"""
@@ -90,7 +88,7 @@ def bare_environment(home: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_stack(folder: Path, **mage: str) -> Iterator[Stack]:
-    """A stack with every service well while the block runs; nothing of it is left, whatever happened.
+    """A stack with every service healthy while the block runs; nothing of it is left, whatever happened.
 
     `mage` is environment of Mage's, beside what docker-compose.yml sets.
 
@@ -110,22 +108,79 @@ def running_stack(folder: Path, **mage: str) -> Iterator[Stack]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines of living processes of the stack's services."""
+    """Command lines of living processes of the stack's services, and of its supervisord."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if f"in {folder}" in process.environ().get(MARK, "") and process.status() != psutil.STATUS_ZOMBIE:
+            belongs = process.environ().get(FOLDER_VARIABLE) == str(folder)
+            if belongs and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(" ".join(process.cmdline()))
     return found
 
 
+def leader(stack: Stack, name: str) -> psutil.Process:
+    """The process that supervisord started for a service."""
+    return psutil.Process(stack.supervisord.states()[name]["pid"])
+
+
+def members(stack: Stack, name: str) -> list[psutil.Process]:
+    """All processes of a service."""
+    first = leader(stack, name)
+    return list({first, *first.children(recursive=True), *family(stack.folder, name)})
+
+
+def kill(process: psutil.Process) -> None:
+    """SIGKILL to this process alone, as when memory runs out, and it is gone."""
+    process.kill()
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(process.pid) and process.is_running():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return
+        assert time.monotonic() < deadline, process
+        time.sleep(0.01)
+
+
+def kill_supervisord(stack: Stack) -> None:
+    """SIGKILL to supervisord, which leaves the services behind."""
+    (supervisord,) = family(stack.folder, SUPERVISORD)
+    kill(supervisord)
+
+
+def back_after_kill(stack: Stack, name: str, seconds: float = 15.0) -> float:
+    """Seconds until a service that got SIGKILL was healthy again, without anything done about it.
+
+    Nothing of the killed one may be left then. The limit holds on a machine that has its cores for itself;
+    where more processes want to run than there are cores, it grows by that ratio.
+    """
+    first, former, began = leader(stack, name), members(stack, name), time.monotonic()
+    kill(first)
+    while True:
+        state = stack.supervisord.states()[name]
+        if state["pid"] not in (0, first.pid) and not left_of(former) and stack.is_healthy(name):
+            return time.monotonic() - began
+        waited, busy = time.monotonic() - began, os.getloadavg()[0] / (os.cpu_count() or 1)
+        assert waited < seconds * max(1.0, busy), (name, waited, busy, state, left_of(former))
+        time.sleep(0.1)
+
+
+def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run; not others that got their numbers."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
 def command_line(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python docker ...`, as make calls it, for a stack's folder."""
+    """`python -m stack ...`, as make calls it, for a stack's folder."""
     inherited = {name: value for name, value in os.environ.items() if not name.endswith("_PORT")}
     return subprocess.run(
-        [sys.executable, PROJECT / "docker", *arguments],
+        [sys.executable, "-m", "stack", *arguments],
         env={**inherited, "MLOPS_STATE_DIR": str(folder.parent), **environment},
-        cwd="/",
+        cwd=PROJECT,
         capture_output=True,
         text=True,
         timeout=180,

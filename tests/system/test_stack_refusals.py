@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
-import subprocess
 
 import pytest
 from support.stack_process import (
     LOOPBACK,
-    Service,
     StackError,
     cluster,
     command_line,
@@ -68,19 +65,35 @@ def test_a_service_that_dies_takes_what_was_started_with_it():
         with pytest.raises(StackError) as caught:
             start(folder, free_ports(), extra={"mlflow": {"PYTHONHOME": str(other)}})
         said = str(caught.value)
-        assert re.search(r"^mlflow ended with \d+ while starting", said)
-        assert f"Its last words, of {folder / 'logs' / 'mlflow.log'}:" in said
-        assert "No module named 'encodings'" in said.partition("last words")[2]
+        assert re.search(r"^mlflow ended \(exit status \d+\) while starting", said)
+        assert f"The last lines of {folder / 'logs' / 'mlflow.log'}:" in said
+        assert "No module named 'encodings'" in said.partition("last lines")[2]
         assert (folder / "logs" / "postgres.log").exists()
         assert processes_of(folder) == []
-        assert not list((folder / "run").iterdir())
+        assert not (folder / "run").exists()
 
 
-def test_another_process_of_the_same_number_is_left_alone(tmp_path):
-    service = Service("mage", tmp_path)
-    (tmp_path / "run").mkdir()
-    with subprocess.Popen(["sleep", "60"]) as other:
-        service.pid_file.write_text(json.dumps({"pid": other.pid, "began": "1"}))
-        service.stop()
-        assert other.poll() is None
-        other.kill()
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"POSTGRES_PASSWORD=x\nhunter2\n", "NAME=value in line 2"), (b"\xff\xfe\x00\x9d", "expected text")],
+)
+@pytest.mark.parametrize("command", ["start", "status", "stop"])
+def test_a_damaged_env_is_named_and_left_as_it_is(tmp_path, command, content, expected):
+    env = tmp_path / "stack" / ".env"
+    env.parent.mkdir()
+    env.write_bytes(content)
+    done = command_line(tmp_path / "stack", command)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{env}: " in done.stderr
+    assert expected in done.stderr
+    assert "hunter2" not in done.stderr
+    assert env.read_bytes() == content
+
+
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = command_line(tmp_path / "file" / "state" / "stack", "start")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path / "file") in done.stderr

@@ -1,0 +1,257 @@
+"""supervisord: its configuration, its start and its end, and what it reports over its socket."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+import psutil
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
+from stack.compose import ROOT, StackError
+from stack.processes import FOLDER_VARIABLE, SUPERVISORD, end, is_alive
+from stack.secret_values import write_private
+
+LONGEST_SOCKET = 99  # bytes; the kernel takes 107, and supervisord first adds its process number to the name
+SECONDS_TO_RESPOND = 60
+SECONDS_UP = 5  # a service that ends sooner has failed to start: supervisord waits before it tries again
+ALIVE = ("STARTING", "RUNNING")
+FOREVER = 1000  # attempts, each a second later than the one before
+LOG_BYTES, LOG_FILES = "10MB", 2
+
+
+@dataclass(frozen=True)
+class Program:
+    """A service, as supervisord runs it.
+
+    Parameters
+    ----------
+    name : str
+    command : sequence of str
+        Relative paths start in the stack's folder.
+    user : str, optional
+        Whom it runs as, where that is somebody else.
+    whole_group : bool
+        Whether the signal to stop goes to all of its processes, and not to the first alone.
+    stop_signal : str
+        As in ``SIGTERM``.
+    stop_seconds : float
+        After which SIGKILL follows.
+    autorestart : bool
+    log_bytes : str
+        Size, as in ``10MB``, at which the log is put aside and a new one begins.
+    log_files : int
+        How many of them there are at most.
+    """
+
+    name: str
+    command: Sequence[str]
+    user: str | None
+    whole_group: bool
+    stop_signal: str
+    stop_seconds: float
+    autorestart: bool
+    log_bytes: str
+    log_files: int
+
+    def options(self) -> dict[str, object]:
+        """Return its section of supervisord's configuration."""
+        return {
+            "command": shlex.join(self.command),
+            **({"user": self.user} if self.user else {}),
+            "autostart": "false",  # `start` goes by the compose file's order and health checks
+            "autorestart": str(self.autorestart).lower(),
+            "startsecs": SECONDS_UP,
+            "startretries": FOREVER,
+            "stopsignal": self.stop_signal.removeprefix("SIG"),
+            "stopwaitsecs": round(self.stop_seconds),
+            "stopasgroup": str(self.whole_group).lower(),
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": f"logs/{self.name}.log",
+            "stdout_logfile_maxbytes": self.log_bytes,
+            "stdout_logfile_backups": self.log_files - 1,
+        }
+
+
+@dataclass(frozen=True)
+class Supervisord:
+    """The one of a stack's folder, whether it runs or not.
+
+    It is started in that folder, and all paths in its configuration are relative: in supervisord's
+    file a folder's name could not hold every character.
+
+    Parameters
+    ----------
+    folder : Path
+        The stack's.
+    """
+
+    folder: Path
+
+    @property
+    def run(self) -> Path:
+        """Folder of what is there only while supervisord runs: configuration, launches, socket."""
+        return self.folder / "run"
+
+    @property
+    def log(self) -> Path:
+        """What supervisord says about the services: started, ended, stopped."""
+        return self.folder / "logs" / "supervisord.log"
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens: in the stack's folder, or in a private one under /tmp where that path is too long."""
+        near = self.run / "supervisord.sock"
+        if len(os.fsencode(near)) <= LONGEST_SOCKET:
+            return near
+        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(f"/tmp/stack-{os.getuid()}-{digest}") / near.name
+
+    def start(self, programs: Iterable[Program]) -> None:
+        """Let supervisord run, in the background, with these programs; it starts none of them yet.
+
+        Raises
+        ------
+        StackError
+            With what supervisord said, when it does not start.
+        """
+        for folder in (self.run, self.log.parent):
+            folder.mkdir(exist_ok=True)
+        _make_private(self.socket.parent)
+        file = self.run / "supervisord.conf"
+        write_private(file, self._configuration(programs))
+        # Nothing else of this process's environment: the services would inherit it.
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
+            "PYTHONPATH": str(ROOT),
+            "LANG": "C.UTF-8",
+            FOLDER_VARIABLE: str(self.folder),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(file)],
+            env=environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_TO_RESPOND,
+        )
+        if done.returncode != 0:
+            raise StackError(f"supervisord did not start: {done.stdout}{done.stderr}".strip())
+
+    def describe_launch(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path
+    ) -> None:
+        """Write down what `stack.launch` is to run, each time that the service is started."""
+        launch = {"command": command, "environment": environment, "cwd": str(cwd)}
+        self.run.mkdir(exist_ok=True)
+        write_private(self.run / f"{name}.json", json.dumps(launch))
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Ask for supervisord's record of each service, by name; empty when it does not answer."""
+        try:
+            return {record["name"]: record for record in self._ask("getAllProcessInfo")}
+        except (OSError, http.client.HTTPException):
+            return {}
+
+    def start_program(self, name: str) -> None:
+        """Start a program that does not run; the call does not wait for it.
+
+        Raises
+        ------
+        StackError
+            With what supervisord said, when it cannot.
+        """
+        try:
+            self._ask("startProcess", name, False)
+        except Fault as fault:
+            raise StackError(f"{name} did not start: {fault.faultString}. See {self.log}") from fault
+
+    def stop_program(self, name: str) -> None:
+        """Stop a program and wait until it has ended; one that does not run is left alone."""
+        try:
+            self._ask("stopProcess", name)
+        except Fault as fault:
+            if fault.faultCode != Faults.NOT_RUNNING:
+                raise
+
+    def exits(self, name: str) -> list[str]:
+        """List how a service ended by itself since supervisord's start, as in ``terminated by SIGKILL``.
+
+        Each time it was started again.
+        """
+        lines = self.log.read_text(errors="replace") if self.log.exists() else ""
+        since = lines.rpartition("supervisord started with pid")[2]
+        return re.findall(rf" exited: {name} \(([^;)]*)", since)
+
+    def shut_down(self) -> None:
+        """End supervisord, whose programs are stopped, and leave nothing of it but its log."""
+        with contextlib.suppress(OSError, http.client.HTTPException, psutil.NoSuchProcess):
+            process = psutil.Process(self._ask("getPID"))
+            self._ask("shutdown")
+            deadline = time.monotonic() + SECONDS_TO_RESPOND
+            while is_alive(process) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        end(self.folder, SUPERVISORD)
+        shutil.rmtree(self.run, ignore_errors=True)
+        shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        transport = SupervisorTransport(None, None, f"unix://{self.socket}")
+        with ServerProxy("http://127.0.0.1", transport=transport) as server:
+            return getattr(server.supervisor, method)(*arguments)
+
+    def _configuration(self, programs: Iterable[Program]) -> str:
+        umask = os.umask(0o022)
+        os.umask(umask)
+        near = self.socket.is_relative_to(self.folder)
+        sections: dict[str, Mapping[str, object]] = {
+            "unix_http_server": {"file": self.socket.relative_to(self.folder) if near else self.socket},
+            "supervisord": {
+                **({"user": "root"} if os.geteuid() == 0 else {}),  # otherwise it warns of being root
+                "umask": f"{umask:03o}",
+                "pidfile": "run/supervisord.pid",
+                "logfile": "logs/supervisord.log",
+                "logfile_maxbytes": LOG_BYTES,
+                "logfile_backups": LOG_FILES - 1,
+            },
+            "rpcinterface:supervisor": {
+                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+            },
+            **{f"program:{program.name}": program.options() for program in programs},
+        }
+        return "\n".join(_section(title, options) for title, options in sections.items())
+
+
+def _section(title: str, options: Mapping[str, object]) -> str:
+    escaped = {name: str(value).replace("%", "%%") for name, value in options.items()}
+    return "".join([f"[{title}]\n", *(f"{name} = {value}\n" for name, value in escaped.items())])
+
+
+def _make_private(folder: Path) -> None:
+    """Let there be a folder that only its owner may enter.
+
+    Raises
+    ------
+    StackError
+        When it belongs to somebody else.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise StackError(f"{folder}: expected a folder of this user's; got one of another. Remove it.")
+    folder.chmod(0o700)
