@@ -46,7 +46,7 @@ def cells(bench: Bench) -> list[Cell]:
                 course_cell(test),
                 "benchmarks.by_month:course_run",
                 {"months": list(months[-3:])},
-                code=("mlops/course.py", "requirements.txt"),
+                code=("mlops/training/baselines.py", "requirements.txt"),
                 after=tuple(map(data.month_cell, months[-3:])),
                 expected_seconds=20,
             )
@@ -77,7 +77,7 @@ def default_run(job: Job, months: list[str]) -> dict[str, Any]:
 
 def course_run(job: Job, months: list[str]) -> dict[str, Any]:
     """Test metrics of the course's recipe: one month to learn from, one to stop, one to be tested on."""
-    from mlops.course import CourseRecipe, read_trips
+    from mlops.training.baselines import CourseRecipe, read_trips
 
     learnt, held_out, asked = (read_trips(data.clean_path(job, month)) for month in months)
     recipe = CourseRecipe.fit(learnt, held_out, threads=job.threads)

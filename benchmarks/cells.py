@@ -334,13 +334,18 @@ def _function(call: str) -> Callable[..., dict[str, Any]]:
 
 
 def _code_files(patterns: Sequence[str]) -> list[Path]:
-    return sorted({path for pattern in patterns for path in PROJECT.glob(pattern)})
+    """Files of the project that match; a pattern that matches nothing names code that has moved."""
+    found = {pattern: list(PROJECT.glob(pattern)) for pattern in patterns}
+    unmatched = [pattern for pattern, paths in found.items() if not paths]
+    if unmatched:
+        raise ValueError(f"expected files of the project; got none that match {unmatched}")
+    return sorted({path for paths in found.values() for path in paths})
 
 
 def _digest(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(path.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -77,7 +77,7 @@ def _cell(bench: Bench, contender: str, budget: int, test: str, seed: int) -> Ce
     if contender == "course, tuned":
         return Cell(
             name, "benchmarks.contenders:run_course", common,
-            code=("mlops/course.py", "benchmarks/course.py", "requirements.txt"),
+            code=("mlops/training/baselines.py", "benchmarks/course.py", "requirements.txt"),
             after=rows, threads=2, expected_seconds=expected,
         )  # fmt: skip
     script, options = PEERS[contender]

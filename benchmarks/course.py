@@ -64,7 +64,7 @@ def tune(
     from hyperopt import STATUS_OK, Trials, fmin, hp, tpe
     from sklearn.feature_extraction import DictVectorizer
 
-    from mlops import course
+    from mlops.training import baselines
 
     space = {
         "max_depth": hp.quniform("max_depth", 4, 100, 1),
@@ -81,10 +81,10 @@ def tune(
 
     vectorizer = DictVectorizer()
     matrix = xgb.DMatrix(
-        vectorizer.fit_transform(course.records(training)), training["duration_minutes"], nthread=threads
+        vectorizer.fit_transform(baselines.records(training)), training["duration_minutes"], nthread=threads
     )
     held_out = xgb.DMatrix(
-        vectorizer.transform(course.records(validation)), validation["duration_minutes"], nthread=threads
+        vectorizer.transform(baselines.records(validation)), validation["duration_minutes"], nthread=threads
     )
     fits: list[tuple[float, Any]] = []
 
@@ -95,7 +95,7 @@ def tune(
             "objective": "reg:squarederror",
             "seed": 42,
         }
-        booster = course.train(
+        booster = baselines.train(
             matrix, held_out, parameters, TUNING_ROUNDS, TUNING_EARLY_STOPPING_ROUNDS, threads, [Deadline()]
         )
         error = booster.predict(held_out) - validation["duration_minutes"].to_numpy()
@@ -108,4 +108,4 @@ def tune(
         rstate=np.random.default_rng(seed), show_progressbar=False,
     )  # fmt: skip
     rmse, booster = min(fits, key=lambda fit: fit[0])
-    return Search(course.CourseRecipe(vectorizer, booster), len(fits), rmse, time.perf_counter() - began)
+    return Search(baselines.CourseRecipe(vectorizer, booster), len(fits), rmse, time.perf_counter() - began)

@@ -19,7 +19,14 @@ from benchmarks.sections import Row, Section, Table, not_measured, values_of
 MOST_OVERHEAD = 0.10
 PIPELINE = "trip_duration_training"
 KINDS = {"mage": "Mage pipeline", "direct": "command line", "start": "Mage, a pipeline that does nothing"}
-CODE = ("mlops/*.py", "data_*/*.py", "transformers/*.py", "pipelines/*/*.yaml", "*.yaml", "requirements.txt")
+CODE = (
+    "mlops/**/*.py",
+    "data_*/*.py",
+    "transformers/*.py",
+    "pipelines/*/*.yaml",
+    "*.yaml",
+    "requirements.txt",
+)
 OWN_VARIABLES = ("MLOPS_STATE", "MLFLOW_", "MAGE_")
 
 

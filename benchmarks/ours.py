@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlops.config import Settings
-    from mlops.features import Batch
-    from mlops.fitting import Tuned
-    from mlops.model import DurationModel
-    from mlops.tlc import Source
+    from mlops.data.sources import Source
+    from mlops.model.duration_model import DurationModel
+    from mlops.training.feature_files import Batch
+    from mlops.training.fit import Tuned
 
 Array = npt.NDArray[Any]
 
@@ -43,16 +43,16 @@ LARGE_SLICE = 1000
 
 def months_held(source: str, service: str) -> list[str]:
     """Months of a source, oldest first."""
-    from mlops import tlc
+    from mlops.data import sources
     from mlops.month import Month
 
     asked = Month.range(Month(2023, 1), Month(2023, 10))
-    return [str(month) for month in sorted(tlc.months_available(_open(source), service, asked))]
+    return [str(month) for month in sorted(sources.months_available(_open(source), service, asked))]
 
 
 def fetch(source: str, service: str, month: str, folder: Path) -> tuple[Path, str]:
     """Raw file of a month, kept below `folder`, and its sha256."""
-    from mlops import cache
+    from mlops.data import cache
     from mlops.month import Month
 
     file = cache.fetch(_open(source), service, Month.parse(month), folder)
@@ -60,14 +60,15 @@ def fetch(source: str, service: str, month: str, folder: Path) -> tuple[Path, st
 
 
 def _open(source: str) -> Source:
-    from mlops import sample, tlc
+    from mlops.data import sources
+    from mlops.data.synthetic.source import SampleSource
 
-    return sample.SampleSource() if source == "sample" else tlc.open_source(source)
+    return SampleSource() if source == "sample" else sources.open_source(source)
 
 
 def clean(raw: Path, service: str, month: str, target: Path) -> tuple[int, int]:
     """Clean trips of a month in `target`; its rows, and how many of them may be learnt from."""
-    from mlops import trips
+    from mlops.data import trips
     from mlops.month import Month
 
     counts = trips.clean_file(raw, service, Month.parse(month), target)
@@ -76,9 +77,9 @@ def clean(raw: Path, service: str, month: str, target: Path) -> tuple[int, int]:
 
 def requests_and_minutes(clean_file: Path) -> tuple[pd.DataFrame, Array]:
     """What is asked about every trip of a clean month, and how long each took."""
-    from mlops import contract
+    from mlops.data import schemas
 
-    return contract.read_requests(clean_file), contract.read_minutes(clean_file)
+    return schemas.read_requests(clean_file), schemas.read_minutes(clean_file)
 
 
 # Fitting
@@ -133,12 +134,12 @@ def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -
     folder : Path
         For feature files.
     """
-    from mlops.features import features_file
-    from mlops.fitting import Fitting
+    from mlops.training.feature_files import write_features
+    from mlops.training.fit import Fitting
 
     tables = [folder / "features" / path.name for path in cleaned]
     for path, table in zip(cleaned, tables, strict=True):
-        features_file(path, table)
+        write_features(path, table)
     fitting = Fitting.of(chosen, threads)
     began = time.perf_counter()
     tuned = fitting.tune(tables[:-1], tables[-1])
@@ -150,14 +151,13 @@ def one_fit(
     cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings, without: Sequence[str] = ()
 ) -> float:
     """Validation RMSE of one fit of the search's first guess; the last of the clean months is the one scored."""
-    from mlops.dataset import FeatureFiles
-    from mlops.features import features_file
-    from mlops.model import build_matrix, train
-    from mlops.tuning import FIRST_GUESS, LADDER
+    from mlops.training.boosting import build_matrix, train
+    from mlops.training.feature_files import FeatureFiles, write_features
+    from mlops.training.search import FIRST_GUESS, LADDER
 
     tables = [folder / "features" / path.name for path in cleaned]
     for path, table in zip(cleaned, tables, strict=True):
-        features_file(path, table)
+        write_features(path, table)
     names = tuple(name for name in feature_list() if name not in without)
     learnt = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
     held_out = FeatureFiles(tuple(tables[-1:]), False)
@@ -171,7 +171,7 @@ def one_fit(
 
 def feature_list() -> tuple[str, ...]:
     """Every feature of a default model."""
-    from mlops.features import feature_names
+    from mlops.model.features import feature_names
 
     return feature_names()
 
@@ -183,7 +183,7 @@ def save(model: DurationModel, folder: Path) -> None:
 
 def load(folder: Path) -> DurationModel:
     """A model that was kept."""
-    from mlops.model import DurationModel
+    from mlops.model.duration_model import DurationModel
 
     return DurationModel.load(folder)
 
@@ -198,7 +198,7 @@ def pair_median_rmse(cleaned: Sequence[Path], requests: pd.DataFrame, actual: Ar
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mlops.evaluation import PairMedian, metrics
+    from mlops.evaluation.metrics import PairMedian, metrics
 
     names = ["pickup_zone", "dropoff_zone", "duration_minutes"]
     past = pa.concat_tables([pq.read_table(path, columns=names) for path in cleaned])
@@ -209,9 +209,9 @@ def pair_median_rmse(cleaned: Sequence[Path], requests: pd.DataFrame, actual: Ar
 
 def metrics(actual: Array, predicted: Array) -> dict[str, float]:
     """RMSE, MAE and more, of every contender alike."""
-    from mlops import evaluation
+    from mlops.evaluation import metrics
 
-    return evaluation.metrics(actual, predicted)
+    return metrics.error_metrics(actual, predicted)
 
 
 def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -219,12 +219,12 @@ def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -
 
     Empty where the model gives no intervals.
     """
-    from mlops import evaluation
+    from mlops.evaluation import metrics
 
     if "low_80_minutes" not in predictions:
         return {}
-    overall = evaluation.coverage(actual, predictions)
-    slices = evaluation.slices(requests, actual, predictions)
+    overall = metrics.coverage(actual, predictions)
+    slices = metrics.slices(requests, actual, predictions)
     large = slices[slices["rows"] >= LARGE_SLICE]
     found = {}
     for percent in (80, 95):
@@ -243,9 +243,10 @@ def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -
 
 def batches(raws: Sequence[tuple[Path, str]], service: str) -> Iterator[Batch]:
     """Features and minutes of raw months, batch by batch; nothing is written."""
-    from mlops import trips
-    from mlops.features import Batch, request_features
+    from mlops.data import trips
+    from mlops.model.features import request_features
     from mlops.month import Month
+    from mlops.training.feature_files import Batch
 
     for raw, month in raws:
         for columns in trips.read_trips(raw, service):
@@ -272,7 +273,7 @@ def matrix_and_rounds(
     raws: Sequence[tuple[Path, str]], service: str, threads: int, rounds: int
 ) -> dict[str, float]:
     """Seconds from raw months to a training matrix and, if asked, for some rounds of boosting on it."""
-    from mlops.model import build_matrix, train
+    from mlops.training.boosting import build_matrix, train
 
     began = time.perf_counter()
     matrix = build_matrix(Batches(raws, service), seed=42, threads=threads)
@@ -296,7 +297,8 @@ class OneMonth:
         self.requests, self.minutes = requests_and_minutes(clean_file)
 
     def __iter__(self) -> Iterator[Batch]:
-        from mlops.features import Batch, request_features
+        from mlops.model.features import request_features
+        from mlops.training.feature_files import Batch
 
         yield Batch(request_features(self.requests), self.minutes)
 
@@ -327,7 +329,8 @@ def _model_of(
     threads: int,
     features: tuple[str, ...] | None = None,
 ) -> DurationModel:
-    from mlops.model import DurationModel, build_matrix, train
+    from mlops.model.duration_model import DurationModel
+    from mlops.training.boosting import build_matrix, train
 
     chosen = features or feature_list()
     matrix = build_matrix(batches, features=chosen, seed=42, threads=threads)

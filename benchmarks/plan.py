@@ -10,9 +10,9 @@ from mlops.month import Month
 TEST_MONTHS = tuple(str(month) for month in Month.range(Month(2023, 7), Month(2023, 10)))
 SHORT_HISTORY = 3  # training months where contenders meet on identical rows
 
-OURS = ("mlops/*.py", "benchmarks/ours.py", "requirements.txt")
+OURS = ("mlops/**/*.py", "benchmarks/ours.py", "requirements.txt")
 """The code behind a figure of ours."""
-RAW = ("mlops/trips.py", "mlops/cache.py", "mlops/tlc.py", "mlops/sample.py")
+RAW = ("mlops/files.py", "mlops/data/**/*.py")
 """The code that makes clean trips, which all contenders are given."""
 
 

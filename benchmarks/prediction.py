@@ -28,7 +28,7 @@ def cells(bench: Bench) -> list[Cell]:
         ),
         Cell(
             COURSE_CELL, "benchmarks.prediction:ask_course", {**parameters, "months": list(months)},
-            ("mlops/course.py", "requirements.txt"), after=tuple(map(data.month_cell, months)),
+            ("mlops/training/baselines.py", "requirements.txt"), after=tuple(map(data.month_cell, months)),
             expected_seconds=30,
         ),
     ]  # fmt: skip
@@ -49,7 +49,7 @@ def ask_course(job: Job, months: list[str], singles: int) -> dict[str, Any]:
     """As the course serves its model: a dict through the vectorizer, then XGBoost."""
     import xgboost as xgb
 
-    from mlops.course import CourseRecipe, read_trips
+    from mlops.training.baselines import CourseRecipe, read_trips
 
     learnt, held_out, asked = (read_trips(data.clean_path(job, month)) for month in months)
     recipe = CourseRecipe.fit(learnt, held_out, threads=job.threads)

@@ -31,7 +31,7 @@ def cells(bench: Bench) -> list[Cell]:
             fit_cell(*pair),
             "benchmarks.published:published_fit",
             {"training": pair[0], "validation": pair[1]},
-            code=("mlops/course.py", "requirements.txt"),
+            code=("mlops/training/baselines.py", "requirements.txt"),
             after=tuple(map(data.month_cell, pair)),
             expected_seconds=20,
         )
@@ -41,7 +41,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def published_fit(job: Job, training: str, validation: str) -> dict[str, Any]:
     """Validation RMSE of the recipe with the published parameters, and the CPU that its fit takes."""
-    from mlops.course import CourseRecipe, read_trips
+    from mlops.training.baselines import CourseRecipe, read_trips
 
     learnt, held_out = (read_trips(data.clean_path(job, month)) for month in (training, validation))
     with Clock() as clock:

@@ -3,7 +3,7 @@
 if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
 
-from mlops import retention
+from mlops.operations.retention import cleanup
 
 
 @data_exporter
@@ -13,10 +13,10 @@ def delete_old_outputs(summary, *args, **variables):
     from mage_ai.data_preparation.logging.logger_manager import LoggerManager
     from mage_ai.data_preparation.variable_manager import clean_variables
 
-    limits = retention.from_mage(variables)
-    return retention.with_mage_s_own(summary, limits, [clean_variables, LoggerManager().delete_old_logs])
+    limits = cleanup.from_mage(variables)
+    return cleanup.with_mage_s_own(summary, limits, [clean_variables, LoggerManager().delete_old_logs])
 
 
 @test
 def no_more_than_found_is_deleted(summary, *args):
-    retention.check_summary(summary)
+    cleanup.check_summary(summary)

@@ -3,17 +3,17 @@
 if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
 
-from mlops import checks, pipeline
-from mlops.blocks import from_mage
+from mlops.mage import from_mage
+from mlops.pipeline import months_table, steps
 
 
 @data_exporter
 def train_and_register(summary, *args, **variables):
     """The new version beside its baseline and the champion it met, then the trials, best first."""
     settings = from_mage(variables)
-    return pipeline.train_and_register(summary, settings)
+    return steps.train_and_register(summary, settings)
 
 
 @test
 def version_is_registered(leaderboard, *args):
-    checks.check_leaderboard(leaderboard)
+    months_table.check_leaderboard(leaderboard)

@@ -3,16 +3,16 @@
 if "data_loader" not in globals():
     from mage_ai.data_preparation.decorators import data_loader, test
 
-from mlops import retention
+from mlops.operations.retention import cleanup
 
 
 @data_loader
 def find_leftovers(*args, **variables):
     """One row per leftover: its kind, place, age in days and size, the largest first."""
-    limits = retention.from_mage(variables)
-    return retention.find_leftovers(limits)
+    limits = cleanup.from_mage(variables)
+    return cleanup.find_leftovers(limits)
 
 
 @test
 def leftovers_are_old(leftovers, *args):
-    retention.check_leftovers(leftovers)
+    cleanup.check_leftovers(leftovers)

@@ -3,17 +3,17 @@
 if "data_loader" not in globals():
     from mage_ai.data_preparation.decorators import data_loader, test
 
-from mlops import checks, pipeline
-from mlops.blocks import from_mage
+from mlops.mage import from_mage
+from mlops.pipeline import months_table, steps
 
 
 @data_loader
 def load_trips(*args, **variables):
     """One row per month: its role in the run, rows, size, schema drift, hash and path."""
     settings = from_mage(variables)
-    return pipeline.load_trips(settings)
+    return steps.load_trips(settings)
 
 
 @test
 def months_make_a_run(months, *args):
-    checks.check_months(months)
+    months_table.check_months(months)

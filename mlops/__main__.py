@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
-from mlops.config import MANNER, SCHEDULE, SERVICES, Settings
+from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
 from mlops.month import Month
 
@@ -54,12 +54,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def _train(options: argparse.Namespace) -> int:
     settings = Settings.parse({name: getattr(options, name) for name in Settings.model_fields})
     # Late, so that `--help` and a misspelt option need not wait for xgboost and mlflow.
-    from mlops import pipeline, report
+    from mlops.data import ingest
+    from mlops.pipeline import leaderboard, steps
 
     if options.dry_run:
-        print(pipeline.describe_plan(settings))
+        print(ingest.describe_plan(settings))
         return 0
-    print(report.as_text(pipeline.train(settings)))
+    print(leaderboard.as_text(steps.train(settings)))
     return 0
 
 
@@ -68,11 +69,12 @@ def _backfill(options: argparse.Namespace) -> int:
     first, last = (Month.parse(month) for month in (options.first, options.last))
     if last < first:
         raise ConfigError(f"--to: expected {first} or a later month; got {last}")
-    from mlops import pipeline, report
+    from mlops.operations import backfill
+    from mlops.pipeline import leaderboard
 
     done = 0
-    for leaderboard in pipeline.backfill(Settings.parse(given), first, last):
-        print(report.as_text(leaderboard, trials=0), end="\n\n", flush=True)
+    for board in backfill.backfill(Settings.parse(given), first, last):
+        print(leaderboard.as_text(board, trials=0), end="\n\n", flush=True)
         done += 1
     print(f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} now")
     return 0
@@ -81,80 +83,81 @@ def _backfill(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
     settings = Settings.parse(given)
-    from mlops import policies
+    from mlops.operations import policies
 
     played = policies.parse(options.cadences, options.windows, options.gates)
-    from mlops import replay
+    from mlops.operations import backtest
 
-    print(replay.replay(settings, options.first, options.last, played, options.output))
+    print(backtest.replay(settings, options.first, options.last, played, options.output))
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    from mlops import pipeline
+    from mlops.registry import operator
 
-    print(pipeline.describe_champion(options.name, Settings().connect_timeout))
+    print(operator.describe_champion(options.name, Settings().connect_timeout))
     return 0
 
 
 def _registry(options: argparse.Namespace) -> int:
-    from mlops import champions
+    from mlops.registry import operator
 
     name = _model(options)
-    print(champions.as_of(name, options.as_of) if options.as_of else champions.listing(name))
+    print(operator.as_of(name, options.as_of) if options.as_of else operator.listing(name))
     return 0
 
 
 def _promote(options: argparse.Namespace) -> int:
-    from mlops import champions
+    from mlops.registry import operator
 
-    print(champions.promote(_model(options), options.version, options.reason))
+    print(operator.promote(_model(options), options.version, options.reason))
     return 0
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from mlops import champions
+    from mlops.registry import operator
 
-    print(champions.rollback(_model(options), options.reason, options.to))
+    print(operator.rollback(_model(options), options.reason, options.to))
     return 0
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from mlops import reproduction
+    from mlops.operations import reproduce
 
-    found = reproduction.reproduce(_model(options), options.version, options.source)
+    found = reproduce.reproduce(_model(options), options.version, options.source)
     print(found)
     return 0 if found.is_same else 1
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from mlops import doctor
+    from mlops.operations.doctor import checkup
 
     open_ends = 0
-    for finding in doctor.check_up(resume=options.resume):
+    for finding in checkup.check_up(resume=options.resume):
         print(f"{'OPEN' if finding.is_open else 'ok'}\t{finding.text}", flush=True)
         open_ends += finding.is_open
     return 1 if open_ends else 0
 
 
 def _tidy(options: argparse.Namespace) -> int:
-    from mlops import retention
+    from mlops.operations.retention import cleanup
 
-    limits = retention.Retention.parse({"keep_days": options.keep_days, "dry_run": options.dry_run})
-    found = retention.find_leftovers(limits)
+    limits = cleanup.Retention.parse({"keep_days": options.keep_days, "dry_run": options.dry_run})
+    found = cleanup.find_leftovers(limits)
     if limits.dry_run and len(found):
         print(found.to_string(index=False), end="\n\n")
-    summary = retention.delete_leftovers(found, limits)
+    summary = cleanup.delete_leftovers(found, limits)
     print(summary.to_string(index=False) if len(found) else f"nothing is older than {limits.keep_days} days")
     return 0
 
 
 def _model(options: argparse.Namespace) -> str:
     """The registered model that a command is about, and the tracking server connected to."""
-    from mlops import champions, config, tracking
+    from mlops import config
+    from mlops.registry import client, operator
 
-    tracking.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
-    return champions.registered_model(options.model) if options.model else champions.only_model()
+    client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    return operator.registered_model(options.model) if options.model else operator.only_model()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -301,7 +304,7 @@ example:
     told = "folder for tables, plot and models (default: replay/SERVICE_FROM_TO in the state folder)"
     replay.add_argument("--output", type=Path, metavar="DIR", help=told)
     varied = ("month", "train_months", "warm_start", "compare_course")
-    unused = (name for name in MANNER if not name.startswith("source"))
+    unused = (name for name in OPERATIONAL if not name.startswith("source"))
     _add_settings(replay, but=(*varied, *unused))
     replay.set_defaults(act=_replay)
 

@@ -42,7 +42,7 @@ Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
 NEXT = "next"  # instead of a month: the one that the schedule waits for
 SCHEDULE = ("start_month", "end_month")  # which month `next` may be; of no meaning beside a month's name
-MANNER = (
+OPERATIONAL = (
     *SCHEDULE, "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience",
     "on_busy", "force",
 )  # fmt: skip  # how, not what
@@ -172,16 +172,16 @@ class Settings(BaseModel):
         """Whether the month is still to be found out."""
         return self.month == NEXT
 
-    def about(self, month: Month) -> Settings:
+    def for_month(self, month: Month) -> Settings:
         """The same about one month, called by its name."""
         return self.model_copy(update={"month": str(month), **dict.fromkeys(SCHEDULE)})
 
-    def decisive(self) -> dict[str, str]:
+    def result_settings(self) -> dict[str, str]:
         """Settings that decide what comes out of a run, as text; not where from, how patiently or how often.
 
         The source is not among them, since the files' hashes say more than their address.
         """
-        return {name: text for name, text in self.describe().items() if name not in MANNER}
+        return {name: text for name, text in self.describe().items() if name not in OPERATIONAL}
 
     @property
     def test_month(self) -> Month:

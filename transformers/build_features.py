@@ -1,19 +1,19 @@
-"""What the model sees of a request; mlops/features.py is the only place that defines it."""
+"""What the model sees of a request; mlops/model/features.py is the only place that defines it."""
 
 if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
 
-from mlops import checks, pipeline
-from mlops.blocks import from_mage
+from mlops.mage import from_mage
+from mlops.pipeline import months_table, steps
 
 
 @transformer
 def build_features(months, *args, **variables):
     """One row per feature: its meaning, how often it is missing, least, mean and most."""
     settings = from_mage(variables)
-    return pipeline.build_features(months, settings)
+    return steps.build_features(months, settings)
 
 
 @test
 def features_are_sound(summary, *args):
-    checks.check_features(summary)
+    months_table.check_features(summary)

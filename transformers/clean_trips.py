@@ -3,18 +3,18 @@
 if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
 
-from mlops import checks, pipeline
-from mlops.blocks import from_mage
-from mlops.trips import RULES
+from mlops.data.trips import RULES
+from mlops.mage import from_mage
+from mlops.pipeline import months_table, steps
 
 
 @transformer
 def clean_trips(months, *args, **variables):
     """One row per month: rows, kept, rejected by each rule, and what is unusual about it."""
     settings = from_mage(variables)
-    return pipeline.clean_trips(months, settings, rules=RULES)
+    return steps.clean_trips(months, settings, rules=RULES)
 
 
 @test
 def every_row_is_accounted_for(months, *args):
-    checks.check_cleaned(months)
+    months_table.check_cleaned(months)

@@ -1,7 +1,7 @@
 """What every peer is given and hands back. Runs in the peers' environment, beside the script that imports it.
 
 A peer is called as ``script FOLDER OUT --budget SECONDS --threads N --seed N``.
-FOLDER holds the same rows and raw columns for all: ``training.parquet``,
+FOLDER holds the same rows and raw columns for all: ``fit_stage.parquet``,
 ``validation.parquet`` and ``test.parquet`` (without durations). OUT gets
 ``predictions.parquet`` for the test rows, in their order, and ``about.json``.
 """

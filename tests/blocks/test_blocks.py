@@ -15,9 +15,9 @@ import pytest
 import yaml
 from support.doors import BLOCKS, MAINTENANCE, MAINTENANCE_BLOCKS, PIPELINE, PROJECT, Machine, write_months
 
-from mlops import retention
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError
-from mlops.tracking import mlflow
+from mlops.operations.retention import cleanup
+from mlops.registry.client import mlflow
 
 FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
 FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
@@ -67,7 +67,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_the_folders_hold_the_pipeline_s_blocks() -> None:
-    told = {"tell": "callbacks"}
+    told = {"notify": "callbacks"}
     assert {path.stem: path.parent.name for path in FILES} == BLOCKS | MAINTENANCE_BLOCKS | told
 
 
@@ -123,8 +123,8 @@ def test_the_project_is_known_and_says_nothing_home() -> None:
 
 def test_maintenance_keeps_as_long_as_its_defaults_say_and_mage_as_long() -> None:
     pipeline, project = PROJECT / "pipelines" / MAINTENANCE / "metadata.yaml", read(PROJECT / "metadata.yaml")
-    assert read(pipeline)["variables"] == retention.Retention().model_dump()
-    days = f"{retention.Retention().keep_days}d"
+    assert read(pipeline)["variables"] == cleanup.Retention().model_dump()
+    days = f"{cleanup.Retention().keep_days}d"
     assert project["variables_retention_period"] == project["logging_config"]["retention_period"] == days
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from support.doors import MAINTENANCE, PIPELINE, PROJECT
 from jinja2 import Template
 from mage_ai.data_preparation.models.triggers import Trigger, load_trigger_configs
 from mage_ai.data_preparation.shared.utils import get_template_vars
 from mage_ai.orchestration.notification.config import AlertOn, NotificationConfig
+from support.doors import MAINTENANCE, PIPELINE, PROJECT
 
 from mlops.config import Settings
 

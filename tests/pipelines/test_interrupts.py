@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.doors import Machine, wait_until
 
-from mlops.work import Work
+from mlops.pipeline.checkpoint import Checkpoint
 
 MANY = 10_000  # trials: more than a test could wait for
 SECONDS = 30
@@ -17,7 +17,7 @@ CLOSED = "interrupted; its run is closed"
 # Ctrl-C while MLflow writes, which a signal sent from outside would only hit now and then.
 AMID_MLFLOW = """
 import os, signal, sys
-from mlops.tracking import mlflow
+from mlops.registry.client import mlflow
 from mlops.__main__ import main
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 whole = SqlAlchemyStore.create_run
@@ -58,7 +58,7 @@ def test_a_run_that_is_stopped(door: str, number: signal.Signals, status: int, m
     # What the next attempt goes on with: every trial that is logged, and hardly one that is not.
     (folder,) = machine.unfinished()
     assert folder.name == machine.parents()[0].data.tags["run_key"]
-    kept = {f"trial {trial['number']}" for trial in Work(folder).entries("trials")}
+    kept = {f"trial {trial['number']}" for trial in Checkpoint(folder).entries("trials")}
     logged = {trial.info.run_name for trial in machine.trials(machine.parents()[0])}
     assert "trial 1" in logged <= kept
     assert len(kept - logged) <= 1

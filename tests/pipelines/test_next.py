@@ -9,9 +9,9 @@ import pytest
 from support.doors import Machine
 from support.publisher import publishing
 
-from mlops import tlc
+from mlops.data import sources
+from mlops.data.synthetic.source import write_month
 from mlops.month import Month
-from mlops.sample import write_month
 
 MARCH, APRIL = Month(2023, 3), Month(2023, 4)
 NEXT = {"month": "next", "start_month": "2023-03"}
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.timeout(600)
 def machine(tmp_path: Path, months: Path) -> Machine:
     """A machine whose source has the months up to March."""
     source = shutil.copytree(months, tmp_path / "source")
-    (source / tlc.file_name("green", APRIL)).unlink()
+    (source / sources.file_name("green", APRIL)).unlink()
     return Machine(tmp_path / "machine", source)
 
 
 def publish(machine: Machine, month: Month, rows: int = 1500) -> None:
-    write_month(machine.source / tlc.file_name("green", month), "green", month, rows=rows)
+    write_month(machine.source / sources.file_name("green", month), "green", month, rows=rows)
 
 
 def test_a_month_after_the_other_then_nothing_then_one_anew(machine: Machine) -> None:

@@ -16,21 +16,14 @@ import pandas as pd
 import pytest
 from support.doors import PROJECT, Ended, Machine
 
-from mlops import (
-    config,
-    contract,
-    dataset,
-    evaluation,
-    evidence,
-    journal,
-    registry,
-    runs,
-    tracking,
-    tuning,
-    verdict,
-)
-from mlops.model import DurationModel, build_matrix, train
+from mlops import config
+from mlops.data import schemas
+from mlops.evaluation import comparison, metrics, promotion
+from mlops.model.duration_model import DurationModel
 from mlops.month import Month
+from mlops.registry import alias_log, client, runs, versions
+from mlops.training import feature_files, search
+from mlops.training.boosting import build_matrix, train
 
 pytestmark = pytest.mark.timeout(900)
 MODEL = "trip-duration-green"
@@ -46,10 +39,10 @@ class Replayed:
     machine: Machine
     ended: dict[str, Ended]
 
-    def record(self, version: registry.Version, folder: Path) -> verdict.Record:
+    def record(self, version: versions.Version, folder: Path) -> promotion.Record:
         """The logged verdict of a version, with its evidence."""
         path = runs.fetch_artefact(version.run_id, "verdict.json", folder / version.number)
-        return verdict.Record.from_json(path.read_text())
+        return promotion.Record.from_json(path.read_text())
 
     def clean(self, month: str) -> Path:
         """Clean trips of a month."""
@@ -70,17 +63,17 @@ def machine_of_months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repl
 def replayed(machine_of_months: Replayed, monkeypatch: pytest.MonkeyPatch) -> Replayed:
     state = machine_of_months.machine.state
     monkeypatch.setenv("MLOPS_STATE_DIR", str(state))
-    tracking.connect(config.tracking_uri(), state, 5.0)
+    client.connect(config.tracking_uri(), state, 5.0)
     return machine_of_months
 
 
 def test_every_verdict_can_be_made_again_from_its_evidence_alone(replayed: Replayed, tmp_path: Path) -> None:
     assert {month: ended.status for month, ended in replayed.ended.items()} == dict.fromkeys(MONTHS, 0)
-    versions = registry.versions(MODEL)
-    assert [version.tags["test_month"] for version in versions] == MONTHS
-    for version in versions:
+    registered = versions.list_all(MODEL)
+    assert [version.tags["test_month"] for version in registered] == MONTHS
+    for version in registered:
         path = runs.fetch_artefact(version.run_id, "verdict.json", tmp_path / version.number)
-        record, again = replayed.record(version, tmp_path), verdict.replay(path.read_text())
+        record, again = replayed.record(version, tmp_path), promotion.replay(path.read_text())
         assert dataclasses.asdict(again) == dataclasses.asdict(record.verdict)
         assert (version.tags["verdict"], version.tags["reason"]) == (again.outcome, again.reason)
         logged = runs.metrics_of(version.run_id)
@@ -90,17 +83,17 @@ def test_every_verdict_can_be_made_again_from_its_evidence_alone(replayed: Repla
 
 
 def test_champions_follow_from_the_verdicts(replayed: Replayed, tmp_path: Path) -> None:
-    versions = registry.versions(MODEL)
-    promoted = [version.number for version in versions if version.tags["verdict"] == "promote"]
+    registered = versions.list_all(MODEL)
+    promoted = [version.number for version in registered if version.tags["verdict"] == "promote"]
     assert promoted[0] == "1"
-    assert [reign.version for reign in journal.reigns(journal.read(MODEL))] == promoted
-    assert registry.champion(MODEL) == versions[int(promoted[-1]) - 1]
+    assert [reign.version for reign in alias_log.tenures(alias_log.read(MODEL))] == promoted
+    assert versions.champion(MODEL) == registered[int(promoted[-1]) - 1]
     incumbent = None
-    for version in versions:
+    for version in registered:
         met = replayed.record(version, tmp_path).evidence.champion
         assert (met.version if met else None) == incumbent
         incumbent = version.number if version.number in promoted else incumbent
-    assert all(version.tags["proof"] == "passed" for version in versions)
+    assert all(version.tags["proof"] == "passed" for version in registered)
 
 
 @dataclass(frozen=True)
@@ -112,32 +105,32 @@ class LastMonth:
     champion: np.ndarray
     pair_median: np.ndarray
 
-    def verdict(self, challenger: np.ndarray) -> verdict.Verdict:
+    def verdict(self, challenger: np.ndarray) -> promotion.Verdict:
         """On a challenger of the champion, which is of the month before."""
-        found = evidence.gather(
+        found = comparison.gather(
             self.requests,
             self.actual,
             {"challenger": challenger, "champion": self.champion, "pair_median": self.pair_median},
             test_month="2023-10",
-            champion=evidence.Champion("7", "2023-09", "2023-09"),
+            champion=comparison.Incumbent("7", "2023-09", "2023-09"),
         )
-        return verdict.decide(found)
+        return promotion.decide(found)
 
 
 @pytest.fixture
 def tested(replayed: Replayed, tmp_path: Path) -> LastMonth:
-    clean, newest = replayed.clean("2023-10"), registry.versions(MODEL)[-1]
+    clean, newest = replayed.clean("2023-10"), versions.list_all(MODEL)[-1]
     minutes = np.load(runs.fetch_artefact(newest.run_id, "proof/tested.npy", tmp_path)).astype(np.float64)
     before = [
         next(replayed.machine.state.glob(f"prepared/**/features/green_{m}_*")) for m in ("2023-08", "2023-09")
     ]
-    median = evaluation.PairMedian(*dataset.pairs_and_minutes(before, for_training=True))
-    requests = contract.read_requests(clean)
-    return LastMonth(requests, contract.read_minutes(clean), minutes, median.predict(requests))
+    median = metrics.PairMedian(*feature_files.pairs_and_minutes(before, for_training=True))
+    requests = schemas.read_requests(clean)
+    return LastMonth(requests, schemas.read_minutes(clean), minutes, median.predict(requests))
 
 
 def test_the_champion_with_a_little_noise_is_never_promoted(tested: LastMonth) -> None:
-    rmse = evaluation.metrics(tested.actual, tested.champion)["rmse"]
+    rmse = metrics.error_metrics(tested.actual, tested.champion)["rmse"]
     spread = rmse * np.sqrt(1.005**2 - 1)  # noise that adds half a per cent to it
     outcomes = []
     for seed in range(100):
@@ -154,16 +147,16 @@ def test_a_model_of_shuffled_durations_is_refused_with_its_slices_named(
     rng = np.random.default_rng(1)
     batches = [
         dataclasses.replace(batch, minutes=rng.permutation(batch.minutes))
-        for batch in dataset.FeatureFiles((features,), for_training=True)
+        for batch in feature_files.FeatureFiles((features,), for_training=True)
     ]
     matrix = build_matrix(batches, seed=1, threads=1)
-    fit = train(matrix, {"learning_rate": 0.2, **_whole(tuning.FIRST_GUESS)}, seed=1, threads=1, rounds=40)
+    fit = train(matrix, {"learning_rate": 0.2, **_whole(search.FIRST_GUESS)}, seed=1, threads=1, rounds=40)
     shuffled = DurationModel(matrix.encoder, fit.booster).predict(tested.requests)
     found = tested.verdict(shuffled["duration_minutes"].to_numpy())
 
     assert found.outcome == "refuse"
     assert any("of the pair median" in reason for reason in found.reasons)
-    assert sum("above the champion's" in reason for reason in found.reasons) == verdict.NAMED_SLICES
+    assert sum("above the champion's" in reason for reason in found.reasons) == promotion.NAMED_SLICES
 
 
 def test_one_that_is_better_on_one_day_only_is_stopped_by_the_bootstrap(tested: LastMonth) -> None:

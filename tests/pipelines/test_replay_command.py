@@ -13,10 +13,11 @@ import pytest
 from support.doors import Ended, Machine
 from support.failures import closed_port
 
-from mlops import contract, evaluation
 from mlops.config import Settings
-from mlops.fitting import Fitting
-from mlops.model import DurationModel
+from mlops.data import schemas
+from mlops.evaluation import metrics
+from mlops.model.duration_model import DurationModel
+from mlops.training.fit import Fitting
 
 POLICIES = [(1, 1), (1, 2), (2, 1), (2, 2)]  # cadence and window
 OPTIONS = {
@@ -98,12 +99,12 @@ def test_the_error_is_that_of_the_model_that_a_run_would_have_fitted(replayed: t
     fitting = Fitting.of(Settings(max_trials=1), threads=1)
     tuned = fitting.tune([features["2023-01"]], features["2023-02"])
     model = fitting.fit([features["2023-01"], features["2023-02"]], tuned)
-    predicted = model.predict(contract.read_requests(clean))["duration_minutes"].to_numpy()
-    expected = evaluation.metrics(contract.read_minutes(clean), predicted)["rmse"]
+    predicted = model.predict(schemas.read_requests(clean))["duration_minutes"].to_numpy()
+    expected = metrics.error_metrics(schemas.read_minutes(clean), predicted)["rmse"]
     table = pd.read_csv(output(machine) / "policies.csv")
     assert list(table["mean_rmse"]) == pytest.approx([expected] * 10, abs=1e-9)
 
-    kept = DurationModel.load(models(machine)[0] / "model").predict(contract.read_requests(clean))
+    kept = DurationModel.load(models(machine)[0] / "model").predict(schemas.read_requests(clean))
     np.testing.assert_array_equal(kept["duration_minutes"], predicted)
 
 

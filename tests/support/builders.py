@@ -1,6 +1,6 @@
 """Trips made by hand or at random, readable at sight.
 
-Four ways in: `make_trips` (columns as `mlops.trips.read_trips` yields them),
+Four ways in: `make_trips` (columns as `mlops.data.trips.read_trips` yields them),
 `trip` with `write_month` (edge rows in a TLC-shaped Parquet file),
 `make_requests` (what the model takes), and `make_batch` or `write_features`
 (what it learns from).
@@ -17,12 +17,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops.features import FEATURE_SCHEMA, Batch, request_features
+from mlops.model.features import request_features
 from mlops.month import Month
+from mlops.training.feature_files import FEATURE_SCHEMA, Batch
 
 MAY = Month(2023, 5)
 
-# Written out once more on purpose: a wrong name in mlops.trips must not hide here.
+# Written out once more on purpose: a wrong name in mlops.data.trips must not hide here.
 TLC_NAMES = {
     "green": {
         "pickup_at": "lpep_pickup_datetime",
@@ -101,7 +102,7 @@ def write_month(path: Path, service: str, *rows: dict[str, Any]) -> Path:
 
 
 def make_trips(n: int = 200, seed: int = 0, *, month: Month = MAY, zones: int = 12) -> dict[str, np.ndarray]:
-    """Honest trips of a small town, as `mlops.trips.read_trips` yields them; one in ten without passengers."""
+    """Honest trips of a small town, as `mlops.data.trips.read_trips` yields them; one in ten has no passengers."""
     rng = np.random.default_rng(seed)
     seconds = int((month.end - month.start).total_seconds())
     pickup_at = np.datetime64(month.start, "us") + rng.integers(0, seconds, n) * np.timedelta64(1, "s")

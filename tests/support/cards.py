@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from support.builders import make_requests
 
-from mlops.card import Card
 from mlops.config import Settings
-from mlops.evaluation import slices
+from mlops.evaluation.metrics import slices
+from mlops.evaluation.model_card import Card
 
 SHA = "0123456789abcdef" * 4
 IMPORTANCE = {"pace_minutes": 0.75, "weekday": 0.25, "month": 0.0}

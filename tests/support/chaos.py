@@ -24,7 +24,7 @@ from typing import Any
 
 SECONDS = 2.0  # into a call that is cut off in its midst; the proof takes longer
 MLFLOW = "mlflow:MlflowClient."
-CONCLUDE, MOVE_ALIAS = "mlops.judging:Judging.conclude", f"{MLFLOW}set_registered_model_alias"
+CONCLUDE, MOVE_ALIAS = "mlops.pipeline.judge_stage:Judging.conclude", f"{MLFLOW}set_registered_model_alias"
 
 
 @dataclass(frozen=True)
@@ -50,33 +50,35 @@ class Moment:
 
 SERVED, LOCAL = (f"mlflow.store.artifact.{name}_artifact_repo:" for name in ("http", "local"))
 STAGES = {
-    "downloading": Moment("after", "mlops.cache:_HashingWriter.write"),
+    "downloading": Moment("after", "mlops.data.cache:_HashingWriter.write"),
     "making the store": Moment("after", "alembic.operations.base:AbstractOperations.invoke", count=40),
-    "cleaning": Moment("after", "mlops.trips:as_table"),
-    "building features": Moment("after", "mlops.features:request_features"),
-    "after trial 1, before it is told": Moment("after", "mlops.work:Work.append"),
-    "writing a trial to MLflow": Moment("after", f"{MLFLOW}create_run", "mlops.runs:Run.log_trial"),
-    "final fit": Moment("after", "mlops.fitting:Fitting._train", "mlops.fitting:Fitting.fit"),
-    "after the fit, nothing told": Moment("before", "mlops.training:Training.log_search"),
+    "cleaning": Moment("after", "mlops.data.trips:as_table"),
+    "building features": Moment("after", "mlops.model.features:request_features"),
+    "after trial 1, before it is told": Moment("after", "mlops.pipeline.checkpoint:Checkpoint.append"),
+    "writing a trial to MLflow": Moment("after", f"{MLFLOW}create_run", "mlops.registry.runs:Run.log_trial"),
+    "final fit": Moment("after", "mlops.training.fit:Fitting._train", "mlops.training.fit:Fitting.fit"),
+    "after the fit, nothing told": Moment("before", "mlops.pipeline.fit_stage:Training.log_search"),
     "uploading the model": Moment(
         "after", "shutil:copyfile", f"{LOCAL}LocalArtifactRepository.log_artifacts", 3
     ),
     "right after the version is made": Moment("after", f"{MLFLOW}create_model_version"),
     "challenger: intent, no alias": Moment("before", MOVE_ALIAS),
     "challenger: alias, not done": Moment("after", MOVE_ALIAS),
-    "judged, amid the proof": Moment("amid", "mlops.proof:_ask"),
+    "judged, amid the proof": Moment("amid", "mlops.registry.verification:_ask"),
     "champion: intent, no alias": Moment("before", MOVE_ALIAS, CONCLUDE),
     "champion: alias, not done": Moment("after", MOVE_ALIAS, CONCLUDE),
     "before the last tag": Moment("after", f"{MLFLOW}set_model_version_tag", CONCLUDE),
-    "after the last tag": Moment("before", "mlops.runs:_finish"),
+    "after the last tag": Moment("before", "mlops.registry.run_lifecycle:_finish"),
 }
 MORE_STAGES = {
-    "between a month and its manifest": Moment("after", "mlops.cache:_require_parquet"),
-    "right after the run began": Moment("after", "mlops.runs:_begin"),
-    "before a trial's run ends": Moment("before", f"{MLFLOW}set_terminated", "mlops.runs:Run.log_trial"),
-    "between the fit's note and the fit": Moment("before", "mlops.work:Work.keep"),
-    "logging the report": Moment("before", "mlops.runs:Run.log_files"),
-    "ended, before tidying up": Moment("after", "mlops.runs:_finish"),
+    "between a month and its manifest": Moment("after", "mlops.data.cache:_require_parquet"),
+    "right after the run began": Moment("after", "mlops.registry.run_lifecycle:_begin"),
+    "before a trial's run ends": Moment(
+        "before", f"{MLFLOW}set_terminated", "mlops.registry.runs:Run.log_trial"
+    ),
+    "between the fit's note and the fit": Moment("before", "mlops.pipeline.checkpoint:Checkpoint.keep"),
+    "logging the report": Moment("before", "mlops.registry.runs:Run.log_files"),
+    "ended, before tidying up": Moment("after", "mlops.registry.run_lifecycle:_finish"),
 }
 UPLOAD_TO_SERVER = Moment(
     "after",
@@ -204,7 +206,7 @@ def mlflow_server(folder: Path) -> Iterator[dict[str, str]]:
 
 if __name__ == "__main__":
     from mlops.__main__ import main
-    from mlops.tracking import mlflow  # noqa: F401  # before `arrange`: it sets what mlflow reads
+    from mlops.registry.client import mlflow  # noqa: F401  # before `arrange`: it sets what mlflow reads
 
     arrange(Moment(**json.loads(sys.argv[1])))
     sys.exit(main(sys.argv[2:]))

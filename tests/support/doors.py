@@ -20,9 +20,11 @@ from typing import Any
 
 import psutil
 
+from mlops.data.synthetic.source import write_month
 from mlops.month import Month
-from mlops.sample import write_month
-from mlops.tracking import mlflow  # imported there, with a warning of pydantic's kept quiet
+from mlops.registry.client import mlflow
+
+# imported there, with a warning of pydantic's kept quiet
 
 PROJECT = Path(__file__).resolve().parents[2]
 PIPELINE = "trip_duration_training"

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from support.builders import make_batch, make_features
 
-from mlops.intervals import Intervals
-from mlops.model import DurationModel, build_matrix, train
-from mlops.tracking import MlflowException, mlflow
+from mlops.model.duration_model import DurationModel
+from mlops.model.intervals import Intervals
+from mlops.registry.client import MlflowException, mlflow
+from mlops.training.boosting import build_matrix, train
 
 NAME = "trip-duration-sample"
 AWAY = MlflowException("the database is away", error_code=2)  # TEMPORARILY_UNAVAILABLE, as a server says it
@@ -22,19 +23,23 @@ class Killed(BaseException):
     """The process is gone, as far as what it was doing can tell."""
 
 
-def client() -> Any:
+def mlflow_client() -> Any:
     return mlflow.MlflowClient()
 
 
 def runs_of(experiment: str = NAME) -> list[Any]:
     """Every run of the experiment, oldest first."""
-    found = client().get_experiment_by_name(experiment)
-    return client().search_runs([found.experiment_id], order_by=["attributes.start_time"]) if found else []
+    found = mlflow_client().get_experiment_by_name(experiment)
+    return (
+        mlflow_client().search_runs([found.experiment_id], order_by=["attributes.start_time"])
+        if found
+        else []
+    )
 
 
 def state_of(run_id: str) -> tuple[str, str | None]:
     """Status of a run, and what it says went wrong."""
-    run = client().get_run(run_id)
+    run = mlflow_client().get_run(run_id)
     return str(run.info.status), run.data.tags.get("error")
 
 
@@ -51,8 +56,8 @@ def save_artefact(folder: Path) -> Path:
 def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **tags: str) -> str:
     """Number of a new version without a model behind it."""
     with contextlib.suppress(MlflowException):
-        client().create_registered_model(name)
-    return str(client().create_model_version(name, folder.as_uri(), run_id=run_id, tags=tags).version)
+        mlflow_client().create_registered_model(name)
+    return str(mlflow_client().create_model_version(name, folder.as_uri(), run_id=run_id, tags=tags).version)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,8 @@ from benchmarks import ours, plan, report
 from benchmarks.cells import Cell, Job, Result, Results, cell_key, run_all
 from benchmarks.plan import QUICK, Bench, bench_of
 from benchmarks.sections import Row, Section, Table, estimate
+from mlops.data.synthetic.source import write_month
 from mlops.month import Month
-from mlops.sample import write_month
 
 MONTHS = tuple(str(month) for month in Month.range(Month(2023, 1), Month(2023, 6)))
 HERE = "tests.unit.test_benchmarks"

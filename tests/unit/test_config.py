@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from mlops import config
-from mlops.blocks import MAGE_VARIABLES, from_mage
 from mlops.config import PROJECT, Settings, defaults
 from mlops.errors import ConfigError
+from mlops.mage import MAGE_VARIABLES, from_mage
 from mlops.month import Month
 
 
@@ -61,8 +61,8 @@ def test_a_ceiling_and_a_half_life_may_be_left_open() -> None:
 def test_what_decides_a_result_is_told_from_what_does_not() -> None:
     settings = Settings(source="https://me:secret@example.org/", force=True)
 
-    assert settings.decisive() == Settings().decisive()
-    assert set(Settings().describe()) - set(settings.decisive()) == set(config.MANNER)
+    assert settings.result_settings() == Settings().result_settings()
+    assert set(Settings().describe()) - set(settings.result_settings()) == set(config.OPERATIONAL)
     assert settings.describe()["source"] == "https://example.org"
 
 
@@ -214,7 +214,7 @@ def test_good_runtime_variables_are_left_to_mage(argv: list[str]) -> None:
 def test_the_packages_log_shows_in_mages_once(capsys: pytest.CaptureFixture[str]) -> None:
     from_mage({}, argv=[])
     from_mage({}, argv=[])
-    logging.getLogger("mlops.trips").info("kept 3 of 4")
+    logging.getLogger("mlops.data.trips").info("kept 3 of 4")
 
     assert capsys.readouterr().out.count("kept 3 of 4") == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -29,18 +30,26 @@ def table(header: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_the_module_table_is_the_folder() -> None:
-    told = {row[0].strip("`") for row in table("| module |")}
-    there = {path.name for path in (PROJECT / "mlops").glob("*.py")} - {"__init__.py"}
-    assert told == there
+PACKAGES = sorted(path.parent for path in (PROJECT / "mlops").rglob("__init__.py"))
 
 
-def test_the_module_table_is_in_the_order_of_the_import_contract() -> None:
-    contract = (PROJECT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
-    layers = contract.splitlines()[::-1]
-    rank = {name: i for i, layer in enumerate(layers) for name in re.findall(r"mlops\.(\w+)", layer)}
-    order = [rank[row[0].strip("`").removesuffix(".py")] for row in table("| module |")]
-    assert order == sorted(order)
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.relative_to(PROJECT).as_posix())
+def test_a_package_lists_its_modules(package: Path) -> None:
+    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    listed = [
+        name
+        for line in text.splitlines()
+        if line.startswith("- `")
+        for name in re.findall(r"`(\w+)`", line.partition(":")[0])
+    ]
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+    packages = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert sorted(listed) == sorted(modules | packages)
+
+
+def test_the_table_of_rooms_is_the_folder() -> None:
+    told = {row[0].strip("`") for row in table("| room |")}
+    assert told == {path.parent.name for path in (PROJECT / "mlops").glob("*/__init__.py")}
 
 
 def test_the_settings_table_holds_every_setting_with_its_default() -> None:

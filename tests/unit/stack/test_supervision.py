@@ -240,6 +240,14 @@ def test_stop_ends_what_a_killed_supervisord_left(tiny: Tiny) -> None:
         assert stack.stop() == []
 
 
+def test_stop_ends_a_supervisord_whose_socket_is_gone(tiny: Tiny) -> None:
+    """It lives, and would start again what is ended before it."""
+    with tiny.running() as stack:
+        stack.supervisord.socket.unlink()
+        assert stack.stop() == ["mage"]
+        tiny.assert_nothing_runs()
+
+
 def test_what_a_machine_left_that_was_switched_off_is_no_obstacle(tiny: Tiny) -> None:
     """Its files name a process that is another one's by now, and a socket on which nobody listens."""
     supervisord = Supervisord(tiny.folder)

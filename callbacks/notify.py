@@ -1,0 +1,27 @@
+"""One message when a month is judged, and one when something keeps it from being judged."""
+
+if "callback" not in globals():
+    from mage_ai.data_preparation.decorators import callback
+
+from mage_ai.data_preparation.repo_manager import get_repo_config
+from mage_ai.orchestration.notification.config import NotificationConfig
+from mage_ai.orchestration.notification.sender import NotificationSender
+
+from mlops.operations import notifications
+
+
+@callback("success")
+def notify_of_a_judged_month(table, *args, **variables):
+    _send(notifications.of_result(table, variables))
+
+
+@callback("failure")
+def notify_of_a_failure(*args, **variables):
+    _send(notifications.of_failure(variables["__error"], variables))
+
+
+def _send(message):
+    """To wherever the project's metadata.yaml says that messages go."""
+    if message:
+        config = NotificationConfig.load(config=get_repo_config().notification_config)
+        NotificationSender(config).send(message.title, message.text, message.text)

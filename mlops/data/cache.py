@@ -1,0 +1,301 @@
+"""The local copy of a month: fetched once, whole or not at all.
+
+Beside ``green_tripdata_2023-10.parquet`` lies a manifest,
+``green_tripdata_2023-10.parquet.json``, with the file's sha256 and its version
+at the source. A cached file is used again when both still hold. Times are never
+looked at: mirrors give different times to equal bytes. When a month is published
+anew with other bytes, those it had are kept, under their hash in ``replaced/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from mlops.data.sources import ATTEMPTS, UNSURE, BrokenOffError, Source, file_name, pause
+from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
+from mlops.files import sha256_of
+from mlops.month import Month
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 5.0  # between two lines about one download
+
+
+@dataclass(frozen=True)
+class MonthFile:
+    """A month's file in the local cache.
+
+    Attributes
+    ----------
+    path, bytes, sha256 : Path, int, str
+        The cached file, its size and its hash in 64 hexadecimal digits.
+    url, version : str
+        Where it came from, without credentials, and its `Source.version` there.
+    replaced : tuple of Path
+        Files that the source gave out for this month before, oldest first.
+    """
+
+    service: str
+    month: Month
+    path: Path
+    url: str
+    bytes: int
+    sha256: str
+    version: str
+    replaced: tuple[Path, ...] = ()
+
+
+def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
+    """A month's file, from the cache when its copy still matches the source.
+
+    The file appears under its name whole or not at all, whatever interrupts the
+    download; processes that want the same file wait for each other.
+
+    Parameters
+    ----------
+    source : Source
+        From `open_source`.
+    service : str
+        green, yellow or fhvhv.
+    month : Month
+        Which month.
+    cache : Path
+        Folder of all sources' caches; the file lands in ``cache/<source.key>/``.
+
+    Raises
+    ------
+    MonthNotPublishedError
+        When the source does not hold the month.
+    DownloadError
+        When the source does not answer, or the file cannot be written.
+    TripSchemaError
+        When what arrived is not a whole Parquet file.
+    """
+    name, folder = file_name(service, month), cache / source.key
+    url = f"{source.url}/{name}"
+    version = source.version(name)
+    if version is None:
+        raise MonthNotPublishedError(
+            f"{service} {month}: not published at {url}; TLC publishes a month some seven weeks after "
+            "its end. Choose an earlier month or another --source.",
+            service=service,
+            month=str(month),
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _only_one_process(folder, name):
+            manifest = _matching_manifest(folder / name, version)
+            if manifest is None:
+                manifest = _renew(source, folder / name, url, version)
+            else:
+                logger.info("%s: the cached copy still matches %s", name, source.url)
+    except OSError as error:
+        raise DownloadError(
+            f"{url}: cannot be kept in {folder}: {error.strerror or error}. "
+            "Make room or give write access there, or let MLOPS_STATE_DIR name another folder."
+        ) from error
+    size, sha256 = manifest["bytes"], manifest["sha256"]
+    replaced = tuple(
+        path
+        for path in (replaced_path(folder / name, sha) for sha in manifest.get("replaced", ()))
+        if path.exists()
+    )
+    return MonthFile(service, month, folder / name, url, size, sha256, version, replaced)
+
+
+def replaced_path(path: Path, sha256: str) -> Path:
+    """Where bytes that a month had before are kept.
+
+    Examples
+    --------
+    >>> str(replaced_path(Path("green_tripdata_2023-10.parquet"), "0123456789abcdef"))
+    'replaced/green_tripdata_2023-10_0123456789ab.parquet'
+    """
+    return path.parent / "replaced" / f"{path.stem}_{sha256[:12]}{path.suffix}"
+
+
+def _matching_manifest(path: Path, version: str) -> dict[str, Any] | None:
+    """The file's manifest, if it, the source's version and the file's very bytes agree."""
+    try:
+        manifest = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
+        if version.startswith(UNSURE) or manifest["version"] != version:
+            return None
+        if manifest["bytes"] != path.stat().st_size or manifest["sha256"] != sha256_of(path):
+            logger.warning("%s: the cached copy has changed on disk; fetching it again", path.name)
+            return None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
+        return None
+    return dict(manifest)
+
+
+def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]:
+    """Fetch the file and put it and its manifest in place, in this order.
+
+    A kill between the two leaves a file whose manifest is missing or tells of
+    other bytes, and such a file is fetched again.
+    """
+    logger.info("%s: fetching from %s", path.name, url.rpartition("/")[0])
+    for leftover in path.parent.glob(f".{path.name}.*.part"):  # of a killed process: we hold the lock
+        leftover.unlink(missing_ok=True)
+    with _temporary(path) as temporary:
+        sha256 = _download(source, path.name, temporary)
+        size = temporary.stat().st_size
+        _require_parquet(temporary, url)
+        replaced = _keep_replaced(path, sha256)
+        temporary.replace(path)
+    manifest = {
+        "url": url,
+        "version": version,
+        "sha256": sha256,
+        "bytes": size,
+        "fetched_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "replaced": replaced,
+    }
+    with _temporary(_manifest_path(path)) as temporary:
+        with temporary.open("w", encoding="utf-8") as text:
+            text.write(json.dumps(manifest, indent=2) + "\n")
+            text.flush()
+            os.fsync(text.fileno())
+        temporary.replace(_manifest_path(path))
+    _sync_folder(path.parent)
+    return manifest
+
+
+def _keep_replaced(path: Path, sha256: str) -> list[str]:
+    """Hashes of what the source gave out before these bytes, oldest first; the last file is kept now, if whole."""
+    try:
+        before = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
+        replaced, last = list(before.get("replaced", ())), before["sha256"]
+        if last != sha256 and sha256_of(path) == last:
+            kept = replaced_path(path, last)
+            kept.parent.mkdir(exist_ok=True)
+            kept.unlink(missing_ok=True)
+            os.link(path, kept)  # at once and whole; the file itself stays until the new one takes its place
+            replaced = [*(sha for sha in replaced if sha != last), last]
+            logger.warning(
+                "%s: published anew with other bytes; those before are kept as %s", path.name, kept
+            )
+    except (
+        FileNotFoundError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # nothing there, or no manifest
+        return []
+    return [sha for sha in replaced if sha != sha256]
+
+
+def _download(source: Source, name: str, path: Path) -> str:
+    """Write the file to `path`, starting over when the connection breaks off; its sha256."""
+    attempt = 1
+    while True:
+        try:
+            with _HashingWriter(path) as target:
+                source.download(name, target, _ProgressLog(name))
+                target.flush()
+                os.fsync(target.fileno())
+                return target.digest.hexdigest()
+        except BrokenOffError:
+            if attempt >= ATTEMPTS:
+                raise
+        pause(attempt, f"{name}: the connection broke off")
+        attempt += 1
+
+
+def _require_parquet(path: Path, url: str) -> None:
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(40)
+        if not head.startswith(b"PAR1"):
+            raise TripSchemaError(
+                f"{url}: not a Parquet file; expected b'PAR1' at its start, got {head!r} ({size} bytes). "
+                "Is it a web page or a text saved under this name? Put the real file there."
+            ) from error
+        raise TripSchemaError(
+            f"{url}: a truncated Parquet file; it starts with b'PAR1', but expected a footer at its end, "
+            f"got none that can be read ({size} bytes). Put a whole copy there."
+        ) from error
+
+
+@contextmanager
+def _only_one_process(folder: Path, name: str) -> Iterator[None]:
+    lock = FileLock(folder / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s: another process is fetching it; waiting", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """A name beside `path` that nobody else uses and that is gone afterwards."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _manifest_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in the folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _HashingWriter(io.BufferedWriter):
+    """A new file that hashes what is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self.digest = hashlib.sha256()
+
+    def write(self, chunk: Any) -> int:
+        self.digest.update(chunk)
+        return super().write(chunk)
+
+
+class _ProgressLog:
+    """Says how far a download is, at most every `PROGRESS_SECONDS`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if time.monotonic() - self._last < PROGRESS_SECONDS:
+            return
+        self._last = time.monotonic()
+        of_total = "" if total is None else f" of {total / 1e6:.0f}"
+        logger.info("%s: %.0f%s MB", self._name, done / 1e6, of_total)

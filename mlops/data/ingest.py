@@ -1,0 +1,141 @@
+"""A run's months: which they are, fetched, known to be months of this service, and described in a table."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pandas as pd
+import psutil
+
+from mlops import config
+from mlops.config import Settings
+from mlops.data import cache, revisions, sources, trips
+from mlops.data import split as months_split
+from mlops.data.sources import Source
+from mlops.data.split import Split
+from mlops.data.synthetic import columns, source
+from mlops.errors import (
+    ConfigError,
+)
+
+logger = logging.getLogger(__name__)
+
+BYTES_PER_TRIP = 150  # of a matrix and of boosting on it, measured on 6 to 43 million trips
+
+
+def warn_of_memory(rows: int) -> None:
+    """Warn when learning from so many trips may need more memory than there is."""
+    needed, there = rows * BYTES_PER_TRIP, psutil.virtual_memory().available
+    if needed > there:
+        logger.warning(
+            "learning from %s trips needs about %.0f GB of memory, and %.0f GB are free: a smaller train_months "
+            "may be needed", f"{rows:,}", needed / 1e9, there / 1e9,
+        )  # fmt: skip
+
+
+SELECTION_FIELDS = ("service", "source", "train_months", "test_month")
+
+
+def open_source(settings: Settings) -> Source:
+    """Where the settings' months come from."""
+    return source.SampleSource() if settings.source == "sample" else sources.open_source(settings.source)
+
+
+def load(settings: Settings) -> pd.DataFrame:
+    """Months of a run about a month that is called by its name; columns as `steps.load_trips` tells.
+
+    Raises
+    ------
+    SourceError, TripSchemaError, EmptyTrainingSetError
+        As `split.plan_split` and `cache.fetch`.
+    """
+    source = open_source(settings)
+    return fetch_all(settings, source, plan_months(settings, source))
+
+
+def selection(settings: Settings) -> dict[str, Any]:
+    """The settings that choose a run's months, as each row of a table carries them (`SELECTION_FIELDS`)."""
+    return {
+        "service": settings.service,
+        "source": settings.describe()["source"],
+        "train_months": settings.train_months,
+        "test_month": settings.month,
+    }
+
+
+def plan_months(settings: Settings, source: Source) -> Split:
+    """The months of a run, as far as the source holds them."""
+    asked = months_split.months_to_query(settings)
+    available = sources.patiently(
+        settings.source_patience, sources.months_available, source, settings.service, asked
+    )
+    return months_split.plan_split(settings, available, source.url)
+
+
+def fetch_all(settings: Settings, source: Source, split: Split) -> pd.DataFrame:
+    """Every month of a split, fetched and described; columns as `steps.load_trips` returns them."""
+    rows, before = [], None
+    for month in split.months:
+        file = sources.patiently(
+            settings.source_patience,
+            cache.fetch,
+            source,
+            settings.service,
+            month,
+            config.state_dir() / "months",
+        )
+        count = trips.check_columns(file.path, settings.service, file.url)
+        schema = trips.read_schema(file.path)
+        rows.append(
+            {
+                "month": str(month),
+                "role": split.role(month),
+                "rows": count,
+                "megabytes": round(file.bytes / 1e6, 2),
+                "sample": columns.is_sample(schema.metadata),
+                "drift": "; ".join(revisions.schema_drift(before, schema)) if before is not None else "",
+                "republished": _republished(file),
+                "sha256": file.sha256,
+                "url": file.url,
+                "path": str(file.path),
+                "prepared": str(config.state_dir() / "prepared" / source.key),
+                **selection(settings),
+            }
+        )
+        before = schema
+    logger.info("%s: %d months from %s to %s", settings.service, len(rows), split.months[0], split.test)
+    warn_of_memory(sum(row["rows"] for row in rows if row["role"] != "test"))
+    return pd.DataFrame(rows[::-1])
+
+
+def _republished(file: cache.MonthFile) -> str:
+    """What changed since the month was published before, in words; nothing where it was published once."""
+    if not file.replaced:
+        return ""
+    return revisions.describe(file.replaced[-1], file.path, file.sha256, file.service)
+
+
+SECONDS_PER_BYTE_AND_FIT = 0.9e-6  # measured on green months, two cores: a magnitude
+
+
+def describe_plan(settings: Settings) -> str:
+    """What a run would do, and roughly what it would cost, in words; nothing is fetched or written."""
+    if settings.is_next:
+        raise ConfigError("month: expected YYYY-MM for a dry run, which asks no registry; got next")
+    source = open_source(settings)
+    available = sources.months_available(source, settings.service, months_split.months_to_query(settings))
+    split = months_split.plan_split(settings, available, source.url)
+    sizes = {month: source.size(sources.file_name(settings.service, month)) for month in split.months}
+    lines = [f"{settings.service} from {source.url}, tested on {split.test}:"]
+    for month, size in sizes.items():
+        shown = "made on demand" if size is None else f"{size / 1e6:8.2f} MB"
+        lines.append(f"  {split.role(month):<10}  {sources.file_name(settings.service, month)}  {shown}")
+    total = sum(size or 0 for size in sizes.values())
+    fits = (
+        settings.max_trials / 3 + 2
+    )  # each rung costs about as much as fitting a ninth of the trials in full
+    minutes = max(1, round(total * SECONDS_PER_BYTE_AND_FIT * fits / 60))
+    cost = f"{settings.max_trials} trials: very roughly {minutes} min on two cores"
+    lines.append(f"{len(sizes)} files{f', {total / 1e6:.1f} MB' if total else ''}; {cost}")
+    return "\n".join(lines)

@@ -1,0 +1,399 @@
+"""Where months come from: TLC's site, another web server, a bucket or a folder.
+
+The only module that talks to a network for trips. A source says which version
+of a file it holds and delivers the bytes; `cache` keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import fsspec
+import requests
+from fsspec.implementations.local import LocalFileSystem
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from mlops.config import TLC_SITE, without_credentials
+from mlops.errors import ConfigError, DownloadError
+from mlops.files import sha256_of
+from mlops.month import Month
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int | None], None]
+Result = TypeVar("Result")
+ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body that breaks off
+BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
+RETRY_AFTER_MAX_SECONDS = 60  # a server may ask for hours
+TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (a dead host takes ATTEMPTS times as long), between bytes
+CHUNK_BYTES = 2**20
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two tries of `patiently`
+UNSURE = "bytes:"  # start of a version that tells too little to trust a cached copy
+
+
+def file_name(service: str, month: Month) -> str:
+    """Name of a month's file, the same at every source.
+
+    Examples
+    --------
+    >>> file_name("green", Month(2023, 10))
+    'green_tripdata_2023-10.parquet'
+    """
+    return f"{service}_tripdata_{month}.parquet"
+
+
+class Source(Protocol):
+    """Somewhere that holds months under `file_name`."""
+
+    @property
+    def url(self) -> str:
+        """Where files come from, for a person to read: no credentials in it."""
+
+    @property
+    def key(self) -> str:
+        """Folder name for this source's state: readable, and unique by a short hash."""
+
+    @property
+    def control(self) -> str | None:
+        """Name of a file that is always there, if one is known: a source that refuses it refuses everything."""
+
+    def version(self, name: str) -> str | None:
+        """Fingerprint of the file's content; None when the source does not hold it.
+
+        A fingerprint that starts with ``bytes:`` is only a hint: the file is fetched each time.
+
+        Raises
+        ------
+        DownloadError
+            When the source does not answer; `RefusedError` when it does not say whether it holds the file.
+        """
+
+    def size(self, name: str) -> int | None:
+        """Bytes of the file at the source, for a forecast; None when it does not say."""
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        """Write the file's bytes to `target`, front to back, calling ``progress(done, total)``.
+
+        Raises
+        ------
+        DownloadError
+            When the bytes do not arrive.
+        """
+
+
+def open_source(source: str) -> Source:
+    """Source named by the setting: ``tlc``, a folder or a URL (`sample` is not for here).
+
+    Raises
+    ------
+    ConfigError
+        When a folder does not exist or a URL cannot be understood.
+    """
+    address = TLC_SITE if source == "tlc" else source
+    shown = without_credentials(address)
+    scheme = urlsplit(shown).scheme.lower() if "://" in address else ""
+    if scheme in ("http", "https"):
+        return _open_site(address, shown)
+    if not scheme:
+        return _open_folder(Path(address).expanduser(), source)
+    try:
+        filesystem, path = fsspec.core.url_to_fs(address)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"source {shown!r}: {error}. {_KNOWN_SOURCES}") from error
+    except Exception as error:  # a file system's own, as when its credentials are malformed
+        raise _as_download_error(shown, error) from error
+    if isinstance(filesystem, LocalFileSystem):
+        return _open_folder(Path(path), shown)
+    return _Files(shown, _key(scheme, shown), None, filesystem, path.rstrip("/"))
+
+
+def months_available(source: Source, service: str, months: Sequence[Month]) -> tuple[Month, ...]:
+    """Those of `months` that the source holds, in the order given.
+
+    TLC's site refuses (403) a month that is not published, and whoever it throttles. So a refusal counts as "not
+    there" only while the source gives out another file, asked right after it, and not for a month between two that
+    it holds; else it is asked again, and then an outage.
+
+    Raises
+    ------
+    DownloadError
+        When the source does not answer; `RefusedError` when what it refuses may well be there.
+    """
+    answers = {month: _holds(source, file_name(service, month)) for month in months}
+    for attempt in range(1, ATTEMPTS + 1):
+        refused = [month for month, answer in answers.items() if answer is None]
+        if not refused:
+            break
+        held = [month for month, answer in answers.items() if answer]
+        control = file_name(service, max(held)) if held else source.control
+        is_open = control is not None and _holds(source, control)
+        answers |= {month: _holds(source, file_name(service, month)) for month in refused}
+        still = [month for month in refused if answers[month] is None]
+        doubtful = [month for month in still if not is_open or (held and min(held) < month < max(held))]
+        if not doubtful:
+            break
+        why = _why_doubtful(f"{source.url}/{file_name(service, doubtful[0])}", len(still), held, is_open)
+        if attempt == ATTEMPTS:
+            raise RefusedError(f"{why}. Try again later, or check the address and the credentials.")
+        pause(attempt, why)
+    return tuple(month for month, answer in answers.items() if answer)
+
+
+def patiently(seconds: float, call: Callable[..., Result], *arguments: Any) -> Result:
+    """What the call returns, made again for so many seconds while a source does not answer.
+
+    Raises
+    ------
+    DownloadError
+        As the call does, the last time.
+    """
+    started, wait = time.monotonic(), FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return call(*arguments)
+        except DownloadError as error:
+            left = seconds - (time.monotonic() - started)
+            if left <= 0:
+                raise
+            wait = min(wait, left)
+            logger.warning("%s The next try is in %.0f s; %.0f s are left for it.", error, wait, left)
+        time.sleep(wait)
+        wait = min(2 * wait, LONGEST_PAUSE_SECONDS)
+
+
+_KNOWN_SOURCES = "Write sample, tlc, a folder that exists, or an https://, s3:// or gs:// URL."
+
+
+class BrokenOffError(DownloadError):
+    """The body ended early: worth another attempt."""
+
+    def __init__(self, url: str, expected_bytes: int | None, got_bytes: int) -> None:
+        expected = "a whole body" if expected_bytes is None else f"{expected_bytes} bytes"
+        super().__init__(
+            f"{url}: the connection broke off; expected {expected}, got {got_bytes} bytes. "
+            "Try again later, or choose another --source."
+        )
+
+
+class RefusedError(DownloadError):
+    """The source does not say whether it holds a file: 403."""
+
+
+@dataclass(frozen=True)
+class _Site:
+    """A web server that has the files in one folder."""
+
+    url: str
+    key: str
+    control: str | None
+    _address: str = field(repr=False)  # may hold a password
+    _query: str = field(repr=False)  # may be a signature
+    _session: requests.Session = field(repr=False)
+
+    def version(self, name: str) -> str | None:
+        with self._ask("HEAD", name) as response:
+            if response.status_code == requests.codes.not_found:
+                return None
+            if response.status_code == requests.codes.forbidden:
+                raise RefusedError(f"{self.url}/{name}: HTTP 403. Try again later, or check the credentials.")
+            self._require_ok(response, name)
+            headers = response.headers
+            return headers.get("ETag") or f"{UNSURE}{headers.get('Content-Length', 'unknown')}"
+
+    def size(self, name: str) -> int | None:
+        with self._ask("HEAD", name) as response:
+            return _body_bytes(response) if response.ok else None
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        with self._ask("GET", name) as response:
+            self._require_ok(response, name)
+            expected, done = _body_bytes(response), 0
+            try:
+                for chunk in response.iter_content(CHUNK_BYTES):
+                    done += target.write(chunk)
+                    progress(done, expected)
+            except requests.RequestException as error:  # also for fewer bytes than Content-Length says
+                arrived = response.raw.tell()  # `done` lacks the chunk that was under way
+                raise BrokenOffError(f"{self.url}/{name}", expected, arrived) from self._cause(error)
+
+    def _ask(self, method: str, name: str) -> requests.Response:
+        address, attempt = f"{self._address}/{name}{self._query}", 1
+        while True:
+            try:
+                return self._session.request(method, address, stream=True, timeout=TIMEOUT_SECONDS)
+            except requests.RequestException as error:
+                if attempt >= ATTEMPTS or not isinstance(error, requests.ConnectionError | requests.Timeout):
+                    raise DownloadError(
+                        f"{self.url}/{name}: no answer after {attempt} attempts: {_reason(error)}. "
+                        "Check the address and the network, or choose another --source."
+                    ) from self._cause(error)
+                pause(attempt, f"{self.url}: {_reason(error)}")
+            attempt += 1
+
+    def _require_ok(self, response: requests.Response, name: str) -> None:
+        if response.status_code != requests.codes.ok:
+            raise DownloadError(
+                f"{self.url}/{name}: expected HTTP 200, got {response.status_code} {response.reason}. "
+                "Try again later, check the credentials, or choose another --source."
+            )
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """What to chain: nothing when its text may hold the query, which may be a signature."""
+        return None if self._query else error
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A folder on this machine, in a bucket, or anywhere else that fsspec can reach."""
+
+    url: str
+    key: str
+    control: str | None
+    _filesystem: Any = field(repr=False)
+    _path: str = field(repr=False)
+
+    def version(self, name: str) -> str | None:
+        path = f"{self._path}/{name}"
+        try:
+            self._filesystem.invalidate_cache()  # listings of an earlier call would hide a new version
+            try:
+                about = self._filesystem.info(path)
+            except FileNotFoundError:
+                self._filesystem.info(self._path)  # raises for a misspelt bucket: that is no missing month
+                return None
+            if about["type"] != "file":
+                return None
+            if isinstance(self._filesystem, LocalFileSystem):
+                return f"sha256:{sha256_of(Path(path))}"
+            etag = about.get("ETag") or about.get("etag")
+            return str(etag) if etag else f"checksum:{self._filesystem.checksum(path)}"
+        except Exception as error:  # each file system has exceptions of its own
+            raise _as_download_error(f"{self.url}/{name}", error) from error
+
+    def size(self, name: str) -> int | None:
+        try:
+            return int(self._filesystem.size(f"{self._path}/{name}"))
+        except Exception as error:  # as above
+            raise _as_download_error(f"{self.url}/{name}", error) from error
+
+    def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
+        expected, done = None, 0
+        for chunk, expected in self._chunks(name):
+            done += target.write(chunk)
+            progress(done, expected)
+        if expected not in (None, done):
+            raise BrokenOffError(f"{self.url}/{name}", expected, done)
+
+    def _chunks(self, name: str) -> Iterator[tuple[bytes, int]]:
+        """Chunks with the size of the whole; a generator, so that a failure to write is not caught here."""
+        path = f"{self._path}/{name}"
+        try:
+            size = int(self._filesystem.size(path))
+            with self._filesystem.open(path, "rb", block_size=8 * CHUNK_BYTES) as stream:
+                while chunk := stream.read(CHUNK_BYTES):
+                    yield chunk, size
+        except Exception as error:  # as above
+            raise _as_download_error(f"{self.url}/{name}", error) from error
+
+
+def _holds(source: Source, name: str) -> bool | None:
+    """Whether the source holds the file; None when it refuses to say."""
+    try:
+        return source.version(name) is not None
+    except RefusedError:
+        return None
+
+
+def _why_doubtful(url: str, refused: int, held: Sequence[Month], is_open: bool | None) -> str:
+    """Why a refusal does not say that a month is not there."""
+    if is_open:
+        return f"{url}: HTTP 403, although {min(held)} and {max(held)} are there"
+    others = f", as for {refused - 1} other months" if refused > 1 else ""
+    return f"{url}: HTTP 403{others}, and no file that should be there is given out either"
+
+
+def _open_site(address: str, shown: str) -> _Site:
+    parts = urlsplit(address)
+    try:
+        valid = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is not a number
+        valid = False
+    if not valid:
+        raise ConfigError(
+            f"source {shown!r}: expected https://host/folder, got no usable host. {_KNOWN_SOURCES}"
+        )
+    session = requests.Session()
+    session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts what arrives
+    # Only busy answers are retried here. Broken connections are retried by `_ask`:
+    # urllib3 would log them with their query, which may be a signature.
+    retry = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        other=0,
+        status=ATTEMPTS - 1,
+        status_forcelist=(429, 500, 502, 503, 504),
+        backoff_factor=BACKOFF_SECONDS,
+        retry_after_max=RETRY_AFTER_MAX_SECONDS,
+        raise_on_status=False,
+    )
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    session.mount("https://", HTTPAdapter(max_retries=retry))
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    kind, control = ("tlc", "../misc/taxi_zone_lookup.csv") if shown == TLC_SITE else (parts.scheme, None)
+    return _Site(shown, _key(kind, shown), control, base, f"?{parts.query}" if parts.query else "", session)
+
+
+def _open_folder(path: Path, source: str) -> _Files:
+    if not path.is_dir():
+        raise ConfigError(f"source {source!r}: there is no folder {path.absolute()}. {_KNOWN_SOURCES}")
+    resolved = str(path.resolve())  # one folder under two names is one source
+    return _Files(resolved, _key("folder", resolved), None, LocalFileSystem(), resolved)
+
+
+def _key(kind: str, url: str) -> str:
+    """Folder name such as ``folder-trip-data-1a2b3c4d``."""
+    last = re.sub(r"[^a-z0-9]+", "-", url.rstrip("/").rpartition("/")[2].lower()).strip("-")[:40]
+    return "-".join(filter(None, (kind, last, hashlib.sha256(url.encode()).hexdigest()[:8])))
+
+
+def _body_bytes(response: requests.Response) -> int | None:
+    """Content-Length, unless it counts something else than what will be read."""
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
+
+
+def pause(attempt: int, reason: str) -> None:
+    """Wait before the next attempt, longer each time, and say why."""
+    seconds = BACKOFF_SECONDS * 2 ** (attempt - 1)
+    logger.warning("%s; attempt %d of %d, the next in %.1f s", reason, attempt, ATTEMPTS, seconds)
+    time.sleep(seconds)
+
+
+def _reason(error: BaseException) -> str:
+    """Innermost cause, such as 'Connection refused': outer texts repeat the URL and its query."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error, inner = inner, inner.__cause__ or inner.__context__
+    if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__
+
+
+def _as_download_error(url: str, error: Exception) -> DownloadError:
+    """The failure of a bucket, whatever its library calls it, as the one kind that callers know."""
+    if isinstance(error, FileNotFoundError):
+        reason = "no such file, folder or bucket"
+    else:
+        reason = f"{type(error).__name__}: {error}".rstrip(": .")
+    return DownloadError(
+        f"{url}: {reason}. Check the address, the credentials and the network, or choose another --source."
+    )

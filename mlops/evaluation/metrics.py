@@ -1,0 +1,200 @@
+"""How good a model is, where it is not, and the baseline that it has to beat.
+
+Everything here is pure. Errors are predicted minus actual, in minutes; a
+positive bias predicts too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+Array = npt.NDArray[Any]
+
+NOMINAL = {"coverage_80": 0.8, "coverage_95": 0.95}
+BUSIEST_PAIRS = 10
+DISTANCE_BANDS = (0.1, 1.0, 2.0, 5.0, 10.0)
+DISTANCE_LABELS = ("under 0.1 mi", "0.1-1 mi", "1-2 mi", "2-5 mi", "5-10 mi", "10 mi and more")
+HOUR_BANDS = (6, 10, 16, 20)
+HOUR_LABELS = ("0-6 h", "6-10 h", "10-16 h", "16-20 h", "20-24 h")
+AIRPORTS = {1: "EWR", 132: "JFK", 138: "LGA"}
+"""Zones of the TLC's map that are airports."""
+GATED = ("hour band", "week", "distance", "pair", "from airport", "to airport")
+"""Slices that the verdict looks at: coarse enough to tell a regression from the noise of a month."""
+
+
+def error_metrics(actual: Array, predicted: Array) -> dict[str, float]:
+    """RMSE, MAE, 90th percentile of the absolute error, R2 and bias; minutes, but for R2.
+
+    Examples
+    --------
+    >>> error_metrics(np.array([10.0, 20.0]), np.array([11.0, 21.0]))
+    {'rmse': 1.0, 'mae': 1.0, 'p90': 1.0, 'r2': 0.96, 'bias': 1.0}
+    """
+    error = predicted - actual
+    return {
+        "rmse": float(root_mean_squared_error(actual, predicted)),
+        "mae": float(mean_absolute_error(actual, predicted)),
+        "p90": float(np.quantile(np.abs(error), 0.9)),
+        "r2": float(r2_score(actual, predicted)) if len(actual) > 1 else float("nan"),
+        "bias": float(error.mean()),
+    }
+
+
+def coverage(actual: Array, predictions: pd.DataFrame) -> dict[str, float]:
+    """Share of the trips whose minutes lie inside their 80 % and 95 % interval, ends included.
+
+    Examples
+    --------
+    >>> bounds = {"low_80_minutes": [5, 5], "high_80_minutes": [8, 8], "low_95_minutes": [4, 4]}
+    >>> coverage(np.array([6.0, 9.0]), pd.DataFrame({**bounds, "high_95_minutes": [9, 9]}))
+    {'coverage_80': 0.5, 'coverage_95': 1.0}
+    """
+    return {name: float(inside.mean()) for name, inside in _inside(actual, predictions).items()}
+
+
+def worst_coverage(by_slice: pd.DataFrame, least_rows: int = 1000) -> dict[str, float]:
+    """Coverage of the slice, of at least `least_rows` trips, that is furthest from what its interval promises."""
+    found = {}
+    for name, promised in NOMINAL.items():
+        shares = by_slice.loc[by_slice["rows"] >= least_rows, name]
+        if len(shares):
+            found[f"{name}_worst_slice"] = float(shares.iloc[(shares - promised).abs().argmax()])
+    return found
+
+
+def slices(
+    requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame, champion: Array | None = None
+) -> pd.DataFrame:
+    """Errors and coverage by every one of the `groupings`.
+
+    Parameters
+    ----------
+    requests : DataFrame of n rows
+        As the model takes them.
+    actual : array of shape (n,)
+        Minutes.
+    predictions : DataFrame of n rows
+        As the model gives them.
+    champion : array of shape (n,), optional
+        Minutes that the champion predicts.
+
+    Returns
+    -------
+    DataFrame
+        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, ``coverage_80``, ``coverage_95``, and
+        ``champion_rmse`` if there is one; within a slice in the order of its values, pairs with the busiest first.
+    """
+    error = predictions["duration_minutes"].to_numpy() - actual
+    measures = {"rmse": error**2, "mae": np.abs(error), "bias": error, **_inside(actual, predictions)}
+    if champion is not None:
+        measures["champion_rmse"] = (champion - actual) ** 2
+    table = sums_by(groupings(requests), measures).rename(columns={"trips": "rows"})
+    table[list(measures)] = table[list(measures)].div(table["rows"], axis=0)
+    roots = [name for name in measures if name.endswith("rmse")]
+    table[roots] = np.sqrt(table[roots])
+    return table
+
+
+def groupings(requests: pd.DataFrame) -> dict[str, pd.Categorical]:
+    """For each kind of slice, the one that each of the n trips is in, or none: for report and verdict alike.
+
+    Examples
+    --------
+    >>> asked = {"pickup_at": pd.to_datetime(["2023-05-14 17:05"]), "distance_miles": [15.0]}
+    >>> found = groupings(pd.DataFrame({**asked, "pickup_zone": [132], "dropoff_zone": [7]}))
+    >>> {name: values[0] for name, values in found.items()}
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'hour': 17, 'weekday': 6, 'distance': '10 mi and more', 'pair': '132 -> 7', 'hour band': '16-20 h',
+     'week': 'weekend', 'from airport': 'JFK', 'to airport': nan}
+    """
+    pickup_at = pd.DatetimeIndex(requests["pickup_at"])
+    hour, weekday = pickup_at.hour.to_numpy(), pickup_at.weekday.to_numpy()
+    return {
+        "hour": pd.Categorical(hour),
+        "weekday": pd.Categorical(weekday),
+        "distance": _distance_bands(requests["distance_miles"].to_numpy(np.float64)),
+        "pair": _busiest_pairs(requests),
+        "hour band": _named(np.searchsorted(HOUR_BANDS, hour, side="right"), dict(enumerate(HOUR_LABELS))),
+        "week": _named(weekday >= 5, {False: "Monday to Friday", True: "weekend"}),
+        "from airport": _named(requests["pickup_zone"].to_numpy(), AIRPORTS),
+        "to airport": _named(requests["dropoff_zone"].to_numpy(), AIRPORTS),
+    }
+
+
+def sums_by(groups: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) -> pd.DataFrame:
+    """``slice``, ``value``, ``trips``, and the sum of each column of shape (n,); no slice without trips.
+
+    Examples
+    --------
+    >>> sums_by({"half": pd.Categorical(["am", "pm", "am"])}, {"minutes": np.array([5.0, 7.0, 9.0])})
+      slice value  trips  minutes
+    0  half    am      2     14.0
+    1  half    pm      1      7.0
+    """
+    tables = []
+    for name, values in groups.items():
+        place = values.codes.astype(np.intp) + 1  # 0: in none
+        trips = np.bincount(place, minlength=len(values.categories) + 1)[1:]
+        sums = {
+            column: np.bincount(place, numbers, len(trips) + 1)[1:] for column, numbers in columns.items()
+        }
+        table = pd.DataFrame(
+            {"slice": name, "value": [str(value) for value in values.categories], "trips": trips, **sums}
+        )
+        tables.append(table[trips > 0])
+    return pd.concat(tables, ignore_index=True)
+
+
+class PairMedian:
+    """The baseline: the median duration of past trips between the two zones, or of all where there are none.
+
+    Parameters
+    ----------
+    features : mapping
+        ``pickup_zone`` and ``dropoff_zone`` of past trips, n each.
+    minutes : array of shape (n,)
+        Their durations.
+    """
+
+    def __init__(self, features: Mapping[str, Array], minutes: Array) -> None:
+        self.overall = float(np.median(minutes))
+        self.by_pair = pd.Series(minutes).groupby(_pair(features)).median()
+
+    def predict(self, requests: Mapping[str, Any] | pd.DataFrame) -> Array:
+        """Minutes, shape (n,), all finite."""
+        return self.by_pair.reindex(_pair(requests)).fillna(self.overall).to_numpy()
+
+
+def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
+    pickup, dropoff = (np.asarray(trips[name], np.int64) for name in ("pickup_zone", "dropoff_zone"))
+    return np.where((dropoff >= 0) & (dropoff < 1000), pickup * 1000 + dropoff, -1)
+
+
+def _named(values: Array, names: Mapping[int, str]) -> pd.Categorical:
+    """The values that have a name, by it; none for the others."""
+    return pd.Categorical(values, categories=list(names)).rename_categories(dict(names))
+
+
+def _distance_bands(miles: Array) -> pd.Categorical:
+    band = np.searchsorted(DISTANCE_BANDS, miles, side="right")
+    return _named(np.where(np.isnan(miles), -1, band), {**dict(enumerate(DISTANCE_LABELS)), -1: "not known"})
+
+
+def _busiest_pairs(requests: pd.DataFrame) -> pd.Categorical:
+    pairs = _pair(requests)
+    busiest = pd.Series(pairs).value_counts().index[:BUSIEST_PAIRS]
+    return _named(pairs, {pair: f"{pair // 1000} -> {pair % 1000}" for pair in busiest})
+
+
+def _inside(actual: Array, predictions: pd.DataFrame) -> dict[str, Array]:
+    found = {}
+    for name in NOMINAL:
+        low, high = (predictions[f"{end}_{name[-2:]}_minutes"].to_numpy() for end in ("low", "high"))
+        found[name] = (low <= actual) & (actual <= high)
+    return found

@@ -1,0 +1,103 @@
+"""What a Mage block needs before it can call the library: settings, a log that shows, a Ctrl-C that works.
+
+Nothing here imports mage_ai; it only knows how Mage treats a block.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlops.config import Settings
+from mlops.errors import ConfigError
+
+# What Mage itself passes to a block beside the pipeline's variables (mage-ai 0.9.80).
+MAGE_VARIABLES = frozenset(
+    {
+        "__error", "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
+        "execution_date", "execution_partition", "hr", "interval_end_datetime", "interval_seconds",
+        "interval_start_datetime", "interval_start_datetime_previous", "logger", "parent_block_uuid",
+        "pipeline_run", "pipeline_run_id", "pipeline_uuid", "remote_blocks", "repo_path", "retry", "spark",
+        "trigger_name",
+    }
+)  # fmt: skip
+
+
+def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
+    """Settings from the keyword arguments that Mage gives to a block; the package's log then shows in Mage's.
+
+    Parameters
+    ----------
+    variables : mapping
+        The block's ``**kwargs``: the pipeline's variables and Mage's own.
+    argv : sequence of str, optional
+        The process's arguments, by default ``sys.argv``: `mage run` ignores ``--runtime-vars`` that is
+        not valid JSON and goes on with defaults; here it is an error.
+
+    Raises
+    ------
+    ConfigError
+        As `Settings.parse`, and for runtime variables that Mage could not read.
+    """
+    _log_to_stdout()
+    _let_ctrl_c_end_the_process()
+    _check_runtime_vars(sys.argv if argv is None else argv)
+    return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
+
+
+def _let_ctrl_c_end_the_process() -> None:
+    """Let Ctrl-C do what SIGTERM does, where Python would only tell a main thread that waits for this one.
+
+    Under `mage run` a block runs off the main thread: without this the run goes on to its end, registers its
+    version and only then says "Aborted". The guard of `registry.run_lifecycle` closes what is cut
+    off. In the editor a block runs on the kernel's main thread, where an interrupt is an ordinary KeyboardInterrupt.
+    """
+    waits = threading.current_thread() is not threading.main_thread()
+    if waits and callable(signal.getsignal(signal.SIGINT)):  # not where a shell has it ignored
+        # `signal.signal` works in the main thread only.
+        ctypes.pythonapi.PyOS_setsig(ctypes.c_int(signal.SIGINT), ctypes.c_void_p(signal.SIG_DFL))
+
+
+class _StdoutHandler(logging.Handler):
+    """Writes to whatever ``sys.stdout`` is at the time: Mage redirects it to a block's log, or to the editor."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            sys.stdout.write(self.format(record) + "\n")
+            sys.stdout.flush()
+        except Exception:
+            self.handleError(record)
+
+
+def _log_to_stdout() -> None:
+    package = logging.getLogger("mlops")
+    if not any(isinstance(handler, _StdoutHandler) for handler in package.handlers):
+        handler = _StdoutHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        package.addHandler(handler)
+        package.setLevel(logging.INFO)
+        package.propagate = False  # Mage's root logger would say everything twice
+
+
+def _check_runtime_vars(argv: Sequence[str]) -> None:
+    for position, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if option != "--runtime-vars":
+            continue
+        text = value if equals else "".join(argv[position + 1 : position + 2])
+        try:
+            parsed = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ConfigError(
+                f"--runtime-vars is not valid JSON ({error}); got {text!r}. "
+                """Write for example --runtime-vars '{"service": "green", "month": "2023-10"}'"""
+            ) from error
+        if not isinstance(parsed, dict):
+            raise ConfigError(f"--runtime-vars: expected a JSON object of settings; got {text!r}")

@@ -1,0 +1,269 @@
+"""From requests to features: the only definition, shared by training, batch and single predictions.
+
+`request_features` is stateless: what a request says, in numbers. What past trips
+say about such a request is learnt from targets and lives in `encoder`.
+Nothing here reads a fare, a tip, a payment, a rate code or a drop-off time.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import holidays
+import numpy as np
+import numpy.typing as npt
+from dateutil.easter import easter
+
+from ..errors import MlopsError
+
+if TYPE_CHECKING:
+    import pandas as pd  # elsewhere where it is needed: a third of the memory of a process that streams trips
+
+Array = npt.NDArray[Any]
+REQUEST_COLUMNS = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
+ZONES = 266  # codes 0 to 265; 0 stands for every id that TLC has not given out
+BATCH_ROWS = 65_536
+HOLIDAYS_IN_SCHOOL = ("Lincoln", "Susan B. Anthony")  # whose days the state keeps and its schools do not
+MIN_MILES = 0.1  # a shorter distance is that of a meter that did not run
+MINUTE, DAY = 60_000_000, 86_400_000_000  # in microseconds
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the feature table.
+
+    Parameters
+    ----------
+    name, meaning : str
+        With the unit in both, where there is one.
+    categorical : bool
+        A code, not a quantity.
+    needs_distance : bool
+        Left out where `use_distance` is off.
+    """
+
+    name: str
+    meaning: str
+    categorical: bool = False
+    needs_distance: bool = False
+
+
+REQUEST_FEATURES = (
+    Feature("pickup_zone", "TLC zone of the pickup, 1-265; 0 for any other", categorical=True),
+    Feature("dropoff_zone", "TLC zone of the drop-off, 1-265; 0 for any other", categorical=True),
+    Feature(
+        "distance_miles", "trip distance in miles (the meter's; see docs/decisions)", needs_distance=True
+    ),
+    Feature("passenger_count", "passengers as entered by the driver; missing where not entered"),
+    Feature("minute_of_day", "minutes since midnight, New York"),
+    Feature("weekday", "0 Monday to 6 Sunday"),
+    Feature("month", "1 January to 12 December"),
+    Feature("is_holiday", "1 on a public holiday of New York, else 0"),
+    Feature("is_school_day", "1 on a day on which New York's public schools teach, by rule, else 0"),
+)
+"""Known from the request alone."""
+
+
+ENCODED_FEATURES = (
+    Feature("pair_minutes", "mean minutes of past trips between the two zones"),
+    Feature("pair_time_minutes", "the same in this part of the day, weekday or weekend"),
+    Feature("pair_band_minutes", "the same over about this distance", needs_distance=True),
+    Feature("pair_spread", "standard deviation of the minutes between the two zones"),
+    Feature("pair_trips", "logarithm of 1 + the past trips between the two zones"),
+    Feature("pickup_hour_minutes", "mean minutes from the pickup zone in this hour of the week"),
+    Feature("dropoff_hour_minutes", "mean minutes to the drop-off zone in this hour of the week"),
+    Feature(
+        "band_pickup_minutes",
+        "mean minutes from the pickup zone over about this distance",
+        needs_distance=True,
+    ),
+    Feature(
+        "band_dropoff_minutes",
+        "mean minutes to the drop-off zone over about this distance",
+        needs_distance=True,
+    ),
+    Feature("pair_pace", "mean minutes per mile between the two zones", needs_distance=True),
+    Feature("pair_time_pace", "the same in this part of the day, weekday or weekend", needs_distance=True),
+    Feature(
+        "pace_minutes", "pair_time_pace x distance_miles: minutes at the usual pace", needs_distance=True
+    ),
+    Feature("distance_ratio", "distance over the mean distance between the two zones", needs_distance=True),
+)
+"""Learnt from past trips by `encoder.Encoder`."""
+
+
+def feature_names(use_distance: bool = True) -> tuple[str, ...]:
+    """Columns of a model's matrix, in their order.
+
+    Examples
+    --------
+    >>> "pair_pace" in feature_names(), "pair_pace" in feature_names(use_distance=False)
+    (True, False)
+    """
+    return tuple(f.name for f in REQUEST_FEATURES + ENCODED_FEATURES if use_distance or not f.needs_distance)
+
+
+CATEGORICAL = frozenset(f.name for f in REQUEST_FEATURES + ENCODED_FEATURES if f.categorical)
+"""Columns that are codes."""
+
+
+def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Array]:
+    """Stateless features of each request.
+
+    Parameters
+    ----------
+    requests : mapping or DataFrame
+        `REQUEST_COLUMNS`, n values each: ``pickup_at`` datetime (New York's wall clock), zones int, miles
+        float (NaN allowed; what is no distance counts as NaN), passengers nullable int. Other columns are
+        not looked at. Not changed.
+
+    Returns
+    -------
+    dict of str to array of shape (n,)
+        One entry for each of `REQUEST_FEATURES`; NaN only in ``distance_miles`` and ``passenger_count``.
+
+    Raises
+    ------
+    MlopsError
+        When a request column, or a pickup time, is missing.
+    """
+    missing = [name for name in REQUEST_COLUMNS if name not in requests and name != "passenger_count"]
+    if missing:
+        raise MlopsError(f"requests: missing {missing}; expected the columns {list(REQUEST_COLUMNS)}")
+    pickup_at = _times(requests["pickup_at"])
+    if np.isnat(pickup_at).any():
+        raise MlopsError(
+            f"requests: pickup_at is missing in {np.isnat(pickup_at).sum()} of {len(pickup_at)} rows"
+        )
+    since_1970 = pickup_at.astype(np.int64)
+    day = since_1970 // DAY
+    minute_of_day = (since_1970 - day * DAY) // MINUTE
+    calendar = _calendar(*_years(day))
+    day -= calendar.first_day
+    return {
+        "pickup_zone": _zone_codes("pickup_zone", requests["pickup_zone"]),
+        "dropoff_zone": _zone_codes("dropoff_zone", requests["dropoff_zone"]),
+        "distance_miles": _miles("distance_miles", requests["distance_miles"]),
+        "passenger_count": _counts("passenger_count", requests, len(pickup_at)),
+        "minute_of_day": minute_of_day.astype(np.int16),
+        **{name: of_days[day] for name, of_days in calendar.columns.items()},
+    }
+
+
+def as_columns(request: Mapping[str, Any]) -> dict[str, Any]:
+    """One request, a value a column, as `request_features` takes requests.
+
+    Examples
+    --------
+    >>> as_columns({"pickup_zone": 74, "passenger_count": None})
+    {'pickup_zone': array([74]), 'passenger_count': array([nan])}
+    """
+    columns: dict[str, Any] = {}
+    for name in REQUEST_COLUMNS:
+        if name in request:
+            value = request[name]
+            if getattr(value, "tzinfo", None) is not None:
+                value = value.replace(tzinfo=None)  # wall clock, as in a table
+            columns[name] = np.array([np.nan if value is None else value])
+    return columns
+
+
+def _zone_codes(name: str, zones: Any) -> Array:
+    whole = isinstance(zones, np.ndarray) and zones.dtype.kind in "iu"
+    codes = zones if whole else _floats(name, zones).astype(np.float64)
+    known = (codes >= 1) & (codes < ZONES)
+    return np.where(known, codes, 0).astype(np.int16)
+
+
+def _floats(name: str, values: Any) -> Array:
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return values.astype(np.float32)
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(pd.Series(values)).to_numpy(np.float32, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise MlopsError(f"requests: {name} should hold numbers: {error}") from error
+
+
+def _times(values: Any) -> Array:
+    """Wall clock; a time zone says which, and is taken off."""
+    if getattr(getattr(values, "dtype", None), "tz", None) is not None:
+        values = values.dt.tz_localize(None)
+    try:
+        return np.asarray(values, "datetime64[us]")
+    except (TypeError, ValueError) as error:
+        raise MlopsError(f"requests: pickup_at should hold times: {error}") from error
+
+
+def _miles(name: str, values: Any) -> Array:
+    """Distances, NaN for what no ride can be: beyond the Moon, or not a number."""
+    with np.errstate(over="ignore"):
+        miles = _floats(name, values)
+    return np.where(np.abs(miles) < 1e6, miles, np.float32(np.nan))
+
+
+def _counts(name: str, requests: Mapping[str, Any] | pd.DataFrame, rows: int) -> Array:
+    """Whole numbers, NaN for what cannot be a count, or where the column is left out."""
+    counts = _floats(name, requests[name]) if name in requests else np.full(rows, np.nan, np.float32)
+    possible = (counts >= 0) & (counts < 1e6) & (counts == np.floor(counts))
+    return np.where(possible, counts, np.float32(np.nan))
+
+
+def _years(day: Array) -> tuple[int, int]:
+    """First and last year of days counted from 1970-01-01."""
+    if not len(day):
+        return 1970, 1970
+    ends = np.array([day.min(), day.max()], "datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
+    return int(ends[0]), int(ends[1])
+
+
+class _Calendar(NamedTuple):
+    """What is to be known of each day of some years, by the day's place after the first."""
+
+    first_day: int
+    columns: dict[str, Array]
+
+
+@functools.lru_cache(maxsize=64)
+def _calendar(first_year: int, last_year: int) -> _Calendar:
+    days = np.arange(f"{first_year:04d}-01-01", f"{last_year + 1:04d}-01-01", dtype="datetime64[D]")
+    years = range(first_year, last_year + 1)
+    known = holidays.country_holidays("US", subdiv="NY", years=years)
+    number = days.astype(np.int64)
+    weekday = (number + 3) % 7  # 1970-01-01 was a Thursday
+    holiday = np.isin(days, np.array(sorted(known), "datetime64[D]"))
+    kept = [day for day, name in known.items() if not any(person in name for person in HOLIDAYS_IN_SCHOOL)]
+    closed = np.isin(days, np.array(sorted(kept), "datetime64[D]"))
+    in_term = np.concatenate([_in_term(year) for year in years])
+    columns = {
+        "weekday": weekday,
+        "month": days.astype("datetime64[M]").astype(np.int64) % 12 + 1,
+        "is_holiday": holiday,
+        "is_school_day": in_term & ~closed & (weekday < 5),
+    }
+    return _Calendar(int(number[0]), {name: values.astype(np.int8) for name, values in columns.items()})
+
+
+def _in_term(year: int) -> Array:
+    """For each day of a calendar year whether it is in term; weekends and holidays within count as if they were.
+
+    Term ends on 26 June and begins on the Thursday after Labor Day. Recesses: 24 December to 1 January,
+    Presidents' week, Good Friday to the Friday after Easter. The city shifts these by a few days in some years.
+
+    Source: calendars of the New York City Department of Education, 2018 to 2024.
+    """
+    days = np.arange(f"{year:04d}-01-01", f"{year + 1:04d}-01-01", dtype="datetime64[D]")
+    mondays = {
+        month: np.busday_offset(f"{year:04d}-{month:02d}", 0, "forward", weekmask="Mon") for month in (2, 9)
+    }
+    presidents_day, labor_day = mondays[2] + 14, mondays[9]
+    easter_day = np.datetime64(easter(year))
+    break_ends, break_begins = np.datetime64(f"{year:04d}-01-01"), np.datetime64(f"{year:04d}-12-24")
+    summer = (days > np.datetime64(f"{year:04d}-06-26")) & (days < labor_day + 3)
+    winter = (days >= presidents_day) & (days < presidents_day + 5)
+    spring = (days >= easter_day - 2) & (days <= easter_day + 5)
+    return np.asarray((days > break_ends) & (days < break_begins) & ~summer & ~winter & ~spring)

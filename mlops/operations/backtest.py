@@ -1,0 +1,359 @@
+"""What would have happened: cadences, windows and gates over past months, without a registry.
+
+The months are prepared once, as a run prepares them. About each month a model
+is fitted at most once, for all policies that would have trained it, and what it
+answers is kept in the output folder: a replay that was stopped, or is asked for
+more, goes on from there. `policies` then plays the policies through.
+
+Two things are not as in a run. Searches do not start warm, since what they would
+draw on differs from policy to policy. And no model is refused for the time of a
+request, which would be another one each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlops import config
+from mlops.config import Settings
+from mlops.data import ingest, quality, schemas, sources
+from mlops.data import split as months_split
+from mlops.data.trips import RULES, Quality
+from mlops.errors import ConfigError
+from mlops.evaluation import metrics, promotion
+from mlops.evaluation.comparison import Incumbent, gather
+from mlops.evaluation.promotion import Limits, Verdict
+from mlops.files import atomic_write
+from mlops.model.duration_model import DurationModel
+from mlops.month import Month
+from mlops.operations import policies
+from mlops.operations.policies import Outcomes, Policy
+from mlops.pipeline import run_key, steps
+from mlops.pipeline.judge_stage import minutes_of
+from mlops.training import feature_files
+from mlops.training.fit import Fitting
+
+Array = npt.NDArray[np.float64]
+Described = Mapping[Month, Mapping[Any, Any]]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """The model of a run about one month: fitted when it is first asked for, and never again.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of that run.
+    split : Split
+    months : mapping
+        By month, the row in which `steps.build_features` describes it.
+    folder : Path
+        Where it is kept, under the run's key.
+    """
+
+    settings: Settings
+    split: months_split.Split
+    months: Described
+    folder: Path
+
+    @functools.cached_property
+    def model(self) -> DurationModel:
+        """The model as it was saved."""
+        return DurationModel.load(self.folder / "model")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it was fitted already."""
+        return self.folder.is_dir()
+
+    @property
+    def seconds(self) -> float:
+        """CPU seconds of its tuning and final fit."""
+        return float(json.loads((self.folder / "fitted.json").read_text())["cpu_seconds"])
+
+    def fit(self) -> None:
+        """Tune and fit it as a run does."""
+        started = time.process_time()
+        fitting = Fitting.of(self.settings, config.threads())
+        tuned = fitting.tune(self._features(self.split.training), *self._features([self.split.validation]))
+        model = fitting.fit(self._learnt(), tuned)
+        about = {"cpu_seconds": time.process_time() - started, "settings": self.settings.describe()}
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder.parent) as passing:
+            made = Path(passing) / "candidate"
+            model.save(made / "model")
+            (made / "fitted.json").write_text(json.dumps(about, indent=1))
+            if not self.is_fitted:  # by another replay, meanwhile
+                made.replace(self.folder)
+
+    def minutes(self, month: Month) -> Array:
+        """Minutes that it predicts for each trip of a month, shape (n,)."""
+        clean = self.months[month]
+        kept = self.folder / f"{month}_{clean['clean_sha256'][:12]}.npy"
+        if not kept.is_file():
+            predicted = minutes_of(self.model.predict(_trips(Path(clean["path"]))[0]))
+            with atomic_write(kept) as passing, passing.open("wb") as file:
+                np.save(file, predicted.astype(np.float32))  # exact: trees answer in float32
+        return np.asarray(np.load(kept), np.float64)
+
+    def rmse(self, month: Month) -> float:
+        """Its RMSE on a month's trips, minutes."""
+        _, actual = _trips(Path(self.months[month]["path"]))
+        return metrics.error_metrics(actual, self.minutes(month))["rmse"]
+
+    def judged(self, champion: Candidate | None, limits: Limits) -> Verdict:
+        """The verdict on it as the challenger of an earlier one."""
+        requests, actual = _trips(Path(self.months[self.split.test]["path"]))
+        pairs, minutes = feature_files.pairs_and_minutes(self._learnt(), for_training=True)
+        predicted = {
+            "challenger": self.minutes(self.split.test),
+            "pair_median": metrics.PairMedian(pairs, minutes).predict(requests),
+        }
+        incumbent = None
+        if champion:
+            predicted["champion"] = champion.minutes(self.split.test)
+            tested, learnt = str(champion.split.test), str(champion.split.validation)
+            incumbent = Incumbent(f"of {tested}", tested, learnt)
+        size = sum(path.stat().st_size for path in (self.folder / "model").iterdir())
+        evidence = gather(
+            requests,
+            actual,
+            predicted,
+            test_month=self.settings.month,
+            champion=incumbent,
+            artefact_bytes=size,
+        )
+        return promotion.decide(evidence, limits)
+
+    def _learnt(self) -> list[Path]:
+        return self._features([*self.split.training, self.split.validation])
+
+    def _features(self, months: Iterable[Month]) -> list[Path]:
+        return [Path(self.months[month]["features"]) for month in months]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What policies would have led to.
+
+    Parameters
+    ----------
+    service : str
+    months : tuple of Month
+    outcomes : mapping of Policy to sequence of Served
+    folder : Path
+        Where ``backtest.csv``, ``policies.csv`` and ``backtest.png`` are.
+    """
+
+    service: str
+    months: tuple[Month, ...]
+    outcomes: Outcomes
+    folder: Path
+
+    def __str__(self) -> str:
+        table = policies.compared(self.outcomes)
+        shown = pd.DataFrame(
+            {
+                "cadence": table["cadence"].astype(str).where(table["gate"] != "once", "-"),
+                "window": table["window"],
+                "gate": table["gate"],
+                "mean RMSE": table["mean_rmse"].map("{:.4f}".format),
+                "worst month": table["worst_rmse"].map("{:.4f}".format) + " " + table["worst_month"],
+                "promotions": table["promotions"],
+                "trainings": table["trainings"],
+                "CPU minutes": table["cpu_minutes"].map("{:.1f}".format),
+            }
+        )
+        if table["unserved"].any():
+            shown.insert(5, "unserved", table["unserved"])
+        return (
+            f"{self.service}, first test month {self.months[0]}, served from {self.months[1]} to "
+            f"{self.months[-1]}; RMSE in minutes:\n\n{shown.to_string(index=False)}\n\n"
+            f"month by month, and drawn: {self.folder}"
+        )
+
+
+def replay(
+    settings: Settings, first: str, last: str, played: Sequence[Policy], output: Path | None = None
+) -> Replayed:
+    """What each policy would have led to from `first`, about which all train, to `last`.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of all runs, but for what a replay varies: month, training months, warm start.
+    first, last : str
+        YYYY-MM.
+    played : sequence of Policy
+    output : Path, optional
+        Folder for tables, plot and fitted models; in the state folder unless told otherwise.
+
+    Raises
+    ------
+    ConfigError
+        When `last` does not come after `first`.
+    MlopsError
+        As the steps of a run do; nothing is written then but fitted models.
+    """
+    months = Month.range(Month.parse(first), Month.parse(last))
+    if len(months) < 2:
+        raise ConfigError(
+            f"from {first} to {last}: expected a last month after the first, since the model that is tested on "
+            "the first serves from the next one on"
+        )
+    config.threads()
+    folder = output or config.state_dir() / "replay" / f"{settings.service}_{months[0]}_{months[-1]}"
+    candidates = _candidates(settings, months, played, folder / "models")
+    _fit(candidates)
+    limits = _limits(settings)
+    outcomes = {policy: _played(policy, months, candidates, limits) for policy in played}
+    found = Replayed(settings.service, months, outcomes, folder.resolve())
+    _write(found)
+    return found
+
+
+def _played(
+    policy: Policy, months: Sequence[Month], candidates: Mapping[tuple[int, Month], Candidate], limits: Limits
+) -> tuple[policies.Served, ...]:
+    """Each month under one policy."""
+
+    def model(month: Month) -> Candidate:
+        return candidates[policy.window, month]
+
+    return policies.simulate(
+        policy,
+        months,
+        rmse=lambda champion, month: model(champion).rmse(month),
+        judge=lambda new, old: model(new).judged(model(old) if old else None, limits),
+        seconds=lambda month: model(month).seconds,
+    )
+
+
+def _candidates(
+    settings: Settings, months: Sequence[Month], played: Sequence[Policy], folder: Path
+) -> dict[tuple[int, Month], Candidate]:
+    """By window and test month, the models that any of the policies asks for; windows share what is alike."""
+    asked = sorted(
+        {
+            (policy.window, month)
+            for policy in played
+            for position, month in enumerate(months)
+            if policy.trains(position, months[0] if position else None)
+        }
+    )
+    splits = _splits(settings, asked)
+    described = _prepared(settings, Month.range(min(s.months[0] for s in splits.values()), months[-1]))
+    found: dict[str, Candidate] = {}
+    by_window = {}
+    for (window, month), split in splits.items():
+        own = _settings_of_run(settings, split)
+        quality.check_months({each: _quality(described[each]) for each in split.months}, split, own)
+        files = {str(each): described[each]["sha256"] for each in split.months}
+        key = run_key.compute(own, files, [rule.name for rule in RULES])
+        by_window[window, month] = found.setdefault(key, Candidate(own, split, described, folder / key))
+    return by_window
+
+
+def _splits(
+    settings: Settings, asked: Sequence[tuple[int, Month]]
+) -> dict[tuple[int, Month], months_split.Split]:
+    """Months of each run, as far as the source reaches back."""
+    source = ingest.open_source(settings)
+    earliest = min(month - 2 - window for window, month in asked)
+    wanted = Month.range(earliest, max(month for _, month in asked))
+    held = sources.patiently(
+        settings.source_patience, sources.months_available, source, settings.service, wanted
+    )
+    splits = {}
+    for window, month in asked:
+        before = sum(month - 1 - window <= each < month - 1 for each in held)
+        run = settings.model_copy(update={"month": str(month), "train_months": max(before, 1)})
+        splits[window, month] = months_split.plan_split(run, held, source.url)
+    for window in sorted({window for window, _ in asked}):
+        fewer = [s for (w, _), s in splits.items() if w == window and len(s.training) < window]
+        if fewer:
+            logger.warning(
+                "window %d: %s starts with %s, so %d of the models learn from fewer months than that",
+                window, source.url, held[0], len(fewer),
+            )  # fmt: skip
+    return splits
+
+
+def _settings_of_run(settings: Settings, split: months_split.Split) -> Settings:
+    """Settings of the run about a split, but for limits: what is asked of a model does not change the model."""
+    usual = {name: Settings.model_fields[name].default for name in (*_LIMITS, "compare_course")}
+    own = {"month": str(split.test), "train_months": len(split.training), "warm_start": False}
+    return settings.model_copy(update={**usual, **own})
+
+
+def _prepared(settings: Settings, months: Sequence[Month]) -> Described:
+    """All months, fetched, cleaned and with their features beside them."""
+    span = settings.model_copy(update={"month": str(months[-1]), "train_months": len(months) - 2})
+    summary = steps.build_features(steps.clean_trips(ingest.load(span), span), span)
+    table = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
+    return {Month.parse(row["month"]): row for row in table.to_dict("records")}
+
+
+def _fit(candidates: Mapping[tuple[int, Month], Candidate]) -> None:
+    """Fit those that are not fitted yet, in the order of their months."""
+    different = sorted(set(candidates.values()), key=lambda each: (each.split.test, len(each.split.training)))
+    for number, candidate in enumerate(different, 1):
+        split = candidate.split
+        about = (
+            f"model {number} of {len(different)}, {len(split.training)} + 1 months, tested on {split.test}"
+        )
+        if candidate.is_fitted:
+            logger.info("%s, fitted earlier", about)
+            continue
+        logger.info("%s", about)
+        candidate.fit()
+        logger.info(
+            "RMSE %.4f on %s, %.0f s of CPU", candidate.rmse(split.test), split.test, candidate.seconds
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def _trips(clean: Path) -> tuple[pd.DataFrame, Array]:
+    """Requests of a month and how long they took."""
+    return schemas.read_requests(clean), schemas.read_minutes(clean)
+
+
+_LIMITS = tuple(field.name for field in dataclasses.fields(Limits) if field.name in Settings.model_fields)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(**{name: getattr(settings, name) for name in _LIMITS})
+
+
+def _quality(row: Mapping[Any, Any]) -> Quality:
+    """Counts of a month, back from its row."""
+    rejected = {rule.name: int(row[f"rejected_{rule.name}"]) for rule in RULES}
+    return Quality(int(row["rows"]), int(row["kept"]), int(row["test_rows"]), rejected)
+
+
+def _write(found: Replayed) -> None:
+    """Both tables and the plot, all of them or none."""
+    names = ("replay.csv", "policies.csv", "replay.png")
+    with contextlib.ExitStack() as passing:
+        by_month, compared, plot = (
+            passing.enter_context(atomic_write(found.folder / name)) for name in names
+        )
+        policies.by_month(found.outcomes).to_csv(by_month, index=False)
+        policies.compared(found.outcomes).to_csv(compared, index=False)
+        policies.draw(found.outcomes, plot, f"{found.service}: what would have happened")

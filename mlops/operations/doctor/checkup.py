@@ -1,0 +1,151 @@
+"""The check-up: surroundings first, then what runs left open, closed where that is safe.
+
+Each check is small and independent of the others. One that fails is a finding,
+and so is a tracking server that is away: the remaining checks go on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from functools import partial
+
+from mlops import config, locks
+from mlops.config import Settings
+from mlops.errors import BusyError
+from mlops.operations.doctor import host, mage_database, tracking_server
+from mlops.operations.doctor.finding import Finding as Finding
+from mlops.operations.doctor.finding import Findings, carried_out
+from mlops.pipeline import checkpoint, run_once
+from mlops.registry import alias_log, client, run_lifecycle, runs, versions
+from mlops.registry.client import mlflow, with_retry
+
+NAMED = 3  # run ids in one finding
+
+
+def check_up(*, resume: bool) -> Iterator[Finding]:
+    """Findings, one after the other.
+
+    Parameters
+    ----------
+    resume : bool
+        Deliver what waits to be told to the tracking server.
+    """
+    yield from carried_out("import path", host.import_path)
+    yield from carried_out("time zone", lambda: host.time_zone(mage_database.schedules_run_here()))
+    yield from carried_out("Mage's database", mage_database.look_over)
+    can_be_asked = yield from carried_out("tracking server", _tracking)
+    if can_be_asked:
+        names = _experiments()
+        yield from carried_out("artefacts", partial(tracking_server.artefacts, config.tracking_uri(), names))
+        yield from carried_out("registered models", partial(_models, resume))
+    else:
+        yield Finding("registered models: not looked at; they are once the tracking server can be asked")
+    yield from carried_out("memory and disk", partial(_room, can_be_asked))
+
+
+def _tracking() -> Generator[Finding, None, bool]:
+    """Findings about the tracking server; returned is whether it can be asked, and then it is connected to."""
+    usual, uri = Settings(), config.tracking_uri()
+    usable = yield from tracking_server.look_over(uri, usual.connect_timeout)
+    if usable:
+        client.connect(uri, config.state_dir(), usual.connect_timeout, usual.tracking_patience)
+    return usable
+
+
+def _experiments() -> tuple[str, ...]:
+    """Names that this project's experiments and registered models can have."""
+    services = (versions.model_name(service, sample=False) for service in config.SERVICES)
+    return (*services, versions.model_name("", sample=True))
+
+
+def _room(can_be_asked: bool) -> Findings:
+    """Memory and disk against the newest run's months, or against the usual ones."""
+    rows, whose = (_newest_window() if can_be_asked else None) or host.usual_rows(Settings())
+    yield from host.memory(rows, whose)
+    yield from host.disk(rows)
+
+
+@with_retry("looking up the newest run")
+def _newest_window() -> tuple[int, str] | None:
+    """Trips that the newest version of some model learnt from, the most there are, and whose they are."""
+    windows = []
+    for name in versions.model_names():
+        for version in versions.list_all(name)[-1:]:
+            inputs = mlflow.MlflowClient().get_run(version.run_id).inputs
+            rows = [
+                int(json.loads(given.dataset.profile or "{}").get("num_rows", 0))
+                for given in (inputs.dataset_inputs if inputs else [])
+                if "test" not in [tag.value for tag in given.tags]
+            ]
+            windows.append((sum(rows), version.uri))
+    return max(windows, default=None)
+
+
+def _models(resume: bool) -> Findings:
+    names = {*versions.model_names(), *(kept.folder.parent.name for kept in checkpoint.unfinished())}
+    for name in _experiments():
+        lost = _lost_versions(name)
+        if lost:
+            names.add(name)
+            which = ", ".join(lost[:NAMED]) + (", ..." if len(lost) > NAMED else "")
+            yield Finding(
+                f"{name}: finished runs whose version the registry has lost: {len(lost)} (run {which})"
+                "; restore it from a backup or, if they were deleted on purpose, delete these runs in MLflow too",
+                is_open=True,
+            )
+    for name in sorted(names):
+        yield from carried_out(name, partial(_check, name, resume))
+    if not names:
+        yield Finding("no model is registered yet")
+
+
+@with_retry("{0}: looking for lost versions")
+def _lost_versions(name: str) -> list[str]:
+    """Runs that ended well, which only a run does that registered its version, and whose version is gone."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return []
+    query = f"attributes.status = 'FINISHED' and tags.{runs.RUN_KEY} LIKE '%'"
+    ended = client.search_runs([experiment.experiment_id], query, max_results=10_000)
+    there = {version.run_id for version in versions.list_all(name)}
+    return [str(run.info.run_id) for run in ended if run.info.run_id not in there]
+
+
+def _check(name: str, resume: bool) -> Findings:
+    closed = run_lifecycle.clear_up(name)
+    if closed is not None:
+        told = f"runs and trials whose process is gone: {closed}, now ended as KILLED"
+        yield Finding(f"{name}: {told if closed else 'no run is left open'}")
+    try:
+        with run_lifecycle.work_lock(name, "refuse", "the doctor's check-up") as lock:
+            with locks.hold(f"{name}.aliases", on_busy="refuse", about="the doctor's check-up"):
+                for text in alias_log.reconcile(name):
+                    yield Finding(f"{name}: {text}; it is in the journal now")
+            if resume:
+                yield from (
+                    Finding(text, "cannot be delivered" in text) for text in run_once.deliver(name, lock)
+                )
+            yield from _left(name)
+    except BusyError as error:
+        yield Finding(f"{name}: somebody is at work ({error}); its journal and outbox were not looked at")
+
+
+def _left(name: str) -> Findings:
+    kept = checkpoint.unfinished(name)
+    for attempt in kept:
+        note = attempt.noted(checkpoint.PENDING)
+        if note:
+            waits = f"{name}: a model tested on {note['month']} waits to be delivered"
+            yield Finding(f"{waits}; python -m mlops doctor --resume", is_open=True)
+        else:
+            yield Finding(
+                f"{name}: a run was cut off after {len(attempt.entries('trials'))} trials ({attempt.folder}); the "
+                "same settings again go on from there, and deleting the folder forgets it"
+            )
+    keys = {attempt.key for attempt in kept}
+    for version in versions.list_all(name):
+        if not version.is_complete and version.tags.get(runs.RUN_KEY) not in keys:
+            cut_off = f"{version.uri}: was registered, but its run did not end; run it again"
+            yield Finding(cut_off, is_open=True)

@@ -1,0 +1,220 @@
+"""Mage's database as its scheduler left it: there, with tables, no run stuck, no trigger asleep.
+
+Read with SQLAlchemy, since the library does not know Mage.
+Source: mage_ai/orchestration/db/models/schedules.py and db/__init__.py, mage-ai 0.9.80.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+import yaml
+from sqlalchemy import JSON, DateTime, Integer, String, cast, column, select, table
+
+from mlops import config
+from mlops.operations.doctor.finding import Finding, Findings
+
+TABLES = ("pipeline_schedule", "pipeline_run", "block_run")
+CONNECT_SECONDS = 5
+STUCK_AFTER = timedelta(days=1)  # of a run whose trigger has no timeout
+UTC_NAMES = ("utc", "etc/utc", "gmt", "etc/gmt", "uct", "universal", "zulu")
+_ENVIRONMENTS = {"production": "prod", "development": "dev"}  # as Mage reads ENV
+
+_SCHEDULES = table(
+    "pipeline_schedule",
+    column("id", Integer),
+    column("name", String),
+    column("pipeline_uuid", String),
+    column("status", String),
+    column("settings", JSON),
+    column("repo_path", String),
+)
+_RUNS = table(
+    "pipeline_run",
+    column("id", Integer),
+    column("pipeline_schedule_id", Integer),
+    column("pipeline_uuid", String),
+    column("status", String),
+    column("started_at", DateTime(timezone=True)),
+    column("created_at", DateTime(timezone=True)),
+)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A trigger as `triggers.yaml` has it."""
+
+    pipeline: str
+    name: str
+    active: bool
+    environments: tuple[str, ...]
+
+
+def address() -> str:
+    """URL of Mage's database: ``MAGE_DATABASE_CONNECTION_URL``, else the SQLite file in Mage's data folder."""
+    named = os.environ.get("MAGE_DATABASE_CONNECTION_URL")
+    return named or f"sqlite:///{data_folder() / 'mage-ai.db'}"
+
+
+def data_folder() -> Path:
+    """Where Mage keeps this project's outputs, logs and, unless told otherwise, its database."""
+    described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text()) or {}
+    folder = os.environ.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
+    base = Path(folder).expanduser()
+    return base / config.PROJECT.name if base.is_absolute() else config.PROJECT / base
+
+
+def look_over(now: datetime | None = None) -> Findings:
+    """Findings about Mage's database, and what its scheduler has in it.
+
+    Raises
+    ------
+    OSError, sqlalchemy.exc.SQLAlchemyError
+        When the database cannot be read half way.
+    """
+    url = address()
+    shown = config.without_credentials(url)
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        yield Finding(f"Mage's database: {shown} is not there yet; mage start makes it")
+        return
+    try:
+        engine = _engine(url)
+        present = set(sqlalchemy.inspect(engine).get_table_names())
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        why = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        yield Finding(
+            f"Mage's database {shown}: no answer ({why}); start it, or correct MAGE_DATABASE_CONNECTION_URL",
+            True,
+        )
+        return
+    try:
+        if not present and engine.dialect.name == "sqlite":
+            yield Finding(f"Mage's database: {shown} has no tables yet; mage start makes them")
+        elif lacking := [name for name in TABLES if name not in present]:
+            yield Finding(
+                f"Mage's database {shown}: tables {', '.join(lacking)} are missing; start Mage once (mage start), "
+                "which makes them",
+                is_open=True,
+            )
+        else:
+            yield Finding(f"Mage's database: {shown} has its tables")
+            with engine.connect() as connection:
+                yield from _server_time_zone(connection)
+                yield from _stuck_runs(connection, now or datetime.now(timezone.utc))
+                yield from _sleeping_triggers(connection)
+    finally:
+        engine.dispose()
+
+
+def triggers(project: Path = config.PROJECT) -> list[Trigger]:
+    """Triggers that the project's files hold."""
+    found = []
+    for path in sorted((project / "pipelines").glob("*/triggers.yaml")):
+        for entry in (yaml.safe_load(path.read_text()) or {}).get("triggers") or []:
+            active = entry.get("status") == "active"
+            found.append(Trigger(path.parent.name, entry["name"], active, tuple(entry.get("envs") or ())))
+    return found
+
+
+def schedules_run_here() -> bool:
+    """Whether Mage, started in this environment, would take up a trigger of the project's files."""
+    return any(trigger.active and _is_for(trigger, _environment()) for trigger in triggers(config.PROJECT))
+
+
+def _is_for(trigger: Trigger, environment: str) -> bool:
+    return not trigger.environments or environment in trigger.environments
+
+
+def _engine(url: str) -> sqlalchemy.Engine:
+    """An engine that only reads where that can be said, and gives up soon."""
+    if url.startswith("sqlite:///"):
+        return sqlalchemy.create_engine(
+            f"sqlite:///file:{url.removeprefix('sqlite:///')}?mode=ro&uri=true", poolclass=sqlalchemy.NullPool
+        )
+    arguments = {"connect_timeout": CONNECT_SECONDS} if url.startswith("postgresql") else {}
+    return sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.NullPool)
+
+
+def _server_time_zone(connection: sqlalchemy.Connection) -> Findings:
+    if connection.dialect.name != "postgresql":
+        return
+    zone = str(connection.execute(sqlalchemy.text("SHOW timezone")).scalar())
+    if zone.lower() not in UTC_NAMES:
+        name = connection.engine.url.database
+        yield Finding(
+            f"Mage's database: its time zone is {zone}, and Mage compares schedules in UTC; "
+            f"ALTER DATABASE {name} SET timezone TO 'UTC'",
+            is_open=True,
+        )
+
+
+def _stuck_runs(connection: sqlalchemy.Connection, now: datetime) -> Findings:
+    began = sqlalchemy.func.coalesce(_RUNS.c.started_at, _RUNS.c.created_at, type_=DateTime(timezone=True))
+    status = cast(_RUNS.c.status, String)  # PostgreSQL has a type of its own for it
+    query = (
+        select(_RUNS.c.id, _RUNS.c.pipeline_uuid, status.label("status"), began.label("began"))
+        .add_columns(_SCHEDULES.c.settings)
+        .select_from(_RUNS.outerjoin(_SCHEDULES, _RUNS.c.pipeline_schedule_id == _SCHEDULES.c.id))
+        .where(status.in_(["INITIAL", "RUNNING"]))
+    )
+    for row in connection.execute(query.order_by(_RUNS.c.id)):
+        age, allowed = now - _aware(row.began), _patience(row.settings)
+        if age > allowed:
+            yield Finding(
+                f"Mage: run {row.id} of {row.pipeline_uuid} is {row.status.lower()} for {_hours(age)}, and "
+                f"{_hours(allowed)} were expected at most; cancel it on the pipeline's Runs page, or restart Mage",
+                is_open=True,
+            )
+
+
+def _sleeping_triggers(connection: sqlalchemy.Connection) -> Findings:
+    served = (
+        str(config.PROJECT),
+        str(config.state_dir() / "stack" / "trip_duration"),
+    )  # `make stack` serves a copy
+    ours = _SCHEDULES.c.repo_path.is_(None) | _SCHEDULES.c.repo_path.in_(served)
+    query = select(
+        _SCHEDULES.c.pipeline_uuid, _SCHEDULES.c.name, cast(_SCHEDULES.c.status, String).label("status")
+    )
+    known = {(row.pipeline_uuid, row.name): row.status for row in connection.execute(query.where(ours))}
+    here = _environment()
+    for trigger in triggers(config.PROJECT):
+        status = known.get((trigger.pipeline, trigger.name))
+        about = f"Mage: trigger {trigger.name} of {trigger.pipeline}"
+        if not trigger.active or status == "ACTIVE":
+            yield Finding(f"{about} is {'active' if status == 'ACTIVE' else 'inactive, as its file says'}")
+        elif not _is_for(trigger, here):
+            wanted = " or ".join(trigger.environments)
+            yield Finding(f"{about} does not run here, where ENV is {here}; it does with ENV={wanted}")
+        elif status is None:
+            yield Finding(
+                f"{about} is not in Mage's database; start Mage's scheduler (mage start)", is_open=True
+            )
+        else:
+            yield Finding(f"{about} is inactive; enable it on the pipeline's Triggers page", is_open=True)
+
+
+def _environment() -> str:
+    named = os.environ.get("ENV") or "dev"
+    return _ENVIRONMENTS.get(named, named)
+
+
+def _patience(settings: Mapping[str, Any] | None) -> timedelta:
+    seconds = (settings or {}).get("timeout")
+    return timedelta(seconds=float(seconds)) if seconds else STUCK_AFTER
+
+
+def _aware(moment: datetime) -> datetime:
+    return (
+        moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    )  # SQLite keeps UTC without saying so
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:,.1f} h"

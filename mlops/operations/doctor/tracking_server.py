@@ -1,0 +1,206 @@
+"""Whether the tracking server can be used: answers, lets us in, has our version, takes artefacts, is migrated."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Generator, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+import sqlalchemy
+from alembic.script import ScriptDirectory
+
+from mlops import config
+from mlops.errors import TrackingError
+from mlops.operations.doctor.finding import Finding, Findings, carried_out
+from mlops.pipeline import checkpoint
+from mlops.registry import client
+from mlops.registry.client import mlflow
+
+USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+_ANY_QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"  # /health and /version answer every host
+
+
+def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
+    """Findings about the tracking server or database at `uri`; returned is whether the rest can be asked of it."""
+    shown = config.without_credentials(uri)
+    try:
+        if not _is_file_yet_to_be_made(uri):
+            client.probe(uri, timeout)
+    except TrackingError as error:
+        yield Finding(str(error), is_open=True)
+        return False
+    if not uri.startswith("http"):
+        return (yield from _database(uri))
+    lets_in = yield from _access(uri, timeout)
+    if lets_in:
+        yield from carried_out(f"tracking server {shown}: its version", partial(_version, uri, timeout))
+    return lets_in
+
+
+def artefacts(uri: str, names: Sequence[str]) -> Findings:
+    """Where artefacts of the experiments with these names go, if a server decides that.
+
+    The tracking store is connected to.
+    """
+    if not uri.startswith("http"):
+        return
+    client = mlflow.MlflowClient()
+    found = [there for name in names if (there := client.get_experiment_by_name(name))]
+    if not found:  # the server's first was given such a place as the next will get
+        found = client.search_experiments(filter_string="name = 'Default'")
+    for experiment in found:
+        place = config.without_credentials(str(experiment.artifact_location))
+        about = f"artefacts of experiment {experiment.name}: {place}"
+        scheme = place.partition(":")[0]
+        if scheme == "mlflow-artifacts":
+            yield Finding(f"{about}, through the server")
+        elif place.startswith("/") or scheme == "file":
+            if _is_here(uri):
+                yield Finding(
+                    f"{about}, a folder of this machine, which other machines' runs could not reach"
+                )
+            else:
+                yield Finding(
+                    f"{about}, the server's own folder, which this machine cannot reach; start the server with "
+                    "--serve-artifacts --artifacts-destination FOLDER, and rename this experiment, which keeps "
+                    "its place",
+                    is_open=True,
+                )
+        else:
+            yield Finding(f"{about}, written by each client with keys of its own")
+
+
+def expected_revision() -> str:
+    """Revision of the tables that the installed MLflow works with."""
+    folder = Path(str(mlflow.__file__)).parent / "store" / "db_migrations"
+    return str(ScriptDirectory(str(folder)).get_current_head())
+
+
+def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
+    """Findings about the Host header and passwords; returned is whether questions are answered."""
+    shown = config.without_credentials(uri)
+    bare = _without_user(uri)
+    anonymous = requests.get(f"{bare}{_ANY_QUESTION}", timeout=timeout, auth=_nobody)
+    if anonymous.status_code == 403 and "Invalid Host header" in anonymous.text:
+        host = urlsplit(bare).netloc
+        yield Finding(
+            f"tracking server {shown}: refuses the name {host}; start it with {host} added to "
+            f"MLFLOW_SERVER_ALLOWED_HOSTS (or --allowed-hosts {host},localhost:*)",
+            is_open=True,
+        )
+        return False
+    if anonymous.status_code == 200:
+        if _is_here(uri):
+            yield Finding(f"tracking server {shown}: answers")
+        else:
+            yield Finding(
+                f"tracking server {shown}: answers anybody who reaches it; start it with --app-name basic-auth "
+                f"and set {USER} and {PASSWORD}, or let it listen on 127.0.0.1 alone",
+                is_open=True,
+            )
+        return True
+    status = anonymous.status_code
+    if status in (401, 403) and (_credentials() or bare != uri.rstrip("/")):
+        status = _ask(uri, _ANY_QUESTION, timeout).status_code
+        if status == 200:
+            yield Finding(f"tracking server {shown}: answers to our user, and not to strangers")
+            return True
+        yield Finding(
+            f"tracking server {shown}: refuses our user ({status}); correct {USER}, {PASSWORD}", True
+        )
+    elif status in (401, 403):
+        yield Finding(f"tracking server {shown}: asks who we are ({status}); set {USER} and {PASSWORD}", True)
+    else:
+        yield Finding(
+            f"tracking server {shown}: answers {status} to a question after experiments, expected 200; look into "
+            "its log, and whether MLFLOW_TRACKING_URI is an MLflow server's address",
+            is_open=True,
+        )
+    return False
+
+
+def _version(uri: str, timeout: float) -> Findings:
+    ours, answer = str(mlflow.__version__), _ask(uri, "/version", timeout)
+    theirs = answer.text.strip()[:40] if answer.status_code == 200 else f"not told ({answer.status_code})"
+    if ours.split(".")[:2] == theirs.split(".")[:2]:
+        yield Finding(f"MLflow: the server is {theirs}, this client {ours}")
+    else:
+        yield Finding(
+            f"MLflow: the server is {theirs}, this client {ours}; install mlflow=={ours} on the server "
+            "(requirements-mlflow.txt), then mlflow db upgrade",
+            is_open=True,
+        )
+
+
+def _database(uri: str) -> Generator[Finding, None, bool]:
+    """Finding about the tables of a tracking database; returned is whether MLflow can work with them."""
+    shown = config.without_credentials(uri)
+    if _is_file_yet_to_be_made(uri):
+        yield Finding(f"tracking store {shown}: not there yet; the first run makes it")
+        return bool(checkpoint.unfinished())  # of attempts there is something to tell all the same
+    if not uri.startswith(("sqlite:///", "postgresql")):
+        yield Finding(f"tracking store {shown}: of a kind that is not looked into")
+        return True
+    revision, expected = _revision(uri), expected_revision()
+    if revision not in (None, expected):
+        yield Finding(
+            f"tracking store {shown}: its tables are at revision {revision}, MLflow {mlflow.__version__} expects "
+            f"{expected}; make a copy, then .venv-mlflow/bin/mlflow db upgrade {shown}",
+            is_open=True,
+        )
+        return False
+    yield Finding(f"tracking store {shown}: answers" + ("" if revision else ", with no tables yet"))
+    return True
+
+
+def _revision(uri: str) -> str | None:
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    try:
+        if not sqlalchemy.inspect(engine).has_table("alembic_version"):
+            return None
+        with engine.connect() as connection:
+            found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
+        return str(found) if found else None
+    finally:
+        engine.dispose()
+
+
+def _is_file_yet_to_be_made(uri: str) -> bool:
+    return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+
+
+def _is_here(uri: str) -> bool:
+    """Whether the address is this very machine's, as seen from itself alone."""
+    host = urlsplit(uri).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _without_user(uri: str) -> str:
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+
+
+def _credentials() -> bool:
+    return bool(os.environ.get(TOKEN) or os.environ.get(USER))
+
+
+def _ask(uri: str, path: str, timeout: float) -> requests.Response:
+    """The answer to us: with the token or password of the environment, or that of the address."""
+    token, user = os.environ.get(TOKEN), os.environ.get(USER)
+    if user:
+        password = os.environ.get(PASSWORD, "")
+        return requests.get(f"{_without_user(uri)}{path}", timeout=timeout, auth=(user, password))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return requests.get(f"{uri.rstrip('/')}{path}", timeout=timeout, headers=headers)
+
+
+def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No password, not even one of ~/.netrc."""
+    return request

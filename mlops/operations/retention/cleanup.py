@@ -1,0 +1,232 @@
+"""Nothing grows for ever: what is old and can be made again goes, champions and their evidence stay.
+
+What a file was last used for is told by the disk (written, read) and by the
+runs, which log the sha256 of every month that they took. Either keeps it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlops import config, mage
+from mlops.config import Settings
+from mlops.errors import BusyError, ConfigError, MlopsError, TrackingDownError, TrackingError
+from mlops.operations.doctor import mage_database
+from mlops.operations.retention import files, runs
+from mlops.operations.retention.policy import ARTEFACTS, PASSING_DAYS, TRIALS, Candidate, Wanted, old
+from mlops.pipeline import checkpoint
+from mlops.registry import client, run_lifecycle, versions
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = {"kind": "object", "place": "object", "days": "float64", "megabytes": "float64"}
+
+
+class Retention(BaseModel):
+    """What tidying up is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_days: int = Field(90, ge=1, description="days that something must have lain unused before it goes")
+    dry_run: bool = Field(False, description="list what would go, and delete nothing")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Retention:
+        """From names and values.
+
+        Raises
+        ------
+        ConfigError
+            For an unknown name or a bad value.
+
+        Examples
+        --------
+        >>> Retention.parse({"keep_days": 0})
+        Traceback (most recent call last):
+            ...
+        mlops.errors.ConfigError: keep_days: input should be greater than or equal to 1; got 0. \
+There are: keep_days, dry_run
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            told = f"{first['loc'][0]}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}"
+            raise ConfigError(f"{told}. There are: {', '.join(cls.model_fields)}") from error
+
+
+def from_mage(variables: Mapping[str, Any]) -> Retention:
+    """From the keyword arguments that Mage gives to a block, as `mage.from_mage` does it for a run."""
+    mage.from_mage({})
+    return Retention.parse(
+        {name: value for name, value in variables.items() if name not in mage.MAGE_VARIABLES}
+    )
+
+
+def find_leftovers(retention: Retention) -> pd.DataFrame:
+    """What may go, the largest first.
+
+    Returns
+    -------
+    DataFrame
+        ``kind``, ``place`` (a path, or a run's id), ``days`` since it was used, ``megabytes``.
+    """
+    _connect()
+    now = time.time()
+    rows = [(c.kind, c.place, round(c.days(now), 1), c.bytes / 1e6) for c in _old(retention, now)]
+    logger.info("%d leftovers older than %d days", len(rows), retention.keep_days)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def delete_leftovers(found: pd.DataFrame, retention: Retention) -> pd.DataFrame:
+    """What became of the leftovers, kind by kind.
+
+    They are looked up again under the models' locks: what was used meanwhile, or belongs to a model that somebody
+    is at work on, stays.
+
+    Returns
+    -------
+    DataFrame
+        ``kind``, ``found``, ``deleted``, ``megabytes`` (of the deleted), ``oldest_days``.
+    """
+    gone: set[tuple[str, str]] = set()
+    if not retention.dry_run:
+        _connect()
+        asked = set(zip(found["kind"], found["place"], strict=True))
+        with contextlib.ExitStack() as held:
+            busy = _busy(held)
+            still = [c for c in _old(retention, time.time()) if (c.kind, c.place) in asked]
+            gone = {(c.kind, c.place) for c in still if not _is_used(c, busy) and _delete(c)}
+    table = found.assign(gone=[pair in gone for pair in zip(found["kind"], found["place"], strict=True)])
+    rows = [
+        (kind, len(part), int(part["gone"].sum()), part.loc[part["gone"], "megabytes"].sum(), part["days"].max())
+        for kind, part in table.groupby("kind", sort=True)
+    ]  # fmt: skip
+    for kind, count, deleted, megabytes, _ in rows:
+        logger.info("%s: %d of %d deleted, %.1f MB", kind, deleted, count, megabytes)
+    summary = pd.DataFrame(rows, columns=["kind", "found", "deleted", "megabytes", "oldest_days"])
+    return summary.astype({"kind": "object", "megabytes": "float64", "oldest_days": "float64"})
+
+
+def with_mage_s_own(
+    summary: pd.DataFrame, retention: Retention, steps: Sequence[Callable[[], object]]
+) -> pd.DataFrame:
+    """The summary with a row for the folders that Mage's `steps` delete in its data folder.
+
+    Mage goes by the time a run was for, and only looks at scheduled runs: others write over what they left before.
+    """
+    before = _outputs()
+    if not retention.dry_run:
+        for step in steps:
+            step()
+    after = _outputs()
+    freed = sum(before.values()) - sum(after.values())
+    row = {
+        "kind": "outputs and logs of scheduled runs",
+        "found": len(before),
+        "deleted": len(before.keys() - after.keys()),
+        "megabytes": max(0, freed) / 1e6,
+        "oldest_days": 0.0,
+    }
+    logger.info("outputs and logs of scheduled runs: %d of %d deleted", row["deleted"], row["found"])
+    return pd.DataFrame([*summary.to_dict("records"), row])
+
+
+def check_leftovers(leftovers: pd.DataFrame) -> None:
+    """Nothing, if the leftovers are a table of distinct things that lay unused for a day or more.
+
+    Raises
+    ------
+    MlopsError
+    """
+    young = leftovers.loc[leftovers["days"] < PASSING_DAYS, "place"].tolist()
+    if young or leftovers.duplicated(["kind", "place"]).any():
+        raise MlopsError(
+            f"find_leftovers: expected distinct leftovers, each a day old or more; got younger {young}"
+        )
+
+
+def check_summary(summary: pd.DataFrame) -> None:
+    """Nothing, if no more was deleted than was found.
+
+    Raises
+    ------
+    MlopsError
+    """
+    wrong = summary.loc[(summary["deleted"] > summary["found"]) | (summary["megabytes"] < 0), "kind"].tolist()
+    if wrong:
+        raise MlopsError(f"delete_leftovers: expected no more deleted than found; got more of {wrong}")
+
+
+def _outputs() -> dict[str, int]:
+    """Bytes of what Mage keeps of each scheduled run, by folder."""
+    kept = {}
+    for kind in (".variables", ".logs"):
+        for folder in mage_database.data_folder().glob(f"pipelines/*/{kind}/*/*T*"):
+            kept[str(folder)] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return kept
+
+
+def _connect() -> None:
+    usual = Settings()
+    client.connect(config.tracking_uri(), config.state_dir(), usual.connect_timeout, usual.tracking_patience)
+
+
+def _names() -> list[str]:
+    """Models of this project, whether or not a version of them is registered."""
+    known = {versions.model_name(service, sample=False) for service in config.SERVICES}
+    known |= {versions.model_name("", sample=True), *versions.model_names()}
+    return sorted(known | {kept.folder.parent.name for kept in checkpoint.unfinished()})
+
+
+def _busy(held: contextlib.ExitStack) -> list[str]:
+    """Models that somebody is at work on; the locks on the others are held from now on."""
+    busy = []
+    for name in _names():
+        try:
+            held.enter_context(run_lifecycle.work_lock(name, "refuse", "tidying up"))
+        except BusyError as error:
+            logger.warning("%s: left alone, and with it what runs share: %s", name, error)
+            busy.append(name)
+    return busy
+
+
+def _is_used(candidate: Candidate, busy: Collection[str]) -> bool:
+    return candidate.model in busy if candidate.model else bool(busy)
+
+
+def _delete(candidate: Candidate) -> bool:
+    """Whether it is gone now; what cannot be deleted is told, and does not keep the others."""
+    try:
+        if candidate.kind in (TRIALS, ARTEFACTS):
+            return runs.delete(candidate)
+        return files.delete(candidate)
+    except TrackingDownError:
+        raise
+    except (OSError, TrackingError) as error:
+        logger.warning("%s %s stays: %s", candidate.kind, candidate.place, error)
+        return False
+
+
+def _old(retention: Retention, now: float) -> list[Candidate]:
+    names = _names()
+    candidates = files.candidates() + [c for name in names for c in runs.candidates(name)]
+    wanted = reduce(_both, (runs.wanted(name, now, retention.keep_days) for name in names), Wanted())
+    wanted = _both(wanted, Wanted(places=files.needed_by_attempts()))
+    return old(candidates, wanted, now, retention.keep_days)
+
+
+def _both(one: Wanted, other: Wanted) -> Wanted:
+    return Wanted(
+        frozenset([*one.recent, *other.recent]),
+        frozenset([*one.evidence, *other.evidence]),
+        frozenset([*one.places, *other.places]),
+    )

@@ -1,0 +1,147 @@
+"""Files of the state folder that can be made or fetched again, and how they are deleted under their locks."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mlops import config
+from mlops.operations.retention.policy import (
+    LOCK,
+    MONTH,
+    PASSING,
+    PREPARED,
+    REPLACED,
+    SHA_DIGITS,
+    WORK,
+    Candidate,
+)
+from mlops.pipeline import checkpoint
+
+_MONTHS = "months.csv"  # of an attempt: its months, with the files that it needs
+_NEEDED = ("raw", "path", "features")
+_PASSING = ("months/**/.*.part", "prepared/**/.*.tmp", "months/**/.*.tmp", "work/**/*.new", ".*.tmp")
+
+
+def candidates() -> list[Candidate]:
+    """Files and folders below the state folder that may be old."""
+    return [*_months(), *_prepared(), *_attempts(), *_passing(), *_locks()]
+
+
+def needed_by_attempts() -> set[str]:
+    """Paths that results which wait to be told cannot do without: their folders, and the files of their months."""
+    needed = set()
+    for waiting in checkpoint.pending():
+        needed.add(str(waiting.folder))
+        path = waiting.folder / _MONTHS
+        if path.is_file():
+            with path.open(newline="") as lines:
+                needed |= {row[name] for row in csv.DictReader(lines) for name in _NEEDED if row.get(name)}
+    return needed
+
+
+def delete(candidate: Candidate) -> bool:
+    """Whether it is gone now; somebody who holds its lock, or has used it since, keeps it."""
+    path = Path(candidate.place)
+    lock = path if candidate.kind == LOCK else _lock_of(candidate.kind, path)
+    try:
+        if lock is None:
+            return _remove(candidate, path)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock, timeout=0, fallback_to_soft=False):
+            if candidate.kind == LOCK:
+                path.unlink(missing_ok=True)  # while it is held: who waits for it opens a new one
+                return True
+            return _remove(candidate, path)
+    except Timeout:
+        return False
+
+
+def _remove(candidate: Candidate, path: Path) -> bool:
+    if not path.exists() or _last_used(path) > candidate.last_used:
+        return False
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+        if candidate.kind == MONTH:
+            _manifest(path).unlink(missing_ok=True)
+        if candidate.kind == REPLACED:
+            for note in path.parent.glob(f"{path.stem}_to_*.txt"):  # how it differs from what came after it
+                note.unlink(missing_ok=True)
+    return True
+
+
+def _lock_of(kind: str, path: Path) -> Path | None:
+    """The lock under which such a file is made; None for what the model's own lock covers, or nobody writes."""
+    if kind == MONTH:
+        return path.with_name(f".{path.name}.lock")
+    return config.state_dir() / "locks" / f"{path.name}.lock" if kind == PREPARED else None
+
+
+def _months() -> Iterator[Candidate]:
+    for path in config.state_dir().glob("months/*/*.parquet"):
+        yield _file(MONTH, path, _sha256(path))
+    for path in config.state_dir().glob("months/*/replaced/*.parquet"):
+        yield _file(REPLACED, path, path.stem.rpartition("_")[2])
+
+
+def _prepared() -> Iterator[Candidate]:
+    for path in config.state_dir().glob("prepared/*/*/*.parquet"):
+        yield _file(PREPARED, path, path.stem.split("_")[-2])  # SERVICE_MONTH_SHA256_RULES
+    for path in config.state_dir().glob("prepared/*/*.csv"):
+        yield _file(PREPARED, path)
+
+
+def _attempts() -> Iterator[Candidate]:
+    for attempt in checkpoint.unfinished():
+        inside = [path for path in attempt.folder.rglob("*") if path.is_file()]
+        used = max((path.stat().st_mtime for path in (attempt.folder, *inside)), default=0.0)
+        size = sum(path.stat().st_size for path in inside)
+        yield Candidate(WORK, str(attempt.folder), used, size, model=attempt.folder.parent.name)
+
+
+def _passing() -> Iterator[Candidate]:
+    for pattern in _PASSING:
+        for path in config.state_dir().glob(pattern):
+            yield _file(PASSING, path)
+
+
+def _locks() -> Iterator[Candidate]:
+    """Locks on the making of files that are gone; those of models are few, and stay."""
+    state = config.state_dir()
+    for lock in state.glob("months/*/.*.lock"):
+        if not lock.with_name(lock.name.removeprefix(".").removesuffix(".lock")).exists():
+            yield _file(LOCK, lock)
+    made = {path.name for path in state.glob("prepared/**/*.*")}
+    for suffix in (".parquet", ".csv"):
+        for lock in state.glob(f"locks/*{suffix}.lock"):
+            if lock.name.removesuffix(".lock") not in made:
+                yield _file(LOCK, lock)
+
+
+def _file(kind: str, path: Path, sha256: str = "") -> Candidate:
+    return Candidate(kind, str(path), _last_used(path), path.stat().st_size, sha256[:SHA_DIGITS])
+
+
+def _last_used(path: Path) -> float:
+    """When it was last written or read; where the disk does not note the latter, runs' records must tell."""
+    found = path.stat()
+    return max(found.st_mtime, 0.0 if path.is_dir() else found.st_atime)
+
+
+def _sha256(month: Path) -> str:
+    """As its manifest has it; nothing where there is none, so that only its age decides."""
+    try:
+        return str(json.loads(_manifest(month).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _manifest(month: Path) -> Path:
+    return month.with_name(f"{month.name}.json")

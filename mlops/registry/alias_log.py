@@ -1,0 +1,260 @@
+"""The journal of a model's aliases: every move, its intent first, kept where the registry lives.
+
+An entry is a tag ``journal.000001`` of the registered model, a JSON object:
+``at`` (UTC), ``by``, ``alias``, ``from``, ``to``, ``verdict``, ``reason`` and
+``state``: ``intent`` before the alias moves, ``done`` after it. So a crash in
+between can be told from an alias that somebody moved by hand, and is completed.
+Whoever writes here holds the model's lock.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+
+from mlops.registry.client import MlflowException, mlflow, with_retry
+
+logger = logging.getLogger(__name__)
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+INTENT, DONE, DROPPED = "intent", "done", "dropped"
+BY_HAND, ROLLBACK = "by hand", "rollback"  # verdicts beside those of `promotion.decide`
+_PREFIX = "journal."
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One move of an alias.
+
+    Parameters
+    ----------
+    number : int
+        From 1, in the order of time.
+    at : str
+        When, UTC; of a move by hand when it was noticed.
+    by : str
+        Who, or what.
+    alias : str
+    before, after : str or None
+        Numbers of the versions it pointed at; None for none.
+    verdict : str
+        promote, rollback, by hand, ...
+    reason : str
+        In words.
+    state : str
+        intent, done, or dropped: an intent that somebody overtook.
+    """
+
+    number: int
+    at: str
+    by: str
+    alias: str
+    before: str | None
+    after: str | None
+    verdict: str
+    reason: str
+    state: str = DONE
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """A time in which one version was champion; `until` is None for the one that still is."""
+
+    version: str | None
+    since: str
+    until: str | None
+    entry: Entry
+
+
+@with_retry("{0}: reading the journal")
+def read(name: str) -> tuple[Entry, ...]:
+    """Every move of an alias of the model, oldest first."""
+    return _read(name)
+
+
+@with_retry("{0}: looking up {1}")
+def current(name: str, alias: str) -> str | None:
+    """Number of the version that an alias points at, or None."""
+    return _aliases(name).get(alias)
+
+
+@with_retry("{0}: looking up aliases")
+def aliases(name: str) -> dict[str, str]:
+    """Alias to the number of the version that it points at."""
+    return _aliases(name)
+
+
+@with_retry("{0}: moving {1}")
+def move(name: str, alias: str, to: str, *, by: str, verdict: str, reason: str) -> Entry:
+    """The entry of a move that is done: alias `alias` now points at version `to`."""
+    entries, before = _read(name), _aliases(name).get(alias)
+    last = entries[-1] if entries else None
+    if last and last.state == INTENT and (last.alias, last.after) == (alias, to):
+        return _complete(name, last)  # written by a try that did not hear the server's answer
+    return _complete(name, _intend(name, Entry(0, _now(), by, alias, before, to, verdict, reason, INTENT)))
+
+
+@with_retry("{0}: settling the journal")
+def reconcile(name: str) -> tuple[str, ...]:
+    """What was not as the journal has it, in words; afterwards it is.
+
+    A move that a crash cut off is completed. An alias that was moved by hand, as in MLflow's UI, stays where it is
+    and gets an entry that says so.
+    """
+    found = []
+    for entry, now in _differences(name):
+        if entry.state == INTENT and now == entry.before:
+            found.append(f"the move of {entry.alias} to version {entry.after} was cut off; completed")
+            try:
+                _complete(name, entry)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                _write(name, replace(entry, state=DROPPED))
+                found[-1] = f"version {entry.after}, which was to become {entry.alias}, is gone"
+        elif entry.state == INTENT and now == entry.after:
+            _write(name, replace(entry, state=DONE))
+        else:
+            found.append(_in_words(entry, now))
+            if entry.state == INTENT:
+                _write(name, replace(entry, state=DROPPED))
+            reason = "moved outside this project; noticed now"
+            before = entry.after if entry.state == DONE else entry.before
+            _intend(name, Entry(0, _now(), "unknown", entry.alias, before, now, BY_HAND, reason, DONE))
+    for text in found:
+        logger.warning("%s: %s", name, text)
+    return tuple(found)
+
+
+@with_retry("{0}: comparing aliases with the journal")
+def find_differences(name: str) -> tuple[str, ...]:
+    """What `reconcile` would find, in words; nothing is changed."""
+    return tuple(_in_words(entry, now) for entry, now in _differences(name))
+
+
+def tenures(entries: Sequence[Entry]) -> tuple[Tenure, ...]:
+    """Champions in their order, as the journal tells.
+
+    Examples
+    --------
+    >>> first = Entry(1, "2026-10-01T08:00:00+00:00", "me", "champion", None, "1", "promote", "the first")
+    >>> later = replace(first, number=2, at="2026-11-01T08:00:00+00:00", before="1", after="2")
+    >>> [(reign.version, reign.since[:10], reign.until) for reign in tenures([first, later])][-1]
+    ('2', '2026-11-01', None)
+    """
+    moves = [entry for entry in entries if entry.alias == CHAMPION and entry.state == DONE]
+    ends: list[str | None] = [entry.at for entry in moves[1:]]
+    return tuple(
+        Tenure(entry.after, entry.at, until, entry)
+        for entry, until in zip(moves, [*ends, None], strict=False)
+    )
+
+
+def predecessor(entries: Sequence[Entry]) -> str | None:
+    """Version that a rollback returns to: the champion before the current one, rolled-back ones left out.
+
+    Examples
+    --------
+    >>> def move(to, verdict="promote"): return Entry(0, "", "", "champion", None, to, verdict, "")
+    >>> predecessor([move("1"), move("2"), move("3")])
+    '2'
+    >>> predecessor([move("1"), move("2"), move("3"), move("2", "rollback")])
+    '1'
+    """
+    line: list[str] = []
+    for reign in tenures(entries):
+        version = reign.version
+        if version is None:
+            continue
+        if reign.entry.verdict == ROLLBACK and version in line:
+            del line[line.index(version) + 1 :]
+        else:
+            line = [earlier for earlier in line if earlier != version] + [version]
+    return line[-2] if len(line) > 1 else None
+
+
+def whoami() -> str:
+    """User and host, for the journal."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's number without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _differences(name: str) -> list[tuple[Entry, str | None]]:
+    """The last entry of each alias that is not as it says, beside where the alias is now."""
+    last = {alias: Entry(0, "", "", alias, None, None, "", "") for alias in (CHAMPION, CHALLENGER)}
+    last |= {entry.alias: entry for entry in _read(name) if entry.state != DROPPED}
+    now = _aliases(name)
+    return [
+        (entry, now.get(alias))
+        for alias, entry in last.items()
+        if entry.state == INTENT or entry.after != now.get(alias)
+    ]
+
+
+def _in_words(entry: Entry, now: str | None) -> str:
+    if entry.state == INTENT and now in (entry.before, entry.after):
+        return f"the move of {entry.alias} to version {entry.after} was cut off"
+    expected = entry.after if entry.state == DONE else entry.before
+    return f"{entry.alias} was moved by hand from version {expected or 'none'} to {now or 'none'}"
+
+
+def _complete(name: str, entry: Entry) -> Entry:
+    mlflow.MlflowClient().set_registered_model_alias(name, entry.alias, str(entry.after))
+    done = replace(entry, state=DONE)
+    _write(name, done)
+    return done
+
+
+def _intend(name: str, entry: Entry) -> Entry:
+    """The entry with the next number, written."""
+    numbers = [earlier.number for earlier in _read(name)]
+    numbered = replace(entry, number=max(numbers, default=0) + 1)
+    _write(name, numbered)
+    return numbered
+
+
+def _write(name: str, entry: Entry) -> None:
+    told = {key: value for key, value in asdict(entry).items() if key != "number"}
+    told["from"], told["to"] = told.pop("before"), told.pop("after")
+    told["reason"] = entry.reason[:2000]  # a tag holds 5,000 characters, and JSON writes some of them as two
+    text = json.dumps(told, ensure_ascii=False)
+    mlflow.MlflowClient().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
+
+
+def _read(name: str) -> tuple[Entry, ...]:
+    tags = _model(name)[0]
+    told = {int(key.removeprefix(_PREFIX)): json.loads(tags[key]) for key in tags if key.startswith(_PREFIX)}
+    return tuple(
+        Entry(
+            number, entry["at"], entry.get("by", ""), entry["alias"], entry["from"], entry["to"],
+            entry.get("verdict", ""), entry["reason"], entry.get("state", DONE),
+        )
+        for number, entry in sorted(told.items())
+    )  # fmt: skip
+
+
+def _aliases(name: str) -> dict[str, str]:
+    return _model(name)[1]
+
+
+def _model(name: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Tags and aliases of the registered model; none, where there is no such model yet."""
+    try:
+        model = mlflow.MlflowClient().get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}, {}
+        raise
+    return dict(model.tags), {str(alias): str(version) for alias, version in model.aliases.items()}
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,0 +1,70 @@
+"""What a registered version carries: the model's files, their signature, and the code that reads them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from mlops.config import PROJECT
+from mlops.model import version_code
+from mlops.model.intervals import INTERVAL_COLUMNS
+from mlops.registry.client import mlflow, with_retry  # first: it sets what mlflow reads
+
+# isort: split
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
+
+MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil")
+
+# A passenger count is a whole number or null; pandas has several ways to say so, and MLflow's `long` refuses
+# most of them. So the column is declared open and optional, and the model reads it.
+SIGNATURE = ModelSignature(
+    inputs=Schema(
+        [
+            ColSpec(DataType.datetime, "pickup_at"),
+            ColSpec(DataType.long, "pickup_zone"),
+            ColSpec(DataType.long, "dropoff_zone"),
+            ColSpec(DataType.double, "distance_miles"),
+            ColSpec(AnyType(), "passenger_count", required=False),  # type: ignore[no-untyped-call]
+        ]
+    ),
+    outputs=Schema([ColSpec(DataType.double, name) for name in ("duration_minutes", *INTERVAL_COLUMNS)]),
+)
+
+
+@with_retry("logging the model")
+def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataFrame) -> str:
+    """URI of the logged model: the artefact's files with signature, example, requirements and code.
+
+    The run is the active one. What an earlier attempt logged of it, whole or not, is deleted.
+    """
+    client = mlflow.MlflowClient()
+    for earlier in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(earlier.model_id)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # declared so
+        package = write_code(Path(folder))
+        info = mlflow.pyfunc.log_model(
+            name="model",
+            loader_module=f"{package.name}.model",
+            data_path=str(artefact),
+            code_paths=[str(package)],
+            signature=SIGNATURE,
+            input_example=example,
+            pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],
+        )
+    return str(info.model_uri)
+
+
+def write_code(folder: Path) -> Path:
+    """The package that a version carries, below `folder`: `errors` and `model`, named after their content."""
+    written, library = folder / "code", PROJECT / "mlops"
+    shutil.copytree(library / "model", written / "model", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "errors.py"):
+        shutil.copy(library / name, written)
+    return written.rename(folder / version_code.package_name(written))

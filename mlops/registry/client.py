@@ -1,0 +1,258 @@
+"""The tracking server: asked first whether it is there, not interrupted amid an answer, tried again when away.
+
+Everything that speaks to MLflow does it in functions that `with_retry` wraps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+# Before the import, which reads them.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+with warnings.catch_warnings():
+    # Of pydantic about a field name inside MLflow; Mage's pins keep pydantic at the version that warns.
+    warnings.filterwarnings("ignore", message='Field "model_name"', category=UserWarning)
+    import mlflow as mlflow
+import requests
+import sqlalchemy
+from filelock import FileLock
+from mlflow.exceptions import MlflowException as MlflowException
+from mlflow.utils.credentials import read_mlflow_creds
+
+from mlops.config import without_credentials
+from mlops.errors import TrackingDownError, TrackingError
+
+logger = logging.getLogger(__name__)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two tries
+RETRIES, REQUEST_SECONDS = 1, 30  # of MLflow's own client, whose defaults take four minutes to give up
+_AWAY = re.compile(r"API request to .* failed with (timeout )?exception|failed with error code 5\d\d")
+
+
+class _Patience:
+    """Seconds to keep trying in this process; set by `connect`, as MLflow's own address is."""
+
+    seconds = 0.0
+
+
+def probe(uri: str, timeout: float) -> None:
+    """Nothing, if the tracking server or store at `uri` answers within `timeout` seconds.
+
+    MLflow's own client needs about four minutes to give up on a dead server.
+
+    Raises
+    ------
+    TrackingError
+        Saying what was tried.
+    """
+    try:
+        if uri.startswith(("http://", "https://")):
+            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=timeout)
+            if answer.status_code != 200:
+                kind = TrackingDownError if answer.status_code >= 500 else TrackingError
+                raise kind(
+                    f"tracking server {without_credentials(uri)}: "
+                    f"/health answered {answer.status_code}; expected 200. "
+                    "Is MLFLOW_TRACKING_URI the address of an MLflow server?"
+                )
+        elif uri.startswith("sqlite:///"):
+            _make_folder(Path(uri.removeprefix("sqlite:///")).parent)
+        elif uri.startswith("postgresql"):
+            arguments = {"connect_timeout": max(1, int(timeout))}
+            engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
+            engine.connect().close()
+    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
+        raise TrackingDownError(
+            f"tracking server {without_credentials(uri)}: no answer within {timeout:g} s ({_short(error)}). "
+            "Start it (`make mlflow`), or set MLFLOW_TRACKING_URI to one that runs."
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackingError(
+            f"{folder}: this folder for the tracking store cannot be made ({error.strerror or error}). "
+            "Let MLOPS_STATE_DIR name another."
+        ) from error
+
+
+def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> None:
+    """The tracking store made ready for this process, which keeps trying for `patience` seconds when it goes away.
+
+    Raises
+    ------
+    TrackingError
+        When it does not answer now.
+    """
+    probe(uri, timeout)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
+    mlflow.set_tracking_uri(uri)
+    _Patience.seconds = patience
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # dozens of lines about a new database's tables
+    state.mkdir(parents=True, exist_ok=True)
+    # A new database is migrated on first use, and two first uses at once would collide.
+    with FileLock(state / "mlflow.lock"), tracking_errors(f"tracking server {without_credentials(uri)}"):
+        if uri.startswith("sqlite:///"):
+            _make_database(Path(uri.removeprefix("sqlite:///")))
+        mlflow.MlflowClient().search_experiments(max_results=1)
+
+
+def _make_database(path: Path) -> None:
+    """Let there be a database with all its tables: MLflow cannot go on with a migration that was cut off."""
+    if path.exists():
+        return
+    passing = path.with_name(f".{path.name}.tmp")  # a folder, since SQLite keeps a journal beside its file
+    shutil.rmtree(passing, ignore_errors=True)
+    passing.mkdir()
+    mlflow.MlflowClient(f"sqlite:///{passing / path.name}").search_experiments(max_results=1)
+    (passing / path.name).replace(path)
+    shutil.rmtree(passing)
+
+
+def with_retry(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Decorator: calls are not interrupted amid MLflow's work, and made again while the server is away.
+
+    Parameters
+    ----------
+    doing : str
+        For the message; ``{0}`` is the call's first argument.
+
+    Raises
+    ------
+    TrackingDownError
+        When the server stays away for longer than `connect` was told to wait.
+    TrackingError
+        When it refuses.
+    """
+
+    def decorate(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @functools.wraps(call)
+        def wrapped(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+            started, pause = time.monotonic(), FIRST_PAUSE
+            while True:
+                try:
+                    with defer_signals(), tracking_errors(doing.format(*arguments)):
+                        return call(*arguments, **named)
+                except TrackingDownError as error:
+                    waited = time.monotonic() - started
+                    if waited + pause > _Patience.seconds:
+                        raise
+                    if pause == FIRST_PAUSE:
+                        logger.warning("%s; trying again for %.0f s", error, _Patience.seconds)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+        return wrapped
+
+    return decorate
+
+
+@contextlib.contextmanager
+def without_retry() -> Iterator[None]:
+    """Inside, a server that is away is not waited for: it was already, or the process is on its way out."""
+    before, _Patience.seconds = _Patience.seconds, 0.0
+    try:
+        yield
+    finally:
+        _Patience.seconds = before
+
+
+@contextlib.contextmanager
+def tracking_errors(doing: str) -> Iterator[None]:
+    """Whatever MLflow raises inside, as a `TrackingError` that says what was being done."""
+    try:
+        yield
+    except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
+        kind = TrackingDownError if _is_away(error) else TrackingError
+        raise kind(f"{doing}: {_unknown(error) or f'MLflow failed: {_short(error)}'}") from error
+
+
+def _unknown(error: Exception) -> str:
+    """What to do about a server that does not know who asks; nothing for another error."""
+    answer = getattr(error, "response", None)
+    if getattr(error, "error_code", "") != "UNAUTHENTICATED" and getattr(answer, "status_code", 0) != 401:
+        return ""
+    user = read_mlflow_creds().username
+    got = f"user {user!r}, who is not one or has another password" if user else "no user"
+    return (
+        f"the server answers only users whom it knows (401); got {got}. "
+        "Let MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name one; "
+        "`make stack` writes its own to stack/environment in the state folder."
+    )
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the error says that nobody answered, and not that somebody refused."""
+    if isinstance(error, MlflowException):
+        return error.error_code == "TEMPORARILY_UNAVAILABLE" or bool(_AWAY.search(str(error)))
+    if isinstance(error, requests.HTTPError):
+        return error.response is not None and error.response.status_code >= 500
+    return isinstance(error, (requests.RequestException, sqlalchemy.exc.OperationalError))
+
+
+@contextlib.contextmanager
+def defer_signals() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until MLflow is done; the second one comes through at once.
+
+    Cut off amid a query, MLflow leaves SQLite locked for as long as this process lives, and the run could not be
+    closed. Off the main thread (`mage run`) neither raises anything: the process is gone, and the guard acts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append((number, frame))
+        if len(held) > 1:
+            _handle(before[number], number, frame)
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number, frame in held[:1]:  # also when the block raised: the signal must not be lost
+            _handle(before[number], number, frame)
+
+
+def _handle(handler: Any, number: int, frame: FrameType | None) -> None:
+    if callable(handler):
+        handler(number, frame)
+    elif handler == signal.SIG_DFL:
+        signal.raise_signal(number)
+
+
+def _short(error: Exception) -> str:
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if not re.search(r"too many \d+ error", first):  # an answer of a kind, which says more than its absence
+        first = re.sub(
+            r"API request to (\S+) failed with (timeout )?exception.*", r"no answer from \1", first
+        )
+    return re.sub(r"//\S*@", "//", first)[:300]  # no user and no password of any URL in it

@@ -1,0 +1,299 @@
+"""What a person asks of a registry and does to it: list, look back, promote, roll back."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mlops import config, locks
+from mlops.errors import (
+    BusyError,
+    ConfigError,
+    MlopsError,
+    PromotionError,
+    TrackingDownError,
+    TrackingError,
+)
+from mlops.registry import alias_log, client, runs, verification, versions
+from mlops.registry.alias_log import CHAMPION, Entry, Tenure
+from mlops.registry.versions import Version
+
+MOVES_SHOWN, HASH_SHOWN, COLUMNS = 10, 12, 120  # of a listing, so that a terminal need not fold it
+
+
+BY_OPERATOR = "by operator"
+
+
+def promote(name: str, number: str, reason: str) -> str:
+    """Make a version champion, proven first; what was done, in words.
+
+    Raises
+    ------
+    PromotionError
+        When there is no such version, it is champion already, or it does not answer as it was tested.
+    ConfigError
+        When no reason is given.
+    """
+    _require_reason(reason)
+    with _settled(name, f"promoting version {number}") as lock:
+        return _move(versions.get(name, number), BY_OPERATOR, reason, lock)
+
+
+def rollback(name: str, reason: str, to: str | None = None) -> str:
+    """Make an earlier champion champion again, proven first; what was done, in words.
+
+    Parameters
+    ----------
+    to : str, optional
+        Number of the version; the last champion before the current one, unless told otherwise.
+
+    Raises
+    ------
+    PromotionError, ConfigError
+        As `promote`; and when there is none to go back to.
+    """
+    _require_reason(reason)
+    with _settled(name, "rolling back") as lock:
+        entries = alias_log.read(name)
+        target = to or alias_log.predecessor(entries)
+        if target is None:
+            raise PromotionError(
+                f"{name}: there is no earlier champion to go back to. `registry` lists the versions, and "
+                "`promote` makes any of them champion."
+            )
+        if target not in {reign.version for reign in alias_log.tenures(entries)}:
+            raise PromotionError(f"{name}: version {target} never was champion; `promote` makes it so.")
+        return _move(versions.get(name, target), alias_log.ROLLBACK, reason, lock)
+
+
+def listing(name: str) -> str:
+    """Versions of a model with months, RMSE, verdict and aliases, and the last moves, for a terminal."""
+    noticed = _noticed(name)
+    found = versions.list_all(name)
+    if not found:
+        return f"{name}: no version is registered yet"
+    aliases = alias_log.aliases(name)
+    table = pd.DataFrame([_row(version, aliases) for version in reversed(found)]).to_string(index=False)
+    header, *rows = table.splitlines()
+    reasons = [_short(f"         {version.tags.get('reason', '')}") for version in reversed(found)]
+    lines = [line for pair in zip(rows, reasons, strict=True) for line in pair if line.strip()]
+    moves = [_told(entry) for entry in alias_log.read(name)[-MOVES_SHOWN:]]
+    parts = [name, header, *lines, "", "moves of aliases, the newest last (UTC):", *moves]
+    return "\n".join([*parts, *(f"NOTE: {text}" for text in noticed)])
+
+
+def as_of(name: str, when: str) -> str:
+    """Which version answered on a day (YYYY-MM-DD) or at a time (ISO 8601), UTC, and the data it had learnt from.
+
+    Raises
+    ------
+    ConfigError
+        When it is no date, or none that has come.
+    """
+    start, end = _span(when)
+    if start > datetime.now(timezone.utc):
+        raise ConfigError(f"as-of: {when} has not come yet; expected a day or a time in the past, UTC")
+    _noticed(name)
+    reigns = alias_log.tenures(alias_log.read(name))
+    on_duty = [
+        reign for reign in reigns if _at(reign.since) < end and (not reign.until or _at(reign.until) > start)
+    ]
+    if not on_duty or all(reign.version is None for reign in on_duty):
+        first = f"; the first came at {reigns[0].since}" if reigns else ""
+        return f"{name}: no version was champion on {when} (UTC){first}"
+    return "\n\n".join(_on_duty(name, reign) for reign in on_duty)
+
+
+def only_model() -> str:
+    """The registered model there is, where there is one.
+
+    Raises
+    ------
+    ConfigError
+        When there are several, or none.
+    """
+    names = versions.model_names()
+    if len(names) == 1:
+        return names[0]
+    there = f"choose one with --model: {', '.join(names)}" if names else "train one first"
+    raise ConfigError(f"model: expected one registered model; there are {len(names)}: {there}")
+
+
+def registered_model(name: str) -> str:
+    """The name, if a model of this project is registered by it.
+
+    Raises
+    ------
+    ConfigError
+        When none is, naming those there are.
+    """
+    if name not in versions.model_names():
+        there = ", ".join(versions.model_names()) or "none; train one first"
+        raise ConfigError(f"model: expected the name of a registered model; got {name!r}. There are: {there}")
+    return name
+
+
+@contextlib.contextmanager
+def _settled(name: str, about: str) -> Iterator[locks.Lock]:
+    """The lock on the model's aliases, and a journal that agrees with them."""
+    with locks.hold(f"{name}.aliases", about=about) as lock:
+        alias_log.reconcile(name)
+        yield lock
+
+
+def _move(version: Version, verdict: str, reason: str, lock: locks.Lock) -> str:
+    before = alias_log.current(version.name, CHAMPION)
+    if before == version.number:
+        raise PromotionError(f"{version.uri} is champion already")
+    _require_sound(version)
+    lock.check()
+    by = alias_log.whoami()
+    alias_log.move(version.name, CHAMPION, version.number, by=by, verdict=verdict, reason=reason)
+    return f"{version.uri} is champion; before: {f'version {before}' if before else 'none'}"
+
+
+def _require_sound(version: Version) -> None:
+    """Nothing, if a fresh process gets from the registry what was tested."""
+    refused = f"{version.uri} cannot become champion"
+    sha256 = version.tags.get("artefact_sha256")
+    if not sha256 or not version.is_complete:
+        raise PromotionError(f"{refused}: its run did not end, or was not one of this project. Run it again.")
+    with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
+        try:
+            sample = runs.fetch_artefact(version.run_id, "proof/sample.parquet", Path(folder) / "sample")
+        except TrackingDownError:
+            raise
+        except (MlopsError, OSError) as error:
+            raise PromotionError(
+                f"{refused}: the sample it was tested on cannot be fetched ({error})"
+            ) from error
+        found = verification.verify(
+            version.uri, verification.Expected(sha256, sample), Path(folder) / "proof"
+        )
+    versions.tag(version, {"proof": "passed" if found.passed else f"failed: {found.reason}"})
+    if not found.passed:
+        raise PromotionError(
+            f"{refused}: {found.reason}. Choose another version, or train it anew with --force."
+        )
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise ConfigError("reason: expected why, for whoever reads the journal; got nothing")
+
+
+def _noticed(name: str) -> tuple[str, ...]:
+    """What is not as the journal has it; written down now, unless somebody is at work there."""
+    try:
+        with locks.hold(f"{name}.aliases", on_busy="refuse", about="reading the journal"):
+            return alias_log.reconcile(name)
+    except BusyError:
+        return alias_log.find_differences(name)
+
+
+def _row(version: Version, aliases: dict[str, str]) -> dict[str, str]:
+    tags = version.tags
+    names = [alias for alias, number in sorted(aliases.items()) if number == version.number]
+    return {
+        "version": version.number,
+        "aliases": ", ".join(names),
+        "forced": "yes" if tags.get("forced") == "true" else "",
+        "tested on": tags.get("test_month", ""),
+        "learnt": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
+        "rmse": f"{float(tags['test_rmse']):.4f}" if "test_rmse" in tags else "",
+        "verdict": tags.get("verdict", "") if version.is_complete else "unfinished",
+        "proof": tags.get("proof", "").partition(":")[0],
+    }
+
+
+def _told(entry: Entry) -> str:
+    moved = f"{entry.alias} {entry.before or 'none'} -> {entry.after or 'none'}"
+    state = "" if entry.state == alias_log.DONE else f" [{entry.state}]"
+    by = re.sub(r"(?<=run \w{8})\w+", "", entry.by)  # the part of its name that tells a run apart will do
+    return _short(f"  {entry.at[:19]}  {moved}{state}  {entry.verdict} ({by}): {entry.reason}")
+
+
+def _short(line: str) -> str:
+    """The line, cut where a terminal would fold it."""
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}..."
+
+
+def _on_duty(name: str, reign: Tenure) -> str:
+    if reign.version is None:
+        return f"{name}: no champion since {reign.since}"
+    since = (
+        f"noticed at {reign.since}" if reign.entry.verdict == alias_log.BY_HAND else f"since {reign.since}"
+    )
+    head = f"{name}: version {reign.version} ({since}; until {reign.until or 'now'}), {reign.entry.verdict}"
+    try:
+        version = versions.get(name, reign.version)
+    except PromotionError:
+        return f"{head}\nits version has been deleted since"
+    with tempfile.TemporaryDirectory() as folder:
+        months = pd.read_csv(runs.fetch_artefact(version.run_id, "months.csv", Path(folder)), dtype=str)
+    files = months[["month", "role", "rows", "sha256", "url"]].sort_values("month")
+    files["sha256"] = files["sha256"].str[:HASH_SHOWN]
+    tags = version.tags
+    return (
+        f"{head}\nlearnt {tags.get('first_month_learnt')} to {tags.get('last_month_learnt')}, tested on "
+        f"{tags.get('test_month')}: RMSE {tags.get('test_rmse')}\n{files.to_string(index=False)}\n"
+        f"more about these files: months.csv of run {version.run_id}"
+    )
+
+
+def _span(when: str) -> tuple[datetime, datetime]:
+    """Start and end of a day, or of a moment, UTC."""
+    try:
+        if len(when) == len("2026-10-03"):
+            start = datetime.combine(date.fromisoformat(when), time(), timezone.utc)
+            return start, start + timedelta(days=1)
+        moment = _at(when)
+    except ValueError as error:
+        raise ConfigError(f"as-of: expected a date such as 2026-10-03, or a time; got {when!r}") from error
+    return moment, moment + timedelta(microseconds=1)
+
+
+def _at(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
+
+
+def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri: str, name: str) -> str:
+    """A version for a terminal: its months, its metrics beside the baseline's, and how to load it."""
+    metrics = ("rmse", "mae", "p90", "r2", "bias")
+    table = pd.DataFrame(
+        {
+            "metric": metrics,
+            "validation": [measured.get(f"validation_{metric}", np.nan) for metric in metrics],
+            "test": [measured.get(f"test_{metric}", np.nan) for metric in metrics],
+            "pair median (test)": [measured.get("test_rmse_pair_median", np.nan), *[np.nan] * 4],
+        }
+    )
+    return (
+        f"{name}: champion is {uri}, learnt from {tags.get('first_month_learnt')} to "
+        f"{tags.get('last_month_learnt')}, tested on {measured.get('test_rows', 0):,.0f} trips of "
+        f"{tags.get('test_month')}\n\n{table.round(4).to_string(index=False, na_rep='')}\n\n"
+        f'load it: mlflow.pyfunc.load_model("models:/{name}@champion")'
+    )
+
+
+def describe_champion(name: str, connect_timeout: float) -> str:
+    """The champion of a registered model for a terminal: its test metrics beside its baseline, and its URI.
+
+    Raises
+    ------
+    TrackingError
+        When the store does not answer, or the model has no champion.
+    """
+    client.connect(config.tracking_uri(), config.state_dir(), connect_timeout)
+    version = versions.champion(name)
+    if version is None:
+        raise TrackingError(f"{name}: there is no champion yet. Train one: python -m mlops train --help")
+    return describe_version(version.tags, runs.metrics_of(version.run_id), version.uri, name)

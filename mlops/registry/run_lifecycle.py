@@ -1,0 +1,269 @@
+"""A run begins and always ends: started, kept alive, and closed when its process is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
+
+from mlops import config, locks
+from mlops.errors import BusyError, TrackingError
+from mlops.registry.client import MlflowException, mlflow, with_retry, without_retry
+from mlops.registry.runs import (
+    LOCK_TAG,
+    OUTCOME,
+    RUN_KEY,
+    WHOLE,
+    Run,
+    lock_place,
+    trials_of,  # first: it sets what mlflow reads
+)
+
+# isort: split
+from mlflow.entities import RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
+
+logger = logging.getLogger(__name__)
+
+ATTEMPT, HEARTBEAT = "attempt", "mlops.heartbeat"
+HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
+
+
+@contextlib.contextmanager
+def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> Iterator[Run]:
+    """The run of a run key, a new one or the one that `attempt`, as its work folder has it, did not finish.
+
+    It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
+    (`work_lock`): whoever held it before is gone, and what it left RUNNING is closed.
+    """
+    experiment_id = _experiment(experiment)
+    close_orphans(experiment_id)
+    run_id = _begin(experiment_id, run_name, key, attempt or key)
+    guard, status, ended = _start_guard(experiment), "FINISHED", threading.Event()
+    heart = threading.Thread(target=_beat, args=(run_id, ended), daemon=True)
+    heart.start()
+    try:
+        yield Run(run_id, experiment_id)
+    except BaseException as error:
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        with contextlib.suppress(AttributeError):  # for whoever tells of it
+            error.run_id = run_id  # type: ignore[attr-defined]
+        with (
+            contextlib.suppress(TrackingError),
+            without_retry(),
+        ):  # the error itself matters more than its tag
+            _set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:4000])
+        raise
+    finally:
+        ended.set()
+        heart.join()
+        _finish(run_id, experiment_id, status)
+        guard.communicate(b"ended")
+
+
+@with_retry("logging a failure")
+def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
+    """Id of the run that shows an error: its own, or a new one, FAILED, where it came before a run began."""
+    known = getattr(error, "run_id", "")
+    if known:
+        return str(known)
+    client = mlflow.MlflowClient()
+    tags = {"error": f"{type(error).__name__}: {error}"[:4000]}
+    run_id = str(client.create_run(_experiment(experiment), run_name=run_name, tags=tags).info.run_id)
+    client.set_terminated(run_id, "FAILED")
+    return run_id
+
+
+def close_orphans(experiment_id: str) -> int:
+    """How many RUNNING runs were ended as KILLED because whoever ran them is gone.
+
+    The caller holds the model's lock. That proves the death of those who held the same one; of a run under another
+    lock (of a host that shares only the tracking server) its last sign of life tells.
+    """
+    closed = 0
+    for run in _running(experiment_id):
+        cause = _cause_of_death(run.data.tags, run.info.start_time)
+        if cause and _is_complete(run.info.run_id):
+            mark_finished(run.info.run_id)
+        elif cause:
+            _end(run.info.run_id, "KILLED", cause)
+            closed += 1
+            if MLFLOW_PARENT_RUN_ID not in run.data.tags:
+                logger.warning("run %s was left RUNNING: now KILLED, because %s", run.info.run_id, cause)
+    return closed
+
+
+def clear_up(experiment: str) -> int | None:
+    """How many orphans of a model were closed; None if somebody is at work on it, who did it before starting."""
+    found = _experiment_of(experiment)
+    try:
+        with work_lock(experiment, "refuse", "closing runs whose process is gone"):
+            return close_orphans(found) if found else 0
+    except BusyError:
+        return None
+
+
+def work_lock(
+    name: str, on_busy: Literal["wait", "refuse"], about: str
+) -> contextlib.AbstractContextManager[locks.Lock]:
+    """One run of a registered model at a time."""
+    return locks.hold(f"{name}.work", on_busy=on_busy, about=about)
+
+
+@with_retry("ending run {0}")
+def mark_finished(run_id: str) -> None:
+    """FINISHED, where a run was cut off between its last word and its end."""
+    client = mlflow.MlflowClient()
+    run = client.get_run(run_id)
+    if run.info.status != "FINISHED":
+        if "error" in run.data.tags:
+            client.delete_tag(run_id, "error")
+        client.set_terminated(run_id, "FINISHED")
+
+
+@with_retry("experiment {0}")
+def _experiment(name: str) -> str:
+    client = mlflow.MlflowClient()
+    found = _experiment_of(name)
+    if found:
+        return found
+    # A server chooses where artefacts go; a bare database would put them in the working directory.
+    remote = str(mlflow.get_tracking_uri()).startswith("http")
+    artifacts = None if remote else (config.state_dir() / "artifacts").as_uri()
+    # So that the server shows the pages for training, not those for chat models.
+    kind = {"mlflow.experimentKind": "custom_model_development"}
+    try:
+        return str(client.create_experiment(name, artifacts, tags=kind))
+    except MlflowException:
+        raced = _experiment_of(name)
+        if raced is None:
+            raise
+        return raced
+
+
+def _experiment_of(name: str) -> str | None:
+    found = mlflow.MlflowClient().get_experiment_by_name(name)
+    return str(found.experiment_id) if found and found.lifecycle_stage == "active" else None
+
+
+@with_retry("starting a run")
+def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
+    """The run of this attempt, RUNNING again if it was cut off before."""
+    client = mlflow.MlflowClient()
+    tags = {RUN_KEY: key, ATTEMPT: attempt, LOCK_TAG: lock_place(), HEARTBEAT: _now()}
+    query = f"attributes.status != 'FINISHED' and tags.{ATTEMPT} = '{attempt}'"
+    earlier = client.search_runs(
+        [experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
+    )
+    if not earlier:
+        return str(mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tags).info.run_id)
+    run_id = str(earlier[0].info.run_id)
+    logger.info("going on with run %s, which an earlier attempt did not finish", run_id)
+    client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+    if "error" in earlier[0].data.tags:
+        client.delete_tag(run_id, "error")
+    _sweep(experiment_id, run_id)
+    mlflow.start_run(run_id=run_id)  # last: a try that fails after it could not be made again in this process
+    return run_id
+
+
+def _finish(run_id: str, experiment_id: str, status: str) -> None:
+    """End the run, half-logged trials first; a server that stays away leaves it to the next run."""
+    try:
+        with contextlib.nullcontext() if status == "FINISHED" else without_retry():
+            _tidy(run_id, experiment_id)
+            _terminate(run_id, status)
+    except TrackingError as error:
+        logger.warning("run %s could not be ended, the next run does: %s", run_id, error)
+    finally:
+        with contextlib.suppress(Exception):  # here only so that MLflow forgets it in this process
+            mlflow.end_run(status)
+
+
+@with_retry("ending run {0}")
+def _terminate(run_id: str, status: str) -> None:
+    mlflow.MlflowClient().set_terminated(run_id, status)
+
+
+@with_retry("ending run {0}")
+def _end(run_id: str, status: str, cause: str) -> None:
+    client = mlflow.MlflowClient()
+    client.set_tag(run_id, "error", cause)
+    client.set_terminated(run_id, status)
+
+
+@with_retry("tagging run {0}")
+def _set_tag(run_id: str, name: str, value: str) -> None:
+    mlflow.MlflowClient().set_tag(run_id, name, value)
+
+
+@with_retry("looking up trials")
+def _tidy(run_id: str, experiment_id: str) -> None:
+    _sweep(experiment_id, run_id)
+
+
+def _sweep(experiment_id: str, run_id: str) -> None:
+    """Delete trials of the run that were only half logged; their whole is in the journal."""
+    client = mlflow.MlflowClient()
+    for trial in trials_of(experiment_id, run_id):
+        if trial.info.status not in WHOLE:
+            client.delete_run(trial.info.run_id)
+
+
+@with_retry("looking up the version of run {0}")
+def _is_complete(run_id: str) -> bool:
+    found = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+    return any(OUTCOME in version.tags for version in found)
+
+
+@with_retry("looking up runs")
+def _running(experiment_id: str) -> list[Any]:
+    return list(mlflow.MlflowClient().search_runs([experiment_id], "attributes.status = 'RUNNING'"))
+
+
+def _cause_of_death(tags: Mapping[str, str], started: int) -> str:
+    """Why whoever ran this is gone, in words; nothing if it may live."""
+    place = tags.get(LOCK_TAG, "a host that is not known")
+    if place == lock_place():
+        return "its process ended without a word"
+    last = tags.get(HEARTBEAT) or datetime.fromtimestamp(started / 1000, timezone.utc).isoformat(
+        timespec="seconds"
+    )
+    if datetime.now(timezone.utc) - datetime.fromisoformat(last) > timedelta(seconds=STALE_SECONDS):
+        return f"{place} has given no sign of life since {last}"
+    return ""
+
+
+def _beat(run_id: str, ended: threading.Event) -> None:
+    """Say that the run is alive, for other hosts."""
+    while not ended.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(Exception):  # a sign of life that fails is no reason to die
+            mlflow.MlflowClient().set_tag(run_id, HEARTBEAT, _now())
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _start_guard(experiment: str) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, and closes its runs if this one ends without a word.
+
+    It waits on a pipe, so it costs nothing and notices at once; it imports mlflow only when it has to act.
+    """
+    act = f"from mlops.registry.run_lifecycle import clear_up; clear_up({experiment!r})"
+    code = f"import sys\nif sys.stdin.read() != 'ended':\n    {act}\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # The URI may hold a password: in the environment, not among the arguments that anyone can list.
+        env={**os.environ, "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri())},
+        start_new_session=True,  # a Ctrl-C or a signal to the group must not take it along
+    )

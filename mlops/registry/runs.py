@@ -1,0 +1,183 @@
+"""Runs: a parent run per run key, its trials, and what each logs.
+
+A parent run holds everything about a version: it is the version's ``run_id``,
+and a later attempt at the same run key goes on with it. No run stays RUNNING:
+an exception ends it; where a process ends without a word (SIGKILL, or SIGTERM
+under `mage run`) a small guard process ends it; what even the guard could not
+end, the next run of the model does, or the doctor.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlops import config, locks
+from mlops.registry.client import mlflow, with_retry  # first: it sets what mlflow reads
+
+# isort: split
+import pandas as pd
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
+
+RUN_KEY, LOCK_TAG = "run_key", "mlops.lock"
+OUTCOME = "outcome"  # tag that a version gets last: judged, proven, its aliases where they belong
+WHOLE = ("FINISHED", "FAILED")  # how a trial ends that was logged to its end
+
+
+class Run:
+    """A parent run that is under way; see `start_run`."""
+
+    def __init__(self, run_id: str, experiment_id: str) -> None:
+        self.run_id = run_id
+        self.experiment_id = experiment_id
+        self.client = mlflow.MlflowClient()
+
+    @with_retry("logging parameters")
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Parameters of the run, as text."""
+        self.client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
+
+    @with_retry("logging metrics")
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Numbers of the run."""
+        self.client.log_batch(self.run_id, metrics=_metrics(metrics))
+
+    @with_retry("setting tags")
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Tags of the run."""
+        self.client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
+
+    @with_retry("logging a text")
+    def log_text(self, name: str, text: str) -> None:
+        """A text as an artefact."""
+        self.client.log_text(self.run_id, text, name)
+
+    def log_table(self, name: str, table: pd.DataFrame) -> None:
+        """A table as a CSV artefact."""
+        self.log_text(name, table.to_csv(index=False))
+
+    @with_retry("logging files")
+    def log_files(self, paths: Sequence[Path], folder: str) -> None:
+        """Files as artefacts."""
+        for path in paths:
+            self.client.log_artifact(self.run_id, str(path), folder)
+
+    def log_card(self, markdown: str, page: str) -> None:
+        """The model card: two artefacts, and the run's description in the UI."""
+        self.log_text("model_card.md", markdown)
+        self.log_text("model_card.html", page)
+        self.set_tags({MLFLOW_RUN_NOTE: markdown})
+
+    @with_retry("logging source files")
+    def log_months(self, months: pd.DataFrame) -> None:
+        """Source files (``url``, ``sha256``, ``role``, ``month``, ``rows``) as the run's datasets."""
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=Path(row["url"]).name,
+                    digest=str(row["sha256"])[:36],
+                    source_type="url",
+                    source=json.dumps({"url": row["url"]}),
+                    profile=json.dumps({"num_rows": int(row["rows"])}),
+                ),
+                [InputTag("mlflow.data.context", str(row["role"]))],
+            )
+            for row in months.to_dict("records")
+        ]
+        self.client.log_inputs(self.run_id, inputs)
+
+    @with_retry("deleting {1}")
+    def delete_trial(self, name: str) -> None:
+        """Delete the trials of this name, which are not what they were when they were logged."""
+        for trial in trials_of(self.experiment_id, self.run_id):
+            if trial.info.run_name == name:
+                self.client.delete_run(trial.info.run_id)
+
+    @with_retry("looking up trials")
+    def trials_logged(self) -> set[str]:
+        """Names of the trials that are logged already, and whole."""
+        trials = trials_of(self.experiment_id, self.run_id)
+        return {str(trial.info.run_name) for trial in trials if trial.info.status in WHOLE}
+
+    def log_trial(
+        self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float], error: str
+    ) -> None:
+        """A finished trial as a nested run; only what is logged whole is ended, and the rest swept."""
+        ended = int(time.time() * 1000)
+        trial_id = self._begin_trial(name, ended - int(metrics.get("seconds", 0) * 1000))
+        self._fill_trial(trial_id, name, parameters, metrics, error)
+        self._end_trial(trial_id, name, "FAILED" if error else "FINISHED", ended)
+
+    @with_retry("logging {1}")
+    def _begin_trial(self, name: str, started: int) -> str:
+        tags = {MLFLOW_PARENT_RUN_ID: self.run_id, LOCK_TAG: lock_place()}
+        trial = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
+        return str(trial.info.run_id)
+
+    @with_retry("logging {2}")
+    def _fill_trial(
+        self,
+        trial_id: str,
+        name: str,
+        parameters: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        error: str,
+    ) -> None:
+        self.client.log_batch(
+            trial_id,
+            metrics=_metrics(metrics),
+            params=[Param(k, str(v)) for k, v in parameters.items()],
+            tags=[RunTag("error", error[:4000])] if error else [],
+        )
+
+    @with_retry("logging {2}")
+    def _end_trial(self, trial_id: str, name: str, status: str, ended: int) -> None:
+        self.client.set_terminated(trial_id, status, end_time=ended)
+
+
+def lock_place() -> str:
+    """Where this process's locks are: two processes with the same place cannot hold a lock at once."""
+    url = locks.lock_url()
+    return config.without_credentials(url) if url else f"{socket.gethostname()}:{config.state_dir()}"
+
+
+@with_retry("looking up a run")
+def metrics_of(run_id: str) -> dict[str, float]:
+    """Numbers that a run logged."""
+    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
+
+
+@with_retry("looking up a run")
+def parameters_of(run_id: str) -> dict[str, str]:
+    """Parameters that a run logged."""
+    return dict(mlflow.MlflowClient().get_run(run_id).data.params)
+
+
+@with_retry("looking up a run")
+def tags_of(run_id: str) -> dict[str, str]:
+    """Tags of a run."""
+    return dict(mlflow.MlflowClient().get_run(run_id).data.tags)
+
+
+@with_retry("fetching {1}")
+def fetch_artefact(run_id: str, name: str, folder: Path) -> Path:
+    """A file that a run logged, fetched into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(folder)))
+
+
+def trials_of(experiment_id: str, run_id: str) -> list[Any]:
+    """The trials of a run, as MLflow's runs."""
+    client, query = mlflow.MlflowClient(), f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    return list(client.search_runs([experiment_id], query, max_results=50_000))
+
+
+def _metrics(metrics: Mapping[str, float]) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(name, float(value), now, 0) for name, value in metrics.items() if value == value]

@@ -1,0 +1,258 @@
+"""The process that verifies a version: it knows nothing of the one that fitted the model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlops.data import schemas, trips
+from mlops.errors import MlopsError, TrackingDownError, TrackingError
+from mlops.model import version_code
+from mlops.model.features import REQUEST_COLUMNS
+from mlops.month import Month
+from mlops.registry.client import MlflowException, mlflow, tracking_errors
+from mlops.registry.verification import Array, Expected, digest, one_line
+
+TOLERANCE = 1e-6  # minutes
+SINGLE_FRAMES = 36  # of the sample, also asked as tables of one row, which cost milliseconds each
+CHUNK_ROWS = 262_144  # of a month at once: MLflow copies what it checks
+WATCH_SECONDS = 0.5  # between two looks whether who asked lives
+
+
+ODD: tuple[dict[str, Any], ...] = (
+    *({zone: code} for zone in ("pickup_zone", "dropoff_zone") for code in (999, 0, -1)),
+    {"distance_miles": None},
+    {"passenger_count": None},
+    {"pickup_zone": 999, "dropoff_zone": 999, "distance_miles": None, "passenger_count": None},
+)
+"""What a request may say and still be answered."""
+
+
+def main() -> None:
+    """Read what is to be proven from stdin and write what was found to stdout, both JSON."""
+    asked = json.load(sys.stdin)
+    threading.Thread(target=_leave_with, args=(asked["asker"],), daemon=True).start()
+    paths = {name: Path(path) for name, path in asked["expected"].items() if path and name in _PATHS}
+    examination = _Examination(
+        asked["uri"], Expected(**{**asked["expected"], **paths}), Path(asked["folder"])
+    )
+    passed = unreachable = False
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+            reason, passed = examination.run(), True
+    except TrackingDownError as error:
+        reason, unreachable = str(error), True
+    except Exception as error:  # whatever keeps the version from answering is the reason it is not proven
+        reason = one_line(error)
+    answer = {"passed": passed, "reason": reason, "measured": examination.measured}
+    sys.stdout.write(json.dumps({**answer, "unreachable": unreachable}))
+
+
+_PATHS = ("sample", "predictions", "month_file")
+
+
+def _leave_with(asker: int) -> None:
+    """End this process once the one that asked is gone: the next attempt works in the same folder."""
+    while os.getppid() == asker:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
+class _Examination:
+    """The questions, one after the other; the first wrong answer raises `MlopsError`."""
+
+    def __init__(self, uri: str, expected: Expected, folder: Path) -> None:
+        self.uri, self.expected, self.folder = uri, expected, folder
+        self.measured: dict[str, float] = {"largest_difference": 0.0}
+
+    def run(self) -> str:
+        """What was proven, in words."""
+        version = _fetch(self.uri, self.folder / "version")
+        with _doing("the artefact is damaged: MLmodel cannot be read"):
+            described = mlflow.models.Model.load(str(version)).flavors["python_function"]
+            artefact = version / described["data"]
+        _check_digest(artefact, self.expected.artefact_sha256)
+        if version_code.carried_package(artefact) is None:
+            raise MlopsError(f"expected it to bring its code along; got none in {version / 'code'}")
+        with _doing("the version cannot be loaded"):
+            model = _load(version)
+        with _doing(f"the sample {self.expected.sample} cannot be read"):
+            requests, tested = _read_sample(self.expected.sample)
+        self.replay_sample(model, requests, tested)
+        _check_refusals(model, requests.iloc[[0]])
+        _check_odd_requests(model, requests)
+        proven = f"{len(requests):,} requests in batch and one by one"
+        month_file, predictions = self.expected.month_file, self.expected.predictions
+        if month_file and predictions:
+            rows = self.replay_month(model, month_file, predictions)
+            proven += f", and {rows:,} trips of {self.expected.service} {self.expected.month}"
+        return (
+            f"answers as it was tested ({proven}; within {self.measured['largest_difference']:.1g} minutes)"
+        )
+
+    def replay_sample(self, model: Any, requests: pd.DataFrame, tested: pd.DataFrame) -> None:
+        """Compare every prediction for the sample: in batch, as tables of one row, and without a table."""
+        few = np.unique(np.linspace(0, len(requests) - 1, SINGLE_FRAMES).round().astype(np.int64))
+        with _doing("the sample is not answered in batch"):
+            answered = model.predict(requests)
+        self.compare("the sample in batch", answered, tested)
+        with _doing("the sample is not answered in tables of one row"):
+            answered = pd.concat([model.predict(requests.iloc[[row]]) for row in few])
+        self.compare("the sample in tables of one row", answered, tested.iloc[few])
+        with _doing("the sample is not answered one by one"):
+            answered = pd.DataFrame(map(model.get_raw_model().predict_one, requests.to_dict("records")))
+        self.compare("the sample one by one", answered, tested)
+        self.measured |= {"sample_rows": len(requests), "one_by_one": len(answered)}
+
+    def replay_month(self, model: Any, month_file: Path, predictions: Path) -> int:
+        """Compare the minutes of every trip of the raw month; how many there are."""
+        what = f"the test month {month_file.name}"
+        with _doing(f"{what} cannot be replayed"):
+            clean, month = self.folder / "month.parquet", Month.parse(self.expected.month)
+            trips.clean_file(month_file, self.expected.service, month, clean)
+            requests, tested = schemas.read_requests(clean), np.load(predictions)
+            chunks = [requests.iloc[i : i + CHUNK_ROWS] for i in range(0, len(requests), CHUNK_ROWS)]
+            minutes = [model.predict(chunk)["duration_minutes"].to_numpy() for chunk in chunks]
+        answered = pd.DataFrame({"duration_minutes": np.concatenate(minutes) if minutes else []})
+        self.compare(what, answered, pd.DataFrame({"duration_minutes": tested}))
+        self.measured["rows"] = len(requests)
+        return len(requests)
+
+    def compare(self, what: str, answered: pd.DataFrame, tested: pd.DataFrame) -> None:
+        """Nothing, if the answers are those that were tested."""
+        if len(answered) != len(tested):
+            raise MlopsError(f"{what}: expected {len(tested):,} answers; got {len(answered):,}")
+        if list(answered.columns) != list(tested.columns):
+            raise MlopsError(f"{what}: expected {list(tested.columns)}; got {list(answered.columns)}")
+        expected, got = tested.to_numpy(np.float64), answered.to_numpy(np.float64)
+        gaps = np.abs(got - expected)
+        wrong = ~(gaps <= TOLERANCE)  # NaN is wrong too
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise MlopsError(
+                f"{what}: {wrong.any(axis=1).sum():,} of {len(tested):,} answers are not those that were tested; "
+                f"in row {row} expected {tested.columns[column]} {expected[row, column]:.6f}, "
+                f"got {got[row, column]:.6f}"
+            )
+        self.measured["largest_difference"] = max(
+            self.measured["largest_difference"], float(gaps.max(initial=0.0))
+        )
+
+
+def _fetch(uri: str, folder: Path) -> Path:
+    """The version's folder, from the registry.
+
+    Raises
+    ------
+    MlopsError
+        When there is nothing to fetch.
+    TrackingDownError
+        When the registry does not answer.
+    """
+    try:
+        with tracking_errors(f"{uri} cannot be fetched"):
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    except TrackingDownError:
+        raise
+    except (TrackingError, OSError) as error:
+        raise MlopsError(one_line(error)) from error
+
+
+def _check_digest(artefact: Path, expected: str) -> None:
+    found = digest(artefact)
+    if found == expected:
+        return
+    readers: dict[str, Callable[[Path], object]] = {
+        "model.json": lambda path: json.loads(path.read_text()),
+        "booster.ubj": Path.stat,  # reading a damaged one may end the process
+        "encoder.npz": _read_arrays,
+        "intervals.npz": _read_arrays,
+    }
+    for name, read in readers.items():
+        if not (artefact / name).is_file():
+            raise MlopsError(f"the artefact is damaged: {name} is missing")
+        with _doing(f"the artefact is damaged: {name} cannot be read"):
+            read(artefact / name)
+    raise MlopsError(f"the artefact is damaged: expected files with digest {expected}; got {found}")
+
+
+def _read_arrays(path: Path) -> list[Array]:
+    with np.load(path) as stored:
+        return [stored[name] for name in stored.files]
+
+
+def _load(version: Path) -> Any:
+    """The model, answering with the code that its version carries."""
+    model = mlflow.pyfunc.load_model(str(version))
+    module = sys.modules[type(model.get_raw_model()).__module__]
+    code = Path(str(module.__file__)).resolve()
+    if not code.is_relative_to(version.resolve()):
+        raise MlopsError(f"expected it to bring its code along, under {version}; it took that of {code}")
+    return model
+
+
+def _read_sample(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Requests, and what was predicted for them."""
+    stored = pd.read_parquet(path)
+    if stored.empty:
+        raise MlopsError("expected requests; got none")
+    return pd.DataFrame(schemas.REQUESTS.validate(stored)), stored.drop(columns=list(REQUEST_COLUMNS))
+
+
+def _check_refusals(model: Any, request: pd.DataFrame) -> None:
+    """Nothing, if the version's schema refuses what is no request."""
+    wrong = {
+        "a request without pickup_zone": request.drop(columns="pickup_zone"),
+        "a pickup_zone of text": request.assign(pickup_zone="downtown"),
+    }
+    for what, frame in wrong.items():
+        try:
+            got = f"the answer {model.predict(frame).to_dict('records')}"
+        except MlflowException:
+            continue
+        except Exception as error:  # the model's own, which the request should not have come to
+            got = one_line(error)
+        raise MlopsError(f"{what}: expected the schema to refuse it; got {got}")
+
+
+def _check_odd_requests(model: Any, requests: pd.DataFrame) -> None:
+    """Nothing, if unknown zones and nulls are answered with possible minutes, in a table and without one."""
+    ordinary = requests.iloc[0].to_dict()
+    frame = pd.DataFrame([ordinary | odd for odd in ODD]).astype(requests.dtypes.to_dict())
+    with _doing("unknown zones and nulls are not answered"):
+        in_batch = model.predict(frame).to_dict("records")
+        singly = [model.get_raw_model().predict_one(ordinary | odd) for odd in ODD]
+    for odd, answers in zip((*ODD, *ODD), (*in_batch, *singly), strict=True):
+        _check_possible(odd, answers)
+
+
+def _check_possible(odd: Mapping[str, Any], answers: Mapping[str, float]) -> None:
+    for name, minutes in answers.items():
+        if not trips.SHORTEST_MINUTES <= minutes <= trips.LONGEST_MINUTES:  # NaN is not
+            raise MlopsError(
+                f"a request with {dict(odd)}: expected {name} from {trips.SHORTEST_MINUTES:g} to "
+                f"{trips.LONGEST_MINUTES:g}; got {minutes}"
+            )
+
+
+@contextlib.contextmanager
+def _doing(trouble: str) -> Iterator[None]:
+    """Whatever is raised inside, as an `MlopsError` that says what it keeps from being done."""
+    try:
+        yield
+    except Exception as error:
+        raise MlopsError(f"{trouble} ({one_line(error)})") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""Versions: registered once per run key, found again, scored through their artefact, and which is champion."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mlops.config import without_credentials
+from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError
+from mlops.registry.alias_log import CHAMPION
+from mlops.registry.client import MlflowException, mlflow, with_retry
+from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
+from mlops.registry.runs import OUTCOME as OUTCOME
+
+PREFIX = "trip-duration-"
+SCORING_SECONDS = 3600  # for a champion to answer a month; more is a hang
+WARM_TRIALS = 3  # of the newest run, best first; the best of them is what it chose
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of a model."""
+
+    name: str
+    number: str
+    run_id: str
+    tags: Mapping[str, str]
+
+    @property
+    def uri(self) -> str:
+        """What MLflow loads."""
+        return f"models:/{self.name}/{self.number}"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that a run does about its version is done."""
+        return OUTCOME in self.tags
+
+
+@dataclass(frozen=True)
+class Start:
+    """Hyperparameters that did well in a run about an earlier month, and where they are from."""
+
+    parameters: dict[str, float]
+    run_id: str
+    month: str
+    whose: str
+
+
+def model_name(service: str, *, sample: bool) -> str:
+    """Registered name: sample data can never become a real service's champion.
+
+    Examples
+    --------
+    >>> model_name("green", sample=False), model_name("green", sample=True)
+    ('trip-duration-green', 'trip-duration-sample')
+    """
+    return f"{PREFIX}sample" if sample else f"{PREFIX}{service}"
+
+
+@with_retry("{0}: looking up the champion")
+def champion(name: str) -> Version | None:
+    """The version that the alias `champion` points at, or None when there is none.
+
+    Raises
+    ------
+    TrackingError
+        When the registry does not answer.
+    """
+    return _champion(name)
+
+
+def _champion(name: str) -> Version | None:
+    try:
+        return _version(mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
+            return None
+        raise
+
+
+def _version(found: Any) -> Version:
+    return Version(str(found.name), str(found.version), str(found.run_id), dict(found.tags))
+
+
+@with_retry("{0}: looking up version {1}")
+def get(name: str, number: str) -> Version:
+    """A version by its number.
+
+    Raises
+    ------
+    PromotionError
+        When there is none, naming those there are.
+    """
+    try:
+        return _version(mlflow.MlflowClient().get_model_version(name, number))
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+    there = ", ".join(found.number for found in _versions(name)) or "none"
+    raise PromotionError(f"{name}: there is no version {number}; there are: {there}")
+
+
+@with_retry("{0}: looking up versions")
+def list_all(name: str) -> tuple[Version, ...]:
+    """All versions of a registered model, oldest first."""
+    return _versions(name)
+
+
+def _versions(name: str, and_also: str = "") -> tuple[Version, ...]:
+    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'{and_also}", max_results=10_000)
+    return tuple(sorted(map(_version, found), key=lambda version: int(version.number)))
+
+
+@with_retry("looking up registered models")
+def model_names() -> tuple[str, ...]:
+    """Names of this project's registered models; a server may hold others' too."""
+    found = mlflow.MlflowClient().search_registered_models(f"name LIKE '{PREFIX}%'", max_results=1000)
+    return tuple(str(model.name) for model in found)
+
+
+@with_retry("{0}: looking up a run key")
+def find(name: str, key: str) -> Version | None:
+    """The newest version of a run key, or None."""
+    found = _versions(name, f" and tags.{RUN_KEY} = '{key}'")
+    return found[-1] if found else None
+
+
+@with_retry("{0}: looking up earlier runs")
+def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[Start, ...]:
+    """Parameters to begin a search with: the champion's, and the best of the newest run, all about earlier months.
+
+    Parameters
+    ----------
+    name : str
+        The registered model, and its experiment.
+    before : str
+        The test month, YYYY-MM; a run about it, or about a later one, tells nothing here.
+    parameters : collection of str
+        Those that are searched.
+
+    Raises
+    ------
+    TrackingError
+        When the tracking server does not answer.
+    """
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    # Only parent runs know a month, so its presence tells them from trials.
+    query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
+    runs = client.search_runs([experiment.experiment_id], query) if experiment else []
+    earlier = sorted((run for run in runs if run.data.params["month"] < before), key=_month_and_start)
+    reigning = _champion(name)
+    chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
+    if earlier:
+        newest = earlier[-1]
+        trials = client.search_runs(
+            [newest.info.experiment_id],
+            f"attributes.status = 'FINISHED' and tags.`{MLFLOW_PARENT_RUN_ID}` = '{newest.info.run_id}'",
+            order_by=["metrics.rung DESC", "metrics.validation_rmse ASC"],
+            max_results=WARM_TRIALS,
+        )
+        chosen += [(str(trial.info.run_name), trial) for trial in trials]
+    starts: dict[tuple[float, ...], Start] = {}
+    for whose, run in chosen:
+        known = {name: float(run.data.params[name]) for name in parameters if name in run.data.params}
+        month = run.data.params.get("month", newest.data.params["month"])
+        starts.setdefault(tuple(known.values()), Start(known, run.info.run_id, month, whose))
+    return tuple(starts.values())
+
+
+def _month_and_start(run: Any) -> tuple[str, int]:
+    return str(run.data.params["month"]), int(run.info.start_time)
+
+
+_SCORE = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import mlflow, pandas
+mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet(sys.argv[2])).to_parquet(sys.argv[3])
+"""
+
+
+@with_retry("fetching {0.uri}")
+def fetch(version: Version, folder: Path) -> Path:
+    """The version's files, from the registry into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
+
+
+def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Predictions of a registered version, fetched into `folder` and asked as anyone would ask it.
+
+    That is in a process of its own, which takes the code that the artefact brings along: what was registered by an
+    earlier state of this package answers too.
+
+    Raises
+    ------
+    MlopsError
+        When it cannot be loaded, or does not answer.
+    TrackingDownError
+        When the registry does not answer.
+    OSError
+        When something about this machine kept it from answering.
+    """
+    try:
+        fetched = fetch(version, folder)
+    except TrackingDownError:
+        raise
+    except TrackingError as error:  # the registry answers that it has not got it
+        raise MlopsError(str(error)) from error
+    # A name of its own: a process whose asker was killed may answer late.
+    asked, answered = folder / "requests.parquet", folder / f"answers-{uuid.uuid4().hex}.parquet"
+    requests.to_parquet(asked, index=False)
+    command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
+    ended = subprocess.run(
+        [*command, str(fetched), str(asked), str(answered)],
+        cwd=folder, capture_output=True, text=True, check=False, timeout=SCORING_SECONDS,
+    )  # fmt: skip
+    if ended.returncode < 0:
+        raise ChildProcessError(
+            f"{version.uri}: the process that asks it was ended by {signal.Signals(-ended.returncode).name}. "
+            "Is there memory enough? Run again."
+        )
+    if ended.returncode:
+        last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
+        raise MlopsError(f"{version.uri} does not answer: {last[:300]}")
+    return pd.read_parquet(answered)
+
+
+@with_retry("registering {0}")
+def register(
+    name: str, model_uri: str, run_id: str, key: str, tags: Mapping[str, str], description: str = ""
+) -> Version:
+    """The new version of a run key; the very one, when a try before this made it.
+
+    Raises
+    ------
+    TrackingError
+        When the registry refuses.
+    """
+    client = mlflow.MlflowClient()
+    for other in _versions(name, f" and tags.{RUN_KEY} = '{key}'"):
+        if other.run_id == run_id:
+            return other
+        if not other.is_complete and _champion(name) != other:  # of an attempt whose work folder is lost
+            client.delete_model_version(name, other.number)
+    with contextlib.suppress(MlflowException):
+        client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
+    created = client.create_model_version(
+        name,
+        model_uri,
+        run_id=run_id,
+        tags={**tags, RUN_KEY: key},
+        description=description,
+        model_id=model_uri.removeprefix("models:/"),
+    )
+    return _version(created)
+
+
+@with_retry("tagging {0.uri}")
+def tag(version: Version, tags: Mapping[str, str]) -> Version:
+    """The version with these tags beside its own, the last one written last."""
+    for key, value in tags.items():
+        mlflow.MlflowClient().set_model_version_tag(version.name, version.number, key, value[:4900])
+    return Version(version.name, version.number, version.run_id, {**version.tags, **tags})
+
+
+@with_retry("describing {0.uri}")
+def describe(version: Version, text: str) -> None:
+    """One line about the version, for the registry's list."""
+    mlflow.MlflowClient().update_model_version(version.name, version.number, description=text)
+
+
+def link(version: Version) -> str:
+    """Where a person looks at the version: a page of the server, or how to get one for a local store."""
+    uri = str(mlflow.get_tracking_uri())
+    if uri.startswith("http"):
+        return f"{without_credentials(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
+    return (
+        f"`make mlflow` shows it at http://127.0.0.1:5000/#/models/{version.name}/versions/{version.number}"
+    )

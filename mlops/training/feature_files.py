@@ -1,0 +1,191 @@
+"""Feature files: trips of a month as numbers, written once and read batch by batch, as often as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops.model.features import BATCH_ROWS, REQUEST_COLUMNS, REQUEST_FEATURES, request_features
+
+if TYPE_CHECKING:
+    import pandas as pd  # elsewhere where it is needed: a third of the memory of a process that streams trips
+
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Trips of several months, batch by batch, as often as asked; memory does not grow with the months.
+
+    Parameters
+    ----------
+    paths : tuple of Path
+        Feature files, oldest first.
+    for_training : bool
+        Leave out the trips that a training rule rejects; a validation or test month never does.
+    share : float
+        Of the trips, drawn at random; a smaller share is part of a larger one.
+    seed : int
+        Of that draw.
+    half_life_months : float, optional
+        A month so much older than the newest weighs half.
+    """
+
+    paths: tuple[Path, ...]
+    for_training: bool
+    share: float = 1.0
+    seed: int = 0
+    half_life_months: float | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        number = 0
+        for age, path in zip(reversed(range(len(self.paths))), self.paths, strict=True):
+            with pq.ParquetFile(path) as file:
+                for table in file.iter_batches(BATCH_ROWS):
+                    number += 1
+                    batch = self._batch(table, number, age)
+                    if len(batch.minutes):
+                        yield batch
+
+    def _batch(self, table: pa.RecordBatch, number: int, age: int) -> Batch:
+        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.schema.names}
+        learnable, minutes = columns.pop("for_training"), columns.pop("duration_minutes")
+        chosen = learnable if self.for_training else np.ones(len(minutes), bool)
+        if self.share < 1:
+            chosen = chosen & (np.random.default_rng((self.seed, number)).random(len(minutes)) < self.share)
+        weight = None
+        if self.half_life_months is not None:
+            weight = np.full(int(chosen.sum()), 0.5 ** (age / self.half_life_months), np.float32)
+        return Batch({name: values[chosen] for name, values in columns.items()}, minutes[chosen], weight)
+
+
+def count_rows(paths: Sequence[Path], *, for_training: bool) -> int:
+    """How many trips `FeatureFiles` would give."""
+    if not for_training:
+        return sum(int(pq.read_metadata(path).num_rows) for path in paths)
+    marks = (pq.read_table(path, columns=["for_training"])["for_training"] for path in paths)
+    return sum(int(pc.sum(mark).as_py() or 0) for mark in marks)
+
+
+def pairs_and_minutes(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[str, Array], Array]:
+    """Zones of the months' trips, n each, and their minutes, float64 of shape (n,): what a baseline needs."""
+    names = ["pickup_zone", "dropoff_zone", "duration_minutes", "for_training"]
+    table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
+    if for_training:
+        table = table.filter(table["for_training"])
+    zones = {name: table[name].to_numpy() for name in names[:2]}
+    return zones, np.asarray(table["duration_minutes"].to_numpy(), np.float64)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trips to learn from or to be scored on, n of them.
+
+    Parameters
+    ----------
+    features : dict of str to array of shape (n,)
+        As from `request_features`.
+    minutes : float64 array of shape (n,)
+        How long they took.
+    weight : float32 array of shape (n,), or None
+        How much each counts in the loss; all alike where None.
+    """
+
+    features: dict[str, Array]
+    minutes: Array
+    weight: Array | None = None
+
+
+def write_features(clean: Path, target: Path) -> pd.DataFrame:
+    """Write a month's feature table as Parquet (whole or not at all); statistics of each feature.
+
+    The file holds `REQUEST_FEATURES`, ``duration_minutes`` (float64) and ``for_training`` (bool), row by row
+    as in `clean`.
+
+    Returns
+    -------
+    DataFrame, one row per feature
+        ``feature``, ``rows``, ``missing``, ``min``, ``total``, ``max``; `summarise` puts months together.
+    """
+    import pandas as pd
+
+    from mlops.files import (
+        atomic_write,  # here, since a registered model brings this module along and not that one
+    )
+
+    statistics = []
+    with (
+        pq.ParquetFile(clean) as file,
+        atomic_write(target) as passing,
+        pq.ParquetWriter(passing, FEATURE_SCHEMA, compression="zstd") as writer,
+    ):
+        for batch in file.iter_batches(BATCH_ROWS, columns=[*REQUEST_COLUMNS, *TARGET_COLUMNS]):
+            columns = request_features(_request_arrays(batch))
+            statistics.append(_statistics(columns))
+            columns |= {name: batch[name].to_numpy(zero_copy_only=False) for name in TARGET_COLUMNS}
+            writer.write_table(pa.table(columns).cast(FEATURE_SCHEMA))
+    return pd.concat(statistics, ignore_index=True)
+
+
+def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One row per feature over all months: meaning, rows, share missing, least, mean, most."""
+    import pandas as pd
+
+    by_feature = pd.concat(statistics).groupby("feature", sort=False)
+    summary = by_feature.agg({"rows": "sum", "missing": "sum", "min": "min", "total": "sum", "max": "max"})
+    present = (summary["rows"] - summary["missing"]).replace(0, np.nan)
+    meanings = {feature.name: feature.meaning for feature in REQUEST_FEATURES}
+    table = {
+        "feature": summary.index,
+        "meaning": [meanings[name] for name in summary.index],
+        "rows": summary["rows"].to_numpy(),
+        "missing_share": (summary["missing"] / summary["rows"]).round(4).to_numpy(),
+        "least": summary["min"].to_numpy(),
+        "mean": (summary["total"] / present).round(3).to_numpy(),
+        "most": summary["max"].to_numpy(),
+    }
+    return pd.DataFrame(table)
+
+
+TARGET_COLUMNS = ("duration_minutes", "for_training")
+
+
+FEATURE_SCHEMA = pa.schema(
+    [
+        ("pickup_zone", pa.int16()),
+        ("dropoff_zone", pa.int16()),
+        ("distance_miles", pa.float32()),
+        ("passenger_count", pa.float32()),
+        ("minute_of_day", pa.int16()),
+        ("weekday", pa.int8()),
+        ("month", pa.int8()),
+        ("is_holiday", pa.int8()),
+        ("is_school_day", pa.int8()),
+        ("duration_minutes", pa.float64()),
+        ("for_training", pa.bool_()),
+    ]
+)
+
+
+def _request_arrays(batch: pa.RecordBatch) -> dict[str, Array]:
+    return {name: batch[name].to_numpy(zero_copy_only=False) for name in REQUEST_COLUMNS}
+
+
+def _statistics(columns: Mapping[str, Array]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for name, values in columns.items():
+        present = values[~np.isnan(values.astype(np.float32))].astype(np.float64)
+        extent = (present.min(), present.sum(), present.max()) if len(present) else (np.nan, 0.0, np.nan)
+        rows.append((name, len(values), len(values) - len(present), *extent))
+    return pd.DataFrame(rows, columns=["feature", "rows", "missing", "min", "total", "max"])

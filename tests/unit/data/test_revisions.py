@@ -1,0 +1,129 @@
+"""What changed in a month that was published anew, counted by hand and as properties; the old bytes are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.builders import month_table, trip
+
+from mlops.data import cache, revisions, sources
+from mlops.data.revisions import Difference
+from mlops.errors import TripSchemaError
+from mlops.month import Month
+
+MAY = Month(2023, 5)
+NAME = sources.file_name("green", MAY)
+
+
+def written(folder: Path, name: str, *rows: dict[str, Any], **columns: Any) -> Path:
+    table = month_table("green", *rows)
+    for column, values in columns.items():
+        table = table.append_column(column, values)
+    pq.write_table(table, folder / name)
+    return folder / name
+
+
+TRIPS = [trip(f"2023-05-10 08:{minute:02d}", pickup_zone=74 + minute % 3) for minute in range(20)]
+
+
+def compared(folder: Path, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Difference:
+    return revisions.compare(written(folder, "old", *old), written(folder, "new", *new), "green")
+
+
+@pytest.mark.parametrize(
+    ("new", "difference"),
+    [
+        (TRIPS, Difference(0, 0, 0)),
+        (TRIPS[::-1], Difference(0, 0, 0)),
+        (TRIPS[3:], Difference(0, 3, 0)),
+        ([*TRIPS, TRIPS[0], trip("2023-05-11 09:00")], Difference(2, 0, 0)),
+        ([{**TRIPS[0], "fare_amount": 99.0}, *TRIPS[1:]], Difference(0, 0, 1)),
+        ([{**TRIPS[0], "distance_miles": None}, *TRIPS[2:], trip("2023-05-11 09:00")], Difference(1, 1, 1)),
+        ([{**TRIPS[0], "pickup_zone": 9}, *TRIPS[1:]], Difference(1, 1, 0)),
+    ],
+)
+def test_rows_are_counted(new: list[dict[str, Any]], difference: Difference, tmp_path: Path) -> None:
+    assert compared(tmp_path, TRIPS, new) == difference
+
+
+@given(st.lists(st.integers(0, 5), max_size=8), st.lists(st.integers(0, 5), max_size=8))
+def test_nothing_is_counted_twice_and_nothing_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, old: list[int], new: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("months")
+    rows = [[{**TRIPS[n % 3], "fare_amount": float(n // 3)} for n in numbers] for numbers in (old, new)]
+    if not rows[0] or not rows[1]:
+        return
+    found = compared(folder, *rows)
+    assert len(new) - len(old) == found.added - found.removed
+    back = compared(folder, *rows[::-1])
+    assert (back.added, back.removed, back.changed) == (found.removed, found.added, found.changed)
+    assert (found == Difference(0, 0, 0)) == (sorted(old) == sorted(new))
+
+
+def test_types_that_change_are_no_changed_rows(tmp_path: Path) -> None:
+    old = written(tmp_path, "old", *TRIPS)
+    table = pq.read_table(old)
+    for position, name in enumerate(table.column_names):
+        if name in ("PULocationID", "passenger_count"):
+            table = table.set_column(position, name, table[name].cast(pa.float64()))
+    pq.write_table(table.append_column("cbd_congestion_fee", pa.array([0.75] * len(TRIPS))), tmp_path / "new")
+    found = revisions.compare(old, tmp_path / "new", "green")
+    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+    assert any("cbd_congestion_fee" in told for told in found.columns)
+    assert str(found).startswith("0 rows added, 0 removed, 0 changed; ")
+
+
+def test_it_is_made_out_once_and_told(tmp_path: Path) -> None:
+    old, new = written(tmp_path, "old.parquet", *TRIPS), written(tmp_path, "new.parquet", *TRIPS[1:])
+    told = revisions.describe(old, new, "ab" * 32, "green")
+    assert told == "0 rows added, 1 removed, 0 changed"
+    new.unlink()
+    assert revisions.describe(old, new, "ab" * 32, "green") == told
+    with pytest.raises(TripSchemaError):
+        revisions.describe(old, old.with_name("gone"), "cd" * 32, "green")
+
+
+# --- The cache keeps what a month was -----------------------------------------------------------------------
+
+
+def test_bytes_that_are_replaced_are_kept_under_their_hash(tmp_path: Path) -> None:
+    source, kept = sources.open_source(str(_folder(tmp_path))), tmp_path / "cache"
+    seen, texts = [], []
+    for rows in (TRIPS, TRIPS[1:], TRIPS[2:]):
+        written(tmp_path / "source", NAME, *rows)
+        file = cache.fetch(source, "green", MAY, kept)
+        seen.append(file.sha256)
+        texts.append(file.path.read_bytes())
+        assert [path.read_bytes() for path in file.replaced] == texts[:-1]
+    assert [path.name for path in file.replaced] == [
+        f"green_tripdata_2023-05_{sha256[:12]}.parquet" for sha256 in seen[:-1]
+    ]
+    assert cache.fetch(source, "green", MAY, kept) == file  # from the cache: it is known there too
+
+
+def test_bytes_that_come_back_are_no_longer_replaced(tmp_path: Path) -> None:
+    source, kept = sources.open_source(str(_folder(tmp_path))), tmp_path / "cache"
+    for rows in (TRIPS, TRIPS[1:], TRIPS):
+        written(tmp_path / "source", NAME, *rows)
+        file = cache.fetch(source, "green", MAY, kept)
+    assert [pq.read_metadata(path).num_rows for path in file.replaced] == [len(TRIPS) - 1]
+
+
+def test_a_copy_damaged_here_is_not_kept_as_what_was_published(tmp_path: Path) -> None:
+    source, kept = sources.open_source(str(_folder(tmp_path))), tmp_path / "cache"
+    written(tmp_path / "source", NAME, *TRIPS)
+    cache.fetch(source, "green", MAY, kept).path.write_bytes(b"PAR1 damaged")
+    written(tmp_path / "source", NAME, *TRIPS[1:])
+    assert cache.fetch(source, "green", MAY, kept).replaced == ()
+
+
+def _folder(tmp_path: Path) -> Path:
+    (tmp_path / "source").mkdir()
+    return tmp_path / "source"

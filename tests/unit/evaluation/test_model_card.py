@@ -1,0 +1,349 @@
+"""The model card as Markdown and as a page: all that it has to say, and nothing that a text could smuggle in."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.cards import CARD, IMPORTANCE, PROOF, by_slice, make_card
+
+from mlops.evaluation.model_card import OUTCOMES, PLOTS, markdown, page, plots
+
+VOID = ("meta", "link", "img", "br", "hr")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a | b | c\n\n# not a heading",
+    '"><img src=https://evil.example/x onerror=alert(1)>',
+    "[press](https://evil.example) ![look](https://evil.example/x.png) <https://evil.example>",
+    "```\nno end of code",
+    "*bold* _too_ __init__ snake_case &lt; \\| ~gone~",
+    "[a]: https://evil.example",
+    "- a list",
+    "+ another",
+    "# a heading",
+    "> a quotation",
+)
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of the Markdown tables in a text, without heads and rules."""
+    lines = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in text.splitlines() if line.startswith("| ")]
+    ruled = [number for number, line in enumerate(lines) if set("".join(line)) <= set("-:")]
+    return [line for number, line in enumerate(lines) if number not in ruled and number + 1 not in ruled]
+
+
+class Reader(HTMLParser):
+    """Tags, addresses, cells, list items and text of a page; every tag that opens is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.handlers: list[str] = []
+        self.addresses: list[str] = []
+        self.alts: list[str] = []
+        self.found: dict[str, list[str]] = {name: [] for name in ("title", "h1", "h2", "li", "td")}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.addresses += [
+            value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")
+        ]
+        self.alts += [value or "" for name, value in attrs if name == "alt"]
+        if tag in self.found:
+            self.found[tag].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self.open) & set(self.found):
+            self.found[tag][-1] += data
+
+
+# --- What it says -------------------------------------------------------------------------------------------
+
+
+def test_the_sections_follow_each_other() -> None:
+    text = markdown(CARD)
+
+    assert text.startswith(
+        "# trip-duration-green, version 7, tested on 2023-06\n\nPredicts, when a ride in a green taxi in New York"
+    )
+    assert re.findall("^## (.*)$", text, re.MULTILINE) == [
+        "Verdict",
+        "How well",
+        "Where it does worst",
+        "What it learnt from",
+        "What the trees use",
+        "Intended use and limits",
+        "Settings",
+        "How to reproduce",
+    ]
+    assert "/secret/place" not in text
+
+
+def test_without_a_version_there_is_no_number() -> None:
+    text = markdown(replace(CARD, version=None))
+
+    assert text.startswith("# trip-duration-green, tested on 2023-06\n")
+    assert "python -m mlops reproduce NUMBER --model trip-duration-green" in text
+
+
+@pytest.mark.parametrize(
+    ("service", "ride"),
+    [("green", "a green taxi"), ("yellow", "a yellow taxi"), ("fhvhv", "an Uber or Lyft car")],
+)
+def test_it_says_whose_rides(service: str, ride: str) -> None:
+    assert f"a ride in {ride} in New York" in markdown(make_card(service=service))
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_the_outcome_is_told_with_every_reason(outcome: str) -> None:
+    card = replace(CARD, outcome=outcome)
+    told = section(markdown(card), "Verdict")
+
+    assert told.startswith(
+        f"\n{OUTCOMES[outcome]}\n\n- RMSE improves by 1.9 %\n- no slice gets worse by more than 5 %\n\n"
+    )
+    assert f'<main class="{outcome}">' in page(card)
+
+
+def test_the_proof_is_told() -> None:
+    passed, failed, none = (
+        section(markdown(replace(CARD, proof=proof)), "Verdict")
+        for proof in (PROOF, {"passed": False, "reason": "the artefact is damaged"}, None)
+    )
+
+    assert "**passed**" in passed
+    assert "answered 61,234 trips at once and 300 one by one" in passed
+    assert "the largest difference is 2e-14 minutes." in passed
+    assert "**failed**, so it does not become champion: the artefact is damaged" in failed
+    assert "Proof: none yet." in none
+
+
+def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
+    told = section(markdown(CARD), "How well")
+
+    assert "On all 61,234 trips of 2023-06" in told
+    assert rows(told)[:4] == [
+        ["challenger", "4.412", "4.300 to 4.500"],
+        ["champion (version 3)", "4.500", "4.400 to 4.600"],
+        ["pair median", "5.600", "5.500 to 5.700"],
+        ["course", "5.100", "–"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gain", "sentence"),
+    [
+        (
+            (0.08761, 0.0512, 0.1234),
+            "Its RMSE is 0.088 minutes below the champion's; the gain's 95 % interval is 0.051 to 0.123.",
+        ),
+        (
+            (-0.02, -0.05, 0.01),
+            "Its RMSE is 0.020 minutes above the champion's; the gain's 95 % interval is -0.050 to 0.010.",
+        ),
+        (None, "No champion was compared with it."),
+    ],
+)
+def test_the_gain_over_the_champion_is_told(gain: tuple[float, float, float] | None, sentence: str) -> None:
+    assert sentence in section(markdown(replace(CARD, gain=gain)), "How well")
+
+
+def test_the_other_metrics_follow_those_that_there_are() -> None:
+    found = rows(section(markdown(CARD), "How well"))[4:]
+    fewer = replace(CARD, measured={"test_rows": 5, "test_mae": 2.9})
+
+    assert [value for _, value in found] == [
+        "2.900", "6.500", "-0.100", "0.800", "0.803", "0.710", "0.951", "0.900",
+    ]  # fmt: skip
+    assert rows(section(markdown(fewer), "How well"))[4:] == [["mean absolute error (minutes)", "2.900"]]
+
+
+def test_the_worst_slices_of_some_size_come_worst_first() -> None:
+    tiny = CARD.by_slice.head(1).assign(rows=99, rmse=50.0)
+    enough = CARD.by_slice.head(1).assign(rows=100, rmse=40.0)
+    with_both = replace(CARD, by_slice=pd.concat([tiny, enough, CARD.by_slice]))
+    found = rows(section(markdown(with_both), "Where it does worst"))
+
+    assert len(found) == 8
+    assert found[0][2:4] == ["100", "40.000"]
+    assert found[1][:2] == ["hour", "17"]
+    assert [float(row[3]) for row in found] == sorted((float(row[3]) for row in found), reverse=True)
+
+
+def test_the_champion_stands_beside_in_every_slice() -> None:
+    beside = replace(CARD, by_slice=CARD.by_slice.assign(champion_rmse=7.25))
+
+    assert {row[4] for row in rows(section(markdown(beside), "Where it does worst"))} == {"7.250"}
+    head = "| slice | value | trips | RMSE | MAE | bias | in 80 % | in 95 % |"
+    assert head in markdown(CARD)
+    assert head.replace("| MAE", "| champion's RMSE | MAE") in markdown(beside)
+
+
+def test_the_months_are_listed_with_what_was_rejected() -> None:
+    told = section(markdown(CARD), "What it learnt from")
+
+    assert rows(told) == [
+        ["2023-06", "test", "65,000", "61,000", "0123456789ab"],
+        ["2023-05", "validation", "60,000", "58,000", "fedcba987654"],
+        ["2023-04", "training", "61,000", "59,000", "0123456789ab"],
+        ["2023-03", "training", "62,000", "60,500", "0123456789ab"],
+        ["over 60 minutes", "4,000", "2,000", "2,500"],
+        ["zone unknown", "0", "0", "1,000"],
+    ]
+    assert "| rule | test | validation | training |" in told
+    assert told.rstrip().endswith("Unlike the months before them:\n\n- 2023-03: twice the rows")
+
+
+def test_of_ordinary_months_nothing_is_remarked() -> None:
+    assert "Unlike" not in markdown(replace(CARD, months=CARD.months.assign(unusual="")))
+
+
+def test_every_feature_stands_with_its_share_of_the_gain() -> None:
+    assert rows(section(markdown(CARD), "What the trees use")) == [
+        ["pace_minutes", "0.750"], ["weekday", "0.250"], ["month", "0.000"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("use_distance", "sentence"),
+    [(True, "The distance is the meter's, known only at the end of a ride"), (False, "No distance is used.")],
+)
+def test_it_says_whether_the_meters_distance_is_used(use_distance: bool, sentence: str) -> None:
+    assert f"- {sentence}" in section(
+        markdown(make_card(use_distance=use_distance)), "Intended use and limits"
+    )
+
+
+def test_a_model_of_the_sample_says_so() -> None:
+    assert "Learnt from an invented city" in markdown(make_card(source="sample"))
+    assert "invented" not in markdown(make_card(source="tlc"))
+
+
+def test_every_setting_and_origin_is_repeated() -> None:
+    card = make_card(seed=5)
+
+    assert rows(section(markdown(card), "Settings")) == [list(pair) for pair in card.settings.items()]
+    told = section(markdown(card), "How to reproduce")
+    assert rows(told) == [[name.replace("_", " "), value] for name, value in card.origin.items()]
+    assert "```sh\npython -m mlops reproduce 7 --model trip-duration-green\n```" in told
+    assert 'mlflow.pyfunc.load_model("models:/trip-duration-green/7")' in told
+
+
+# --- What a text cannot do ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
+    smuggled = replace(
+        CARD,
+        reasons=(text, "the next"),
+        proof={"passed": False, "reason": text},
+        settings={**CARD.settings, "source": text},
+    )
+    harmless, shown = Reader(page(replace(smuggled, reasons=("a", "the next")))), Reader(page(smuggled))
+    plain = " ".join(text.split())
+
+    assert shown.tags == harmless.tags
+    assert shown.found["li"][:2] == [plain, "the next"]
+    assert plain in shown.found["td"]
+    assert shown.addresses == ["data:,"]
+    assert shown.handlers == []
+    assert "script" not in shown.tags
+
+
+@given(st.text(st.characters(exclude_categories=["C"]), min_size=1).map(lambda text: f"said: {text}"))
+def test_any_text_is_shown_as_it_is(text: str) -> None:
+    page_of_it = Reader(page(replace(CARD, reasons=(text,), settings={**CARD.settings, "source": text})))
+    plain = " ".join(text.split())
+
+    assert page_of_it.found["li"][0] == plain
+    assert plain in page_of_it.found["td"]
+
+
+def test_a_text_with_bars_stays_in_its_cell() -> None:
+    (line,) = (
+        line for line in markdown(make_card(source="/a|b")).splitlines() if line.startswith("| source |")
+    )
+
+    assert line == "| source | /a\\|b |"
+
+
+# --- The page -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_the_markdown_says() -> None:
+    shown = Reader(page(CARD))
+
+    assert shown.found["title"] == shown.found["h1"] == ["trip-duration-green, version 7, tested on 2023-06"]
+    assert [f"## {title}" for title in shown.found["h2"]] == re.findall(
+        "^## .*$", markdown(CARD), re.MULTILINE
+    )
+    assert shown.found["td"] == [cell.replace("\\", "") for row in rows(markdown(CARD)) for cell in row]
+    assert '<html lang="en">' in page(CARD)
+
+
+def test_the_pictures_are_in_the_page_with_words_for_them(tmp_path: Path) -> None:
+    table, actual, predicted = by_slice()
+    drawn = plots(tmp_path, actual, predicted, table, IMPORTANCE)
+    other = tmp_path / 'by_"weather"<.png'
+    other.write_bytes(drawn[0].read_bytes())
+    text = page(replace(CARD, plots=(*drawn, other)))
+    shown = Reader(text)
+
+    assert shown.alts == [*PLOTS.values(), 'by "weather"<']
+    assert [
+        base64.b64decode(address.removeprefix("data:image/png;base64,")) for address in shown.addresses[1:]
+    ] == [path.read_bytes() for path in (*drawn, other)]
+    assert text.index("What the trees use") < text.index("<img") < text.index("Intended use and limits")
+    assert "<img" not in page(CARD)
+
+
+def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
+    table, actual, predicted = by_slice()
+    text = page(replace(CARD, plots=plots(tmp_path, actual, predicted, table, IMPORTANCE)))
+
+    assert all(address.startswith("data:") for address in Reader(text).addresses)
+    assert "default-src 'none'" in text
+    assert not re.search(r"@import|url\(|<script|https?://", text)
+
+
+# --- The pictures -------------------------------------------------------------------------------------------
+
+
+def test_the_pictures_are_drawn(tmp_path: Path) -> None:
+    table, actual, predicted = by_slice()
+    paths = plots(tmp_path / "plots", actual, predicted, table, IMPORTANCE)
+
+    assert [path.stem for path in paths] == list(PLOTS)
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+        assert path.stat().st_size > 5000
+
+
+def test_pictures_of_one_trip_are_drawn_too(tmp_path: Path) -> None:
+    table = by_slice()[0].head(1)
+
+    assert len(plots(tmp_path, np.array([10.0]), np.array([12.0]), table, IMPORTANCE)) == 4

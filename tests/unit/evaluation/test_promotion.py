@@ -1,0 +1,562 @@
+"""The decision branch by branch, its interval by another bootstrap, and verdicts made again from their text."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import bootstrap
+from support.builders import make_requests, make_trips
+
+from mlops.errors import MlopsError
+from mlops.evaluation.comparison import Evidence, Incumbent, gather
+from mlops.evaluation.metrics import GATED, PairMedian, error_metrics, slices
+from mlops.evaluation.promotion import Limits, Record, Verdict, decide, replay
+from mlops.month import Month
+
+CHAMPION = Incumbent("3", test_month="2023-04", last_month_learnt="2023-03")
+DAYS = pd.date_range("2023-05-01", periods=30).strftime("%Y-%m-%d").tolist()
+
+
+def judged(
+    challenger: float, champion: float | None = None, incumbent: Incumbent | None = None, **changes: Any
+) -> Evidence:
+    """Thirty days of 1,000 trips, each with these RMSE; the pair median's is 8."""
+    rmse = {"challenger": challenger, "champion": champion, "pair_median": 8.0}
+    sums = {name: 1000.0 * value**2 for name, value in rmse.items() if value is not None}
+    days = pd.DataFrame({"day": DAYS, "trips": 1000, **sums})
+    table = slices_of((5000, challenger, champion)) if champion else pd.DataFrame()
+    known = incumbent or (CHAMPION if champion else None)
+    return replace(Evidence("2023-05", days, table, known, True, 1.0, 60.0, 8_000_000, 0.002), **changes)
+
+
+def slices_of(*rows: tuple[int, float, float]) -> pd.DataFrame:
+    """Slices of so many trips with RMSE of challenger and champion."""
+    table = pd.DataFrame(rows, columns=["trips", "challenger", "champion"])
+    table[["challenger", "champion"]] = table[["challenger", "champion"]].pow(2).mul(table["trips"], axis=0)
+    return table.assign(slice="pair", value=[f"{number} -> 1" for number in range(len(table))])
+
+
+def with_days(evidence: Evidence, **columns: Any) -> Evidence:
+    return replace(evidence, days=evidence.days.assign(**columns))
+
+
+# --- Without a champion -------------------------------------------------------------------------------------
+
+
+def test_the_first_champion_only_has_to_be_fit() -> None:
+    verdict = decide(judged(4.0), Limits())
+
+    assert (verdict.outcome, verdict.promote, verdict.reason) == ("promote", True, "there is no champion yet")
+    assert verdict.measured == {
+        "rmse_challenger": 4.0, "rmse_pair_median": 8.0, "test_rows": 30_000, "test_days": 30,
+        "least_minutes": 1.0, "most_minutes": 60.0, "artefact_bytes": 8_000_000, "row_seconds": 0.002,
+    }  # fmt: skip
+
+
+UNFIT = {
+    "not finite": ({"finite": False}, "some of the predictions are not finite"),
+    "too short": ({"least_minutes": 0.5}, "the predictions are 0.5 to 60 minutes; expected 1 to 60"),
+    "too long": ({"most_minutes": 60.01}, "the predictions are 1 to 60.01 minutes; expected 1 to 60"),
+    "no range": ({"least_minutes": math.nan}, "the predictions are nan to 60 minutes; expected 1 to 60"),
+    "large": ({"artefact_bytes": 150_000_000}, "the artefact has 150.0 MB; at most 100.0 are allowed"),
+    "slow": ({"row_seconds": 0.3}, "one request takes 0.300 s of CPU; at most 0.25 are allowed"),
+    "not timed": ({"row_seconds": math.nan}, "one request takes nan s of CPU; at most 0.25 are allowed"),
+}
+UNFIT_DAYS = {
+    "few": ({"trips": 166}, "the test month has 4,980 trips; at least 5,000 are needed"),
+    "pair median": ({"pair_median": 16_000.0}, "RMSE 4.0000 does not beat 4.0000 of the pair median"),
+    "course": ({"course": 9_000.0}, "RMSE 4.0000 does not beat 3.0000 of the course's recipe"),
+    "no course": ({"course": math.nan}, "RMSE 4.0000 does not beat nan of the course's recipe"),
+}
+
+
+@pytest.mark.parametrize("evidence", [judged(4.0), judged(4.0, 5.0)], ids=["first", "better"])
+@pytest.mark.parametrize(("changes", "reason"), UNFIT.values(), ids=UNFIT)
+def test_an_unfit_challenger_is_refused(evidence: Evidence, changes: dict[str, Any], reason: str) -> None:
+    verdict = decide(replace(evidence, **changes), Limits())
+
+    assert (verdict.outcome, verdict.promote, verdict.reasons) == ("refuse", False, (reason,))
+
+
+@pytest.mark.parametrize(("columns", "reason"), UNFIT_DAYS.values(), ids=UNFIT_DAYS)
+def test_so_is_one_on_too_few_trips_or_behind_a_baseline(columns: dict[str, Any], reason: str) -> None:
+    evidence = with_days(judged(4.0), **columns)
+    if "trips" in columns:  # as few trips, the same RMSE
+        evidence = with_days(evidence, challenger=166 * 16.0, pair_median=166 * 64.0)
+
+    assert decide(evidence, Limits()) == Verdict("refuse", (reason,), decide(evidence, Limits()).measured)
+
+
+def test_a_baseline_that_was_not_scored_is_not_beaten() -> None:
+    evidence = judged(4.0)
+    verdict = decide(replace(evidence, days=evidence.days.drop(columns="pair_median")), Limits())
+
+    assert verdict.reasons == ("RMSE 4.0000 does not beat nan of the pair median",)
+
+
+def test_what_is_at_a_limit_passes() -> None:
+    limits = Limits(min_test_rows=30_000, max_artefact_bytes=8_000_000, max_row_seconds=0.002)
+
+    assert decide(judged(4.0), limits).promote
+
+
+def test_every_reason_is_told() -> None:
+    evidence = with_days(judged(9.0, 8.0, finite=False, row_seconds=1.0), course=50_000.0)
+
+    assert decide(evidence, Limits(min_test_rows=40_000)).reasons == (
+        "some of the predictions are not finite",
+        "the test month has 30,000 trips; at least 40,000 are needed",
+        "one request takes 1.000 s of CPU; at most 0.25 are allowed",
+        "RMSE 9.0000 does not beat 8.0000 of the pair median",
+        "RMSE 9.0000 does not beat 7.0711 of the course's recipe",
+        "pair 0 -> 1: RMSE 9.0000 is 12.5% above the champion's 8.0000 on 5,000 trips",
+        "RMSE 9.0000 is 12.50% above 8.0000 of the champion (version 3); it should be 1.00% below",
+        "the 95 % interval of the gain is -1.0000 to -1.0000 minutes; it should lie above zero",
+    )
+
+
+# --- Against a champion -------------------------------------------------------------------------------------
+
+
+def test_a_better_challenger_is_promoted() -> None:
+    verdict = decide(judged(4.0, 5.0), Limits())
+
+    assert verdict.outcome == "promote"
+    assert verdict.reason == (
+        "RMSE 4.0000 is 20.00% below 5.0000 of the champion (version 3); "
+        "the 95 % interval of the gain is 1.0000 to 1.0000 minutes"
+    )
+    assert verdict.measured["rmse_champion"] == 5.0
+    assert verdict.measured["gain_minutes"] == 1.0
+    assert verdict.measured["improvement"] == 0.2
+    assert verdict.measured["worst_slice_regression"] == pytest.approx(-0.2)
+    assert verdict.measured["champion_age_months"] == 1
+
+
+def test_a_champion_stays_when_the_gain_is_small() -> None:
+    assert decide(judged(4.0, 5.0), Limits(min_improvement=0.2)).promote
+    verdict = decide(judged(4.0, 5.0), Limits(min_improvement=0.21))
+
+    assert verdict.outcome == "keep"
+    assert verdict.reasons == (
+        "RMSE 4.0000 is 20.00% below 5.0000 of the champion (version 3); it should be 21.00% below",
+    )
+
+
+def test_an_equal_challenger_changes_nothing() -> None:
+    assert decide(judged(4.0, 4.0), Limits()).reasons == (
+        "RMSE 4.0000 is 0.00% below 4.0000 of the champion (version 3); it should be 1.00% below",
+        "the 95 % interval of the gain is 0.0000 to 0.0000 minutes; it should lie above zero",
+    )
+    assert decide(judged(4.0, 4.0), Limits(min_improvement=0)).outcome == "keep"
+
+
+def test_nothing_is_better_than_a_champion_without_error() -> None:
+    verdict = decide(with_days(judged(4.0, 4.0), champion=0.0), Limits())
+
+    assert (verdict.outcome, verdict.measured["improvement"]) == ("keep", 0.0)
+
+
+def test_errors_too_large_to_add_up_are_not_compared() -> None:
+    verdict = decide(with_days(judged(4.0, 4.0), champion=[1e308] + [16_000.0] * 29), Limits())
+
+    assert verdict.outcome == "keep"
+    assert verdict.reasons == (
+        "the errors of challenger and champion (version 3) are not all finite, so they cannot be compared",
+    )
+
+
+def test_one_good_day_is_chance() -> None:
+    evidence = judged(4.0, 4.0)
+    lucky = [0.0 if day == "2023-05-09" else 16_000.0 for day in DAYS]
+    verdict = decide(with_days(evidence, challenger=lucky), Limits())
+
+    assert verdict.measured["improvement"] > 0.015
+    assert verdict.outcome == "keep"
+    high = verdict.measured["gain_high"]
+    assert verdict.reasons == (
+        f"the 95 % interval of the gain is 0.0000 to {high:.4f} minutes; it should lie above zero",
+    )
+
+
+def test_the_interval_is_that_of_another_bootstrap_over_days() -> None:
+    rng = np.random.default_rng(0)
+    trips = rng.integers(500, 2000, 30)
+    hard = rng.lognormal(2.8, 0.3, 30)  # days that are hard are so for both
+    sums = {"champion": trips * hard * rng.normal(1.05, 0.02, 30), "challenger": trips * hard}
+    evidence = with_days(judged(4.0, 4.0), trips=trips, **sums)
+
+    def gain(trips: np.ndarray, champion: np.ndarray, challenger: np.ndarray) -> float:
+        return math.sqrt(champion.sum() / trips.sum()) - math.sqrt(challenger.sum() / trips.sum())
+
+    columns = (trips, sums["champion"], sums["challenger"])
+    expected = bootstrap(
+        columns, gain, paired=True, vectorized=False, method="percentile", n_resamples=4000, rng=rng
+    ).confidence_interval
+    measured = decide(evidence, Limits()).measured
+    for found, other in zip(evidence.gain_interval(), expected, strict=True):
+        assert found - measured["gain_minutes"] == pytest.approx(other - measured["gain_minutes"], rel=0.08)
+    assert (measured["gain_low"], measured["gain_high"]) == evidence.gain_interval()
+    assert measured["gain_low"] < measured["gain_minutes"] < measured["gain_high"]
+
+
+def test_the_interval_of_one_contender_is_wider_than_that_of_the_difference() -> None:
+    hard = np.linspace(8.0, 24.0, 30) * 1000
+    evidence = with_days(judged(4.0, 4.0), challenger=hard, champion=1.1 * hard)
+    low, high = evidence.rmse_interval("challenger")
+    gain_low, gain_high = evidence.gain_interval()
+
+    assert low < evidence.rmse("challenger") < high
+    assert high - low > 10 * (gain_high - gain_low)
+    assert all(math.isnan(end) for end in evidence.rmse_interval("course"))
+
+
+@pytest.mark.parametrize("learnt", ["2023-05", "2023-06", "2024-01", ""])
+@pytest.mark.parametrize("error", ["", "no such file"])
+def test_a_champion_that_learnt_from_the_test_month_is_not_compared(learnt: str, error: str) -> None:
+    champion = replace(CHAMPION, last_month_learnt=learnt, error=error)
+    verdict = decide(judged(4.0, incumbent=champion), Limits())
+
+    assert verdict.outcome == "refuse"
+    assert verdict.reasons == (
+        f"the champion (version 3) has learnt from months up to {learnt or 'one not known'}: "
+        "on 2023-05 the comparison is not fair",
+    )
+
+
+def test_not_even_when_it_was_scored_and_lost() -> None:
+    champion = replace(CHAMPION, last_month_learnt="2023-05")
+
+    assert decide(judged(4.0, 5.0, champion), Limits()).outcome == "refuse"
+
+
+def test_a_champion_that_cannot_be_scored_loses() -> None:
+    champion = replace(CHAMPION, error="no such file")
+    verdict = decide(judged(4.0, incumbent=champion), Limits())
+
+    assert verdict.outcome == "promote"
+    assert verdict.reason == "the champion (version 3) could not be scored: no such file"
+
+
+def test_so_does_one_whose_predictions_are_not_finite() -> None:
+    evidence = with_days(judged(4.0, 5.0), champion=[math.nan] + [16_000.0] * 29)
+    verdict = decide(replace(evidence, slices=slices_of((5000, 9.0, 4.0))), Limits())
+
+    assert verdict.outcome == "promote"
+    assert verdict.reason == "the champion (version 3) could not be scored: it has no finite RMSE"
+
+
+def test_but_not_to_an_unfit_challenger() -> None:
+    champion = replace(CHAMPION, error="no such file")
+    verdict = decide(judged(4.0, incumbent=champion, row_seconds=9.0), Limits())
+
+    assert verdict.reasons == ("one request takes 9.000 s of CPU; at most 0.25 are allowed",)
+
+
+def test_few_days_are_not_enough_for_a_comparison() -> None:
+    evidence, first = judged(4.0, 5.0), judged(4.0)
+    lost = judged(4.0, incumbent=replace(CHAMPION, error="no such file"))
+    week, less = (replace(evidence, days=evidence.days[:days]) for days in (7, 6))
+
+    assert decide(week, Limits()).promote
+    assert decide(less, Limits()).outcome == "refuse"
+    assert decide(less, Limits()).reasons == ("trips of 6 days are compared; at least 7 are needed",)
+    for alone in (first, lost):
+        assert decide(replace(alone, days=alone.days[:1]), Limits(min_test_rows=1)).promote
+
+
+# --- An old champion ----------------------------------------------------------------------------------------
+
+OLD = replace(CHAMPION, test_month="2023-01", last_month_learnt="2022-12")
+
+
+def noisy(challenger: float) -> Evidence:
+    """Challenger whose gain on a champion with RMSE 4 differs from day to day."""
+    evidence = judged(4.0, 4.0, OLD)
+    return with_days(evidence, challenger=1000 * challenger**2 * np.linspace(0.9, 1.1, 30))
+
+
+def test_an_old_champion_gives_way_to_one_that_is_not_worse() -> None:
+    verdict = decide(noisy(4.01), Limits())
+    interval = f"{verdict.measured['gain_low']:.4f} to {verdict.measured['gain_high']:.4f} minutes"
+
+    assert verdict.outcome == "promote"
+    assert verdict.measured["gain_minutes"] < 0 < verdict.measured["gain_high"]
+    assert verdict.reasons == (
+        "the champion (version 3) was judged 4 months before, more than 3, and the challenger is not "
+        "significantly worse",
+        "RMSE 4.0100 is 0.25% above 4.0000 of the champion (version 3)",
+        f"the 95 % interval of the gain is {interval}",
+    )
+    assert decide(judged(4.0, 4.0, OLD), Limits()).promote
+
+
+@pytest.mark.parametrize("month", ["2023-02", "", "May"])
+def test_one_that_is_not_older_than_the_limit_does_not(month: str) -> None:
+    champion = replace(OLD, test_month=month)
+
+    assert decide(replace(noisy(4.01), champion=champion), Limits()).outcome == "keep"
+
+
+def test_nor_does_an_old_one_that_is_significantly_better() -> None:
+    verdict = decide(noisy(4.2), Limits())
+
+    assert verdict.outcome == "keep"
+    assert len(verdict.reasons) == 3
+    assert verdict.reasons[-1] == (
+        "the champion (version 3) was judged 4 months before, more than 3, "
+        "but the challenger is significantly worse"
+    )
+
+
+def test_nor_to_one_that_is_worse_somewhere() -> None:
+    worse = replace(noisy(3.99), slices=slices_of((500, 4.5, 4.0)))
+
+    assert decide(noisy(3.99), Limits()).promote
+    assert decide(worse, Limits()).outcome == "refuse"
+
+
+def test_age_is_counted_in_months_over_new_year() -> None:
+    champion = replace(OLD, test_month="2022-11", last_month_learnt="2022-10")
+
+    assert decide(judged(4.0, 5.0, champion), Limits()).measured["champion_age_months"] == 6
+
+
+# --- Slices -------------------------------------------------------------------------------------------------
+
+
+def test_a_slice_that_got_worse_is_named() -> None:
+    table = slices_of((500, 5.6, 5.0), (499, 50.0, 5.0), (500, 5.5, 5.0), (0, 0.0, 0.0))
+    limits = Limits(max_slice_regression=0.11)
+    verdict = decide(judged(4.0, 5.0, slices=table), limits)
+
+    assert verdict.outcome == "refuse"
+    assert verdict.reasons == ("pair 0 -> 1: RMSE 5.6000 is 12.0% above the champion's 5.0000 on 500 trips",)
+    assert verdict.measured["worst_slice_regression"] == pytest.approx(0.12)
+    assert decide(judged(4.0, 5.0, slices=table), Limits(max_slice_regression=0.13)).promote
+
+
+def test_a_slice_may_grow_by_just_the_limit() -> None:
+    evidence = judged(4.0, 5.0, slices=slices_of((1000, 5.0, 4.0)))
+
+    assert decide(evidence, Limits(max_slice_regression=0.25)).promote
+    assert not decide(evidence, Limits(max_slice_regression=0.249)).promote
+
+
+def test_the_worst_five_are_named_and_the_others_counted() -> None:
+    table = slices_of(*((1000, 4.0 + number / 2, 4.0) for number in range(8)))
+    verdict = decide(judged(4.0, 5.0, slices=table), Limits())
+
+    assert [reason.split(":")[0] for reason in verdict.reasons] == [
+        "pair 7 -> 1", "pair 6 -> 1", "pair 5 -> 1", "pair 4 -> 1", "pair 3 -> 1",
+        "2 more slices are over 10.0% worse",
+    ]  # fmt: skip
+    assert len(decide(judged(4.0, 5.0, slices=table[:6]), Limits()).reasons) == 5
+
+
+def test_a_slice_without_error_has_no_share_to_grow_by() -> None:
+    table = slices_of((1000, 0.0, 0.0), (1000, 1.0, 0.0))
+    verdict = decide(judged(4.0, 5.0, slices=table), Limits())
+
+    assert verdict.reasons == ("pair 1 -> 1: RMSE 1.0000 is inf% above the champion's 0.0000 on 1,000 trips",)
+    assert "worst_slice_regression" not in verdict.measured
+    assert decide(judged(4.0, 5.0, slices=table[:1]), Limits()).promote
+
+
+# --- Odd evidence, order and text ---------------------------------------------------------------------------
+
+sums = st.floats(0) | st.sampled_from([0.0, math.nan, math.inf, 1e308])
+rows = st.tuples(st.integers(0, 9000), sums, sums, sums)
+month = st.sampled_from(["2023-04", "2022-11", "2023-05", "", "soon"])
+ODD = ["trips", "challenger", "champion", "pair_median"]
+
+
+@st.composite
+def odd_evidence(draw: st.DrawFn) -> Evidence:
+    """Anything that the types allow."""
+    days, table = (pd.DataFrame(draw(st.lists(rows, max_size=9)), columns=ODD) for _ in range(2))
+    missing = draw(st.sampled_from([["champion"], ["pair_median"], []]))
+    incumbent = st.builds(Incumbent, st.just("1"), month, month, st.sampled_from(["", "no such file"]))
+    return Evidence(
+        "2023-05",
+        days.assign(day=DAYS[: len(days)]).drop(columns=missing),
+        table.assign(slice="pair", value=DAYS[: len(table)]).drop(columns=missing),
+        draw(st.none() | incumbent),
+        draw(st.booleans()),
+        *draw(st.tuples(st.floats(), st.floats(), st.integers(0, 10**12), st.floats())),
+    )
+
+
+@given(odd_evidence())
+def test_whatever_the_evidence_there_is_a_verdict_with_reasons_and_it_can_be_replayed(
+    evidence: Evidence,
+) -> None:
+    limits = Limits(min_slice_rows=0)
+    verdict = decide(evidence, limits)
+    text = Record(evidence, limits, verdict).to_json()
+
+    assert verdict.outcome in ("promote", "keep", "refuse")
+    assert verdict.reasons
+    assert all(math.isfinite(value) for value in verdict.measured.values())
+    assert replay(text) == verdict
+    assert Record.from_json(text).to_json() == text
+    json.loads(text, parse_constant=pytest.fail)  # NaN and Infinity are not JSON
+
+
+@settings(max_examples=20)
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_days_and_slices_does_not_matter(random: Any) -> None:
+    evidence = gathered(4.2, 4.0)
+    days, table = (
+        frame.iloc[random.sample(range(len(frame)), len(frame))] for frame in (evidence.days, evidence.slices)
+    )
+    limits = Limits(max_slice_regression=0.02, min_slice_rows=100)
+
+    assert decide(replace(evidence, days=days, slices=table), limits) == decide(evidence, limits)
+
+
+def test_a_record_keeps_every_digit_and_the_limits() -> None:
+    evidence, limits = gathered(4.0, 5.0), Limits(min_improvement=0.1 + 0.2)
+    found = Record.from_json(Record(evidence, limits, decide(evidence, limits)).to_json())
+
+    pd.testing.assert_frame_equal(found.evidence.days, evidence.days, check_exact=True)
+    pd.testing.assert_frame_equal(found.evidence.slices, evidence.slices, check_exact=True)
+    assert found.evidence.champion == CHAMPION
+    assert found.limits == limits
+    assert found.verdict == decide(evidence, limits)
+    assert not replay(Record(evidence, limits, Verdict("promote", (), {})).to_json()).promote
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"evidence": {}, "limits": {}, "verdict": {}}', "null"])
+def test_other_text_is_no_record(text: str) -> None:
+    with pytest.raises(MlopsError) as caught:
+        replay(text)
+
+    assert str(caught.value).startswith(
+        f"verdict: expected JSON with evidence, limits and verdict; got {text[:60]!r} ("
+    )
+    assert str(caught.value).endswith("Take verdict.json from the run that judged the model.")
+
+
+# --- Evidence from trips ------------------------------------------------------------------------------------
+
+REQUESTS = make_requests(6000)
+ACTUAL = np.random.default_rng(1).uniform(25, 40, 6000)
+NOISE = np.random.default_rng(2).normal(0, 1, 6000).clip(-3, 3)
+
+
+def gathered(challenger: float | np.ndarray, champion: float | None = None) -> Evidence:
+    """Evidence of 6,000 trips; everyone's error is the same noise, so many times."""
+    scales = {"challenger": challenger, "pair_median": 8.0} | ({"champion": champion} if champion else {})
+    predicted = {name: ACTUAL + scale * NOISE for name, scale in scales.items()}
+    return gather(REQUESTS, ACTUAL, predicted, test_month="2023-05", champion=CHAMPION if champion else None)
+
+
+def test_the_evidence_adds_up_to_the_metrics() -> None:
+    evidence = gathered(4.0, 5.0)
+
+    assert evidence.rows == 6000
+    for name, scale in (("challenger", 4.0), ("champion", 5.0), ("pair_median", 8.0)):
+        assert evidence.rmse(name) == pytest.approx(error_metrics(ACTUAL, ACTUAL + scale * NOISE)["rmse"])
+    assert math.isnan(evidence.rmse("course"))
+    assert evidence.least_minutes == (ACTUAL + 4 * NOISE).min()
+    assert evidence.most_minutes == (ACTUAL + 4 * NOISE).max()
+
+
+def test_a_day_is_that_of_the_pickup() -> None:
+    days = gathered(4.0).days.set_index("day")
+    own = (REQUESTS["pickup_at"].dt.strftime("%Y-%m-%d") == "2023-05-31").to_numpy()
+
+    assert list(days.index) == [f"2023-05-{day:02d}" for day in range(1, 32)]
+    assert days.loc["2023-05-31", "trips"] == own.sum()
+    assert days.loc["2023-05-31", "challenger"] == pytest.approx((16 * NOISE[own] ** 2).sum())
+
+
+def test_the_gate_looks_at_the_slices_of_the_report() -> None:
+    found = gathered(4.0, 5.0).slices
+    ends = ("low_80_minutes", "high_80_minutes", "low_95_minutes", "high_95_minutes")
+    predictions = pd.DataFrame({"duration_minutes": ACTUAL + 4 * NOISE, **dict.fromkeys(ends, 30.0)})
+    report = slices(REQUESTS, ACTUAL, predictions, ACTUAL + 5 * NOISE)
+    report = report[report["slice"].isin(GATED)].reset_index(drop=True)
+
+    assert set(found["slice"]) == {"distance", "pair", "hour band", "week", "from airport", "to airport"}
+    assert found[["slice", "value", "trips"]].to_numpy().tolist() == report.iloc[:, :3].to_numpy().tolist()
+    np.testing.assert_allclose(np.sqrt(found["challenger"] / found["trips"]), report["rmse"])
+    np.testing.assert_allclose(np.sqrt(found["champion"] / found["trips"]), report["champion_rmse"])
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1e200])
+def test_predictions_that_are_no_durations_are_refused(odd: float) -> None:
+    verdict = decide(gathered(np.where(np.arange(6000) == 17, odd, 4.0), 5.0), Limits())
+
+    assert verdict.outcome == "refuse"
+    assert verdict.reasons[0].startswith("some of the" if not math.isfinite(odd) else "the predictions are")
+    assert verdict.reasons[-1] == (
+        "the errors of challenger and champion (version 3) are not all finite, so they cannot be compared"
+    )
+
+
+def test_no_trips_are_refused() -> None:
+    none = np.empty(0)
+    predicted = {"challenger": none, "champion": none, "pair_median": none}
+    verdict = decide(gather(REQUESTS[:0], none, predicted, test_month="2023-05"), Limits())
+
+    assert verdict.outcome == "refuse"
+    assert "the test month has 0 trips; at least 5,000 are needed" in verdict.reasons
+
+
+def test_the_requests_index_does_not_matter() -> None:
+    predicted = {"challenger": ACTUAL, "pair_median": ACTUAL + NOISE}
+    shuffled = REQUESTS.set_index(np.arange(6000)[::-1] * 3)
+    pd.testing.assert_frame_equal(
+        gather(shuffled, ACTUAL, predicted, test_month="2023-05").days,
+        gather(REQUESTS, ACTUAL, predicted, test_month="2023-05").days,
+    )
+
+
+# --- What must not become champion --------------------------------------------------------------------------
+
+
+def test_noise_is_never_promoted() -> None:
+    for seed in range(100):
+        by_day = np.random.default_rng(seed).normal(4, 0.005 * 4, 32)[REQUESTS["pickup_at"].dt.day]
+        assert decide(gathered(by_day, 4.0), Limits()).outcome == "keep"
+
+
+def test_a_model_of_shuffled_durations_is_refused_and_the_slices_are_named() -> None:
+    past, month = make_trips(20_000, month=Month(2023, 4)), make_trips(20_000, seed=1)
+    shuffled = np.random.default_rng(0).permutation(past["duration_minutes"])
+    pace = past["duration_minutes"].mean() / past["distance_miles"].mean()
+    contenders = {
+        "challenger": PairMedian(past, shuffled).predict(month),
+        "champion": np.clip(month["distance_miles"] * pace, 1, 60),
+        "pair_median": PairMedian(past, past["duration_minutes"]).predict(month),
+    }
+    requests = make_requests(20_000, seed=1)
+    evidence = gather(
+        requests, month["duration_minutes"], contenders, test_month="2023-05", champion=CHAMPION
+    )
+    verdict = decide(evidence, Limits())
+
+    assert verdict.outcome == "refuse"
+    assert "does not beat" in verdict.reasons[0]
+    assert sum("above the champion's" in reason for reason in verdict.reasons) == 5
+    assert verdict.reasons[1].startswith("distance ")
+
+
+@pytest.mark.parametrize("day", [1, 14, 31])
+def test_a_model_that_is_better_on_one_day_only_is_not_promoted(day: int) -> None:
+    own = (REQUESTS["pickup_at"].dt.day == day).to_numpy()
+    verdict = decide(gathered(np.where(own, 0.0, 4.0), 4.0), Limits())
+
+    assert verdict.outcome == "keep"
+    assert verdict.measured["improvement"] > 0.01
+    assert verdict.measured["gain_low"] == 0

@@ -1,0 +1,417 @@
+"""One artefact that answers every request with a number, the same one alone, in a batch and after loading."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders import make_batch, make_features, make_requests
+
+from mlops.errors import EmptyTrainingSetError, MlopsError
+from mlops.model.duration_model import DurationModel
+from mlops.model.features import REQUEST_FEATURES, feature_names
+from mlops.model.intervals import INTERVAL_COLUMNS, Intervals
+from mlops.training.boosting import Fit, Matrix, build_matrix, train
+from mlops.training.feature_files import Batch
+
+QUICK = {"learning_rate": 0.3, "max_depth": 5}
+
+
+def matrix_of(n: int = 800, **options: Any) -> Matrix:
+    """Matrix of a small town's trips, with as many to validate on as make a quarter."""
+    return build_matrix([make_batch(n, 1)], [make_batch(n // 4, 2)], **{"seed": 1, "threads": 1, **options})
+
+
+def model_of(matrix: Matrix, rounds: int = 30) -> DurationModel:
+    fit = train(matrix, QUICK, seed=1, threads=1, rounds=rounds)
+    features, took = make_features(400, 3)
+    predicted = DurationModel(matrix.encoder, fit.booster, matrix.features).minutes(features)
+    return DurationModel(
+        matrix.encoder, fit.booster, matrix.features, Intervals.fit(features, predicted, took)
+    )
+
+
+def stopped_early(matrix: Matrix) -> Fit:
+    return train(matrix, QUICK, seed=1, threads=1, rounds=400, stop_early=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> DurationModel:
+    return model_of(matrix_of())
+
+
+def minutes(model: DurationModel, requests: pd.DataFrame) -> list[float]:
+    found = model.predict(requests)["duration_minutes"].tolist()
+    assert np.isfinite(found).all()
+    assert all(1 <= value <= 60 for value in found)
+    return found
+
+
+def test_a_prediction_is_a_table_with_the_requests_index(model: DurationModel) -> None:
+    requests = make_requests(3).set_index(pd.Index(["a", "b", "a"], name="ride"))
+    found = model.predict(requests)
+
+    assert list(found.columns) == ["duration_minutes", *INTERVAL_COLUMNS]
+    assert (found.dtypes == np.float64).all()
+    pd.testing.assert_index_equal(found.index, requests.index)
+
+
+def test_something_was_learnt(model: DurationModel) -> None:
+    requests = make_requests(500, seed=9)
+    _, actual = make_features(500, seed=9)
+    error = np.sqrt(np.mean((np.array(minutes(model, requests)) - actual) ** 2))
+
+    assert error < 0.6 * actual.std()
+
+
+@pytest.mark.parametrize("zone", [0, -5, 265, 266, 999, 2**31 - 1, 10**12])
+@pytest.mark.parametrize("column", ["pickup_zone", "dropoff_zone"])
+def test_an_unknown_zone_is_answered(column: str, zone: int, model: DurationModel) -> None:
+    minutes(model, make_requests(3).assign(**{column: zone}))
+
+
+def test_every_zone_that_tlc_has_not_given_out_gets_the_same_answer(model: DurationModel) -> None:
+    answers = [minutes(model, make_requests(3).assign(pickup_zone=zone)) for zone in (0, -5, 266, 10**12)]
+
+    assert answers.count(answers[0]) == len(answers)
+
+
+def test_a_pair_that_no_trip_drove_is_answered(model: DurationModel) -> None:
+    minutes(model, make_requests(3).assign(pickup_zone=[200, 1, 201], dropoff_zone=[201, 202, 1]))
+
+
+NO_PASSENGERS = {
+    "None": [None] * 3,
+    "NaN": [np.nan] * 3,
+    "NA": [pd.NA] * 3,
+    "object NaN": np.array([np.nan] * 3, object),
+    "Int64": pd.array([None] * 3, "Int64"),
+    "Float64": pd.array([None] * 3, "Float64"),
+}
+
+
+@pytest.mark.parametrize("passengers", NO_PASSENGERS.values(), ids=NO_PASSENGERS)
+def test_a_null_passenger_count_is_answered_however_it_is_written(
+    passengers: Any, model: DurationModel
+) -> None:
+    left_out = minutes(model, make_requests(3).drop(columns="passenger_count"))
+
+    assert minutes(model, make_requests(3).assign(passenger_count=passengers)) == left_out
+
+
+@pytest.mark.parametrize(
+    "passengers",
+    [
+        np.array([1, 2, 3]),
+        np.array([1.0, 2.0, 3.0]),
+        pd.array([1, 2, 3], "Int64"),
+        np.array([1, 2, 3], object),
+    ],
+    ids=["int64", "float64", "Int64", "object"],
+)
+def test_a_passenger_count_is_the_same_however_it_is_written(passengers: Any, model: DurationModel) -> None:
+    as_int32 = minutes(model, make_requests(3).assign(passenger_count=np.array([1, 2, 3], np.int32)))
+
+    assert minutes(model, make_requests(3).assign(passenger_count=passengers)) == as_int32
+
+
+@pytest.mark.parametrize("miles", [np.nan, None, 0.0, -1.0, 1e-9, 1e6, 1e38, 1e300, np.inf, -np.inf])
+def test_any_distance_is_answered(miles: float | None, model: DurationModel) -> None:
+    minutes(model, make_requests(3).assign(distance_miles=[miles, 1.0, 2.0]))
+
+
+def test_no_requests_get_no_answers(model: DurationModel) -> None:
+    assert minutes(model, make_requests(3).head(0)) == []
+
+
+def test_a_batch_is_answered_like_each_request_alone(model: DurationModel) -> None:
+    requests = make_requests(100, seed=4).astype({"pickup_zone": np.int64})
+    requests.loc[::7, "distance_miles"] = np.nan
+    requests.loc[::11, "pickup_zone"] = 999
+    alone = [minutes(model, requests.iloc[[position]])[0] for position in range(100)]
+
+    assert minutes(model, requests) == alone
+
+
+def test_other_columns_are_not_looked_at_and_requests_not_changed(model: DurationModel) -> None:
+    requests = make_requests(20)
+    before = requests.copy(deep=True)
+    more = requests[requests.columns[::-1]].assign(fare_amount=3.0, duration_minutes=1.0)
+
+    assert minutes(model, more) == minutes(model, requests)
+    pd.testing.assert_frame_equal(requests, before)
+
+
+@pytest.mark.parametrize("column", ["pickup_at", "pickup_zone", "dropoff_zone", "distance_miles"])
+def test_a_missing_request_column_is_named(column: str, model: DurationModel) -> None:
+    with pytest.raises(MlopsError) as refused:
+        model.predict(make_requests(3).drop(columns=column))
+
+    assert str(refused.value) == (
+        f"requests: missing ['{column}']; expected the columns "
+        "['pickup_at', 'pickup_zone', 'dropoff_zone', 'distance_miles', 'passenger_count']"
+    )
+
+
+@pytest.mark.parametrize("column", ["pickup_at", "pickup_zone", "distance_miles", "passenger_count"])
+def test_a_column_of_words_is_named(column: str, model: DurationModel) -> None:
+    with pytest.raises(MlopsError, match=column):
+        model.predict(make_requests(3).assign(**{column: "soon"}))
+
+
+# --- One at a time ------------------------------------------------------------------------------------------
+
+
+def as_mappings(requests: pd.DataFrame) -> list[dict[str, Any]]:
+    """Requests as a server has them: plain values, None where there is none."""
+    return [
+        {
+            "pickup_at": row["pickup_at"].to_pydatetime(),
+            "pickup_zone": int(row["pickup_zone"]),
+            "dropoff_zone": int(row["dropoff_zone"]),
+            "distance_miles": None if pd.isna(row["distance_miles"]) else float(row["distance_miles"]),
+            "passenger_count": None if pd.isna(row["passenger_count"]) else int(row["passenger_count"]),
+        }
+        for row in requests.to_dict("records")
+    ]
+
+
+@pytest.mark.parametrize("use_distance", [True, False])
+def test_one_request_is_answered_as_in_a_table(use_distance: bool) -> None:
+    model = model_of(matrix_of(features=feature_names(use_distance)))
+    requests = make_requests(100, seed=4).astype({"pickup_zone": np.int64})
+    requests.loc[::7, "distance_miles"] = np.nan
+    requests.loc[::11, "pickup_zone"] = 999
+    found = pd.DataFrame([model.predict_one(request) for request in as_mappings(requests)])
+
+    pd.testing.assert_frame_equal(found, model.predict(requests), check_exact=True)
+
+
+def test_one_request_may_leave_its_passengers_out_and_say_its_time_zone(model: DurationModel) -> None:
+    (request,) = as_mappings(make_requests(1).assign(passenger_count=pd.NA))
+    expected = model.predict_one(request)
+    short = {name: value for name, value in request.items() if name != "passenger_count"}
+    zoned = {**request, "pickup_at": request["pickup_at"].replace(tzinfo=ZoneInfo("America/New_York"))}
+
+    assert model.predict_one(short) == model.predict_one(zoned) == expected
+    assert model.predict_one({**request, "fare_amount": 3.0}) == expected
+
+
+def test_one_request_may_be_pandas_own_values(model: DurationModel) -> None:
+    requests = make_requests(20)
+    requests.loc[3, "passenger_count"] = pd.NA
+
+    for row, request in zip(requests.to_dict("records"), as_mappings(requests), strict=True):
+        assert model.predict_one(row) == model.predict_one(request)
+
+
+def test_one_answer_is_plain_numbers_in_order(model: DurationModel) -> None:
+    for request in as_mappings(make_requests(50, seed=8)):
+        found = model.predict_one(request)
+
+        assert list(found) == ["duration_minutes", *INTERVAL_COLUMNS]
+        assert {type(value) for value in found.values()} == {float}
+        low_95, low_80, high_80, high_95 = (
+            found[f"{end}_minutes"] for end in ("low_95", "low_80", "high_80", "high_95")
+        )
+        assert 1 <= low_95 <= low_80 <= found["duration_minutes"] <= high_80 <= high_95 <= 60
+
+
+def test_one_request_without_a_pickup_time_or_zone_is_refused(model: DurationModel) -> None:
+    (request,) = as_mappings(make_requests(1))
+    with pytest.raises(MlopsError, match=r"^requests: pickup_at is missing in 1 of 1 rows$"):
+        model.predict_one({**request, "pickup_at": None})
+    with pytest.raises(MlopsError, match=r"^requests: missing \['dropoff_zone'\]; expected the columns "):
+        model.predict_one({name: value for name, value in request.items() if name != "dropoff_zone"})
+
+
+# --- Without the distance -----------------------------------------------------------------------------------
+
+
+def test_without_distance_another_distance_changes_nothing() -> None:
+    model = model_of(matrix_of(features=feature_names(use_distance=False)))
+    requests = make_requests(50)
+    expected = minutes(model, requests)
+
+    for miles in (0.0, 50.0, np.nan):
+        assert minutes(model, requests.assign(distance_miles=miles)) == expected
+    assert set(model.importance()) == set(feature_names(use_distance=False))
+
+
+def test_with_distance_another_distance_changes_the_answer(model: DurationModel) -> None:
+    requests = make_requests(50)
+
+    assert minutes(model, requests.assign(distance_miles=0.5)) != minutes(
+        model, requests.assign(distance_miles=9.0)
+    )
+
+
+@pytest.mark.parametrize("use_distance", [True, False])
+def test_trips_that_no_meter_measured_can_be_learnt_from(use_distance: bool) -> None:
+    known, took = make_features(200)
+    known["distance_miles"] = np.zeros(200, np.float32)
+    matrix = build_matrix([Batch(known, took)], features=feature_names(use_distance), seed=1, threads=1)
+
+    minutes(model_of(matrix, rounds=3), make_requests(5))
+
+
+# --- Fitting ------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_model() -> None:
+    parameters = {**QUICK, "subsample": 0.7, "colsample_bytree": 0.7}
+
+    def answers(seed: int) -> list[float]:
+        matrix = matrix_of(seed=seed)
+        fit = train(matrix, parameters, seed=seed, threads=1, rounds=20)
+        return minutes(DurationModel(matrix.encoder, fit.booster), make_requests(50))
+
+    assert answers(1) == answers(1)
+    assert answers(1) != answers(2)
+
+
+def test_the_seed_reaches_the_trees() -> None:
+    matrix, parameters = matrix_of(), {**QUICK, "subsample": 0.7}
+    fits = [train(matrix, parameters, seed=seed, threads=1, rounds=10) for seed in (1, 1, 2)]
+    one, again, other = (minutes(DurationModel(matrix.encoder, f.booster), make_requests(50)) for f in fits)
+
+    assert one == again != other
+
+
+def test_a_fit_with_rounds_has_as_many_trees() -> None:
+    fit = train(matrix_of(), QUICK, seed=1, threads=1, rounds=7)
+
+    assert (fit.rounds, fit.booster.num_boosted_rounds()) == (7, 7)
+
+
+def test_a_fit_without_rounds_stops_where_validation_is_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlops.training.boosting.EARLY_STOPPING_ROUNDS", 5)
+    matrix = matrix_of(300)
+    fit = stopped_early(matrix)
+    as_many = train(matrix, QUICK, seed=1, threads=1, rounds=fit.rounds)
+
+    def rmse(found: Fit) -> float:
+        _, actual = make_features(75, 2)
+        predicted = minutes(DurationModel(matrix.encoder, found.booster), make_requests(75, 2))
+        return float(np.sqrt(np.mean((np.array(predicted) - actual) ** 2)))
+
+    assert fit.booster.num_boosted_rounds() == fit.rounds < 400
+    # A prediction is kept to 1 to 60 minutes, which early stopping does not know.
+    assert rmse(fit) == pytest.approx(fit.validation_rmse, rel=0.01)
+    assert rmse(as_many) == rmse(fit)
+    assert np.isnan(as_many.validation_rmse)
+
+
+def test_validation_may_hold_zones_that_training_does_not() -> None:
+    known, took = make_features(100, 2)
+    known["pickup_zone"][:50] = 265
+    matrix = build_matrix([make_batch(400, 1)], [Batch(known, took)], seed=1, threads=1)
+
+    assert np.isfinite(stopped_early(matrix).validation_rmse)
+
+
+def test_no_trips_are_refused() -> None:
+    known, took = make_features(1)
+    nothing = Batch({name: values[:0] for name, values in known.items()}, took[:0])
+    with pytest.raises(EmptyTrainingSetError) as refused:
+        build_matrix([nothing], seed=1, threads=1)
+
+    assert str(refused.value) == (
+        "no trip is left to learn from after cleaning; look at the rejections of the training months, "
+        "or choose another month or source"
+    )
+
+
+def test_importance_is_the_share_of_gain_most_first(model: DurationModel) -> None:
+    found = model.importance()
+    gain = model.booster.get_score(importance_type="total_gain")
+
+    assert set(found) == set(feature_names())
+    assert sum(found.values()) == pytest.approx(1)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    position = feature_names().index("distance_miles")
+    assert found["distance_miles"] == pytest.approx(gain[f"f{position}"] / sum(gain.values()))
+
+
+def test_batches_make_the_matrix_that_one_batch_makes() -> None:
+    """Where the folds lie depends on the batches, so the encodings are taken out."""
+    known, took = make_features(800, 1)
+    parts = [slice(0, 300), slice(300, 301), slice(301, 800)]
+    batches = [Batch({name: values[part] for name, values in known.items()}, took[part]) for part in parts]
+    plain = tuple(feature.name for feature in REQUEST_FEATURES)
+    matrices = [
+        build_matrix(some, features=plain, seed=1, threads=1) for some in (batches, [Batch(known, took)])
+    ]
+    one, other = (train(matrix, QUICK, seed=1, threads=1, rounds=10) for matrix in matrices)
+
+    assert one.booster.save_raw() == other.booster.save_raw()
+    for name, table in matrices[0].encoder.tables.items():
+        np.testing.assert_array_equal(table, matrices[1].encoder.tables[name])
+
+
+def test_a_weight_of_nothing_is_as_if_the_trips_were_not_there() -> None:
+    known, took = make_features(800, 1)
+    weight = np.repeat(np.array([1, 0], np.float32), 400)
+    plain = tuple(feature.name for feature in REQUEST_FEATURES)
+    weighted = build_matrix(
+        [Batch(known, took * np.repeat([1, 3], 400), weight)], features=plain, seed=1, threads=1
+    )
+    half = build_matrix(
+        [Batch({name: values[:400] for name, values in known.items()}, took[:400])],
+        features=plain,
+        seed=1,
+        threads=1,
+    )
+    requests, _ = make_features(50)
+    one, other = (
+        DurationModel(
+            matrix.encoder, train(matrix, QUICK, seed=1, threads=1, rounds=5).booster, plain
+        ).minutes(requests)
+        for matrix in (weighted, half)
+    )
+    assert one == pytest.approx(other, rel=0.1)
+
+
+# --- The artefact -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use_distance", [True, False])
+def test_a_loaded_model_answers_like_the_saved_one(use_distance: bool, tmp_path: Path) -> None:
+    model = model_of(matrix_of(300, features=feature_names(use_distance)))
+    loaded = DurationModel.load(model.save(tmp_path / "model"))
+    requests = make_requests(200, seed=5)
+
+    assert loaded.features == feature_names(use_distance)
+    pd.testing.assert_frame_equal(loaded.predict(requests), model.predict(requests), check_exact=True)
+    assert loaded.importance() == model.importance()
+
+
+def test_an_artefact_is_four_files_and_no_pickle(model: DurationModel, tmp_path: Path) -> None:
+    folder = model.save(tmp_path / "model")
+
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "booster.ubj", "encoder.npz", "intervals.npz", "model.json",
+    ]  # fmt: skip
+    with np.load(folder / "encoder.npz", allow_pickle=False) as tables:
+        assert set(tables.files) == set(model.encoder.tables)
+
+
+def test_an_artefact_of_another_format_is_refused(model: DurationModel, tmp_path: Path) -> None:
+    folder = model.save(tmp_path / "model")
+    about = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**about, "format": 99}))
+    with pytest.raises(MlopsError) as refused:
+        DurationModel.load(folder)
+
+    assert str(refused.value) == f"{folder}: expected model format 2; got 99"
+
+
+def test_an_artefact_is_never_written_over_another(model: DurationModel, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    with pytest.raises(FileExistsError):
+        model.save(tmp_path / "model")

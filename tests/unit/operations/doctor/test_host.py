@@ -1,0 +1,117 @@
+"""The machine around a run: what is wrong with it is told with what to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mlops import config
+from mlops.data import ingest
+from mlops.operations.doctor import host
+from mlops.operations.doctor.finding import Finding, Findings
+
+
+def opened(findings: Findings) -> list[str]:
+    return [finding.text for finding in findings if finding.is_open]
+
+
+def package(folder: Path) -> Path:
+    """A folder with another mlops in it."""
+    (folder / "mlops").mkdir(parents=True)
+    (folder / "mlops" / "__init__.py").touch()
+    return folder
+
+
+def test_this_project_s_package_is_imported() -> None:
+    assert list(host.import_path(["", str(config.PROJECT)])) == [
+        Finding(f"mlops: imported from {config.PROJECT}")
+    ]
+
+
+def test_another_package_of_this_name_that_comes_first_is_open(tmp_path: Path) -> None:
+    other = package(tmp_path / "other")
+    (told,) = opened(host.import_path([str(other), str(config.PROJECT)]))
+    assert told == (
+        f"mlops: Mage's blocks import it from {other}, not from {config.PROJECT}; take {other} out of PYTHONPATH, "
+        "or run make install here"
+    )
+
+
+def test_the_working_directory_does_not_count_since_mage_does_not_look_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.PROJECT)
+    (told,) = opened(host.import_path([str(config.PROJECT), str(tmp_path)]))
+    assert told.startswith("mlops: Mage's blocks cannot import it; run make install")
+    (told,) = opened(host.import_path(["", str(package(tmp_path / "other"))]))
+    assert "import it from" in told
+
+
+def test_a_block_folder_that_hides_a_package_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = package(tmp_path)
+    monkeypatch.setattr(config, "PROJECT", project)
+    assert opened(host.import_path([str(project)])) == []
+    (project / "transformers").mkdir()
+    (project / "transformers" / "__init__.py").touch()
+    assert opened(host.import_path([str(project)])) == [
+        "transformers/__init__.py hides the installed package transformers; delete that file"
+    ]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_a_process_in_another_time_zone_is_open(zone: str) -> None:
+    code = (
+        "from mlops.operations.doctor.host import time_zone; f, = time_zone(True); print(f.is_open, f.text)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=config.PROJECT, env={**os.environ, "TZ": zone},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    if zone == "UTC":
+        assert shown == "False time zone: UTC, as Mage's schedules\n"
+    else:
+        assert shown.startswith("True time zone: -")
+        assert shown.endswith("start Mage with TZ=UTC\n")
+
+
+def test_half_hours_are_told() -> None:
+    (told,) = opened(host.time_zone(True, timedelta(hours=5, minutes=30)))
+    assert "+5.5 h from UTC" in told
+
+
+def test_where_no_schedule_runs_another_time_zone_is_only_told() -> None:
+    (told,) = host.time_zone(False, timedelta(hours=-4))
+    assert told == Finding(
+        "time zone: -4 h from UTC, and Mage compares schedules in UTC; start Mage with TZ=UTC"
+    )
+
+
+def test_memory_is_enough_up_to_the_last_byte() -> None:
+    needed = 1000 * ingest.BYTES_PER_TRIP
+    assert opened(host.memory(1000, "models:/x/1", needed)) == []
+    (told,) = opened(host.memory(1000, "models:/x/1", needed - 1))
+    assert "for the 1,000 trips of models:/x/1" in told
+    assert told.endswith("make room, or lower train_months to some 99 % of what it is")
+
+
+def test_a_disk_that_is_nearly_full_is_open(tmp_path: Path) -> None:
+    assert opened(host.disk(10, int(host.LEAST_FREE_BYTES))) == []
+    told = opened(host.disk(10, int(host.LEAST_FREE_BYTES) - 1))
+    assert told[0].startswith(f"disk: 2.0 GB free at {tmp_path / 'state'}, expected 2.0 GB or more; ")
+    assert "python -m mlops tidy" in told[0]
+
+
+def test_a_run_about_many_trips_needs_more_disk() -> None:
+    rows, _ = host.usual_rows(config.Settings(service="fhvhv"))
+    assert len(opened(host.disk(rows, int(host.LEAST_FREE_BYTES)))) >= 1
+    assert opened(host.disk(rows, rows * host.BYTES_PER_TRIP_ON_DISK)) == []
+
+
+def test_the_real_disk_is_looked_at_without_making_the_folder() -> None:
+    assert "free at" in next(host.disk(10)).text
+    assert not config.state_dir().exists()

@@ -1,0 +1,196 @@
+"""Mage's database, made by Mage's own migrations and filled through Mage's own models."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from support.mage_tables import make_tables
+
+from mlops import config
+from mlops.operations.doctor import mage_database
+from mlops.operations.doctor.mage_database import Trigger
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
+TRIGGERS = """
+triggers:
+- {name: monthly, status: active, envs: [prod]}
+- {name: by hand, status: inactive}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database in which a trigger is active, and its run has been running for an hour at `NOW`."""
+    path = tmp_path_factory.mktemp("made") / "mage-ai.db"
+    make_tables(f"sqlite:///{path}", path.parent)
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose pipeline has two triggers, and whose Mage ran nowhere yet."""
+    folder = tmp_path / "project"
+    (folder / "pipelines" / "training").mkdir(parents=True)
+    (folder / "pipelines" / "training" / "triggers.yaml").write_text(TRIGGERS)
+    (folder / "metadata.yaml").write_text("variables_dir: ~/elsewhere\n")
+    monkeypatch.setattr(config, "PROJECT", folder)
+    monkeypatch.setenv("MAGE_DATA_DIR", str(tmp_path / "mage"))
+    monkeypatch.setenv("ENV", "prod")
+    monkeypatch.delenv("MAGE_DATABASE_CONNECTION_URL", raising=False)
+    return folder
+
+
+@pytest.fixture
+def database(made: Path, project: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "mage" / "project" / "mage-ai.db"
+    path.parent.mkdir(parents=True)
+    shutil.copy(made, path)
+    return path
+
+
+def change(database: Path, statement: str) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def opened(now: datetime = NOW) -> list[str]:
+    return [finding.text for finding in mage_database.look_over(now) if finding.is_open]
+
+
+def told(now: datetime = NOW) -> list[str]:
+    return [finding.text for finding in mage_database.look_over(now)]
+
+
+def test_it_lies_where_mage_puts_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mage_database.address().endswith("/mage/project/mage-ai.db")
+    monkeypatch.delenv("MAGE_DATA_DIR")
+    assert mage_database.address() == f"sqlite:///{Path('~/elsewhere').expanduser()}/project/mage-ai.db"
+    monkeypatch.setenv("MAGE_DATA_DIR", "mage_data")
+    assert mage_database.address() == f"sqlite:///{project}/mage_data/mage-ai.db"
+    monkeypatch.setenv("MAGE_DATABASE_CONNECTION_URL", "postgresql://somewhere/mage")
+    assert mage_database.address() == "postgresql://somewhere/mage"
+
+
+def test_before_mage_ran_nothing_is_open_and_nothing_is_made(project: Path, tmp_path: Path) -> None:
+    assert opened() == []
+    assert not (tmp_path / "mage").exists()
+
+
+def test_all_is_well(database: Path) -> None:
+    assert opened() == []
+    assert told() == [
+        f"Mage's database: sqlite:///{database} has its tables",
+        "Mage: trigger monthly of training is active",
+        "Mage: trigger by hand of training is inactive, as its file says",
+    ]
+
+
+def test_a_run_beyond_its_trigger_s_timeout_is_stuck(database: Path) -> None:
+    started = NOW - timedelta(hours=1)
+    assert opened(started + timedelta(hours=2)) == []
+    assert opened(started + timedelta(hours=2, seconds=1)) == [
+        "Mage: run 1 of training is running for 2.0 h, and 2.0 h were expected at most; "
+        "cancel it on the pipeline's Runs page, or restart Mage"
+    ]
+
+
+def test_without_a_timeout_it_is_a_day(database: Path) -> None:
+    change(database, "UPDATE pipeline_schedule SET settings = NULL")
+    assert opened(NOW + timedelta(hours=23)) == []
+    assert len(opened(NOW + timedelta(hours=23, seconds=1))) == 1
+
+
+def test_a_run_that_never_began_is_stuck_too(database: Path) -> None:
+    change(
+        database,
+        "UPDATE pipeline_run SET status = 'INITIAL', started_at = NULL, created_at = '2026-10-30 12:00:00'",
+    )
+    (stuck,) = opened()
+    assert stuck.startswith("Mage: run 1 of training is initial for 48.0 h")
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
+def test_a_run_that_ended_is_not_stuck(status: str, database: Path) -> None:
+    change(database, f"UPDATE pipeline_run SET status = '{status}'")
+    assert opened(NOW + timedelta(days=99)) == []
+
+
+def test_a_trigger_that_sleeps_is_open(database: Path) -> None:
+    change(database, "UPDATE pipeline_schedule SET status = 'INACTIVE'")
+    assert opened() == [
+        "Mage: trigger monthly of training is inactive; enable it on the pipeline's Triggers page"
+    ]
+
+
+def test_a_trigger_that_mage_never_took_up_is_open(database: Path) -> None:
+    change(database, "UPDATE pipeline_schedule SET name = 'another'")
+    assert opened() == [
+        "Mage: trigger monthly of training is not in Mage's database; start Mage's scheduler (mage start)"
+    ]
+
+
+def test_a_trigger_for_another_environment_is_told_and_not_open(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(database, "DELETE FROM pipeline_schedule")
+    monkeypatch.delenv("ENV")
+    assert opened() == []
+    assert (
+        "Mage: trigger monthly of training does not run here, where ENV is dev; it does with ENV=prod"
+        in told()
+    )
+    monkeypatch.setenv("ENV", "production")
+    assert len(opened()) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "here"), [("prod", True), ("production", True), ("dev", False), ("", False)]
+)
+def test_schedules_run_where_their_environment_is(
+    environment: str, here: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENV", environment)
+    assert mage_database.schedules_run_here() is here
+
+
+def test_a_trigger_of_another_checkout_is_not_ours(database: Path) -> None:
+    change(database, "UPDATE pipeline_schedule SET repo_path = '/somewhere/else'")
+    assert "is not in Mage's database" in opened()[0]
+    copy = config.state_dir() / "stack" / "trip_duration"
+    change(database, f"UPDATE pipeline_schedule SET repo_path = '{copy}'")
+    assert not any("is not in Mage's database" in finding.text for finding in mage_database.look_over())
+    change(database, f"UPDATE pipeline_schedule SET repo_path = '{config.PROJECT}'")
+    assert opened() == []
+
+
+def test_missing_tables_are_open(database: Path) -> None:
+    change(database, "DROP TABLE block_run")
+    assert opened() == [
+        f"Mage's database sqlite:///{database}: tables block_run are missing; start Mage once (mage start), "
+        "which makes them"
+    ]
+
+
+def test_an_empty_file_is_what_mage_run_leaves(project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mage" / "project" / "mage-ai.db"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert told() == [f"Mage's database: sqlite:///{path} has no tables yet; mage start makes them"]
+
+
+def test_a_database_that_does_not_answer_is_open_and_its_password_not_shown(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAGE_DATABASE_CONNECTION_URL", "postgresql+psycopg2://mage:secret@127.0.0.1:1/mage")
+    (away,) = opened()
+    assert away.startswith("Mage's database postgresql+psycopg2://127.0.0.1:1/mage: no answer (")
+    assert "secret" not in away
+
+
+def test_the_repository_s_own_triggers_can_be_read() -> None:
+    assert all(isinstance(trigger, Trigger) and trigger.name for trigger in mage_database.triggers())

@@ -1,0 +1,218 @@
+"""The tracking server as it may answer, played by a small HTTP server, and databases of other revisions."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mlops.operations.doctor import tracking_server
+from mlops.operations.doctor.finding import Finding
+from mlops.registry.client import mlflow
+
+OURS = str(mlflow.__version__)
+REFUSED = "Invalid Host header - possible DNS rebinding attack detected"
+PASSWORD = "Basic " + base64.b64encode(b"me:secret").decode()
+
+
+@contextlib.contextmanager
+def server(
+    version: str = OURS, *, status: int = 200, text: str = "{}", password: str = "", host: str = "127.0.0.1"
+) -> Iterator[str]:
+    """Address of a server that answers /health, and questions with `status` or, without the password, 401."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            barred = password and self.headers.get("Authorization") != password
+            if self.path == "/health":
+                code, body = 200, "OK"
+            elif barred:
+                code, body = 401, "You are not authenticated."
+            else:
+                code, body = (200, version) if self.path == "/version" else (status, text)
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer((host, 0), Handler) as answering:
+        thread = threading.Thread(target=answering.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://{host}:{answering.server_port}"
+        finally:
+            answering.shutdown()
+            thread.join()
+
+
+def look_over(uri: str) -> tuple[list[Finding], bool]:
+    """Findings, and whether the server can be asked."""
+    findings, checks = [], tracking_server.look_over(uri, 2.0)
+    while True:
+        try:
+            findings.append(next(checks))
+        except StopIteration as end:
+            return findings, end.value
+
+
+@pytest.fixture(autouse=True)
+def no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (tracking_server.USER, tracking_server.PASSWORD, tracking_server.TOKEN):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_all_is_well() -> None:
+    with server() as uri:
+        assert look_over(uri) == (
+            [
+                Finding(f"tracking server {uri}: answers"),
+                Finding(f"MLflow: the server is {OURS}, this client {OURS}"),
+            ],
+            True,
+        )
+
+
+def test_another_patch_is_the_same_version() -> None:
+    patch = ".".join([*OURS.split(".")[:2], "99"])
+    with server(patch) as uri:
+        assert look_over(uri)[0][1] == Finding(f"MLflow: the server is {patch}, this client {OURS}")
+
+
+@pytest.mark.parametrize("theirs", ["2.22.0", "3.1", "<html>"])
+def test_another_version_is_open(theirs: str) -> None:
+    with server(theirs) as uri:
+        told, usable = look_over(uri)
+    assert usable
+    assert told[1] == Finding(
+        f"MLflow: the server is {theirs}, this client {OURS}; install mlflow=={OURS} on the server "
+        "(requirements-mlflow.txt), then mlflow db upgrade",
+        is_open=True,
+    )
+
+
+def test_a_refused_host_is_told_with_host_and_port() -> None:
+    with server(status=403, text=REFUSED) as uri:
+        (told,), usable = look_over(uri)
+    host = uri.removeprefix("http://")
+    assert not usable
+    assert told.is_open
+    assert f"refuses the name {host}; start it with {host} added to MLFLOW_SERVER_ALLOWED_HOSTS" in told.text
+
+
+def test_a_server_that_wants_a_password() -> None:
+    with server(password=PASSWORD) as uri:
+        (told,), usable = look_over(uri)
+    assert (told.is_open, usable) == (True, False)
+    assert told.text.endswith(
+        "asks who we are (401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    )
+
+
+def test_a_wrong_password_and_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+    with server(password=PASSWORD) as uri:
+        (told,), usable = look_over(uri)
+        assert (told.is_open, usable) == (True, False)
+        assert "refuses our user (401); correct MLFLOW_TRACKING_USERNAME" in told.text
+        assert "wrong" not in told.text
+
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+        found, usable = look_over(uri)
+    assert usable
+    assert [finding.is_open for finding in found] == [False, False]
+    assert found[0].text.endswith("answers to our user, and not to strangers")
+
+
+def test_a_password_in_the_address_is_used_and_not_shown() -> None:
+    with server(password=PASSWORD) as uri:
+        found, usable = look_over(uri.replace("//", "//me:secret@"))
+    assert usable
+    assert not any(finding.is_open or "secret" in finding.text for finding in found)
+
+
+def test_a_server_that_answers_strangers_elsewhere_than_on_loopback_is_open() -> None:
+    with server(host="0.0.0.0") as uri:  # an address that is not loopback, on whatever machine this runs
+        told, usable = look_over(uri)
+    assert usable
+    assert told[0].is_open
+    assert "answers anybody who reaches it; start it with --app-name basic-auth" in told[0].text
+
+
+def test_something_else_than_a_tracking_server() -> None:
+    with server(status=404) as uri:
+        (told,), usable = look_over(uri)
+    assert (told.is_open, usable) == (True, False)
+    assert "answers 404 to a question after experiments, expected 200" in told.text
+
+
+def test_a_server_that_is_away() -> None:
+    (told,), usable = look_over("http://127.0.0.1:1")
+    assert (told.is_open, usable) == (True, False)
+    assert "Start it (`make mlflow`)" in told.text
+
+
+# --- Databases ----------------------------------------------------------------------------------------------
+
+
+def test_a_store_as_the_installed_mlflow_made_it(store: Path) -> None:
+    assert look_over(f"sqlite:///{store / 'mlflow.db'}") == (
+        [Finding(f"tracking store sqlite:///{store / 'mlflow.db'}: answers")],
+        True,
+    )
+
+
+def test_a_store_of_another_revision_is_open(store: Path) -> None:
+    path = store / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'cafe'")
+    (told,), usable = look_over(f"sqlite:///{path}")
+    assert (told.is_open, usable) == (True, False)
+    expected = tracking_server.expected_revision()
+    assert (
+        f"its tables are at revision cafe, MLflow {OURS} expects {expected}; make a copy, then " in told.text
+    )
+    assert told.text.endswith(f"mlflow db upgrade sqlite:///{path}")
+
+
+def test_a_store_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    (told,), usable = look_over(f"sqlite:///{path}")
+    assert told == Finding(f"tracking store sqlite:///{path}: not there yet; the first run makes it")
+    assert not usable
+    assert not path.exists()
+
+
+def test_artefacts_of_a_database_are_nobody_s_concern(store: Path) -> None:
+    assert list(tracking_server.artefacts(f"sqlite:///{store / 'mlflow.db'}", ["trip-duration-green"])) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "uri", "is_open", "told"),
+    [
+        ("mlflow-artifacts:/3", "http://mlflow:5000", False, "through the server"),
+        ("file:///srv/artifacts/3", "http://mlflow:5000", True, "--serve-artifacts"),
+        ("file:///srv/artifacts/3", "http://127.0.0.1:5000", False, "a folder of this machine"),
+        ("s3://key:secret@bucket/3", "http://mlflow:5000", False, "keys of its own"),
+    ],
+)
+def test_where_artefacts_of_a_server_go(place: str, uri: str, is_open: bool, told: str, store: Path) -> None:
+    mlflow.MlflowClient().create_experiment("trip-duration-green", place)  # the store plays the server's
+    (found,) = tracking_server.artefacts(uri, ["trip-duration-green", "trip-duration-yellow"])
+    assert found.is_open is is_open
+    assert told in found.text
+    assert "secret" not in found.text
+
+
+def test_without_an_experiment_the_server_s_first_one_tells(store: Path) -> None:
+    (found,) = tracking_server.artefacts("http://mlflow:5000", ["trip-duration-green"])
+    assert found.is_open
+    assert found.text.startswith("artefacts of experiment Default: ")

@@ -1,0 +1,110 @@
+"""One message about a judged month, one about a failure, and none about the same again."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support.tracked import NAME, bare_version, mlflow_client, runs_of, state_of
+
+from mlops.errors import ConfigError, DownloadError, TripSchemaError
+from mlops.operations import notifications
+from mlops.operations.notifications import Message
+from mlops.pipeline import months_table
+from mlops.registry.run_lifecycle import start_run
+
+VARIABLES = {
+    "service": "green", "source": "sample", "month": "next", "pipeline_uuid": "p", "pipeline_run_id": 7,
+    "pipeline_run": object(), "env": "prod",
+}  # fmt: skip
+BROKEN = TripSchemaError("green_tripdata_2023-05.parquet: a truncated Parquet file. Put a whole copy there.")
+
+
+@pytest.fixture(autouse=True)
+def _host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAGE_PUBLIC_HOST", "http://mage:6789")
+
+
+def board(number: str, about: str = "champion: it is better") -> pd.DataFrame:
+    return pd.DataFrame({"entry": [f"models:/{NAME}/{number}", "pair median"], "about": [about, "baseline"]})
+
+
+def judged(store: Path, **tags: str) -> str:
+    return bare_version(store, test_month="2023-05", outcome="champion", **tags)
+
+
+def test_a_judged_month_is_told_once(store: Path) -> None:
+    number = judged(store)
+    assert notifications.of_result(board(number), VARIABLES) == Message(
+        f"{NAME} 2023-05: version 1 is champion",
+        "champion: it is better\nMage: http://mage:6789/pipelines/p/runs/7",
+    )
+    told_again = board(number, "registered earlier as champion: it is better")
+    assert notifications.of_result(told_again, VARIABLES) is None
+    assert notifications.of_result(board(judged(store)), VARIABLES) is not None
+
+
+def test_a_month_judged_again_on_other_bytes_says_so(store: Path) -> None:
+    judged(store, republished="2023-05: 3 rows added")
+    message = notifications.of_result(board(judged(store)), VARIABLES)
+    assert message
+    assert message.title == f"{NAME} 2023-05: version 2 is champion, after the month was republished"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pd.DataFrame({months_table.NOTHING_TO_DO: ["not published"], "month": ["2023-05"]}),
+        pd.DataFrame({"month": ["a"]}),
+    ],
+)
+def test_what_is_no_news_is_not_told(table: pd.DataFrame, store: Path) -> None:
+    assert notifications.of_result(table, VARIABLES) is None
+
+
+def test_a_failure_is_told_and_shown_in_mlflow_with_the_same_words(store: Path) -> None:
+    message = notifications.of_failure(BROKEN, VARIABLES)
+    (run,) = runs_of()
+    assert message == Message(
+        f"{NAME}: a run failed",
+        f"{BROKEN}\nMLflow: run {run.info.run_id}\nMage: http://mage:6789/pipelines/p/runs/7",
+    )
+    assert run.info.run_name == "green next"
+    assert state_of(run.info.run_id) == ("FAILED", f"TripSchemaError: {BROKEN}")
+
+
+def test_the_same_failure_is_told_again_after_a_day_another_at_once(store: Path) -> None:
+    assert notifications.of_failure(BROKEN, VARIABLES)
+    assert notifications.of_failure(BROKEN, VARIABLES) is None
+    assert len(runs_of()) == 1
+    assert notifications.of_failure(DownloadError("no answer"), VARIABLES)
+    for note in (store / "told").glob("*.json"):
+        said = json.loads(note.read_text())
+        old = datetime.now(timezone.utc) - timedelta(hours=notifications.AGAIN_HOURS, seconds=1)
+        note.write_text(json.dumps({**said, "at": old.isoformat()}))
+    assert notifications.of_failure(BROKEN, VARIABLES)
+
+
+def test_a_failure_amid_a_run_is_shown_by_that_run(store: Path) -> None:
+    with pytest.raises(TripSchemaError) as caught, start_run(NAME, "green 2023-05", "key") as run:
+        raise BROKEN
+    message = notifications.of_failure(caught.value, VARIABLES)
+    assert message
+    assert f"MLflow: run {run.run_id}\n" in message.text
+    assert len(runs_of()) == 1
+
+
+def test_a_failure_is_told_though_mlflow_is_away_or_settings_are_wrong(
+    monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    wrong = {**VARIABLES, "max_trails": 3}
+    message = notifications.of_failure(ConfigError("unknown setting 'max_trails'"), wrong)
+    assert message
+    assert message.text.startswith("unknown setting 'max_trails'\nMLflow: run")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    away = notifications.of_failure(DownloadError("no answer"), VARIABLES)
+    assert away == Message(f"{NAME}: a run failed", "no answer\nMage: http://mage:6789/pipelines/p/runs/7")
+    assert mlflow_client() is not None

@@ -1,0 +1,106 @@
+"""What an attempt keeps of its search, so that the next one goes on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.tracked import NAME, mlflow_client, runs_of
+
+from mlops.config import Settings
+from mlops.errors import TrackingDownError
+from mlops.pipeline.checkpoint import Checkpoint
+from mlops.pipeline.fit_stage import Training, origin_of
+from mlops.registry import runs, versions
+from mlops.registry.run_lifecycle import start_run
+from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
+from mlops.registry.versions import Start
+from mlops.training import search
+from mlops.training.search import Trial
+
+KEY = "ab" * 32
+START = Start(dict.fromkeys(search.BOUNDS, 1.0), "run 1", "2023-05", "champion")
+
+
+def trial(number: int, rmse: float = 4.5) -> Trial:
+    return Trial(number, 1, {"max_depth": 8}, 100, rmse, 0.1)
+
+
+def training(run: Any, **settings: Any) -> Training:
+    return Training(run, Checkpoint.of(NAME, KEY), NAME, Settings(**settings), pd.DataFrame())
+
+
+def logged(run: Run) -> list[tuple[str, float]]:
+    """Name and RMSE of each logged trial."""
+    trials = [found for found in runs_of() if found.data.tags.get(MLFLOW_PARENT_RUN_ID) == run.run_id]
+    return sorted((found.info.run_name, found.data.metrics["validation_rmse"]) for found in trials)
+
+
+def test_trials_are_kept_and_told_and_read_back_by_the_next_attempt(store: Path) -> None:
+    with start_run(NAME, "r", KEY) as run:
+        for number in (1, 2):
+            training(run)._keep_trial(trial(number, 4.0 + number))
+
+    assert training(run)._trials() == (trial(1, 5.0), trial(2, 6.0))
+    assert logged(run) == [("trial 1", 5.0), ("trial 2", 6.0)]
+
+
+def test_of_a_trial_that_was_done_again_the_last_counts(store: Path) -> None:
+    with start_run(NAME, "r", KEY) as run:
+        first = training(run)
+        for number in (1, 2, 3):
+            first._keep_trial(trial(number))
+        second = training(run)
+        second.read_back = 3
+        second._keep_trial(trial(2, 4.2))
+
+    assert [(kept.number, kept.validation_rmse) for kept in second._trials()] == [
+        (1, 4.5),
+        (2, 4.2),
+        (3, 4.5),
+    ]
+    assert logged(run) == [("trial 1", 4.5), ("trial 2", 4.2), ("trial 3", 4.5)]
+
+
+def test_a_server_that_is_away_does_not_keep_trials_from_being_kept(store: Path) -> None:
+    class Away:
+        asked = 0
+
+        def log_trial(self, *_: Any) -> None:
+            self.asked += 1
+            raise TrackingDownError("no answer")
+
+    away = Away()
+    attempt = training(away)
+    for number in (1, 2, 3):
+        attempt._keep_trial(trial(number))
+
+    assert [kept.number for kept in attempt._trials()] == [1, 2, 3]
+    assert (attempt.server_away, away.asked) == (True, 1)
+
+
+@pytest.mark.parametrize("starts", [(), (START,)])
+def test_every_attempt_begins_as_the_first_one_did_and_logs_it(
+    starts: tuple[Start, ...], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "warm_starts", lambda *_: starts)
+    with start_run(NAME, "r", KEY) as run:
+        first = training(run)._starts()
+    monkeypatch.setattr(versions, "warm_starts", lambda *_: pytest.fail("asked again"))
+    with start_run(NAME, "another", KEY, "another") as again:
+        assert training(again)._starts() == first
+
+    assert len(first) == len(starts)
+    assert runs.tags_of(again.run_id)["warm_start"] == ("run 1" if starts else "none")
+    files = {file.path for file in mlflow_client().list_artifacts(again.run_id)}
+    assert ("warm_start.csv" in files) == bool(starts)
+
+
+def test_an_attempt_has_a_name_of_its_own_which_the_next_one_keeps(store: Path) -> None:
+    one = origin_of(Checkpoint.of(NAME, KEY), Settings())
+
+    assert origin_of(Checkpoint.of(NAME, KEY), Settings(force=True)) == one
+    assert (one["run_key"], one["forced"]) == (KEY, "false")
+    assert origin_of(Checkpoint.of(NAME, "cd" * 32), Settings())["attempt"] != one["attempt"]

@@ -1,0 +1,100 @@
+"""What a person reads in a terminal: a leaderboard, and a version described."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+
+from mlops.evaluation.comparison import Evidence, Incumbent
+from mlops.pipeline.leaderboard import COLUMNS, as_json, as_text, leaderboard
+from mlops.registry.operator import describe_version
+from mlops.training.search import Trial
+
+VERSION = "models:/trip-duration-sample/2"
+MEASURED = {
+    "test_rmse": 4.41239, "test_mae": 2.9, "test_p90": 6.5, "test_r2": 0.8, "test_bias": -0.1,
+    "test_rows": 61_234, "test_rmse_pair_median": 5.6,
+}  # fmt: skip
+CHAMPION = Incumbent("1", test_month="2023-05", last_month_learnt="2023-04")
+
+
+def judged(incumbent: Incumbent | None = None, **rmse: float) -> Evidence:
+    """Two days of 100 trips with these RMSE; the pair median's is 5.6."""
+    sums = {name: 100 * value**2 for name, value in {"pair_median": 5.6, **rmse}.items()}
+    days = pd.DataFrame({"day": ["2023-06-01", "2023-06-02"], "trips": 100, **sums})
+    return Evidence("2023-06", days, pd.DataFrame(), incumbent, True, 1.0, 60.0, 8_000_000, 0.002)
+
+
+def trials_of(*rmse: float) -> list[Trial]:
+    """One trial for each RMSE, with trees as deep as its number; NaN for one that failed."""
+    return [
+        Trial(number, 1, {"max_depth": number}, 30, r, 1.0, "boom" if math.isnan(r) else "")
+        for number, r in enumerate(rmse, 1)
+    ]
+
+
+def board(evidence: Evidence, *trials: Trial, chosen: int = 0) -> pd.DataFrame:
+    return leaderboard(VERSION, "champion: better", MEASURED, evidence, trials[chosen], trials)
+
+
+def test_the_leaderboard_has_the_version_what_it_met_then_trials_best_first() -> None:
+    table = board(judged(CHAMPION, champion=4.5, course=5.1), *trials_of(4.9, math.nan, 4.7), chosen=2)
+
+    assert tuple(table.columns) == COLUMNS
+    assert table["entry"].tolist() == [
+        VERSION, "pair median", "course's recipe", "version 1", "trial 3", "trial 1", "trial 2",
+    ]  # fmt: skip
+    assert table["validation_rmse"].fillna(0).tolist() == [4.7, 0, 0, 0, 4.7, 4.9, 0]
+    assert table["test_rmse"].fillna(0).tolist() == [4.4124, 5.6, 5.1, 4.5, 0, 0, 0]
+    assert table.loc[0, ["test_mae", "test_p90", "about"]].tolist() == [2.9, 6.5, "champion: better"]
+    assert table["about"].tolist()[1:] == [
+        "baseline", "baseline", "champion until now",
+        "30 rounds, max_depth=3", "30 rounds, max_depth=1", "boom",
+    ]  # fmt: skip
+
+
+def test_trials_of_a_higher_rung_come_first_although_their_losses_do_not_compare() -> None:
+    low, high = (
+        Trial(number, rung, {"max_depth": number}, 30, rmse, 1.0)
+        for number, rung, rmse in ((1, 1, 4.0), (2, 2, 4.8))
+    )
+    table = board(judged(), low, high, chosen=1)
+
+    assert table["entry"].tolist()[2:] == ["trial 2", "trial 1"]
+    assert table.loc[0, "validation_rmse"] == 4.8
+
+
+def test_a_champion_that_was_not_scored_is_not_on_the_leaderboard() -> None:
+    for evidence in (judged(), judged(Incumbent("1", "", "", error="gone"))):
+        assert board(evidence, *trials_of(4.7))["entry"].tolist() == [VERSION, "pair median", "trial 1"]
+
+
+def test_the_text_shows_the_best_trials_only() -> None:
+    text = as_text(board(judged(), *trials_of(*np.linspace(4.5, 5, 12))), trials=3)
+
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [
+        VERSION, "pair", "trial", "trial", "trial",
+    ]  # fmt: skip
+    assert "4.4124" in text
+    assert "NaN" not in text
+
+
+def test_a_version_is_described_beside_its_baseline() -> None:
+    tags = {"first_month_learnt": "2023-01", "last_month_learnt": "2023-05", "test_month": "2023-06"}
+    text = describe_version(tags, MEASURED, VERSION, "trip-duration-sample")
+
+    assert text.startswith(
+        f"trip-duration-sample: champion is {VERSION}, learnt from 2023-01 to 2023-05, "
+        "tested on 61,234 trips of 2023-06\n"
+    )
+    (rmse,) = (line.split() for line in text.splitlines() if line.strip().startswith("rmse"))
+    assert rmse == ["rmse", "4.4124", "5.6"]
+    assert text.endswith('load it: mlflow.pyfunc.load_model("models:/trip-duration-sample@champion")')
+
+
+def test_what_is_kept_as_json_can_be_read_by_a_person_and_a_program() -> None:
+    assert as_json({"passed": True, "rows": 2}) == '{\n "passed": true,\n "rows": 2\n}'
+    assert json.loads(as_json({"reason": "größer"})) == {"reason": "größer"}

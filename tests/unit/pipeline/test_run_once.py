@@ -1,0 +1,212 @@
+"""One run key, one version: what is found again, gone on with, delivered, forgotten or kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from support.tracked import NAME, bare_version, state_of
+
+from mlops import locks
+from mlops.config import Settings
+from mlops.errors import DataQualityError, TrackingDownError, TrackingError, TuningError
+from mlops.pipeline import checkpoint, run_once
+from mlops.pipeline.checkpoint import PENDING, Checkpoint
+from mlops.registry.run_lifecycle import start_run
+
+KEY, OTHER_KEY = "ab" * 32, "cd" * 32
+BOARD = pd.DataFrame({"entry": ["models:/m/1", "pair median"], "about": ["champion: the first", "baseline"]})
+NO_MONTHS = pd.DataFrame({"month": []})
+
+
+def cut_off(store: Path, attempt: str = "one", *, judged: bool = True, key: str = KEY) -> str:
+    """Run of a version whose attempt was killed after its last word, or before."""
+    with pytest.raises(KeyboardInterrupt), start_run(NAME, "r", key, attempt) as run:
+        run.log_table("leaderboard.csv", BOARD)
+        raise KeyboardInterrupt
+    tags = {"run_key": key, "attempt": attempt, **({"outcome": "champion"} if judged else {})}
+    bare_version(store, run_id=run.run_id, **tags)
+    return str(run.run_id)
+
+
+def left(attempt: str, *, key: str = KEY, month: str = "", forced: str = "false") -> Checkpoint:
+    """A work folder, whose result waits to be told if a month is given."""
+    kept = Checkpoint.of(NAME, key)
+    kept.note("origin", {"attempt": attempt, "forced": forced})
+    if month:
+        kept.write("months.csv", "month\n")
+        kept.note(PENDING, {"name": NAME, "month": month, "settings": {"month": month}})
+    return kept
+
+
+@pytest.fixture
+def lock(store: Path) -> Any:
+    with locks.hold("held") as held:
+        yield held
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let every run fail in its midst."""
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(run_once, "_train_and_judge", fail)
+
+
+# --- Found again --------------------------------------------------------------------------------------------
+
+
+def test_a_judged_run_is_told_again_and_not_made_again(store: Path) -> None:
+    cut_off(store)
+    board = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert list(board["entry"]) == ["models:/m/1", "pair median"]
+    assert list(board["about"]) == ["registered earlier as champion: the first", "baseline"]
+
+
+def test_what_is_forced_or_another_or_not_judged_is_not_known(store: Path) -> None:
+    cut_off(store)
+    cut_off(store, judged=False, key=OTHER_KEY)
+
+    assert run_once.find_result(NAME, KEY, Settings()) is not None
+    assert run_once.find_result(NAME, KEY, Settings(force=True)) is None
+    assert run_once.find_result(NAME, OTHER_KEY, Settings()) is None
+    assert run_once.find_result(NAME, "ef" * 32, Settings()) is None
+
+
+def test_an_attempt_cut_off_after_its_last_word_is_finished_and_forgotten(store: Path) -> None:
+    run_id = cut_off(store, "one")
+    kept = left("one", month="2023-04")
+    assert state_of(run_id)[0] == "KILLED"
+    board = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert board["about"].iloc[0].startswith("registered earlier")
+    assert state_of(run_id) == ("FINISHED", None)
+    assert not kept.folder.exists()
+
+
+def test_a_forced_run_is_made_although_its_version_is_there(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_off(store)
+    fails(monkeypatch, TuningError("it was made"))
+    with pytest.raises(TuningError, match="it was made"):
+        run_once.train_once(NAME, KEY, Settings(force=True), NO_MONTHS)
+
+
+def test_what_another_attempt_at_the_key_left_is_kept(store: Path) -> None:
+    """A forced run that is under way, or whose result waits for the server, is not the version that is there."""
+    cut_off(store, "one")
+    kept = left("two", forced="true")
+    run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert kept.noted("origin") == {"attempt": "two", "forced": "true"}
+
+
+@pytest.mark.parametrize(("force", "before", "taken_over"), [
+    (False, "false", True), (False, "true", True), (True, "true", True), (True, "false", False),
+])  # fmt: skip
+def test_a_forced_run_takes_over_from_forced_ones_only(
+    force: bool, before: str, taken_over: bool, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left("one", forced=before)
+    found = []
+
+    def attempt(kept: Checkpoint, *_: Any) -> pd.DataFrame:
+        found.append(kept.noted("origin"))
+        return BOARD
+
+    monkeypatch.setattr(run_once, "_attempt", attempt)
+    run_once.train_once(NAME, KEY, Settings(force=force), NO_MONTHS)
+
+    assert found == [{"attempt": "one", "forced": before} if taken_over else None]
+
+
+# --- What goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_what_failed_is_not_gone_on_with(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails(monkeypatch, TuningError("all trials failed"))
+    kept = left("one")
+    with pytest.raises(TuningError):
+        run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert not kept.folder.exists()
+
+
+def test_an_outage_before_the_fit_keeps_what_there_is(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails(monkeypatch, TrackingDownError("no answer"))
+    kept = left("one")
+    with pytest.raises(TrackingDownError, match=r"^no answer$"):
+        run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert kept.noted("origin") is not None
+
+
+def test_an_outage_after_the_fit_says_where_everything_is(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, TrackingDownError("no answer"))
+    kept = left("one", month="2023-04")
+    with pytest.raises(TrackingDownError) as gone:
+        run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert str(gone.value) == (
+        f"no answer. Nothing is lost: the fitted model and all there is to log are kept in {kept.folder}. "
+        "The next run of this model delivers them, or: python -m mlops doctor --resume"
+    )
+    assert [found.key for found in checkpoint.pending(NAME)] == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (ValueError("torn"), True),
+        (DataQualityError("replaced"), True),
+        (TrackingError("wrong password"), False),
+    ],
+)
+def test_what_cannot_be_delivered_does_not_keep_others_from_it(
+    error: Exception, advice: bool, lock: locks.Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, error)
+    kept = [left("one", month="2023-04"), left("two", key=OTHER_KEY, month="2023-03")]
+    told = run_once.deliver(NAME, lock)
+
+    assert [text.split(",")[0] for text in told] == [f"{NAME} tested on 2023-0{n}" for n in (3, 4)]
+    assert all(f"cannot be delivered: {error}." in text for text in told)
+    assert all(
+        (f"Delete {each.folder}" in text) == advice for each, text in zip(kept[::-1], told, strict=True)
+    )
+    assert len(checkpoint.pending(NAME)) == 2
+
+
+def test_a_server_that_is_away_ends_the_delivery(lock: locks.Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails(monkeypatch, TrackingDownError("no answer"))
+    left("one", month="2023-04")
+    with pytest.raises(TrackingDownError, match="Nothing is lost"):
+        run_once.deliver(NAME, lock)
+
+
+def test_what_was_told_before_is_not_delivered_again(
+    store: Path, lock: locks.Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, AssertionError("not again"))
+    cut_off(store, "one")
+    left("one", month="2023-04")
+
+    assert run_once.deliver(NAME, lock) == []
+    assert checkpoint.unfinished(NAME) == []
+
+
+def test_a_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trips.parquet"
+    path.write_text("trips")
+    with pytest.raises(DataQualityError, match="another run has replaced"):
+        run_once.require_unchanged(path, "ab" * 32)
+    path.unlink()
+    with pytest.raises(DataQualityError, match="another run has replaced"):
+        run_once.require_unchanged(path, "ab" * 32)

@@ -1,0 +1,116 @@
+"""Which month comes next, whatever was judged, in whatever order; and which versions are of other bytes."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.tracked import NAME, bare_version, mlflow_client
+
+from mlops.config import Settings
+from mlops.errors import ConfigError
+from mlops.month import Month
+from mlops.pipeline import schedule
+from mlops.pipeline.schedule import waiting_for
+from mlops.registry.run_lifecycle import start_run
+
+APRIL, MAY, JUNE, JULY = Month.range(Month(2023, 4), Month(2023, 7))
+some_months = st.sets(st.integers(0, 24).map(lambda n: Month(2023, 1) + n))
+
+
+@given(some_months, some_months)
+def test_months_follow_one_another_however_often_it_is_asked(judged: set[Month], more: set[Month]) -> None:
+    """A week of downtime skips nothing: the month waited for stays the same until it is judged."""
+    start = Month(2023, 1)
+    waited = waiting_for(judged, start, None)
+    assert waited not in judged
+    assert waited == (max(judged) + 1 if judged else start)
+    assert waiting_for({*judged, waited}, start, None) == waited + 1
+    assert waiting_for(judged | {m for m in more if m < waited}, start, None) in (waited, start + 0, waited)
+
+
+@given(some_months, st.integers(0, 24), st.integers(0, 24))
+def test_a_range_is_filled_without_gaps_and_never_left(judged: set[Month], first: int, length: int) -> None:
+    start = Month(2023, 1) + first
+    wanted = Month.range(start, start + length)
+    taken = []
+    while (month := waiting_for({*judged, *taken}, start, start + length)) is not None:
+        taken.append(month)
+    assert taken == [month for month in wanted if month not in judged]
+
+
+def test_there_has_to_be_a_beginning() -> None:
+    with pytest.raises(
+        ConfigError, match="start_month: no month is judged yet; expected the first test month"
+    ):
+        waiting_for(set(), None, None)
+    assert waiting_for({MAY}, None, None) == JUNE
+
+
+def version(
+    store: Path, month: Month, files: dict[str, str], *, name: str = NAME, judged: bool = True
+) -> str:
+    """Number of a version whose run had these files."""
+    with start_run(name, "r", secrets.token_hex(32)) as run:
+        run.log_table("months.csv", pd.DataFrame({"month": list(files), "sha256": list(files.values())}))
+    tags = {"test_month": str(month), **({"outcome": "challenger"} if judged else {})}
+    return bare_version(store, name=name, run_id=run.run_id, **tags)
+
+
+def test_only_what_was_judged_to_its_end_counts(store: Path) -> None:
+    version(store, APRIL, {})
+    version(store, MAY, {}, judged=False)
+    again = version(store, APRIL, {"2023-03": "aa"})
+    assert {month: [v.number for v in found] for month, found in schedule.judged(NAME).items()} == {
+        APRIL: ["1", again]
+    }
+    assert schedule.next_month(NAME, Settings(month="next")) == MAY
+    assert (
+        schedule.next_month(NAME, Settings(month="next", start_month="2023-04", end_month="2023-04")) is None
+    )
+
+
+def test_a_month_is_current_if_one_of_its_versions_is_of_these_bytes(store: Path) -> None:
+    version(store, MAY, {"2023-04": "a1", "2023-05": "b1"})
+    versions = schedule.judged(NAME)[MAY]
+    now = {"2023-03": "z1", "2023-04": "a2", "2023-05": "b1"}
+    assert schedule.is_current(versions, {**now, "2023-04": "a1"})
+    assert schedule.is_current(versions, {"2023-05": "b1"})  # of a shorter window
+    assert not schedule.is_current(versions, now)
+    version(store, MAY, {"2023-04": "a2", "2023-05": "b1"})
+    both = schedule.judged(NAME)[MAY]
+    assert schedule.is_current(both, now)
+    assert schedule.is_current(both, {**now, "2023-04": "a1"})  # it changed back: nothing to do again
+
+
+def test_versions_of_other_bytes_are_marked_once_and_for_good(store: Path) -> None:
+    version(store, APRIL, {"2023-04": "a1"})
+    version(store, MAY, {"2023-04": "a1", "2023-05": "b1"})
+    version(store, JUNE, {"2023-04": "a2", "2023-05": "b1", "2023-06": "c1"})
+    version(store, JUNE, {"2023-04": "a1"}, judged=False)
+    now, told = {"2023-04": "a2", "2023-05": "b1", "2023-06": "c1"}, {"2023-04": "3 rows added"}
+    marked = schedule.tag_republished(NAME, now, told)
+    assert [v.number for v in marked] == ["1", "2"]
+    assert mlflow_client().get_model_version(NAME, "2").tags["republished"] == "2023-04: 3 rows added"
+    assert schedule.tag_republished(NAME, now, told) == []
+    again = schedule.tag_republished(
+        NAME, {**now, "2023-05": "b2"}, {"2023-04": "3 rows added", "2023-05": "x"}
+    )
+    assert [(v.number, v.tags["republished"]) for v in again] == [
+        ("2", "2023-04: 3 rows added; 2023-05: x"),
+        ("3", "2023-05: x"),
+    ]
+
+
+def test_the_model_is_guessed_from_what_is_registered(store: Path) -> None:
+    green = Settings(source="https://example.org/trips")
+    assert schedule.guess_model_name(green) == "trip-duration-green"
+    version(store, MAY, {})
+    assert schedule.guess_model_name(green) == NAME  # a site of the sample's months, as it seems
+    version(store, MAY, {}, name="trip-duration-green")
+    assert schedule.guess_model_name(green) == "trip-duration-green"
+    assert schedule.guess_model_name(Settings()) == NAME

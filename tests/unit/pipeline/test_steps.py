@@ -1,0 +1,132 @@
+"""Steps refuse what another run, or other settings, left for them; what is known of the months is handed on."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mlops.config import Settings
+from mlops.data.synthetic.source import write_month
+from mlops.data.trips import RULES, Rule
+from mlops.errors import ConfigError, DataQualityError
+from mlops.month import Month
+from mlops.pipeline import steps
+from mlops.registry.client import mlflow
+from mlops.training.search import BOUNDS
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A run over three small months in a folder."""
+    folder = tmp_path / "months"
+    for month in Month.range(Month(2023, 1), Month(2023, 3)):
+        write_month(folder / f"green_tripdata_{month}.parquet", "green", month, rows=400)
+    return Settings(source=str(folder), month="2023-03")
+
+
+@pytest.fixture
+def months(settings: Settings) -> pd.DataFrame:
+    return steps.load_trips(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("service", "yellow"), ("month", "2023-04"), ("train_months", 3), ("source", "sample")],
+)
+def test_months_loaded_for_other_settings_are_refused(
+    name: str, value: object, months: pd.DataFrame, settings: Settings
+) -> None:
+    other = Settings.parse({**settings.model_dump(), name: value})
+    cleaned = steps.clean_trips(months, settings)
+    for step, table in ((steps.clean_trips, months), (steps.build_features, cleaned)):
+        with pytest.raises(ConfigError, match=f"the settings now say {value}. Run load_trips again"):
+            step(table, other)
+    with pytest.raises(ConfigError, match="Run load_trips again"):
+        steps.train_and_register(steps.build_features(cleaned, settings), other)
+
+
+def test_a_file_that_changed_since_it_was_described_is_refused(
+    months: pd.DataFrame, settings: Settings
+) -> None:
+    cleaned = steps.clean_trips(months, settings)
+    summary = steps.build_features(cleaned, settings)
+    described = pd.read_csv(summary["months"].iloc[0])
+    for path, step, table in (
+        (described["features"][0], steps.train_and_register, summary),
+        (cleaned["path"][1], steps.build_features, cleaned),
+        (months["path"][2], steps.clean_trips, months),
+    ):
+        Path(path).write_bytes(b"another run's")
+        with pytest.raises(DataQualityError, match="another run has replaced what this run fetched or made"):
+            step(table, settings)
+
+
+def test_other_rules_have_files_of_their_own_and_leave_the_test_rows_alone(
+    months: pd.DataFrame, settings: Settings
+) -> None:
+    usual = steps.clean_trips(months, settings)
+    short = Rule("over_2_miles", lambda trips, month: trips["distance_miles"] > 2)
+    strict = steps.clean_trips(months, settings, rules=(*RULES, short))
+
+    assert not set(usual["path"]) & set(strict["path"])
+    assert (strict["kept"] < usual["kept"]).all()
+    assert (strict["rejected_over_2_miles"] > 0).all()
+    assert strict["test_rows"].tolist() == usual["test_rows"].tolist()
+
+
+def test_the_rules_that_reject_most_come_first(months: pd.DataFrame, settings: Settings) -> None:
+    cleaned = steps.clean_trips(months, settings)
+    totals = [cleaned[name].sum() for name in cleaned.columns if name.startswith("rejected_")]
+    assert totals == sorted(totals, reverse=True)
+    assert list(cleaned.columns[:5]) == ["month", "role", "rows", "kept", "test_rows"]
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    """The run over the small months with one trial, and the month after them for the run that follows.
+
+    Few trips allow a verdict, so that the first version becomes champion.
+    """
+    write_month(Path(settings.source) / "green_tripdata_2023-04.parquet", "green", Month(2023, 4), rows=400)
+    return settings.model_copy(update={"max_trials": 1, "train_months": 1, "min_test_rows": 1})
+
+
+def runs() -> list[Any]:
+    """Parent runs, oldest first."""
+    client = mlflow.MlflowClient()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, "params.month LIKE '%-%'", order_by=["attributes.start_time"])
+    return list(found)
+
+
+def test_a_run_begins_with_what_the_one_before_found_unless_told_not_to(quick: Settings) -> None:
+    steps.train(quick)
+    april = quick.model_copy(update={"month": "2023-04", "max_trials": 3})
+    steps.train(april)
+    steps.train(april.model_copy(update={"warm_start": False}))
+    first, second, third = runs()
+
+    assert first.data.tags["warm_start"] == "none"
+    assert first.info.run_id in second.data.tags["warm_start"]  # which became champion
+    assert "warm_start" not in third.data.tags
+    table = pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{second.info.run_id}/warm_start.csv")))
+    assert table["month"].tolist() == ["2023-03"]
+    assert table["whose"].tolist() == ["champion"]
+    for name in BOUNDS:
+        assert table[name].tolist() == [pytest.approx(float(first.data.params[name]))]
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_the_courses_recipe_is_tested_beside_ours_where_asked_for(compared: bool, quick: Settings) -> None:
+    steps.train(quick.model_copy(update={"compare_course": compared}))
+    (run,) = runs()
+
+    assert ("test_rmse_course" in run.data.metrics) == compared
+    if compared:
+        assert 1 < run.data.metrics["test_rmse_course"] < 30
+    assert {"test_coverage_80", "test_coverage_95"} <= set(run.data.metrics)
+    assert 0.6 < run.data.metrics["test_coverage_80"] < run.data.metrics["test_coverage_95"] <= 1

@@ -1,0 +1,264 @@
+"""What a person asks of a registry, as far as it takes no whole run: who answered when, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support.tracked import NAME, bare_version, mlflow_client
+
+from mlops import locks
+from mlops.errors import ConfigError, PromotionError
+from mlops.registry import alias_log, operator
+from mlops.registry.alias_log import CHAMPION
+
+MONTHS = pd.DataFrame(
+    {
+        "month": ["2023-06", "2023-05"],
+        "role": ["test", "validation"],
+        "rows": ["61000", "60000"],
+        "sha256": ["ab" * 32, "cd" * 32],
+        "url": ["https://example.org/2023-06.parquet", "https://example.org/2023-05.parquet"],
+    }
+)
+LEARNT = {
+    "first_month_learnt": "2023-01", "last_month_learnt": "2023-05", "test_month": "2023-06",
+    "test_rmse": "4.412390", "verdict": "promote", "reason": "RMSE is 2 % below",
+}  # fmt: skip
+
+
+def refusal(act: Callable[[], object], kind: type[Exception] = PromotionError) -> str:
+    with pytest.raises(kind) as refused:
+        act()
+    return str(refused.value)
+
+
+def reigned(number: int, at: str, to: str | None, verdict: str = "promote") -> None:
+    """Write that the champion moved at a time, and move it."""
+    entry = {"at": at, "by": "me@here", "alias": CHAMPION, "from": None, "to": to, "reason": "why"}
+    told = json.dumps({**entry, "verdict": verdict, "state": "done"})
+    mlflow_client().set_registered_model_tag(NAME, f"journal.{number:06}", told)
+    if to is None:
+        mlflow_client().delete_registered_model_alias(NAME, CHAMPION)
+    else:
+        mlflow_client().set_registered_model_alias(NAME, CHAMPION, to)
+
+
+@pytest.fixture
+def reigns(store: Path) -> None:
+    """Version 1 reigned in January until its rollback's noon, 2 for three hours, then 1 again."""
+    run = mlflow_client().create_run(mlflow_client().create_experiment(NAME, (store / "artifacts").as_uri()))
+    mlflow_client().log_text(run.info.run_id, MONTHS.to_csv(index=False), "months.csv")
+    for _ in range(2):
+        bare_version(store, run_id=run.info.run_id, **LEARNT)
+    reigned(1, "2026-01-10T08:00:00.000+00:00", "1")
+    reigned(2, "2026-02-03T09:00:00.000+00:00", "2")
+    reigned(3, "2026-02-03T12:00:00.000+00:00", "1", "rollback")
+
+
+# --- Who answered when --------------------------------------------------------------------------------------
+
+
+def answered(when: str) -> list[str]:
+    """Versions that answered then, in their order."""
+    told = operator.as_of(NAME, when)
+    return [part.split()[2] for part in told.split("\n\n") if part.startswith(f"{NAME}: version ")]
+
+
+@pytest.mark.usefixtures("reigns")
+def test_on_a_day_all_its_champions_answered_and_at_a_time_one() -> None:
+    expected = {
+        "2026-01-09": [],
+        "2026-01-10": ["1"],
+        "2026-02-02": ["1"],
+        "2026-02-03": ["1", "2", "1"],
+        "2026-02-04": ["1"],
+        "2026-02-03T08:59:59": ["1"],
+        "2026-02-03T09:00:00": ["2"],
+        "2026-02-03T11:59:59.999999": ["2"],
+        "2026-02-03T12:00:00+00:00": ["1"],
+        "2026-02-03T12:00:00+02:00": ["2"],
+    }
+
+    assert {when: answered(when) for when in expected} == expected
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_champion_is_told_with_its_time_and_the_data_it_had_learnt_from() -> None:
+    first, second, last = operator.as_of(NAME, "2026-02-03").split("\n\n")
+
+    assert first.startswith(
+        f"{NAME}: version 1 (since 2026-01-10T08:00:00.000+00:00; until 2026-02-03T09:00:00.000+00:00), promote\n"
+        "learnt 2023-01 to 2023-05, tested on 2023-06: RMSE 4.412390\n"
+    )
+    assert f"{NAME}: version 1 (since 2026-02-03T12:00:00.000+00:00; until now), rollback\n" in last
+    for word in ("2023-05", "validation", "60000", "cd" * 6, "https://example.org/2023-05.parquet"):
+        assert word in second
+
+
+@pytest.mark.usefixtures("reigns")
+def test_before_the_first_champion_its_time_is_told() -> None:
+    assert operator.as_of(NAME, "2026-01-09") == (
+        f"{NAME}: no version was champion on 2026-01-09 (UTC); the first came at 2026-01-10T08:00:00.000+00:00"
+    )
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_time_without_a_champion_is_told() -> None:
+    reigned(4, "2026-03-01T08:00:00.000+00:00", None, "by hand")
+
+    assert operator.as_of(NAME, "2026-03-02").startswith(
+        f"{NAME}: no version was champion on 2026-03-02 (UTC)"
+    )
+    assert f"{NAME}: no champion since 2026-03-01T08:00:00.000+00:00" in operator.as_of(NAME, "2026-03-01")
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_version_that_was_deleted_since_is_named_all_the_same() -> None:
+    mlflow_client().delete_model_version(NAME, "2")
+
+    assert operator.as_of(NAME, "2026-02-03T10:00:00").endswith(
+        "version 2 (since 2026-02-03T09:00:00.000+00:00; until 2026-02-03T12:00:00.000+00:00), promote\n"
+        "its version has been deleted since"
+    )
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_champion_by_hand_is_one_since_it_was_noticed() -> None:
+    mlflow_client().set_registered_model_alias(NAME, CHAMPION, "2")
+    operator.listing(NAME)
+    noticed = alias_log.read(NAME)[-1].at
+
+    assert f"{NAME}: version 2 (noticed at {noticed}; until now), by hand" in operator.as_of(NAME, noticed)
+
+
+def test_of_a_model_that_is_not_there_nothing_is_told(store: Path) -> None:
+    assert operator.as_of(NAME, "2026-01-09") == f"{NAME}: no version was champion on 2026-01-09 (UTC)"
+    assert operator.listing(NAME) == f"{NAME}: no version is registered yet"
+
+
+@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "2026-02-30", "2026-10", "", "10/03/2026"])
+def test_what_is_no_date_is_refused(when: str) -> None:
+    assert refusal(lambda: operator.as_of(NAME, when), ConfigError) == (
+        f"as-of: expected a date such as 2026-10-03, or a time; got {when!r}"
+    )
+
+
+# --- Promoting and rolling back -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", ["", " \n"])
+def test_nobody_moves_a_champion_without_a_reason(reason: str) -> None:
+    told = "reason: expected why, for whoever reads the journal; got nothing"
+
+    assert refusal(lambda: operator.promote(NAME, "1", reason), ConfigError) == told
+    assert refusal(lambda: operator.rollback(NAME, reason), ConfigError) == told
+
+
+@pytest.mark.usefixtures("reigns")
+def test_what_cannot_become_champion_is_refused_with_the_next_act() -> None:
+    version = f"models:/{NAME}/2"
+    refused = [
+        refusal(lambda number=number: operator.promote(NAME, number, "why")) for number in ("1", "2", "9")
+    ]
+
+    assert refused == [
+        f"models:/{NAME}/1 is champion already",
+        f"{version} cannot become champion: its run did not end, or was not one of this project. Run it again.",
+        f"{NAME}: there is no version 9; there are: 1, 2",
+    ]
+    assert alias_log.current(NAME, CHAMPION) == "1"
+    assert len(alias_log.read(NAME)) == 3
+
+
+@pytest.mark.usefixtures("reigns")
+def test_one_that_was_rolled_back_is_not_gone_back_to_unless_asked_for(store: Path) -> None:
+    none = (
+        f"{NAME}: there is no earlier champion to go back to. `registry` lists the versions, and "
+        "`promote` makes any of them champion."
+    )
+    bare_version(store)
+
+    assert refusal(lambda: operator.rollback(NAME, "why")) == none
+    assert refusal(lambda: operator.rollback(NAME, "why", to="3")) == (
+        f"{NAME}: version 3 never was champion; `promote` makes it so."
+    )
+    assert refusal(lambda: operator.rollback(NAME, "why", to="2")).startswith(
+        f"models:/{NAME}/2 cannot become champion: "
+    )
+    assert refusal(lambda: operator.rollback("trip-duration-green", "why")).startswith(
+        "trip-duration-green: there is no earlier champion to go back to."
+    )
+
+
+# --- The listing --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("reigns")
+def test_the_listing_has_the_newest_version_first_and_the_moves_as_they_came() -> None:
+    lines = operator.listing(NAME).splitlines()
+    rows = [line.split() for line in lines if line.split()[:1] in (["1"], ["2"])]
+    moves = [line.strip() for line in lines if line.startswith("  2026-")]
+
+    assert lines[0] == NAME
+    assert [row[0] for row in rows] == ["2", "1"]
+    assert CHAMPION in rows[1]
+    assert CHAMPION not in rows[0]
+    assert all("4.4124" in row and "unfinished" in row for row in rows)
+    assert [move[:19] for move in moves] == [
+        f"2026-{at}:00:00" for at in ("01-10T08", "02-03T09", "02-03T12")
+    ]
+    assert "champion none -> 1" in moves[0]
+    assert "NOTE" not in operator.listing(NAME)
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_move_by_hand_is_noticed_by_whoever_lists_even_while_somebody_is_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
+    mlflow_client().set_registered_model_alias(NAME, CHAMPION, "2")
+    note = "NOTE: champion was moved by hand from version 1 to 2"
+    with locks.hold(f"{NAME}.aliases", about="judging"):
+        assert operator.listing(NAME).endswith(note)
+        assert len(alias_log.read(NAME)) == 3
+    listed = operator.listing(NAME)
+
+    assert listed.endswith(note)
+    assert "champion 1 -> 2" in listed
+    assert "NOTE" not in operator.listing(NAME)
+
+
+# --- Which model --------------------------------------------------------------------------------------------
+
+
+def test_the_one_model_there_is_need_not_be_named(store: Path) -> None:
+    told = "model: expected one registered model; there are "
+    assert refusal(operator.only_model, ConfigError) == f"{told}0: train one first"
+    bare_version(store, "somebody-elses")
+    bare_version(store, "trip-duration-green")
+    assert operator.only_model() == "trip-duration-green"
+    bare_version(store, "trip-duration-yellow")
+
+    assert refusal(operator.only_model, ConfigError) == (
+        f"{told}2: choose one with --model: trip-duration-green, trip-duration-yellow"
+    )
+
+
+def test_a_model_that_is_named_must_be_there(store: Path) -> None:
+    bare_version(store, "trip-duration-green")
+    assert operator.registered_model("trip-duration-green") == "trip-duration-green"
+
+    assert refusal(lambda: operator.registered_model("trip-duration-gren"), ConfigError) == (
+        "model: expected the name of a registered model; got 'trip-duration-gren'. "
+        "There are: trip-duration-green"
+    )
+
+
+def test_a_day_that_has_not_come_is_refused(store: Path) -> None:
+    assert refusal(lambda: operator.as_of(NAME, "2999-01-01"), ConfigError) == (
+        "as-of: 2999-01-01 has not come yet; expected a day or a time in the past, UTC"
+    )

@@ -1,0 +1,263 @@
+"""A model of one run: tuned on one month, calibrated on it, fitted again with it, and the same the next time."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders import make_requests, write_features
+
+from mlops.config import Settings
+from mlops.errors import EmptyTrainingSetError
+from mlops.evaluation.metrics import error_metrics
+from mlops.model.encoder import Encoder
+from mlops.model.features import REQUEST_FEATURES, feature_names
+from mlops.model.intervals import Intervals
+from mlops.month import Month
+from mlops.training import search
+from mlops.training.feature_files import FeatureFiles
+from mlops.training.fit import Fitting, Tuned
+from mlops.training.search import FIRST_GUESS, Rung, clip_to_bounds
+
+SETTINGS = Settings(max_trials=3, seed=5)
+FITTING = Fitting.of(SETTINGS, threads=1)
+NAMES = [feature.name for feature in REQUEST_FEATURES]
+
+
+@pytest.fixture(autouse=True)
+def _small_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rungs that a few hundred trips can climb in a second."""
+    rungs = (
+        Rung(trials=9, share=1 / 9, rounds=10, learning_rate=0.4, until=0.35),
+        Rung(trials=3, share=1 / 3, rounds=15, learning_rate=0.3, until=0.65),
+        Rung(trials=1, share=1.0, rounds=25, learning_rate=0.2, until=1.0),
+    )
+    monkeypatch.setattr(search, "LADDER", rungs)
+    monkeypatch.setattr(search, "MIN_TRIPS", 50)
+
+
+@pytest.fixture
+def months(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Feature files of two training months and a validation month; a tenth of the trips no one learns from."""
+    sizes = (400, 500, 450)
+    names = ("2023-03", "2023-04", "2023-05")
+    first, second, third = (
+        write_features(
+            tmp_path / f"{name}.parquet", n, seed, month=Month.parse(name), for_training=np.arange(n) % 10 > 0
+        )
+        for seed, (n, name) in enumerate(zip(sizes, names, strict=True))
+    )
+    return first, second, third
+
+
+@pytest.fixture
+def tuned(months: tuple[Path, Path, Path]) -> Tuned:
+    return FITTING.tune(months[:2], months[2])
+
+
+def learnable(*paths: Path) -> pd.DataFrame:
+    table = pd.concat([pd.read_parquet(path) for path in paths])
+    return table[table["for_training"]]
+
+
+def encoder_of(table: pd.DataFrame) -> Encoder:
+    columns = {name: table[name].to_numpy() for name in NAMES}
+    return Encoder.fit(columns, table["duration_minutes"].to_numpy())
+
+
+def assert_same_tables(one: dict[str, np.ndarray], other: dict[str, np.ndarray], rtol: float = 0) -> None:
+    assert set(one) == set(other)
+    for name, table in one.items():
+        np.testing.assert_allclose(table, other[name], rtol=rtol, err_msg=name)
+
+
+# --- Tuning -------------------------------------------------------------------------------------------------
+
+
+def test_the_search_learns_from_the_training_months_and_is_scored_on_all_of_the_next(
+    tuned: Tuned, months: tuple[Path, Path, Path]
+) -> None:
+    held_out = pd.read_parquet(months[2])
+
+    assert tuned.training_rows == len(learnable(*months[:2])) == 810
+    np.testing.assert_array_equal(tuned.actual, held_out["duration_minutes"])
+    assert tuned.predicted.shape == (450,)
+    # Predictions are kept to 1 to 60 minutes, which early stopping does not know.
+    rmse = error_metrics(tuned.actual, tuned.predicted)["rmse"]
+    assert rmse == pytest.approx(tuned.search.best.validation_rmse, rel=1e-3)
+    assert rmse < 0.6 * tuned.actual.std()
+
+
+def test_trials_go_up_the_rungs(tuned: Tuned) -> None:
+    assert [trial.rung for trial in tuned.search.trials] == [1, 1, 1, 2, 3]
+    assert tuned.search.best.number == 5
+    assert not any(trial.error for trial in tuned.search.trials)
+
+
+def test_each_rung_sees_its_share_of_the_training_trips_and_all_of_the_validation_month(
+    months: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int, int]] = []
+    train = Fitting._train
+
+    def watched(self, matrix, parameters, rounds, **options):  # type: ignore[no-untyped-def]
+        seen.append((matrix.training.num_row(), matrix.validation.num_row(), rounds))
+        return train(self, matrix, parameters, rounds, **options)
+
+    monkeypatch.setattr(Fitting, "_train", watched)
+    FITTING.tune(months[:2], months[2])
+
+    expected = [
+        sum(len(batch.minutes) for batch in FeatureFiles(months[:2], True, share, SETTINGS.seed))
+        for share in (1 / 9, 1 / 3, 1.0)
+    ]
+    lowest, middle, highest = expected
+    assert 50 < lowest < 130 < middle < 350 < highest == 810
+    assert seen == [(lowest, 450, 10)] * 3 + [(middle, 450, 15), (highest, 450, 25)]
+
+
+def test_intervals_are_calibrated_on_the_validation_month_alone(
+    tuned: Tuned, months: tuple[Path, Path, Path]
+) -> None:
+    held_out = pd.read_parquet(months[2])
+    columns = {name: held_out[name].to_numpy() for name in NAMES}
+
+    expected = Intervals.fit(columns, tuned.predicted, held_out["duration_minutes"].to_numpy())
+    assert_same_tables(tuned.intervals.tables, expected.tables)
+
+
+def test_what_did_well_before_is_tried_after_the_first_guess(months: tuple[Path, Path, Path]) -> None:
+    start = clip_to_bounds({"max_depth": 7, "reg_lambda": 33.0})
+    told: list[search.Trial] = []
+    tuned = FITTING.tune(months[:2], months[2], starts=[start], on_trial=told.append)
+
+    first, second, third = (
+        {name: value for name, value in trial.parameters.items() if name != "learning_rate"}
+        for trial in tuned.search.trials[:3]
+    )
+    assert (first, second) == (FIRST_GUESS, start)
+    assert third not in (first, second)
+    assert told == list(tuned.search.trials)
+
+
+def test_months_of_which_no_trip_may_be_learnt_from_are_refused_and_no_trial_is_blamed(
+    months: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    nothing = write_features(tmp_path / "nothing.parquet", 100, for_training=np.zeros(100, bool))
+    with pytest.raises(EmptyTrainingSetError, match=r"^no trip is left to learn from after cleaning; "):
+        FITTING.tune([nothing], months[2])
+
+
+def test_what_is_to_come_is_logged(months: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="mlops"):
+        FITTING.tune(months[:2], months[2])
+
+    assert caplog.messages[0] == "tuning on 810 trips, scored on 450, at most 3 + 1 + 1 trials"
+
+
+# --- The final fit ------------------------------------------------------------------------------------------
+
+
+def test_the_final_model_has_learnt_from_training_and_validation_months(
+    tuned: Tuned, months: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="mlops"):
+        model = FITTING.fit(months, tuned)
+    best = tuned.search.best
+
+    # 810 trips of the training months and nine tenths of 450.
+    assert caplog.messages == [f"final fit on 1,215 trips with {best.rounds} rounds"]
+    assert model.booster.num_boosted_rounds() == best.rounds
+    assert_same_tables(model.encoder.tables, encoder_of(learnable(*months)).tables, rtol=1e-6)
+    assert model.features == feature_names()
+
+
+def test_the_final_model_keeps_the_intervals_of_the_search(
+    tuned: Tuned, months: tuple[Path, Path, Path]
+) -> None:
+    assert FITTING.fit(months, tuned).intervals is tuned.intervals
+    assert FITTING.fit(months[1:], tuned).intervals is tuned.intervals
+
+
+def test_the_final_model_predicts_what_it_never_saw(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
+    model, june = FITTING.fit(months, tuned), Month(2023, 6)
+    requests = make_requests(500, seed=9, month=june)
+    known = pd.read_parquet(write_features(months[0].parent / "june.parquet", 500, 9, month=june))
+    error = model.predict(requests)["duration_minutes"] - known["duration_minutes"]
+
+    assert np.sqrt((error**2).mean()) < 0.6 * known["duration_minutes"].std()
+
+
+def test_the_parameters_are_those_of_the_best_trial(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
+    other = replace(tuned.search.best, parameters={**tuned.search.best.parameters, "max_depth": 1}, rounds=3)
+    shallow = FITTING.fit(months, replace(tuned, search=replace(tuned.search, best=other)))
+
+    assert shallow.booster.num_boosted_rounds() == 3
+    assert (shallow.booster.trees_to_dataframe().groupby("Tree").size() <= 3).all()
+
+
+# --- Settings -----------------------------------------------------------------------------------------------
+
+
+def test_the_same_months_give_the_same_model_to_the_last_bit(
+    tuned: Tuned, months: tuple[Path, Path, Path]
+) -> None:
+    again = FITTING.tune(months[:2], months[2])
+    one, other = (FITTING.fit(months, found) for found in (tuned, again))
+
+    assert one.booster.save_raw() == other.booster.save_raw()
+    assert_same_tables(one.encoder.tables, other.encoder.tables)
+    assert_same_tables(one.intervals.tables, other.intervals.tables)
+    np.testing.assert_array_equal(tuned.predicted, again.predicted)
+
+
+def test_another_seed_gives_another_model(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
+    other = Fitting.of(SETTINGS.model_copy(update={"seed": 6}), threads=1)
+
+    one, another = (fitting.fit(months, tuned) for fitting in (FITTING, other))
+    assert one.booster.save_raw() != another.booster.save_raw()
+
+
+def test_two_threads_answer_nearly_as_one(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
+    """Threads add in another order, so trees may differ in a last digit, and a split with it."""
+    two = Fitting.of(SETTINGS, threads=2).tune(months[:2], months[2])
+
+    rmse, rmse_of_two = (error_metrics(found.actual, found.predicted)["rmse"] for found in (tuned, two))
+    assert rmse_of_two == pytest.approx(rmse, abs=1e-3)
+
+
+def test_a_half_life_changes_what_is_learnt_and_not_how_it_is_scored(
+    tuned: Tuned, months: tuple[Path, Path, Path]
+) -> None:
+    forgetful = Fitting.of(SETTINGS.model_copy(update={"half_life_months": 0.5}), threads=1)
+    found = forgetful.tune(months[:2], months[2])
+
+    assert not np.array_equal(found.predicted, tuned.predicted)
+    rmse = error_metrics(found.actual, found.predicted)["rmse"]
+    assert rmse == pytest.approx(found.search.best.validation_rmse, rel=1e-3)
+    one, other = (fitting.fit(months, tuned).booster.save_raw() for fitting in (FITTING, forgetful))
+    assert one != other
+
+
+def test_without_distance_the_model_does_not_know_it(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
+    fitting = Fitting.of(Settings(use_distance=False), threads=1)
+    model = fitting.fit(months, tuned)
+
+    assert fitting.features == model.features == feature_names(use_distance=False)
+    requests = make_requests(20)
+    elsewhere = model.predict(requests.assign(distance_miles=30.0))["duration_minutes"]
+    assert elsewhere.tolist() == model.predict(requests)["duration_minutes"].tolist()
+
+
+def test_other_columns_may_be_tried(months: tuple[Path, Path, Path]) -> None:
+    few = ("minute_of_day", "pair_minutes")
+    fitting = replace(FITTING, features=few)
+    model = fitting.fit(months, fitting.tune(months[:2], months[2]))
+
+    assert model.features == few
+    assert model.booster.num_features() == 2
+    assert set(model.importance()) == set(few)
