@@ -102,7 +102,7 @@ def _status(folder: Path, archive: Path | None) -> int:
         again = f"restarted {len(stack.supervisord.exits(name))} times" if name in running else ""
         print(f"{name:8} {states[-1]:12} {where}  {pid:11} {again:18} {stack.log(name)}")
     if "unsupervised" in states:
-        print("supervisord was killed, so nothing that dies is started again; `make stack` starts all anew")
+        print("supervisord does not answer: nothing that ends is started again. `make stack` starts all anew")
     return 0 if set(states) == {"healthy"} else 1
 
 

@@ -1,7 +1,7 @@
-"""What a stack knows, in one archive: MLflow's and Mage's databases, and the artefacts that MLflow serves.
+"""A backup: MLflow's and Mage's databases, and the artefacts that MLflow serves, in one archive.
 
-Months are not in it: a version says from where and with which sha256 they came, and `reproduce` takes no other.
-Nor is the state folder's `work/`, which only saves an interrupted run some time, nor what blocks handed on.
+Months are not in it: a version records their source and sha256, and `reproduce` takes no others. Neither are
+the state folder's `work/`, which only saves an interrupted run some time, and the output of blocks.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from stack.secret_values import NAMES, fill_in, write_env
 from stack.stack import BINS, Say, Stack, only_one
 
 FORMAT = 1
-DATABASES = ("mage", "mlflow")  # Mage's first: a run that it knows as ended has then ended in MLflow's too
-SESSIONS = "oauth2_access_token"  # of Mage's users, who log in again: the table's rows open doors
+DATABASES = ("mage", "mlflow")  # Mage's first: a run that has ended in it has then ended in MLflow's too
+SESSIONS = "oauth2_access_token"  # of Mage's users; left out, since whoever has a row of it is logged in
 SECONDS = 3600.0
 SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in older patches
 SET_MLFLOW_PASSWORD = """
@@ -43,10 +43,10 @@ store.update_user(config.admin_username, password=config.admin_password)
 
 
 def back_up(stack: Stack, target: Path, say: Say = print) -> None:
-    """The archive, whole or not at all, while the stack runs or not.
+    """Write the archive, whole or not at all; the stack may run.
 
-    Each database is dumped as it is at one moment, and the artefacts are copied after it: MLflow's clients write
-    them before a version names them and never change them, so that all that the dump names is there.
+    Each database is dumped as it is at one moment, and the artefacts are copied afterwards. MLflow's clients
+    write them before a version names them, and never change them: all that the dump names is in the archive.
 
     Raises
     ------
@@ -83,14 +83,14 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
 
 
 def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, say: Say = print) -> None:
-    """A stack, not started, that knows what the archive does; whole or not at all.
+    """Make a stack of the archive, whole or not at all; it is not started.
 
-    Users are those of the archive; the first ones' passwords are this stack's own.
+    Users are those of the archive. The first users get the passwords of this stack's `.env`.
 
     Raises
     ------
     StackError
-        When there is a stack already, or the archive is damaged or made by other versions.
+        When there is a stack already, or when the archive is damaged or made by other versions.
     """
     folder = folder.absolute()
     if any((folder / name).exists() for name in ("postgres", "mlflow", "mage")):
@@ -157,7 +157,7 @@ def _manifest(stack: Stack) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Of the programs that own the databases."""
+    """Return the versions of the programs that own the databases."""
     locks = {"mage-ai": "requirements.txt", "mlflow": "requirements-mlflow.txt"}
     found = {
         name: re.search(rf"(?m)^{name}(?:\[\S+\])?==(\S+)", (ROOT / lock).read_text())
@@ -182,7 +182,7 @@ def _dump(stack: Stack, database: str, folder: Path) -> Path:
 
 
 def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) -> Stack:
-    """A stack in the folder `passing` with the archive's users, and the archive's content beside it."""
+    """Make a stack in the folder `passing` with the archive's users; unpack the archive beside it."""
     try:
         with tarfile.open(source) as archive:
             archive.extractall(passing / "unpacked", **SAFELY)
@@ -221,7 +221,7 @@ def _load(stack: Stack, database: str, file: Path) -> None:
 
 
 def _own_passwords(stack: Stack) -> None:
-    """Let the first users of Mage and MLflow have the passwords of this stack's `.env`."""
+    """Set the passwords of Mage's and MLflow's first users to those of this stack's `.env`."""
     salt = bcrypt.gensalt(14)  # as Mage does it, which keeps the salt beside the hash
     hashed = bcrypt.hashpw(stack.values["DEFAULT_OWNER_PASSWORD"].encode(), salt).decode()
     statement = 'UPDATE "user" SET password_hash = %s, password_salt = %s WHERE email = %s'
@@ -241,14 +241,14 @@ def _own_passwords(stack: Stack) -> None:
 
 
 def _move_mages_paths(stack: Stack, folder: Path) -> None:
-    """Let triggers and jobs belong to the project where this stack serves it; Mage shows no others."""
+    """Move triggers and jobs to the project's folder in this stack; Mage shows no others."""
     served = str(folder / stack.served.name)
     for table in ("pipeline_schedule", "generic_job"):
         _tell_mage(stack, f"UPDATE {table} SET repo_path = %s", served)
 
 
 def _tell_mage(stack: Stack, statement: str, *values: str) -> None:
-    """One statement in Mage's database, as its owner."""
+    """Run one statement in Mage's database, as its owner."""
     with (
         contextlib.closing(
             psycopg2.connect(

@@ -1,4 +1,4 @@
-"""PostgreSQL as its image sets it up: one folder of data, passwords for everybody, and both databases."""
+"""PostgreSQL as its image sets it up: a folder of data, a password for every role, and both databases."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SECONDS_TO_MAKE = 120
 
 
 def programs(data: Path | None = None) -> Path:
-    """Folder of PostgreSQL's programs: of the version that made the data, else of the newest.
+    """Find the folder of PostgreSQL's programs: of the version that made the data, else of the newest.
 
     Raises
     ------
     StackError
-        Where there are none.
+        When PostgreSQL is not installed.
     """
     made_by = data / "PG_VERSION" if data else None
     version = made_by.read_text().strip() if made_by and made_by.exists() else "*"
@@ -38,7 +38,13 @@ def programs(data: Path | None = None) -> Path:
 
 
 def user() -> dict[str, Any]:
-    """Arguments of subprocess for a user whom PostgreSQL does not refuse; none but for root."""
+    """Return arguments of subprocess that name the user of PostgreSQL, which refuses root; empty for others.
+
+    Raises
+    ------
+    StackError
+        When there is no such user.
+    """
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):
@@ -52,7 +58,7 @@ def user() -> dict[str, Any]:
 
 
 def environment(data: Path, port: int, password: str) -> dict[str, str]:
-    """What PostgreSQL's programs need: themselves, and how the superuser is let in."""
+    """Return the environment of PostgreSQL's programs: their folder, and how to log in as the superuser."""
     return {
         "PATH": f"{programs(data)}:{os.defpath}",
         "HOME": str(data.parent),
@@ -75,12 +81,12 @@ def command(data: Path, cwd: Path, port: int) -> list[str]:
 
 
 def make(data: Path, environment: Mapping[str, str]) -> None:
-    """Let there be a folder of data, whole or not at all, that belongs to the user who runs PostgreSQL.
+    """Make the folder of data, whole or not at all, if there is none; it belongs to the user of PostgreSQL.
 
     Raises
     ------
     StackError
-        Where that user cannot reach it, or initdb fails.
+        When that user cannot enter it, or initdb fails.
     """
     if data.exists():
         return
@@ -105,7 +111,7 @@ def make(data: Path, environment: Mapping[str, str]) -> None:
 
 
 def make_databases(environment: Mapping[str, str], values: Mapping[str, str], home: Path) -> None:
-    """Let there be both databases and roles, with the passwords of `values`."""
+    """Make both databases and roles, if they are missing, and set the passwords of `values`."""
     passwords = {name: value for name, value in values.items() if name.endswith("_DB_PASSWORD")}
     run(["sh", str(ROOT / "docker" / "postgres-databases.sh")], {**environment, **passwords}, home, {})
 
@@ -118,12 +124,12 @@ def run(
     seconds: float = SECONDS_TO_MAKE,
     **streams: Any,
 ) -> None:
-    """One of PostgreSQL's programs, to its end, as PostgreSQL's user.
+    """Run one of PostgreSQL's programs, to its end, as PostgreSQL's user.
 
     Raises
     ------
     StackError
-        With what it said, when it fails.
+        With its error output, when it fails.
     """
     program = shutil.which(arguments[0], path=environment["PATH"]) or arguments[0]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The stack's .env: passwords, secrets and ports, made at the first start and kept."""
+"""The `.env` of a stack: passwords, secrets and ports, made at the first start and kept."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ NAMES = {
     "DEFAULT_OWNER_USERNAME": "owner",
     "MLFLOW_TRACKING_USERNAME": "owner",
 }
-"""Who the first users are, where the file does not say."""
+"""Names of the first users, where the file does not say them."""
 
 
 def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
-    """Values of every variable: those of the file, else the default, else a new secret; kept in the file.
+    """Return a value for every variable: the file's, else the default, else a new secret; keep it in the file.
 
     Parameters
     ----------
     path : Path
         A `.env`, or where it will be.
     ports : mapping
-        Ports that were asked for, ``MAGE_PORT`` and so on; they win, and are kept.
+        Ports that were asked for, ``MAGE_PORT`` and so on; they replace those of the file.
 
     Raises
     ------
     StackError
-        For a port that is no port.
+        For a port that is not a number from 1 to 65535, or a damaged file.
     """
     kept = {name: value for name, value in read_env(path).items() if value}
     values = {
@@ -49,19 +49,19 @@ def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
-    """A `.env` of these values."""
+    """Write a `.env` of these values."""
     write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
 
 
 def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
-    """Ports that make or the shell name."""
+    """Return the ports that are set in an environment, by make or a shell."""
     return {
         name: environment[name] for name in variables() if name.endswith("_PORT") and environment.get(name)
     }
 
 
 def write_for_shells(path: Path, values: Mapping[str, str]) -> None:
-    """A file that `set -a; . FILE` reads."""
+    """Write a file that a shell reads with `set -a; . FILE`."""
     write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 

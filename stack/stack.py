@@ -23,7 +23,7 @@ from stack import cluster
 from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
 from stack.processes import end, family, is_free, on_path
 from stack.secret_values import fill_in, write_for_shells
-from stack.supervision import ALIVE, Program, Supervisord
+from stack.supervision import Program, Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
 OF_MAGE = (
@@ -152,7 +152,7 @@ class Stack:
         self.require_free_port(name)
         self._prepare(name)
         if not self.supervisord.states():
-            self.supervisord.start([self._program(each) for each in self.compose.in_order()])
+            self.supervisord.start([self.program(each) for each in self.compose.in_order()])
         try:
             self.supervisord.start_program(name)
             self.wait_until_healthy(name)
@@ -185,8 +185,7 @@ class Stack:
 
     def stop_service(self, name: str) -> None:
         """End all processes of a service; supervisord does not start it again."""
-        if self.supervisord.states():
-            self.supervisord.stop_program(name)
+        self.supervisord.stop_program(name)
         end(self.folder, name, self.compose.stop_signal(name), self.compose.seconds_to_stop(name))
 
     def stop(self) -> list[str]:
@@ -220,21 +219,7 @@ class Stack:
                 f"choose another: make stack {name.upper()}_PORT={port + 1}"
             )
 
-    def _prepare(self, name: str) -> None:
-        """Make the service's folders, and write down what is to be launched."""
-        environment = self.environment(name)
-        if name == "postgres":
-            return cluster.make(self.data, environment)
-        home = self.folder / name
-        home.mkdir(exist_ok=True)
-        if name == "mage" and self.project is None:
-            copy_project(self.served)
-        program, *arguments = self.compose.command(name)
-        command = [on_path(program, environment), *arguments]
-        cwd = self.served if name == "mage" else home
-        return self.supervisord.describe_launch(name, command, environment, cwd)
-
-    def _program(self, name: str) -> Program:
+    def program(self, name: str) -> Program:
         """Describe the service for supervisord, as the compose file does for containers.
 
         PostgreSQL is started directly, since its user might not be able to enter this checkout. It asks its
@@ -257,6 +242,20 @@ class Stack:
             log_bytes=f"{log_size.upper()}B",
             log_files=log_files,
         )
+
+    def _prepare(self, name: str) -> None:
+        """Make the service's folders, and write down what is to be launched."""
+        environment = self.environment(name)
+        if name == "postgres":
+            return cluster.make(self.data, environment)
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        if name == "mage" and self.project is None:
+            copy_project(self.served)
+        program, *arguments = self.compose.command(name)
+        command = [on_path(program, environment), *arguments]
+        cwd = self.served if name == "mage" else home
+        return self.supervisord.describe_launch(name, command, environment, cwd)
 
     def _state(self, name: str) -> Mapping[str, Any]:
         """Return supervisord's record of a service, or raise StackError where there is none."""
@@ -368,4 +367,4 @@ def _start_all(stack: Stack, running: list[str], say: Say) -> None:
 
 
 def _is_alive(state: Mapping[str, Any]) -> bool:
-    return state["statename"] in ALIVE
+    return state["statename"] in ("STARTING", "RUNNING")

@@ -29,14 +29,14 @@ from stack.secret_values import write_private
 LONGEST_SOCKET = 99  # bytes; the kernel takes 107, and supervisord first adds its process number to the name
 SECONDS_TO_RESPOND = 60
 SECONDS_UP = 5  # a service that ends sooner has failed to start: supervisord waits before it tries again
-ALIVE = ("STARTING", "RUNNING")
+UNREACHABLE = (OSError, http.client.HTTPException)
 FOREVER = 1000  # attempts, each a second later than the one before
 LOG_BYTES, LOG_FILES = "10MB", 2
 
 
 @dataclass(frozen=True)
 class Program:
-    """A service, as supervisord runs it.
+    """A service as supervisord runs it.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Program:
     command : sequence of str
         Relative paths start in the stack's folder.
     user : str, optional
-        Whom it runs as, where that is somebody else.
+        Whom it runs as, if that is another user than supervisord's.
     whole_group : bool
         Whether the signal to stop goes to all of its processes, and not to the first alone.
     stop_signal : str
@@ -90,10 +90,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Supervisord:
-    """The one of a stack's folder, whether it runs or not.
+    """The supervisord of a stack's folder, whether it runs or not.
 
-    It is started in that folder, and all paths in its configuration are relative: in supervisord's
-    file a folder's name could not hold every character.
+    It is started in that folder, and all paths in its configuration are relative: supervisord's file
+    cannot hold every character that a folder's name may have.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class Supervisord:
         return Path(f"/tmp/stack-{os.getuid()}-{digest}") / near.name
 
     def start(self, programs: Iterable[Program]) -> None:
-        """Let supervisord run, in the background, with these programs; it starts none of them yet.
+        """Start supervisord in the background; it knows these programs and starts none of them yet.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Supervisord:
         """Ask for supervisord's record of each service, by name; empty when it does not answer."""
         try:
             return {record["name"]: record for record in self._ask("getAllProcessInfo")}
-        except (OSError, http.client.HTTPException):
+        except UNREACHABLE:
             return {}
 
     def start_program(self, name: str) -> None:
@@ -183,12 +183,17 @@ class Supervisord:
             raise StackError(f"{name} did not start: {fault.faultString}. See {self.log}") from fault
 
     def stop_program(self, name: str) -> None:
-        """Stop a program and wait until it has ended; one that does not run is left alone."""
+        """Stop a program, if it runs, and wait until it has ended.
+
+        A supervisord that does not answer is killed: it would start again what others end.
+        """
         try:
             self._ask("stopProcess", name)
         except Fault as fault:
             if fault.faultCode != Faults.NOT_RUNNING:
                 raise
+        except UNREACHABLE:
+            end(self.folder, SUPERVISORD, "SIGKILL")
 
     def exits(self, name: str) -> list[str]:
         """List how a service ended by itself since supervisord's start, as in ``terminated by SIGKILL``.
@@ -201,7 +206,7 @@ class Supervisord:
 
     def shut_down(self) -> None:
         """End supervisord, whose programs are stopped, and leave nothing of it but its log."""
-        with contextlib.suppress(OSError, http.client.HTTPException, psutil.NoSuchProcess):
+        with contextlib.suppress(*UNREACHABLE, psutil.NoSuchProcess):
             process = psutil.Process(self._ask("getPID"))
             self._ask("shutdown")
             deadline = time.monotonic() + SECONDS_TO_RESPOND
@@ -217,7 +222,7 @@ class Supervisord:
             return getattr(server.supervisor, method)(*arguments)
 
     def _configuration(self, programs: Iterable[Program]) -> str:
-        umask = os.umask(0o022)
+        umask = os.umask(0o022)  # there is no other way to read it
         os.umask(umask)
         near = self.socket.is_relative_to(self.folder)
         sections: dict[str, Mapping[str, object]] = {
@@ -244,7 +249,7 @@ def _section(title: str, options: Mapping[str, object]) -> str:
 
 
 def _make_private(folder: Path) -> None:
-    """Let there be a folder that only its owner may enter.
+    """Make a folder that only its owner may enter.
 
     Raises
     ------

@@ -31,10 +31,13 @@ from support.stack_process import (
     left_of,
     members,
     place,
+    postgres_programs,
     processes_of,
 )
 
+from stack import cluster
 from stack.compose import StackError
+from stack.secret_values import fill_in
 from stack.stack import Stack, start
 from stack.supervision import LONGEST_SOCKET, Supervisord
 
@@ -304,6 +307,26 @@ def test_an_interrupted_start_stops_what_it_began(tiny: Tiny, number: signal.Sig
         starting.send_signal(number)
         assert starting.wait(timeout=30) != 0
     tiny.assert_nothing_runs()
+
+
+def test_services_run_as_the_compose_file_says(tmp_path: Path) -> None:
+    postgres_programs()
+    stack = Stack(tmp_path, fill_in(tmp_path / ".env", {}))
+    options = {name: stack.program(name).options() for name in stack.compose.in_order()}
+    assert {
+        name: (each["autorestart"], each["autostart"]) for name, each in options.items()
+    } == dict.fromkeys(("postgres", "mlflow", "mage"), ("true", "false"))
+    stops = ("stopsignal", "stopwaitsecs", "stopasgroup", "killasgroup")
+    assert {name: tuple(each[stop] for stop in stops) for name, each in options.items()} == {
+        "postgres": ("INT", 120, "false", "true"),
+        "mlflow": ("TERM", 15, "true", "true"),
+        "mage": ("TERM", 15, "true", "true"),
+    }
+    assert {(e["stdout_logfile_maxbytes"], e["stdout_logfile_backups"]) for e in options.values()} == {
+        ("10MB", 4)
+    }
+    users = {name: each.get("user") for name, each in options.items()}
+    assert users == {"postgres": cluster.user().get("user"), "mlflow": None, "mage": None}
 
 
 def test_status_of_a_stack_whose_folder_is_new(tmp_path: Path) -> None:
