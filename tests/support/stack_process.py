@@ -133,10 +133,7 @@ def kill(process: psutil.Process) -> None:
     """SIGKILL to this process alone, as when memory runs out, and it is gone."""
     process.kill()
     deadline = time.monotonic() + 10
-    while psutil.pid_exists(process.pid) and process.is_running():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return
+    while left_of([process]):
         assert time.monotonic() < deadline, process
         time.sleep(0.01)
 

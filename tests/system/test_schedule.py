@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stack as stacks
 import yaml
 from support.doors import PIPELINE, SAMPLE_MODEL, wait_until
 from support.inbox import Inbox, receiving
 from support.mage_api import MageApi
 from support.publisher import Publisher, publishing
-from support.stack_process import free_ports, place, require_programs
+from support.stack_process import free_ports, leader, members, place, require_programs
 
+from mlops.data.synthetic.source import write_month
 from mlops.month import Month
-from mlops.sample import write_month
-from mlops.tracking import mlflow
+from mlops.registry.client import mlflow
+from stack import stack as stacks
 
 FIRST = Month(2023, 3)
 SMALL = {"max_trials": 2, "min_test_rows": 500, "source_patience": 0.0, "tracking_patience": 120.0}
@@ -138,13 +138,14 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     # Three months are there. Mage is killed in the second, MLflow restarted in the third.
     year.wait_for(march)
     run = year.amid(april)
-    for process in year.stack.service("mage").family():  # all of it at once, as when memory runs out
+    killed = leader(year.stack, "mage")
+    for process in members(year.stack, "mage"):  # all of it at once, as when memory runs out
         process.kill()
-    year.stack.begin("mage")
-    year.wait_for(april)
+    year.wait_for(april)  # supervisord has started it again
+    assert leader(year.stack, "mage") != killed
     assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
     run = year.amid(may)
-    year.stack.restart("mlflow")
+    year.stack.start_service("mlflow")  # stops it first
     year.wait_for(may)
     assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
     assert not [title for title in year.inbox.titles if "failed" in title]
@@ -155,15 +156,14 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     assert len(year.inbox.messages) == said
     year.publish(june)
     year.amid(june)
-    year.stack.service("postgres").stop()
-    year.stack.begin("postgres")
+    year.stack.start_service("postgres")
     year.wait_for(june)
 
     # A month of downtime, in which three months appear: one after the other, in their order.
-    year.stack.service("mage").stop()
+    year.stack.stop_service("mage")
     for month in (july, august, september):
         year.publish(month)
-    year.stack.begin("mage")
+    year.stack.start_service("mage")
     year.wait_for(july, august, september)
 
     # An upload that broke off is told of once, shown in MLflow with the same words, and mended by a whole one.

@@ -26,13 +26,19 @@ from support.stack_process import (
     Client,
     Stack,
     ask_mlflow,
+    back_after_kill,
     bare_environment,
     cluster,
     command_line,
     connect,
     copy_for_image,
     free_ports,
+    kill,
+    kill_supervisord,
+    leader,
+    left_of,
     log_in,
+    members,
     place,
     processes_of,
     require_programs,
@@ -42,7 +48,8 @@ from support.stack_process import (
     version_of,
 )
 
-from mlops.runs import LOCK_TAG
+from mlops.registry.run_lifecycle import LOCK_TAG
+from stack.processes import SUPERVISORD, family
 
 ROLES = ("mage", "mlflow")
 
@@ -88,18 +95,27 @@ def trained(trainer, stack):
 # The command line
 
 
-def test_a_second_start_leaves_what_runs_and_starts_what_died(stack):
-    stack.service("mlflow").kill()
-    before = stack.service("mage").leader()
+def test_a_second_start_leaves_what_runs_and_starts_what_does_not(stack):
+    stack.stop_service("mlflow")
+    before = leader(stack, "mage")
     again = command_line(stack.folder, "start")
     assert again.returncode == 0, again.stderr
     said = dict(line.split(maxsplit=1) for line in again.stdout.splitlines()[:3])
     assert said["postgres"].endswith("runs already")
-    assert "is well after" in said["mlflow"]
+    assert "is healthy after" in said["mlflow"]
     assert said["mage"].endswith("runs already")
-    assert stack.service("mage").leader() == before
+    assert leader(stack, "mage") == before
     shown = command_line(stack.folder, "status")
-    assert (shown.returncode, re.findall(r"\bwell\b", shown.stdout)) == (0, ["well"] * 3)
+    assert (shown.returncode, re.findall(r"\bhealthy\b", shown.stdout)) == (0, ["healthy"] * 3)
+    for name, line in zip(("postgres", "mlflow", "mage"), shown.stdout.splitlines(), strict=True):
+        assert line.split()[:5] == [
+            name,
+            "healthy",
+            f"{LOOPBACK}:{stack.compose.port(name)}",
+            "pid",
+            str(leader(stack, name).pid),
+        ]
+        assert line.endswith(str(stack.log(name)))
 
 
 def test_what_runs_does_not_move_to_another_port(stack):
@@ -283,10 +299,10 @@ def test_mage_counts_as_production_unless_told_otherwise(stack):
 
 
 @pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
-def test_a_service_is_well_and_listens_on_loopback_alone(stack, name):
+def test_a_service_is_healthy_and_listens_on_loopback_alone(stack, name):
     assert stack.is_healthy(name)
-    members = {process.pid for process in stack.service(name).family()}
-    opened = [each for each in psutil.net_connections("inet") if each.pid in members]
+    pids = {process.pid for process in members(stack, name)}
+    opened = [each for each in psutil.net_connections("inet") if each.pid in pids]
     listening = {(each.laddr.ip, each.laddr.port) for each in opened if each.status == psutil.CONN_LISTEN}
     assert (LOOPBACK, stack.compose.port(name)) in listening
     assert {address for address, _ in listening} == {LOOPBACK}
@@ -294,9 +310,22 @@ def test_a_service_is_well_and_listens_on_loopback_alone(stack, name):
 
 @pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
 def test_no_secret_shows_in_the_list_of_processes_or_in_the_log(trained, name):
-    service = trained.service(name)
-    shown = [" ".join(process.cmdline()) for process in service.family()] + [service.log.read_text()]
+    shown = [" ".join(process.cmdline()) for process in members(trained, name)]
+    shown += [trained.log(name).read_text()]
     assert not any(secret in text for secret in secrets_of(trained) for text in shown)
+
+
+def test_supervisord_shows_no_secret_and_keeps_its_files_to_its_owner(trained):
+    (supervisord,) = family(trained.folder, SUPERVISORD)
+    files = [path for path in trained.supervisord.run.iterdir() if path.suffix in (".conf", ".json")]
+    assert {path.name for path in files} == {"supervisord.conf", "mlflow.json", "mage.json"}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    shown = [*supervisord.cmdline(), *supervisord.environ().values(), trained.supervisord.log.read_text()]
+    shown += [(trained.supervisord.run / "supervisord.conf").read_text()]
+    assert not any(secret in text for secret in secrets_of(trained) for text in shown)
+    # Nor is there one among the variables of PostgreSQL's server, which needs none.
+    server = leader(trained, "postgres").environ().values()
+    assert not any(secret in text for secret in secrets_of(trained) for text in server)
 
 
 @pytest.mark.parametrize(
@@ -333,16 +362,17 @@ def restored(archive):
         assert done.returncode == 0, done.stderr
         stack = Stack(folder, values_of(folder), inherited=bare_environment(other / "home"))
         try:
-            stack.begin("postgres")
+            stack.start_service("postgres")
             former = {name: "former" for name in stack.values if name.endswith("_DB_PASSWORD")}
             cluster.make_databases(stack.environment("postgres"), former, folder)
             connect(stack, "mage", "mage", "former").close()
             cluster.make_databases(stack.environment("postgres"), stack.values, folder)
-            stack.begin("mlflow")
+            stack.start_service("mlflow")
             yield stack
         finally:
             stack.stop()
             assert processes_of(folder) == []
+            assert "database system is shut down" in stack.log("postgres").read_text()
 
 
 def values_of(folder):
@@ -405,22 +435,58 @@ def test_a_damaged_archive_restores_nothing(archive, tmp_path, share):
     assert [path.name for path in tmp_path.iterdir() if path.name != damaged.name] == ["stack.lock"]
 
 
+# What dies is started again
+
+
+@pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
+def test_a_killed_service_is_back_within_15_seconds(stack, name):
+    seconds = back_after_kill(stack, name)
+    sys.stdout.write(f"{name} was healthy again {seconds:.1f} s after SIGKILL\n")
+    if name == "postgres":
+        connect(stack, "mage", "mage").close()
+    elif name == "mlflow":
+        assert ask_mlflow(stack, "experiments/search", max_results="1").status_code == 200
+    else:
+        assert "session" in log_in(
+            stack, stack.values["DEFAULT_OWNER_EMAIL"], stack.values["DEFAULT_OWNER_PASSWORD"]
+        )
+    (line,) = [line for line in command_line(stack.folder, "status").stdout.splitlines() if name in line]
+    assert re.search(r"restarted [1-9]\d* times", line)
+
+
+def test_a_start_after_supervisord_was_killed_begins_anew(stack):
+    former = [process for name in stack.compose.in_order() for process in members(stack, name)]
+    kill_supervisord(stack)
+    shown = command_line(stack.folder, "status")
+    assert (shown.returncode, shown.stdout.count("unsupervised")) == (1, 3)
+    assert "`make stack` starts all anew" in shown.stdout
+    again = command_line(stack.folder, "start")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("is healthy after") == 3
+    assert left_of(former) == []
+    assert command_line(stack.folder, "status").returncode == 0
+
+
 # The end; last in this file, since the stack is gone afterwards
 
 
-def test_stop_leaves_no_process_even_when_mage_was_killed(stack):
-    mage = stack.service("mage")
-    mage.kill()
-    assert mage.leader() is None
-    assert mage.family(), "Mage's scheduler and its children outlive it"
-    families = {process.pid for service in stack.services() for process in service.family()}
+def test_stop_leaves_no_process_even_when_supervisord_and_mage_were_killed(stack):
+    mage = leader(stack, "mage")
+    former = [process for name in stack.compose.in_order() for process in members(stack, name)]
+    kill_supervisord(stack)
+    kill(mage)
+    assert family(stack.folder, "mage"), "Mage's scheduler and its children outlive it"
     done = command_line(stack.folder, "stop")
     assert (done.returncode, done.stdout) == (0, "stopped: mage, mlflow, postgres\n"), done.stderr
-    left = [pid for pid in families if psutil.pid_exists(pid)]
-    assert {psutil.Process(pid).status() for pid in left} <= {psutil.STATUS_ZOMBIE}
-    for service in stack.services():
+    assert left_of(former) == []
+    assert processes_of(stack.folder) == []
+    assert not stack.supervisord.run.exists()
+    for name in stack.compose.in_order():
         with socket.socket() as caller:
-            assert caller.connect_ex((LOOPBACK, stack.compose.port(service.name))) != 0, service.name
-    assert "database system is shut down" in stack.service("postgres").log.read_text()
+            assert caller.connect_ex((LOOPBACK, stack.compose.port(name))) != 0, name
+    controlled = subprocess.run(
+        [cluster.programs(stack.data) / "pg_controldata", stack.data], capture_output=True, text=True
+    )
+    assert re.search(r"cluster state: +shut down\n", controlled.stdout)
     assert command_line(stack.folder, "status").returncode == 1
     assert command_line(stack.folder, "stop").stdout == "nothing ran\n"

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stack as stacks
 import yaml
 from support.doors import BLOCKS, PIPELINE, PROJECT, SAMPLE_MODEL, Machine, wait_until, write_months
 from support.mage_api import MageApi
 from support.stack_process import free_ports, place, processes_of, require_programs
 
 from mlops import config
+from stack import stack as stacks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_PYTHON = PROJECT / ".venv-browser" / "bin" / "python"
