@@ -8,6 +8,7 @@ project), `logs/`, and, while it runs, `run/` (what supervisord needs).
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from stack import cluster
 from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
 from stack.processes import end, family, is_free, on_path
 from stack.secret_values import fill_in, write_for_shells
-from stack.supervision import Program, Supervisord
+from stack.supervision import Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
 OF_MAGE = (
@@ -152,7 +153,7 @@ class Stack:
         self.require_free_port(name)
         self._prepare(name)
         if not self.supervisord.states():
-            self.supervisord.start([self.program(each) for each in self.compose.in_order()])
+            self.supervisord.start({each: self.program(each) for each in self.compose.in_order()})
         try:
             self.supervisord.start_program(name)
             self.wait_until_healthy(name)
@@ -219,29 +220,28 @@ class Stack:
                 f"choose another: make stack {name.upper()}_PORT={port + 1}"
             )
 
-    def program(self, name: str) -> Program:
-        """Describe the service for supervisord, as the compose file does for containers.
+    def program(self, name: str) -> dict[str, object]:
+        """Return the service's options in supervisord's configuration, out of the compose file.
 
-        PostgreSQL is started directly, since its user might not be able to enter this checkout. It asks its
-        other processes to end by itself.
+        PostgreSQL is started directly, since its user might not be able to enter this checkout. Its server
+        tells its other processes to end.
         """
-        of_postgres = name == "postgres"
-        if of_postgres:
+        if name == "postgres":
             command = cluster.command(self.data, self.folder, self.compose.port(name))
+            own = {"stopasgroup": "false", **({"user": user} if (user := cluster.user().get("user")) else {})}
         else:
-            command = [sys.executable, "-m", "stack.launch", f"run/{name}.json"]
+            command, own = [sys.executable, "-m", "stack.launch", f"run/{name}.json"], {"stopasgroup": "true"}
         log_size, log_files = self.compose.log_limits(name)
-        return Program(
-            name=name,
-            command=command,
-            user=cluster.user().get("user") if of_postgres else None,
-            whole_group=not of_postgres,
-            stop_signal=self.compose.stop_signal(name),
-            stop_seconds=self.compose.seconds_to_stop(name),
-            autorestart=self.compose.restarts(name),
-            log_bytes=f"{log_size.upper()}B",
-            log_files=log_files,
-        )
+        return {
+            "command": shlex.join(command),
+            "autorestart": str(self.compose.restarts(name)).lower(),
+            "stopsignal": self.compose.stop_signal(name).removeprefix("SIG"),
+            "stopwaitsecs": round(self.compose.seconds_to_stop(name)),
+            "stdout_logfile": self.log(name).relative_to(self.folder),
+            "stdout_logfile_maxbytes": f"{log_size.upper()}B",
+            "stdout_logfile_backups": log_files - 1,
+            **own,
+        }
 
     def _prepare(self, name: str) -> None:
         """Make the service's folders, and write down what is to be launched."""

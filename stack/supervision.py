@@ -8,12 +8,11 @@ import http.client
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,64 +27,14 @@ from stack.secret_values import write_private
 
 LONGEST_SOCKET = 99  # bytes; the kernel takes 107, and supervisord first adds its process number to the name
 SECONDS_TO_RESPOND = 60
-SECONDS_UP = 5  # a service that ends sooner has failed to start: supervisord waits before it tries again
 UNREACHABLE = (OSError, http.client.HTTPException)
-FOREVER = 1000  # attempts, each a second later than the one before
-LOG_BYTES, LOG_FILES = "10MB", 2
-
-
-@dataclass(frozen=True)
-class Program:
-    """A service as supervisord runs it.
-
-    Parameters
-    ----------
-    name : str
-    command : sequence of str
-        Relative paths start in the stack's folder.
-    user : str, optional
-        Whom it runs as, if that is another user than supervisord's.
-    whole_group : bool
-        Whether the signal to stop goes to all of its processes, and not to the first alone.
-    stop_signal : str
-        As in ``SIGTERM``.
-    stop_seconds : float
-        After which SIGKILL follows.
-    autorestart : bool
-    log_bytes : str
-        Size, as in ``10MB``, at which the log is put aside and a new one begins.
-    log_files : int
-        How many of them there are at most.
-    """
-
-    name: str
-    command: Sequence[str]
-    user: str | None
-    whole_group: bool
-    stop_signal: str
-    stop_seconds: float
-    autorestart: bool
-    log_bytes: str
-    log_files: int
-
-    def options(self) -> dict[str, object]:
-        """Return its section of supervisord's configuration."""
-        return {
-            "command": shlex.join(self.command),
-            **({"user": self.user} if self.user else {}),
-            "autostart": "false",  # `start` goes by the compose file's order and health checks
-            "autorestart": str(self.autorestart).lower(),
-            "startsecs": SECONDS_UP,
-            "startretries": FOREVER,
-            "stopsignal": self.stop_signal.removeprefix("SIG"),
-            "stopwaitsecs": round(self.stop_seconds),
-            "stopasgroup": str(self.whole_group).lower(),
-            "killasgroup": "true",
-            "redirect_stderr": "true",
-            "stdout_logfile": f"logs/{self.name}.log",
-            "stdout_logfile_maxbytes": self.log_bytes,
-            "stdout_logfile_backups": self.log_files - 1,
-        }
+EVERY_PROGRAM = {
+    "autostart": "false",  # `start` goes by the compose file's order and health checks
+    "startsecs": 5,  # a service that ends sooner has failed to start: supervisord waits before it tries again
+    "startretries": 1000,  # as good as for ever: each attempt is a second later than the one before
+    "killasgroup": "true",
+    "redirect_stderr": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -122,8 +71,14 @@ class Supervisord:
         digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         return Path(f"/tmp/stack-{os.getuid()}-{digest}") / near.name
 
-    def start(self, programs: Iterable[Program]) -> None:
-        """Start supervisord in the background; it knows these programs and starts none of them yet.
+    def start(self, programs: Mapping[str, Mapping[str, object]]) -> None:
+        """Start supervisord in the background; it does not start its programs yet.
+
+        Parameters
+        ----------
+        programs : mapping
+            Name of a service to its options in supervisord's configuration, beside those of every program.
+            Relative paths start in the stack's folder.
 
         Raises
         ------
@@ -221,7 +176,7 @@ class Supervisord:
         with ServerProxy("http://127.0.0.1", transport=transport) as server:
             return getattr(server.supervisor, method)(*arguments)
 
-    def _configuration(self, programs: Iterable[Program]) -> str:
+    def _configuration(self, programs: Mapping[str, Mapping[str, object]]) -> str:
         umask = os.umask(0o022)  # there is no other way to read it
         os.umask(umask)
         near = self.socket.is_relative_to(self.folder)
@@ -232,13 +187,13 @@ class Supervisord:
                 "umask": f"{umask:03o}",
                 "pidfile": "run/supervisord.pid",
                 "logfile": "logs/supervisord.log",
-                "logfile_maxbytes": LOG_BYTES,
-                "logfile_backups": LOG_FILES - 1,
+                "logfile_maxbytes": "10MB",
+                "logfile_backups": 1,
             },
             "rpcinterface:supervisor": {
                 "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
             },
-            **{f"program:{program.name}": program.options() for program in programs},
+            **{f"program:{name}": {**EVERY_PROGRAM, **options} for name, options in programs.items()},
         }
         return "\n".join(_section(title, options) for title, options in sections.items())
 
