@@ -4,16 +4,16 @@ if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
 
 from mlops.mage import from_mage
-from mlops.pipeline import months_table, steps
+from mlops.pipeline import leaderboard, steps
 
 
 @data_exporter
 def train_and_register(summary, *args, **variables):
     """The new version beside its baseline and the champion it met, then the trials, best first."""
     settings = from_mage(variables)
-    return steps.train_and_register(summary, settings)
+    return steps.train_and_register(summary, settings).board
 
 
 @test
-def version_is_registered(leaderboard, *args):
-    months_table.check_leaderboard(leaderboard)
+def version_is_registered(board, *args):
+    leaderboard.check_leaderboard(board)

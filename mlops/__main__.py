@@ -73,8 +73,8 @@ def _backfill(options: argparse.Namespace) -> int:
     from mlops.pipeline import leaderboard
 
     done = 0
-    for board in backfill.backfill(Settings.parse(given), first, last):
-        print(leaderboard.as_text(board, trials=0), end="\n\n", flush=True)
+    for result in backfill.backfill(Settings.parse(given), first, last):
+        print(leaderboard.as_text(result, trials=0), end="\n\n", flush=True)
         done += 1
     print(f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} now")
     return 0

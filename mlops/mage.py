@@ -56,7 +56,7 @@ def _let_ctrl_c_end_the_process() -> None:
 
     Under `mage run` a block runs off the main thread: without this the run goes on to its end, registers its
     version and only then says "Aborted". The guard of `registry.run_lifecycle` closes what is cut
-    off. In the editor a block runs on the kernel's main thread, where an interrupt is an ordinary KeyboardInterrupt.
+    off. In the editor a block runs on the kernel's main thread, where an interrupt raises KeyboardInterrupt.
     """
     waits = threading.current_thread() is not threading.main_thread()
     if waits and callable(signal.getsignal(signal.SIGINT)):  # not where a shell has it ignored

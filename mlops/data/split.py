@@ -48,7 +48,7 @@ def months_needed(settings: Settings) -> tuple[Month, ...]:
 
 
 def months_to_query(settings: Settings) -> tuple[Month, ...]:
-    """Every month to ask the source for: `months_needed`, and the one before, which tells a gap from a beginning."""
+    """Every month to ask the source for: `months_needed`, and the one before: it tells a gap from a start."""
     months = months_needed(settings)
     return (months[0] - 1, *months)
 

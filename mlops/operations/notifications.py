@@ -48,19 +48,18 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     variables : mapping
         Those that Mage gives to a block.
     """
-    if "entry" not in table:
+    if "kind" not in table:
         return None
     _connect(from_mage(variables))
-    uri, about = str(table["entry"].iloc[0]), str(table["about"].iloc[0])
-    name, _, number = uri.removeprefix("models:/").rpartition("/")
-    version = versions.get(name, number)
-    month = version.tags["test_month"]
+    first = table.iloc[0]
+    version = versions.get(first["model"], first["number"])
+    name, month = version.name, version.tags["test_month"]
     again = any(REPUBLISHED in other.tags for other in schedule.judged(name)[Month.parse(month)])
-    if not _is_news(name, uri, for_ever=True):
+    if not _is_news(name, version.uri, for_ever=True):
         return None
-    title = f"{name} {month}: version {number} is {version.tags[runs.OUTCOME]}"
+    title = f"{name} {month}: version {version.number} is {version.tags[runs.OUTCOME]}"
     return Message(
-        title + (", after the month was republished" if again else ""), f"{about}{_where(variables)}"
+        title + (", after the month was republished" if again else ""), f"{first['about']}{_where(variables)}"
     )
 
 

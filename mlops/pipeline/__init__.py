@@ -8,7 +8,9 @@ In reading order:
 - `run_key`: what makes two runs the same
 - `checkpoint`: what an attempt leaves for the next one
 - `run_once`: one run key, one version, however often it is tried
-- `fit_stage`: first half of a run: tune and fit
-- `judge_stage`: second half: judge, register, verify, promote
-- `leaderboard`: what a person reads about a run
+- `fit_stage`: log a run's origin, tune and fit
+- `judge_stage`: test, compare, decide
+- `release_stage`: register, verify, promote
+- `run_result`: what became of a run, as a value
+- `leaderboard`: the same as a table for people
 """

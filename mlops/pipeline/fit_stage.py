@@ -1,4 +1,4 @@
-"""Half of a run: its origin, tuning and final fit, kept at every step so that the next attempt does the rest."""
+"""First half of a run: log its origin, tune, fit; what is done is kept for the next attempt."""
 
 from __future__ import annotations
 
@@ -15,20 +15,56 @@ from mlops import config
 from mlops.config import Settings
 from mlops.errors import MlopsError, TrackingError
 from mlops.evaluation import metrics
+from mlops.model.duration_model import DurationModel
 from mlops.pipeline import run_key
 from mlops.pipeline.checkpoint import Checkpoint
-from mlops.registry import runs, versions
+from mlops.registry import versions
+from mlops.registry.runs import Run
 from mlops.training import search
-from mlops.training.fit import Fitting
+from mlops.training.fit import Fitting, Tuned
 from mlops.training.search import Trial
 
-MADE = ("clean_sha256", "features_sha256")  # of files on the way, of no interest afterwards
+NOT_LOGGED = ("path", "raw", "features", "prepared", "clean_sha256", "features_sha256")  # files on the way
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """One attempt at a run: what all its stages need.
+
+    Parameters
+    ----------
+    run : Run
+        Where everything is logged.
+    checkpoint : Checkpoint
+        Where everything is kept until it is registered.
+    name : str
+        The registered model.
+    settings : Settings
+    months : DataFrame
+        As `steps.build_features` describes them (`months_table`).
+    """
+
+    run: Run
+    checkpoint: Checkpoint
+    name: str
+    settings: Settings
+    months: pd.DataFrame
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What identifies the run: its key, and the code, environment and commit of its first attempt."""
+        return origin_of(self.checkpoint, self.settings)
+
+    def files(self, column: str, *roles: str) -> list[Path]:
+        """A column's files (``path``, ``features``) of the months with these roles, oldest first."""
+        chosen = self.months[self.months["role"].isin(roles)].sort_values("month")
+        return [Path(path) for path in chosen[column]]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What tuning and the final fit came to: all that later parts need of them.
+    """What tuning and the final fit came to: all that later stages need of them.
 
     Parameters
     ----------
@@ -39,6 +75,7 @@ class Fitted:
     metrics : dict of str to float
         ``validation_*`` in minutes, ``trials``, ``training_rows``.
     hit_ceiling : bool
+        Whether the search stopped at its ceiling in seconds.
     """
 
     artefact: Path
@@ -48,164 +85,158 @@ class Fitted:
     hit_ceiling: bool
 
 
-@dataclass
-class Attempt:
-    """One attempt at a run.
+def log_origin(attempt: Attempt) -> None:
+    """Log what the run is made from: settings, code, source files, cleaning counts."""
+    run, settings, months = attempt.run, attempt.settings, attempt.months
+    described = settings.describe()
+    run.log_parameters(settings.result_settings())
+    run.set_tags({f"setting.{name}": described[name] for name in config.OPERATIONAL})
+    run.set_tags({**attempt.origin, "threads": str(config.threads())})
+    run.log_months(months)
+    run.log_table("months.csv", months.drop(columns=[name for name in NOT_LOGGED if name in months]))
+    counted = [name for name in months if name in ("rows", "kept") or str(name).startswith("rejected_")]
+    run.log_metrics({f"cleaning_{name}": float(months[name].sum()) for name in counted})
+
+
+def fit(attempt: Attempt) -> Fitted:
+    """Best of the trials, fitted again on training and validation months; nothing is done twice.
+
+    The tracking server may be away meanwhile: `log_search` sends the trials that it missed.
+    """
+    kept = attempt.checkpoint
+    if kept.kept("model") is None:
+        tuned = _tune(attempt)
+        _keep_model(attempt, tuned, _fit_again(attempt, tuned))
+    else:
+        logger.info("the model was fitted by an earlier attempt")
+    about, artefact = kept.noted("fitted"), kept.kept("model")
+    if about is None or artefact is None:
+        raise MlopsError(f"{kept.folder}: expected a fitted model. Delete this folder and run again.")
+    trials = kept_trials(kept)[: int(about["metrics"]["trials"])]
+    best = next(trial for trial in trials if trial.number == about["best_trial"])
+    return Fitted(artefact, trials, best, about["metrics"], about["hit_ceiling"])
+
+
+def log_search(attempt: Attempt, fitted: Fitted) -> None:
+    """Log the trials that the server does not have yet, and what the search came to."""
+    run = attempt.run
+    logged = run.trials_logged()
+    for trial in fitted.trials:
+        if f"trial {trial.number}" not in logged:
+            _log_trial(run, trial)
+    run.log_metrics(fitted.metrics)
+    run.log_parameters(
+        {**fitted.best.parameters, "rounds": fitted.best.rounds, "best_trial": fitted.best.number}
+    )
+    run.set_tags({"tuning_hit_ceiling": str(fitted.hit_ceiling).lower()})
+
+
+class TrialLog:
+    """Keeps each finished trial in the checkpoint first, then logs it, as long as the tracking server answers.
 
     Parameters
     ----------
-    run : Run
-        Where everything is logged.
-    work : Work
-        Where everything is kept until it is registered.
-    name : str
-        The registered model.
-    settings : Settings
-    months : DataFrame
-        As `steps.build_features` describes them: ``month``, ``role``, ``path`` of the clean trips,
-        ``features`` file, ``raw`` file, counts and hashes.
+    attempt : Attempt
+    read_back : int
+        How many trials an earlier attempt left. One of these numbers that is evaluated now did not fit any more.
     """
 
-    run: runs.Run
-    work: Checkpoint
-    name: str
-    settings: Settings
-    months: pd.DataFrame
+    def __init__(self, attempt: Attempt, read_back: int = 0) -> None:
+        self.attempt, self.read_back = attempt, read_back
+        self.server_away = False
 
-    def origin(self) -> dict[str, str]:
-        """What identifies the run: its key, and the code, environment and commit of its first attempt."""
-        return origin_of(self.work, self.settings)
-
-    def paths(self, *roles: str) -> list[Path]:
-        """Feature files of the months with these roles, oldest first."""
-        chosen = self.months[self.months["role"].isin(roles)].sort_values("month")
-        return [Path(path) for path in chosen["features"]]
-
-
-class Training(Attempt):
-    """Tuning and the final fit."""
-
-    server_away = False
-    read_back = 0  # trials of an earlier attempt
-
-    def log_origin(self) -> None:
-        """Log what the run is made from: settings, code, source files, cleaning counts."""
-        settings = self.settings.describe()
-        self.run.log_parameters(self.settings.result_settings())
-        self.run.set_tags({f"setting.{name}": settings[name] for name in config.OPERATIONAL})
-        self.run.set_tags({**self.origin(), "threads": str(config.threads())})
-        self.run.log_months(self.months)
-        described = self.months.drop(columns=["path", "raw", "features", "prepared", *MADE])
-        self.run.log_table("months.csv", described)
-        counted = [c for c in self.months.columns if c in ("rows", "kept") or c.startswith("rejected_")]
-        self.run.log_metrics({f"cleaning_{name}": float(self.months[name].sum()) for name in counted})
-
-    def fit(self) -> Fitted:
-        """Best of the trials, fitted again on training and validation months; nothing is done twice.
-
-        The tracking server may be away meanwhile: trials that it has not got are told afterwards.
-        """
-        if self.work.kept("model") is None:
-            self._tune_and_fit()
-        else:
-            logger.info("the model was fitted by an earlier attempt")
-        about, artefact = self.work.noted("fitted"), self.work.kept("model")
-        if about is None or artefact is None:
-            raise MlopsError(
-                f"{self.work.folder}: expected a fitted model. Delete this folder and run again."
-            )
-        trials = self._trials()[: int(about["metrics"]["trials"])]
-        best = next(trial for trial in trials if trial.number == about["best_trial"])
-        return Fitted(artefact, trials, best, about["metrics"], about["hit_ceiling"])
-
-    def _trials(self) -> tuple[Trial, ...]:
-        """Trials kept so far; of one that was taken again, because the clock decides on a ceiling, the last."""
-        kept = (Trial.from_dict(entry) for entry in self.work.entries("trials"))
-        return tuple(trial for _, trial in sorted({trial.number: trial for trial in kept}.items()))
-
-    def log_search(self, fitted: Fitted) -> None:
-        """Log the trials that were not yet, and what they came to."""
-        logged = self.run.trials_logged()
-        for trial in fitted.trials:
-            if f"trial {trial.number}" not in logged:
-                self._tell(trial)
-        self.run.log_metrics(fitted.metrics)
-        chosen = {"rounds": fitted.best.rounds, "best_trial": fitted.best.number}
-        self.run.log_parameters({**fitted.best.parameters, **chosen})
-        self.run.set_tags({"tuning_hit_ceiling": str(fitted.hit_ceiling).lower()})
-
-    def _tune_and_fit(self) -> None:
-        (validation,) = self.paths("validation")
-        fitting, done = Fitting.of(self.settings, config.threads()), self._trials()
-        self.read_back = len(done)
-        tuned = fitting.tune(
-            self.paths("training"),
-            validation,
-            starts=self._starts(),
-            done=done,
-            on_trial=self._keep_trial,
-        )
-        measured = metrics.error_metrics(tuned.actual, tuned.predicted)
-        logged = {f"validation_{metric}": value for metric, value in measured.items()}
-        logged |= {"trials": len(tuned.search.trials), "training_rows": tuned.training_rows}
-        model = fitting.fit(self.paths("training", "validation"), tuned)
-        best, hit_ceiling = tuned.search.best.number, tuned.search.hit_ceiling
-        self.work.note("fitted", {"best_trial": best, "metrics": logged, "hit_ceiling": hit_ceiling})
-        self.work.keep(model.save(self.work.scratch / "model"))
-
-    def _keep_trial(self, trial: Trial) -> None:
-        """Keep a finished trial here first, then tell the server, if it is there."""
-        self.work.append("trials", trial.as_dict())
+    def keep(self, trial: Trial) -> None:
+        """Keep and log one trial."""
+        self.attempt.checkpoint.append("trials", trial.as_dict())
         if self.server_away:
             return
         try:
-            if trial.number <= self.read_back:  # what was read back did not fit, and is done again
-                self.run.delete_trial(f"trial {trial.number}")
-            self._tell(trial)
+            if trial.number <= self.read_back:
+                self.attempt.run.delete_trial(f"trial {trial.number}")
+            _log_trial(self.attempt.run, trial)
         except TrackingError as error:
             self.server_away = True
-            logger.warning("going on without the tracking server; trials are told at the end: %s", error)
-
-    def _tell(self, trial: Trial) -> None:
-        measured = {
-            "validation_rmse": trial.validation_rmse,
-            "rounds": trial.rounds,
-            "rung": trial.rung,
-            "seconds": trial.seconds,
-        }
-        self.run.log_trial(f"trial {trial.number}", trial.parameters, measured, trial.error)
-
-    def _starts(self) -> list[Mapping[str, float]]:
-        """Parameters that did well in runs about earlier months, logged beside where they are from.
-
-        An attempt that goes on with a search begins as the first one did, whatever was registered meanwhile.
-        """
-        if not self.settings.warm_start:
-            return []
-        noted = self.work.noted("starts")
-        if noted is None:
-            found = versions.warm_starts(self.name, self.settings.month, search.BOUNDS)
-            rows = [{"run_id": s.run_id, "month": s.month, "whose": s.whose, **s.parameters} for s in found]
-            noted = {"starts": rows}
-            self.work.note("starts", noted)
-        starts = noted["starts"]
-        if starts:
-            logger.info("warm start from %s", ", ".join(f"{s['whose']} of {s['month']}" for s in starts))
-            self.run.log_table("warm_start.csv", pd.DataFrame(starts))
-        self.run.set_tags({"warm_start": ", ".join(dict.fromkeys(s["run_id"] for s in starts)) or "none"})
-        return starts_of(starts)
+            logger.warning("going on without the tracking server; trials are logged at the end: %s", error)
 
 
-def origin_of(work: Checkpoint, settings: Settings) -> dict[str, str]:
+def kept_trials(kept: Checkpoint) -> tuple[Trial, ...]:
+    """Trials kept so far; of one that was evaluated again, because the clock decides on a ceiling, the last."""
+    trials = (Trial.from_dict(entry) for entry in kept.entries("trials"))
+    return tuple(trial for _, trial in sorted({trial.number: trial for trial in trials}.items()))
+
+
+def origin_of(kept: Checkpoint, settings: Settings) -> dict[str, str]:
     """What identifies a run, as its first attempt found it: key, code, environment, commit, a name of its own."""
-    noted = work.noted("origin")
+    noted = kept.noted("origin")
     if noted is None:
-        noted = {"run_key": work.key, "git_commit": run_key.git_commit(), **run_key.made_by()}
+        noted = {"run_key": kept.key, "git_commit": run_key.git_commit(), **run_key.made_by()}
         noted |= {"forced": str(settings.force).lower(), "attempt": uuid.uuid4().hex}
-        work.note("origin", noted)
+        kept.note("origin", noted)
     return noted
 
 
 def starts_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
     """Points to begin a search with, from the rows of a ``warm_start.csv``."""
     return [search.clip_to_bounds({name: row[name] for name in search.BOUNDS if name in row}) for row in rows]
+
+
+def warm_starts(attempt: Attempt) -> list[Mapping[str, float]]:
+    """Parameters that did well in runs about earlier months, logged beside where they are from.
+
+    An attempt that goes on with a search begins as the first one did, whatever was registered meanwhile.
+    """
+    if not attempt.settings.warm_start:
+        return []
+    noted = attempt.checkpoint.noted("starts")
+    if noted is None:
+        found = versions.warm_starts(attempt.name, attempt.settings.month, search.BOUNDS)
+        rows = [{"run_id": s.run_id, "month": s.month, "whose": s.whose, **s.parameters} for s in found]
+        noted = {"starts": rows}
+        attempt.checkpoint.note("starts", noted)
+    starts = noted["starts"]
+    if starts:
+        logger.info("warm start from %s", ", ".join(f"{s['whose']} of {s['month']}" for s in starts))
+        attempt.run.log_table("warm_start.csv", pd.DataFrame(starts))
+    used = ", ".join(dict.fromkeys(start["run_id"] for start in starts)) or "none"
+    attempt.run.set_tags({"warm_start": used})
+    return starts_of(starts)
+
+
+def _tune(attempt: Attempt) -> Tuned:
+    done = kept_trials(attempt.checkpoint)
+    (validation,) = attempt.files("features", "validation")
+    return Fitting.of(attempt.settings, config.threads()).tune(
+        attempt.files("features", "training"),
+        validation,
+        starts=warm_starts(attempt),
+        done=done,
+        on_trial=TrialLog(attempt, len(done)).keep,
+    )
+
+
+def _fit_again(attempt: Attempt, tuned: Tuned) -> DurationModel:
+    months = attempt.files("features", "training", "validation")
+    return Fitting.of(attempt.settings, config.threads()).fit(months, tuned)
+
+
+def _keep_model(attempt: Attempt, tuned: Tuned, model: DurationModel) -> None:
+    measured = metrics.error_metrics(tuned.actual, tuned.predicted)
+    logged = {f"validation_{metric}": value for metric, value in measured.items()}
+    logged |= {"trials": len(tuned.search.trials), "training_rows": tuned.training_rows}
+    about = {
+        "best_trial": tuned.search.best.number,
+        "metrics": logged,
+        "hit_ceiling": tuned.search.hit_ceiling,
+    }
+    attempt.checkpoint.note("fitted", about)
+    attempt.checkpoint.keep(model.save(attempt.checkpoint.scratch / "model"))
+
+
+def _log_trial(run: Run, trial: Trial) -> None:
+    measured = {
+        "validation_rmse": trial.validation_rmse,
+        "rounds": trial.rounds,
+        "rung": trial.rung,
+        "seconds": trial.seconds,
+    }
+    run.log_trial(f"trial {trial.number}", trial.parameters, measured, trial.error)

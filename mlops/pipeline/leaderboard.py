@@ -1,34 +1,44 @@
-"""What a person reads about a run in a terminal: its leaderboard, and a version described."""
+"""The leaderboard of a run: the new version beside what it was compared with, then the trials, best first."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence
 from mlops.pipeline import months_table
+from mlops.pipeline.run_result import RunResult
+from mlops.registry.versions import Version
 from mlops.training.search import Trial
 
-COLUMNS = ("entry", "validation_rmse", "test_rmse", "test_mae", "test_p90", "about")
+VERSION, BASELINE, CHAMPION, TRIAL = "version", "baseline", "champion", "trial"
+COLUMNS = (
+    "entry", "validation_rmse", "test_rmse", "test_mae", "test_p90", "about", "kind", "model", "number",
+)  # fmt: skip
+"""``entry`` and ``about`` are for people; ``kind``, ``model`` and ``number`` (of a version) are for programs."""
 
 
 def leaderboard(
-    entry: str,
+    version: Version,
     about: str,
     measured: Mapping[str, float],
     evidence: Evidence,
     chosen: Trial,
     trials: Sequence[Trial],
 ) -> pd.DataFrame:
-    """A run's result as a table: the new version, what it was compared with, the trials, best first.
+    """A run's result as a table.
 
     Parameters
     ----------
-    entry, about : str
-        The version's URI, and what became of it.
+    version : Version
+        The new one.
+    about : str
+        What became of it, for people.
     measured : mapping
         ``test_*`` metrics, minutes.
     evidence : Evidence
@@ -42,33 +52,72 @@ def leaderboard(
     DataFrame
         `COLUMNS`; RMSE, MAE and P90 in minutes, NaN where an entry has none.
     """
-    version: dict[str, Any] = {"entry": entry, "validation_rmse": chosen.validation_rmse, "about": about}
-    version |= {metric: measured[metric] for metric in ("test_rmse", "test_mae", "test_p90")}
-    rivals = {"pair_median": ("pair median", "baseline"), "course": ("course's recipe", "baseline")}
-    if evidence.champion:
-        rivals["champion"] = (f"version {evidence.champion.version}", "champion until now")
-    rows = [version]
-    for rival, (named, told) in rivals.items():
-        if rival in evidence.days:
-            rows.append({"entry": named, "test_rmse": evidence.rmse(rival), "about": told})
-    for trial in sorted(trials, key=lambda trial: (bool(trial.error), -trial.rung, trial.validation_rmse)):
-        parameters = ", ".join(f"{name}={value:.3g}" for name, value in trial.parameters.items())
-        told = trial.error or f"{trial.rounds} rounds, {parameters}"
-        rows.append(
-            {"entry": f"trial {trial.number}", "validation_rmse": trial.validation_rmse, "about": told}
-        )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).round(4)
+    first: dict[str, Any] = {"entry": version.uri, "validation_rmse": chosen.validation_rmse, "about": about}
+    first |= {metric: measured[metric] for metric in ("test_rmse", "test_mae", "test_p90")}
+    rows = [{**first, "kind": VERSION, "model": version.name, "number": version.number}]
+    rows += _rivals(evidence)
+    ranked = sorted(trials, key=lambda trial: (bool(trial.error), -trial.rung, trial.validation_rmse))
+    rows += [
+        {
+            "entry": f"trial {trial.number}",
+            "validation_rmse": trial.validation_rmse,
+            "about": trial.error or f"{trial.rounds} rounds, {_parameters(trial)}",
+            "kind": TRIAL,
+        }
+        for trial in ranked
+    ]
+    board = pd.DataFrame(rows, columns=list(COLUMNS)).round(4)
+    return board.fillna({"model": "", "number": ""})
 
 
-def as_text(board: pd.DataFrame, trials: int = 5) -> str:
-    """Leaderboard for a terminal: the version, what it met, the best few trials; or why there is none."""
+def read(path: Path) -> pd.DataFrame:
+    """A leaderboard from the CSV that its run logged."""
+    names = ("kind", "model", "number")
+    board = pd.read_csv(path, dtype=dict.fromkeys(names, "str"))
+    return board.fillna(dict.fromkeys(names, ""))
+
+
+def check_leaderboard(board: pd.DataFrame) -> None:
+    """Raise unless the first entry is a registered version with a finite test RMSE beside its baseline's.
+
+    Raises
+    ------
+    MlopsError
+    """
     if months_table.is_nothing(board):
-        return f"nothing to do: {board[months_table.NOTHING_TO_DO].iloc[0]}"
-    head = board[~board["entry"].str.startswith("trial ")]
-    best = board[board["entry"].str.startswith("trial ")].head(trials)
-    return str(pd.concat([head, best]).to_string(index=False, na_rep="", max_colwidth=90))
+        return
+    first, baseline = board.iloc[0], board.iloc[1]
+    finite = math.isfinite(first["test_rmse"]) and math.isfinite(baseline["test_rmse"])
+    if first["kind"] != VERSION or not first["number"] or not finite:
+        raise MlopsError(f"train_and_register: expected a version with its test RMSE; got {first.to_dict()}")
 
 
-def as_json(found: Mapping[str, Any]) -> str:
-    """A mapping as indented JSON."""
-    return json.dumps(found, indent=1)
+def as_text(result: RunResult, trials: int = 5) -> str:
+    """A run's result for a terminal: the version, what it met, the best few trials; or why there is none."""
+    if result.is_nothing:
+        return f"nothing to do: {result.reason}"
+    is_trial = result.board["kind"] == TRIAL
+    shown = pd.concat([result.board[~is_trial], result.board[is_trial].head(trials)])
+    columns = [name for name in COLUMNS[:6] if name in shown]
+    return str(shown[columns].to_string(index=False, na_rep="", max_colwidth=90))
+
+
+def _rivals(evidence: Evidence) -> list[dict[str, Any]]:
+    """A row for each of those that the version was compared with."""
+    names = {"pair_median": ("pair median", "baseline"), "course": ("course's recipe", "baseline")}
+    if evidence.champion:
+        names["champion"] = (f"version {evidence.champion.version}", "champion until now")
+    return [
+        {
+            "entry": named,
+            "test_rmse": evidence.rmse(rival),
+            "about": about,
+            "kind": CHAMPION if rival == "champion" else BASELINE,
+        }
+        for rival, (named, about) in names.items()
+        if rival in evidence.days
+    ]
+
+
+def _parameters(trial: Trial) -> str:
+    return ", ".join(f"{name}={value:.3g}" for name, value in trial.parameters.items())

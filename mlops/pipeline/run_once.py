@@ -1,8 +1,7 @@
 """One run key, one version: found again, gone on with after a crash, delivered after an outage.
 
-Source of the order: the work folder is kept before the tracking server is told,
-and a version's last tag is written when all else is done. So whatever moment a
-process dies at, the next attempt finds what is missing.
+The order makes this safe: the checkpoint is kept before the tracking server is asked, and a version's last tag is
+written when all else is done. So whatever moment a process dies at, the next attempt finds what is missing.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -19,19 +19,51 @@ from mlops import files, locks
 from mlops.config import Settings
 from mlops.errors import DataQualityError, TrackingDownError, TrackingError
 from mlops.locks import Lock
-from mlops.pipeline import checkpoint, fit_stage, judge_stage
+from mlops.pipeline import checkpoint, fit_stage, judge_stage, leaderboard, release_stage
 from mlops.pipeline.checkpoint import Checkpoint
+from mlops.pipeline.fit_stage import Attempt
+from mlops.pipeline.run_result import RunResult
 from mlops.registry import alias_log, client, run_lifecycle, runs, versions
 from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
 
-_MONTHS, _AGAIN = "months.csv", "registered earlier as"
-_FILES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
+MONTHS = "months.csv"  # of a checkpoint: the months of a run whose result waits to be delivered
+_HASHES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
 
 
-def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) -> pd.DataFrame:
-    """Leaderboard of a run, trained now unless its version is there; one attempt of a model at a time.
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a result that waited for the tracking server.
+
+    Parameters
+    ----------
+    name, month : str
+        The registered model, and the test month, YYYY-MM.
+    result : RunResult or None
+        None where it could not be delivered.
+    problem : str
+        Why not, and the next act, for people.
+    """
+
+    name: str
+    month: str
+    result: RunResult | None
+    problem: str = ""
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the registry has its version now."""
+        return self.result is not None
+
+    def __str__(self) -> str:
+        if self.result is None or self.result.version is None:
+            return f"{self.name} tested on {self.month}, fitted earlier, cannot be delivered: {self.problem}"
+        return f"{self.result.version.uri} is {self.result.board['about'].iloc[0]}"
+
+
+def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) -> RunResult:
+    """The result of a run, trained now unless its version is there; one attempt of a model at a time.
 
     Parameters
     ----------
@@ -46,23 +78,23 @@ def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) ->
     BusyError
         When another run works on the model and the settings say not to wait.
     MlopsError
-        As the steps of a run do.
+        As the stages of a run do.
     """
-    board = find_result(name, key, settings)
-    if board is not None:
-        return board
+    known = find_result(name, key, settings)
+    if known is not None:
+        return known
     with run_lifecycle.work_lock(name, settings.on_busy, f"training {_title(settings)}") as lock:
         deliver(name, lock, but=key)
-        found = _settled(name, key)  # another run may have registered it while this one waited
+        found = _completed(name, key)  # another run may have registered it while this one waited
         if found and not settings.force:
             return _repeat(found)
         return _attempt(_kept(name, key, settings), name, settings, months, lock)
 
 
-def find_result(name: str, key: str, settings: Settings) -> pd.DataFrame | None:
-    """Leaderboard of this very run, if it is registered and judged, and not asked for once more.
+def find_result(name: str, key: str, settings: Settings) -> RunResult | None:
+    """The result of this very run, if it is registered and judged, and `force` is off.
 
-    What an attempt left that was cut off right after that is for `train_once` to tidy up, under the lock.
+    What an attempt left that was cut off right after that is for `train_once` to remove, under the lock.
     """
     found = None if settings.force else versions.find(name, key)
     if not found or not found.is_complete or key in {kept.key for kept in checkpoint.unfinished(name)}:
@@ -70,44 +102,43 @@ def find_result(name: str, key: str, settings: Settings) -> pd.DataFrame | None:
     return _repeat(found)
 
 
-def deliver(name: str, lock: Lock, but: str = "") -> list[str]:
-    """What became of the runs whose results wait to be told to the tracking server, one line each.
+def deliver(name: str, lock: Lock, but: str = "") -> list[Delivery]:
+    """What became of the results that wait for the tracking server, except that of the run key `but`.
 
     The caller holds the model's lock.
     """
-    told = []
+    delivered = []
     for waiting in checkpoint.pending(name):
-        _settled(name, waiting.key)
-        if waiting.key == but or not waiting.folder.is_dir():
-            continue
-        origin = waiting.noted(checkpoint.PENDING) or {}
-        about = f"{origin['name']} tested on {origin['month']}, fitted earlier"
-        logger.info("telling the tracking server of %s", about)
-        try:
-            months = pd.read_csv(waiting.folder / _MONTHS, keep_default_na=False)
-            kept, settings = Checkpoint.of(origin["name"], waiting.key), Settings.parse(origin["settings"])
-            board = _attempt(kept, origin["name"], settings, months, lock)
-            told.append(f"{board['entry'].iloc[0]} is {board['about'].iloc[0]}")
-        except TrackingDownError:
-            raise
-        except Exception as error:  # whatever it is, it must not keep later months from being trained
-            advice = (
-                "" if isinstance(error, TrackingError) else f" Delete {waiting.folder}, and train it again."
-            )
-            told.append(f"{about}, cannot be delivered: {error}.{advice}")
-            logger.error("%s", told[-1])
-    return told
+        _completed(name, waiting.key)
+        if waiting.key != but and waiting.folder.is_dir():
+            delivered.append(_deliver(waiting, lock))
+    return delivered
 
 
-def _attempt(
-    kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, lock: Lock
-) -> pd.DataFrame:
-    """Leaderboard of a run, gone on with from where an earlier attempt was cut off."""
+def _deliver(waiting: Checkpoint, lock: Lock) -> Delivery:
+    note = waiting.noted(checkpoint.PENDING) or {}
+    name, month = note["name"], note["month"]
+    logger.info("delivering %s tested on %s, fitted earlier", name, month)
+    try:
+        months = pd.read_csv(waiting.folder / MONTHS, keep_default_na=False)
+        kept, settings = Checkpoint.of(name, waiting.key), Settings.parse(note["settings"])
+        return Delivery(name, month, _attempt(kept, name, settings, months, lock))
+    except TrackingDownError:
+        raise
+    except Exception as error:  # whatever it is, it must not keep later months from being trained
+        advice = "" if isinstance(error, TrackingError) else f" Delete {waiting.folder}, and train it again."
+        failed = Delivery(name, month, None, f"{error}.{advice}")
+        logger.error("%s", failed)
+        return failed
+
+
+def _attempt(kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, lock: Lock) -> RunResult:
+    """The result of a run, continued where an earlier attempt was cut off."""
     try:
         for row in months.to_dict("records"):
-            for path, sha256 in _FILES.items():
+            for path, sha256 in _HASHES.items():
                 require_unchanged(Path(row[path]), row[sha256])
-        version, board = _train_and_judge(kept, name, settings, months, lock)
+        result = _train_and_judge(kept, name, settings, months, lock)
     except TrackingDownError as error:
         if not kept.noted(checkpoint.PENDING):
             raise
@@ -117,64 +148,68 @@ def _attempt(
         ) from error
     except Exception:
         if not kept.noted(checkpoint.PENDING):
-            kept.remove()  # what failed once is not gone on with
+            kept.remove()  # a failed attempt is never resumed
         raise
     finally:
         shutil.rmtree(kept.scratch, ignore_errors=True)
     kept.remove()
-    logger.info("%s is %s", version.uri, board["about"].iloc[0])
-    return board
+    if result.version:
+        logger.info("%s is %s", result.version.uri, result.board["about"].iloc[0])
+    return result
 
 
 def _train_and_judge(
     kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, working: Lock
-) -> tuple[Version, pd.DataFrame]:
-    """The version of a run, with its aliases where they belong, and the run's leaderboard."""
+) -> RunResult:
+    """A run from its origin to the alias, stage by stage."""
     own = fit_stage.origin_of(kept, settings)["attempt"]
     with (
-        contextlib.ExitStack() as judged_alone,
+        contextlib.ExitStack() as held,
         run_lifecycle.start_run(name, _title(settings), kept.key, own) as run,
     ):
-        attempt = (run, kept, name, settings, months)
-        job = fit_stage.Training(*attempt)
-        job.log_origin()
-        fitted = job.fit()
-        _keep_for_later(kept, name, settings, months)
-        job.log_search(fitted)
+        attempt = Attempt(run, kept, name, settings, months)
+        fit_stage.log_origin(attempt)
+        fitted = fit_stage.fit(attempt)
+        _keep_for_later(attempt)
+        fit_stage.log_search(attempt, fitted)
         # Nobody else moves an alias of the model between the verdict and what follows from it.
-        lock = judged_alone.enter_context(locks.hold(f"{name}.aliases", about=f"judging {settings.month}"))
+        lock = held.enter_context(locks.hold(f"{name}.aliases", about=f"judging {settings.month}"))
         working.check()
         alias_log.reconcile(name)
-        judge = judge_stage.Judging(*attempt, fitted, lock)
-        judged = judge.judge()
-        judge.log_report(judged)
+        tested = judge_stage.test(attempt, fitted)
+        compared = judge_stage.compare(attempt, tested)
+        judged = judge_stage.decide(attempt, tested, compared)
+        judge_stage.log_report(attempt, judged)
         # From here to the end of the run nobody interrupts: a version, its aliases and its run belong together.
-        judged_alone.enter_context(client.defer_signals())
-        version = judge.register(judged)
-        return judge.conclude(version, judged, judge.prove(version))
+        held.enter_context(client.defer_signals())
+        version = release_stage.register(attempt, fitted, judged, lock)
+        verified = release_stage.verify(attempt, version)
+        return release_stage.promote(attempt, fitted, judged, version, verified, lock)
 
 
 def _title(settings: Settings) -> str:
     return f"{settings.service} {settings.month}"
 
 
-def _keep_for_later(kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame) -> None:
-    """Note that from here on a result waits to be told, with all that telling it takes."""
-    kept.write(_MONTHS, months.to_csv(index=False))
+def _keep_for_later(attempt: Attempt) -> None:
+    """Note that from here on a result waits to be delivered, with all that the delivery takes."""
+    attempt.checkpoint.write(MONTHS, attempt.months.to_csv(index=False))
+    settings = attempt.settings
     plain = settings.model_dump(mode="json") | {"source": settings.describe()["source"]}
-    kept.note(checkpoint.PENDING, {"name": name, "month": settings.month, "settings": plain})
+    about = {"name": attempt.name, "month": settings.month, "settings": plain}
+    attempt.checkpoint.note(checkpoint.PENDING, about)
 
 
 def _kept(name: str, key: str, settings: Settings) -> Checkpoint:
-    """What an earlier attempt left; of one that was not forced a forced run takes nothing."""
+    """What an earlier attempt left; a forced run takes nothing over from one that was not forced."""
     kept = Checkpoint.of(name, key)
     if settings.force and (kept.noted("origin") or {}).get("forced") != "true":
         kept.remove()
     return Checkpoint.of(name, key)
 
 
-def _settled(name: str, key: str) -> Version | None:
-    """The judged version of a key; what its attempt left, if it was cut off right after that, is tidied up."""
+def _completed(name: str, key: str) -> Version | None:
+    """The judged version of a key; what its attempt left, if it was cut off right after that, is removed."""
     found = versions.find(name, key)
     if not found or not found.is_complete:
         return None
@@ -185,21 +220,22 @@ def _settled(name: str, key: str) -> Version | None:
     return found
 
 
-def _repeat(version: Version) -> pd.DataFrame:
-    """Leaderboard of a run that was done before."""
+def _repeat(version: Version) -> RunResult:
+    """The result of a run that was done before."""
     logger.info("%s is this very run, registered earlier: nothing to do; force trains anew", version.uri)
     with tempfile.TemporaryDirectory() as folder:
-        board = pd.read_csv(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
+        board = leaderboard.read(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
     first, *others = board["about"]
-    return board.assign(about=[f"{_AGAIN} {first}", *others])
-
-
-def is_repeat(board: pd.DataFrame) -> bool:
-    """Whether the leaderboard is of a run that was done before."""
-    return str(board["about"].iloc[0]).startswith(_AGAIN)
+    board = board.assign(about=[f"registered earlier as {first}", *others])
+    return RunResult.of_version(version, board, version.tags.get("reason", ""), is_repeat=True)
 
 
 def require_unchanged(path: Path, sha256: str) -> None:
-    """Refuse a file that another run (of a republished month, or with other rules) has put in its place."""
+    """Refuse a file that another run (of a republished month, or with other rules) has put in its place.
+
+    Raises
+    ------
+    DataQualityError
+    """
     if not path.is_file() or files.sha256_of(path) != sha256:
         raise DataQualityError(f"{path}: another run has replaced what this run fetched or made. Run again.")

@@ -26,16 +26,15 @@ from mlops.pipeline.months_table import (
     split_of,
     worst_rules_first,
 )
+from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, versions
 from mlops.training import feature_files
 
 logger = logging.getLogger(__name__)
 
 
-def train(settings: Settings) -> pd.DataFrame:
-    """Leaderboard of a run from source to registry: the four steps that the pipeline's blocks take one by one.
-
-    Where there is nothing to do, one row that says why.
+def train(settings: Settings) -> RunResult:
+    """A run from source to registry: the four steps that the pipeline's blocks take one by one.
 
     Raises
     ------
@@ -43,13 +42,9 @@ def train(settings: Settings) -> pd.DataFrame:
         With a message for a person; nothing is then half-registered and no run is left RUNNING.
     """
     months = load_trips(settings)
-    if not settings.is_next:
-        _connect(settings)
-        board = run_once.find_result(
-            schedule.registered_name(settings, months), _key(settings, months), settings
-        )
-        if board is not None:
-            return board
+    known = _find_result(months, settings)
+    if known is not None:
+        return known
     cleaned = clean_trips(months, settings)
     summary = build_features(cleaned, settings)
     return train_and_register(summary, settings)
@@ -151,14 +146,8 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return feature_files.summarise(statistics).assign(months=str(description))
 
 
-def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Leaderboard of the run: tuned on the validation month, fitted again, tested, registered, judged.
-
-    Returns
-    -------
-    DataFrame
-        ``entry``, ``validation_rmse``, ``test_rmse``, ``test_mae``, ``test_p90``, ``about``: first the new
-        version, then the baseline and the champion that it met, then the trials, best first.
+def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
+    """The run's result: tuned on the validation month, fitted again, tested, registered, judged.
 
     Raises
     ------
@@ -168,17 +157,26 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> pd.DataFram
         When a prepared file is not the one described, or was made for other settings.
     """
     if months_table.is_nothing(summary):
-        return summary
+        return RunResult.of_nothing(summary)
     months = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
     named = _called_by_name(settings, months)
     require_same_run(months, named)
     _connect(named)
     name, key = schedule.registered_name(named, months), _key(named, months)
-    found = versions.find(name, key)  # of this very run, where it was cut off after its last word
-    board = run_once.train_once(name, key, named, months)
-    if settings.is_next and run_once.is_repeat(board) and not (found and found.is_complete):
+    found = versions.find(name, key)  # complete where this very run was cut off after its version's last tag
+    result = run_once.train_once(name, key, named, months)
+    if settings.is_next and result.is_repeat and not (found and found.is_complete):
         return train(settings)  # another run took this month, while this one waited for its turn
-    return board
+    return result
+
+
+def _find_result(months: pd.DataFrame, settings: Settings) -> RunResult | None:
+    """The result of this very run, where it is registered; not asked about the next month."""
+    if settings.is_next:
+        return None
+    _connect(settings)
+    name, key = schedule.registered_name(settings, months), _key(settings, months)
+    return run_once.find_result(name, key, settings)
 
 
 def _connect(settings: Settings) -> None:

@@ -16,12 +16,14 @@ import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from typing import Final
 
 from mlops.registry.client import MlflowException, mlflow, with_retry
 
 logger = logging.getLogger(__name__)
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
 INTENT, DONE, DROPPED = "intent", "done", "dropped"
 BY_HAND, ROLLBACK = "by hand", "rollback"  # verdicts beside those of `promotion.decide`
 _PREFIX = "journal."

@@ -177,7 +177,7 @@ def _require_sound(version: Version) -> None:
         found = verification.verify(
             version.uri, verification.Expected(sha256, sample), Path(folder) / "proof"
         )
-    versions.tag(version, {"proof": "passed" if found.passed else f"failed: {found.reason}"})
+    versions.tag(version, {"proof": found.as_tag()})
     if not found.passed:
         raise PromotionError(
             f"{refused}: {found.reason}. Choose another version, or train it anew with --force."
@@ -209,8 +209,14 @@ def _row(version: Version, aliases: dict[str, str]) -> dict[str, str]:
         "learnt": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
         "rmse": f"{float(tags['test_rmse']):.4f}" if "test_rmse" in tags else "",
         "verdict": tags.get("verdict", "") if version.is_complete else "unfinished",
-        "proof": tags.get("proof", "").partition(":")[0],
+        "proof": _proof(tags.get("proof")),
     }
+
+
+def _proof(tag: str | None) -> str:
+    if tag is None:
+        return ""
+    return tag if tag == verification.PASSED else "failed"
 
 
 def _told(entry: Entry) -> str:

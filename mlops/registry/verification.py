@@ -30,6 +30,7 @@ from mlops.registry.client import mlflow, probe, with_retry
 
 Array = npt.NDArray[Any]
 SAMPLE_ROWS = 300
+PASSED = "passed"
 CONNECT_SECONDS = 5.0
 
 
@@ -82,6 +83,10 @@ class Verification:
     def as_dict(self) -> dict[str, Any]:
         """Itself as plain values, for JSON."""
         return asdict(self)
+
+    def as_tag(self) -> str:
+        """The version's tag ``proof``: `PASSED`, or why it failed."""
+        return PASSED if self.passed else f"failed: {self.reason}"
 
 
 def digest(artefact: Path) -> str:

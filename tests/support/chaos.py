@@ -24,7 +24,7 @@ from typing import Any
 
 SECONDS = 2.0  # into a call that is cut off in its midst; the proof takes longer
 MLFLOW = "mlflow:MlflowClient."
-CONCLUDE, MOVE_ALIAS = "mlops.pipeline.judge_stage:Judging.conclude", f"{MLFLOW}set_registered_model_alias"
+CONCLUDE, MOVE_ALIAS = "mlops.pipeline.release_stage:promote", f"{MLFLOW}set_registered_model_alias"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ STAGES = {
     "after trial 1, before it is told": Moment("after", "mlops.pipeline.checkpoint:Checkpoint.append"),
     "writing a trial to MLflow": Moment("after", f"{MLFLOW}create_run", "mlops.registry.runs:Run.log_trial"),
     "final fit": Moment("after", "mlops.training.fit:Fitting._train", "mlops.training.fit:Fitting.fit"),
-    "after the fit, nothing told": Moment("before", "mlops.pipeline.fit_stage:Training.log_search"),
+    "after the fit, nothing told": Moment("before", "mlops.pipeline.fit_stage:log_search"),
     "uploading the model": Moment(
         "after", "shutil:copyfile", f"{LOCAL}LocalArtifactRepository.log_artifacts", 3
     ),

@@ -29,7 +29,8 @@ def _host(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def board(number: str, about: str = "champion: it is better") -> pd.DataFrame:
-    return pd.DataFrame({"entry": [f"models:/{NAME}/{number}", "pair median"], "about": [about, "baseline"]})
+    kinds = {"kind": ["version", "baseline"], "model": [NAME, ""], "number": [number, ""]}
+    return pd.DataFrame({"entry": ["the new one", "pair median"], "about": [about, "baseline"], **kinds})
 
 
 def judged(store: Path, **tags: str) -> str:

@@ -11,8 +11,9 @@ from support.tracked import NAME, mlflow_client, runs_of
 
 from mlops.config import Settings
 from mlops.errors import TrackingDownError
+from mlops.pipeline import fit_stage
 from mlops.pipeline.checkpoint import Checkpoint
-from mlops.pipeline.fit_stage import Training, origin_of
+from mlops.pipeline.fit_stage import Attempt, TrialLog, kept_trials, origin_of
 from mlops.registry import runs, versions
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
@@ -28,8 +29,12 @@ def trial(number: int, rmse: float = 4.5) -> Trial:
     return Trial(number, 1, {"max_depth": 8}, 100, rmse, 0.1)
 
 
-def training(run: Any, **settings: Any) -> Training:
-    return Training(run, Checkpoint.of(NAME, KEY), NAME, Settings(**settings), pd.DataFrame())
+def attempt(run: Any, **settings: Any) -> Attempt:
+    return Attempt(run, Checkpoint.of(NAME, KEY), NAME, Settings(**settings), pd.DataFrame())
+
+
+def kept() -> tuple[Trial, ...]:
+    return kept_trials(Checkpoint.of(NAME, KEY))
 
 
 def logged(run: Run) -> list[tuple[str, float]]:
@@ -41,22 +46,20 @@ def logged(run: Run) -> list[tuple[str, float]]:
 def test_trials_are_kept_and_told_and_read_back_by_the_next_attempt(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         for number in (1, 2):
-            training(run)._keep_trial(trial(number, 4.0 + number))
+            TrialLog(attempt(run)).keep(trial(number, 4.0 + number))
 
-    assert training(run)._trials() == (trial(1, 5.0), trial(2, 6.0))
+    assert kept() == (trial(1, 5.0), trial(2, 6.0))
     assert logged(run) == [("trial 1", 5.0), ("trial 2", 6.0)]
 
 
 def test_of_a_trial_that_was_done_again_the_last_counts(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
-        first = training(run)
+        first = TrialLog(attempt(run))
         for number in (1, 2, 3):
-            first._keep_trial(trial(number))
-        second = training(run)
-        second.read_back = 3
-        second._keep_trial(trial(2, 4.2))
+            first.keep(trial(number))
+        TrialLog(attempt(run), read_back=3).keep(trial(2, 4.2))
 
-    assert [(kept.number, kept.validation_rmse) for kept in second._trials()] == [
+    assert [(found.number, found.validation_rmse) for found in kept()] == [
         (1, 4.5),
         (2, 4.2),
         (3, 4.5),
@@ -73,12 +76,12 @@ def test_a_server_that_is_away_does_not_keep_trials_from_being_kept(store: Path)
             raise TrackingDownError("no answer")
 
     away = Away()
-    attempt = training(away)
+    log = TrialLog(attempt(away))
     for number in (1, 2, 3):
-        attempt._keep_trial(trial(number))
+        log.keep(trial(number))
 
-    assert [kept.number for kept in attempt._trials()] == [1, 2, 3]
-    assert (attempt.server_away, away.asked) == (True, 1)
+    assert [found.number for found in kept()] == [1, 2, 3]
+    assert (log.server_away, away.asked) == (True, 1)
 
 
 @pytest.mark.parametrize("starts", [(), (START,)])
@@ -87,10 +90,10 @@ def test_every_attempt_begins_as_the_first_one_did_and_logs_it(
 ) -> None:
     monkeypatch.setattr(versions, "warm_starts", lambda *_: starts)
     with start_run(NAME, "r", KEY) as run:
-        first = training(run)._starts()
+        first = fit_stage.warm_starts(attempt(run))
     monkeypatch.setattr(versions, "warm_starts", lambda *_: pytest.fail("asked again"))
     with start_run(NAME, "another", KEY, "another") as again:
-        assert training(again)._starts() == first
+        assert fit_stage.warm_starts(attempt(again)) == first
 
     assert len(first) == len(starts)
     assert runs.tags_of(again.run_id)["warm_start"] == ("run 1" if starts else "none")

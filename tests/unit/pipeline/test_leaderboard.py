@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence, Incumbent
-from mlops.pipeline.leaderboard import COLUMNS, as_json, as_text, leaderboard
+from mlops.pipeline import months_table
+from mlops.pipeline.leaderboard import COLUMNS, as_text, check_leaderboard, leaderboard, read
+from mlops.pipeline.run_result import RunResult
 from mlops.registry.operator import describe_version
+from mlops.registry.versions import Version
 from mlops.training.search import Trial
 
-VERSION = "models:/trip-duration-sample/2"
+MADE = Version("trip-duration-sample", "2", "run", {"outcome": "champion", "test_month": "2023-06"})
+VERSION = MADE.uri
 MEASURED = {
     "test_rmse": 4.41239, "test_mae": 2.9, "test_p90": 6.5, "test_r2": 0.8, "test_bias": -0.1,
     "test_rows": 61_234, "test_rmse_pair_median": 5.6,
@@ -37,7 +43,7 @@ def trials_of(*rmse: float) -> list[Trial]:
 
 
 def board(evidence: Evidence, *trials: Trial, chosen: int = 0) -> pd.DataFrame:
-    return leaderboard(VERSION, "champion: better", MEASURED, evidence, trials[chosen], trials)
+    return leaderboard(MADE, "champion: better", MEASURED, evidence, trials[chosen], trials)
 
 
 def test_the_leaderboard_has_the_version_what_it_met_then_trials_best_first() -> None:
@@ -73,7 +79,8 @@ def test_a_champion_that_was_not_scored_is_not_on_the_leaderboard() -> None:
 
 
 def test_the_text_shows_the_best_trials_only() -> None:
-    text = as_text(board(judged(), *trials_of(*np.linspace(4.5, 5, 12))), trials=3)
+    table = board(judged(), *trials_of(*np.linspace(4.5, 5, 12)))
+    text = as_text(RunResult.of_version(MADE, table, "better"), trials=3)
 
     assert [line.split()[0] for line in text.splitlines()[1:]] == [
         VERSION, "pair", "trial", "trial", "trial",
@@ -95,6 +102,26 @@ def test_a_version_is_described_beside_its_baseline() -> None:
     assert text.endswith('load it: mlflow.pyfunc.load_model("models:/trip-duration-sample@champion")')
 
 
-def test_what_is_kept_as_json_can_be_read_by_a_person_and_a_program() -> None:
-    assert as_json({"passed": True, "rows": 2}) == '{\n "passed": true,\n "rows": 2\n}'
-    assert json.loads(as_json({"reason": "größer"})) == {"reason": "größer"}
+def test_programs_are_told_what_a_row_is_and_which_version(tmp_path: Path) -> None:
+    table = board(judged(CHAMPION, champion=4.5), *trials_of(4.7))
+    table.to_csv(tmp_path / "leaderboard.csv", index=False)
+    for found in (table, read(tmp_path / "leaderboard.csv")):
+        assert found["kind"].tolist() == ["version", "baseline", "champion", "trial"]
+        assert found["model"].tolist() == ["trip-duration-sample", "", "", ""]
+        assert found["number"].tolist() == ["2", "", "", ""]
+
+
+def test_nothing_to_do_is_a_result_too() -> None:
+    result = RunResult.of_nothing(months_table.nothing_to_do("not published yet", "2023-07"))
+    assert (result.outcome, result.version, result.month) == ("nothing to do", None, "2023-07")
+    assert as_text(result) == "nothing to do: not published yet"
+    check_leaderboard(result.board)
+
+
+@pytest.mark.parametrize(("column", "value"), [("test_rmse", math.nan), ("kind", "trial"), ("number", "")])
+def test_a_leaderboard_without_a_tested_version_is_refused(column: str, value: object) -> None:
+    table = board(judged(), *trials_of(4.7))
+    check_leaderboard(table)
+    table.loc[0, column] = value
+    with pytest.raises(MlopsError, match="expected a version with its test RMSE"):
+        check_leaderboard(table)

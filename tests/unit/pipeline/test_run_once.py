@@ -17,7 +17,15 @@ from mlops.pipeline.checkpoint import PENDING, Checkpoint
 from mlops.registry.run_lifecycle import start_run
 
 KEY, OTHER_KEY = "ab" * 32, "cd" * 32
-BOARD = pd.DataFrame({"entry": ["models:/m/1", "pair median"], "about": ["champion: the first", "baseline"]})
+BOARD = pd.DataFrame(
+    {
+        "entry": ["models:/m/1", "pair median"],
+        "about": ["champion: the first", "baseline"],
+        "kind": ["version", "baseline"],
+        "model": ["m", ""],
+        "number": ["1", ""],
+    }
+)
 NO_MONTHS = pd.DataFrame({"month": []})
 
 
@@ -61,10 +69,14 @@ def fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 def test_a_judged_run_is_told_again_and_not_made_again(store: Path) -> None:
     cut_off(store)
-    board = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+    result = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
 
-    assert list(board["entry"]) == ["models:/m/1", "pair median"]
-    assert list(board["about"]) == ["registered earlier as champion: the first", "baseline"]
+    assert (result.outcome, result.is_repeat, result.is_nothing) == ("champion", True, False)
+    assert result.version
+    assert result.version.uri == f"models:/{NAME}/1"
+    assert list(result.board["entry"]) == ["models:/m/1", "pair median"]
+    assert list(result.board["about"]) == ["registered earlier as champion: the first", "baseline"]
+    assert result.board[["kind", "model", "number"]].equals(BOARD[["kind", "model", "number"]])
 
 
 def test_what_is_forced_or_another_or_not_judged_is_not_known(store: Path) -> None:
@@ -81,9 +93,9 @@ def test_an_attempt_cut_off_after_its_last_word_is_finished_and_forgotten(store:
     run_id = cut_off(store, "one")
     kept = left("one", month="2023-04")
     assert state_of(run_id)[0] == "KILLED"
-    board = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+    result = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
 
-    assert board["about"].iloc[0].startswith("registered earlier")
+    assert result.is_repeat
     assert state_of(run_id) == ("FINISHED", None)
     assert not kept.folder.exists()
 
@@ -174,13 +186,13 @@ def test_what_cannot_be_delivered_does_not_keep_others_from_it(
 ) -> None:
     fails(monkeypatch, error)
     kept = [left("one", month="2023-04"), left("two", key=OTHER_KEY, month="2023-03")]
-    told = run_once.deliver(NAME, lock)
+    delivered = run_once.deliver(NAME, lock)
 
-    assert [text.split(",")[0] for text in told] == [f"{NAME} tested on 2023-0{n}" for n in (3, 4)]
-    assert all(f"cannot be delivered: {error}." in text for text in told)
-    assert all(
-        (f"Delete {each.folder}" in text) == advice for each, text in zip(kept[::-1], told, strict=True)
-    )
+    assert [(each.name, each.month) for each in delivered] == [(NAME, "2023-03"), (NAME, "2023-04")]
+    assert not any(each.is_delivered for each in delivered)
+    for folder, each in zip(kept[::-1], delivered, strict=True):
+        text = f"{NAME} tested on {each.month}, fitted earlier, cannot be delivered: {error}."
+        assert str(each) == text + (f" Delete {folder.folder}, and train it again." if advice else "")
     assert len(checkpoint.pending(NAME)) == 2
 
 

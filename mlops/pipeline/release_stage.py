@@ -1,0 +1,163 @@
+"""Second half of a run, after the verdict: register, verify, promote; each once, however often it is tried.
+
+Who calls these holds the lock on the model's aliases, so that nobody moves one between a verdict and what
+follows from it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from mlops.evaluation import model_card
+from mlops.locks import Lock
+from mlops.pipeline import leaderboard
+from mlops.pipeline.fit_stage import Attempt, Fitted
+from mlops.pipeline.judge_stage import Judged
+from mlops.pipeline.run_result import RunResult
+from mlops.registry import alias_log, artifact, verification, versions
+from mlops.registry.alias_log import CHALLENGER, CHAMPION
+from mlops.registry.verification import Verification
+from mlops.registry.versions import OUTCOME, Version
+
+NOT_ASKED = {"rows": 0, "one_by_one": 0, "largest_difference": 0.0}  # of a verification that failed before
+logger = logging.getLogger(__name__)
+
+
+def register(attempt: Attempt, fitted: Fitted, judged: Judged, lock: Lock) -> Version:
+    """The version of this run, a new one unless an earlier attempt got that far; it is the challenger."""
+    run, key = attempt.run, attempt.checkpoint.key
+    tags, description = _tags(attempt, judged), _description(attempt, judged)
+    version = versions.find(attempt.name, key)
+    if version is None or version.run_id != run.run_id:
+        example = judged.tested.requests.head(3)
+        uri = artifact.log_model(run.run_id, run.experiment_id, fitted.artefact, example)
+        lock.check()
+        tags |= {"artefact_sha256": verification.digest(fitted.artefact)}
+        version = versions.register(attempt.name, uri, run.run_id, key, tags, description)
+    else:
+        version = versions.tag(version, tags)
+        versions.describe(version, description)
+    newest = alias_log.current(attempt.name, CHALLENGER)
+    if int(newest or 0) < int(version.number):
+        _move(attempt, CHALLENGER, version, judged, "newly registered")
+    return version
+
+
+def verify(attempt: Attempt, version: Version) -> Verification:
+    """Whether the registry gives out what was tested."""
+    (test,) = attempt.months[attempt.months["role"] == "test"].to_dict("records")
+    scratch = attempt.checkpoint.scratch
+    expected = verification.Expected(
+        version.tags["artefact_sha256"],
+        scratch / "sample.parquet",
+        scratch / "tested.npy",
+        # Rules of one's own may take trips out of the test; a fresh process does not know them.
+        Path(test["raw"]) if test["usual_rules"] else None,
+        attempt.settings.service,
+        attempt.settings.month,
+    )
+    found = verification.verify(version.uri, expected, scratch / "proof")
+    attempt.run.log_text("proof.json", json.dumps(found.as_dict(), indent=1))
+    return found
+
+
+def promote(
+    attempt: Attempt, fitted: Fitted, judged: Judged, version: Version, verified: Verification, lock: Lock
+) -> RunResult:
+    """The run's result, once the aliases point where they belong and the version has its card and last tags."""
+    promoted = judged.verdict.promote and verified.passed
+    if promoted and alias_log.current(attempt.name, CHAMPION) != version.number:
+        lock.check()
+        _move(attempt, CHAMPION, version, judged, judged.verdict.reason)
+    if not verified.passed:
+        logger.error("%s stays challenger: %s", version.uri, verified.reason)
+    _log_card(attempt, judged, version, verified)
+    outcome = CHAMPION if promoted else CHALLENGER
+    reason = judged.verdict.reason if verified.passed else f"its proof failed: {verified.reason}"
+    board = leaderboard.leaderboard(
+        version,
+        f"{outcome}: {reason}; {versions.link(version)}",
+        judged.metrics,
+        judged.record.evidence,
+        fitted.best,
+        fitted.trials,
+    )
+    attempt.run.log_table("leaderboard.csv", board)
+    card = f"runs:/{attempt.run.run_id}/model_card.html"
+    tags = {"card": card, "proof": verified.as_tag(), OUTCOME: outcome}
+    return RunResult.of_version(versions.tag(version, tags), board, reason)
+
+
+def _move(attempt: Attempt, alias: str, version: Version, judged: Judged, reason: str) -> None:
+    by = f"run {attempt.run.run_id} by {alias_log.whoami()}"
+    verdict = judged.verdict.outcome
+    alias_log.move(attempt.name, alias, version.number, by=by, verdict=verdict, reason=reason)
+
+
+def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Verification) -> None:
+    measured, importance = judged.verdict.measured, judged.tested.model.importance()
+    gain = [measured[name] for name in ("gain_minutes", "gain_low", "gain_high") if name in measured]
+    card = model_card.Card(
+        name=attempt.name,
+        version=version.number,
+        settings=attempt.settings.describe(),
+        origin={**attempt.origin, "run_id": attempt.run.run_id},
+        measured=judged.metrics,
+        outcome=judged.verdict.outcome,
+        reasons=judged.verdict.reasons,
+        contenders=_contenders(judged, version),
+        gain=(gain[0], gain[1], gain[2]) if len(gain) == 3 else None,
+        by_slice=judged.by_slice,
+        importance=importance,
+        months=attempt.months,
+        proof={**NOT_ASKED, **verified.measured, "passed": verified.passed, "reason": verified.reason},
+        plots=sorted((attempt.checkpoint.scratch / "plots").glob("*.png")),
+    )
+    attempt.run.log_card(model_card.markdown(card), model_card.page(card))
+
+
+def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
+    """All that were scored on the test month, with the 95 % interval of their RMSE."""
+    evidence = judged.record.evidence
+    names = {
+        "challenger": f"version {version.number}",
+        "champion": f"champion (version {evidence.champion.version})" if evidence.champion else "",
+        "pair_median": "pair median",
+        "course": "course's recipe",
+    }
+    rows = [
+        (named, evidence.rmse(name), *evidence.rmse_interval(name))
+        for name, named in names.items()
+        if name in evidence.days
+    ]
+    return pd.DataFrame(rows, columns=["contender", "rmse", "low", "high"])
+
+
+def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
+    """What a version says of itself in the registry."""
+    learnt = attempt.months.loc[attempt.months["role"] != "test", "month"]
+    origin = attempt.origin
+    return {
+        "service": attempt.settings.service,
+        "test_month": attempt.settings.month,
+        "first_month_learnt": learnt.min(),
+        "last_month_learnt": learnt.max(),
+        "test_rmse": f"{judged.metrics['test_rmse']:.6f}",
+        "verdict": judged.verdict.outcome,
+        "reason": judged.verdict.reason,
+        **{name: origin[name] for name in ("forced", "attempt")},
+    }
+
+
+def _description(attempt: Attempt, judged: Judged) -> str:
+    """One line about a version for the registry's list."""
+    tags, measured = _tags(attempt, judged), judged.metrics
+    return (
+        f"test RMSE {measured['test_rmse']:.3f} min on {measured['test_rows']:,} trips "
+        f"of {attempt.settings.month} (pair median {measured['test_rmse_pair_median']:.3f}); "
+        f"learnt {tags['first_month_learnt']} to {tags['last_month_learnt']}"
+    )
