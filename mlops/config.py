@@ -20,6 +20,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,7 +35,7 @@ from pydantic import (
 )
 
 from mlops.errors import ConfigError
-from mlops.month import Month
+from mlops.month import Month, MonthError
 
 PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
@@ -149,8 +150,8 @@ class Settings(BaseModel):
             return text
         try:
             return str(Month.parse(text))
-        except ConfigError as error:
-            raise ValueError(str(error).removeprefix("month: ")) from error
+        except MonthError as error:
+            raise ValueError(error.problem) from error
 
     @field_validator("source")
     @classmethod
@@ -249,9 +250,56 @@ def state_dir() -> Path:
     return Path(os.environ.get("MLOPS_STATE_DIR") or PROJECT / ".state").expanduser().resolve()
 
 
+@dataclass(frozen=True)
+class StateFolder:
+    """Where each kind of state lies; every name below the state folder stands here, and nowhere else.
+
+    Parameters
+    ----------
+    months, prepared : Path
+        Copies of the sources' files; what the steps make of them.
+    checkpoints : Path
+        What attempts at a run leave for the next one.
+    locks, sent : Path
+        Lock files; notes about which messages were sent.
+    artifacts, tracking_store : Path
+        MLflow's, where no tracking server is named.
+    backtests : Path
+        What ``python -m mlops replay`` found.
+    served_project : Path
+        The copy of the Mage project that ``make stack`` serves.
+    """
+
+    months: Path
+    prepared: Path
+    checkpoints: Path
+    locks: Path
+    sent: Path
+    artifacts: Path
+    tracking_store: Path
+    backtests: Path
+    served_project: Path
+
+
+def state() -> StateFolder:
+    """The places of this machine's state folder (none is created here)."""
+    root = state_dir()
+    return StateFolder(
+        months=root / "months",
+        prepared=root / "prepared",
+        checkpoints=root / "work",
+        locks=root / "locks",
+        sent=root / "told",
+        artifacts=root / "artifacts",
+        tracking_store=root / "mlflow.db",
+        backtests=root / "replay",
+        served_project=root / "stack" / "trip_duration",
+    )
+
+
 def tracking_uri() -> str:
     """Tracking store of this machine: ``MLFLOW_TRACKING_URI``, else SQLite in the state folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state_dir() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state().tracking_store}"
 
 
 def threads() -> int:
@@ -264,7 +312,11 @@ def threads() -> int:
     """
     text = os.environ.get("MLOPS_THREADS")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        import joblib  # late: a fifth of a second that most of the command line does not need
+
+        return int(
+            joblib.cpu_count()
+        )  # the cores that affinity and a container's quota leave to this process
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"MLOPS_THREADS: expected a positive whole number; got {text!r}")
     return int(text)
@@ -277,13 +329,13 @@ def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
 
 
 def _bad_value(problem: Mapping[str, Any]) -> str:
-    reason = str(problem["msg"]).removeprefix("Value error, ")
+    is_own = problem["type"] == "value_error"  # raised by a validator of `Settings`
+    said = str(problem["ctx"]["error"] if is_own else problem["msg"])
     if not problem["loc"]:  # of several settings, which the message names
-        return reason
+        return said
     name, got = problem["loc"][0], problem["input"]
     if name == "service":
         near = difflib.get_close_matches(str(got), SERVICES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
-    shown = "" if f"got {got!r}" in reason else f"; got {got!r}"
-    return f"{name}: {reason[0].lower()}{reason[1:]}{shown}"
+    return f"{name}: {said[0].lower()}{said[1:]}; got {got!r}"

@@ -25,6 +25,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 
+def one_line(said: object, most: int | None = None) -> str:
+    r"""A text or an error on one line, cut to `most` characters: for a tag, a log line or a message.
+
+    Examples
+    --------
+    >>> one_line(OSError("disk\n  gone"))
+    'disk gone'
+    >>> one_line("a very long reason", most=6)
+    'a very'
+    """
+    return (" ".join(str(said).split()) or type(said).__name__)[:most]
+
+
 class MlopsError(Exception):
     """Base of all errors meant for a person: the message is the whole story."""
 

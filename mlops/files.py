@@ -30,7 +30,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     ...     [path.name for path in Path(folder).iterdir()]
     ['trips.csv']
     """
-    locks = config.state_dir() / "locks"
+    locks = config.state().locks
     for folder in (locks, target.parent):
         folder.mkdir(parents=True, exist_ok=True)
     passing = target.with_name(f".{target.name}.tmp")

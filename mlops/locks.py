@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlops import config
-from mlops.errors import BusyError, ConfigError, TrackingError
+from mlops.errors import BusyError, ConfigError, TrackingError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class _FileLock(Lock):
     """A file that the kernel locks, and beside it a note who did."""
 
     def __init__(self, name: str, about: str) -> None:
-        folder = config.state_dir() / "locks"
+        folder = config.state().locks
         self.about, self.note = about, folder / f"{name}.holder"
         # A fallback of filelock's is a file that a dead holder leaves behind.
         self.lock = FileLock(folder / f"{name}.lock", thread_local=False, fallback_to_soft=False)
@@ -264,4 +264,4 @@ def _shown(moment: datetime) -> str:
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    return " ".join(str(getattr(error, "orig", None) or error).split())
+    return one_line(getattr(error, "orig", None) or error)

@@ -11,6 +11,20 @@ from mlops.errors import ConfigError
 _PATTERN = re.compile(r"(\d{4})-(\d{2})")
 
 
+class MonthError(ConfigError):
+    """A text or two numbers are no month.
+
+    Attributes
+    ----------
+    problem : str
+        What is wrong, without the setting's name and without what came.
+    """
+
+    def __init__(self, problem: str, got: object = ...) -> None:
+        super().__init__(f"month: {problem}" + ("" if got is ... else f"; got {got!r}"))
+        self.problem = problem
+
+
 @dataclass(frozen=True, order=True)
 class Month:
     """One calendar month, ordered in time.
@@ -40,8 +54,8 @@ class Month:
 
     def __post_init__(self) -> None:
         if not (1 <= self.number <= 12 and 1 <= self.year <= 9998):
-            raise ConfigError(
-                f"month: there is no month {self.year:04d}-{self.number:02d}; "
+            raise MonthError(
+                f"there is no month {self.year:04d}-{self.number:02d}; "
                 "write YYYY-MM with MM from 01 to 12, for example 2023-10"
             )
 
@@ -61,7 +75,7 @@ class Month:
         """
         found = _PATTERN.fullmatch(str(text).strip())
         if not found:
-            raise ConfigError(f"month: expected YYYY-MM, for example 2023-10; got {text!r}")
+            raise MonthError("expected YYYY-MM, for example 2023-10", text)
         return cls(int(found[1]), int(found[2]))
 
     @property

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlops.errors import TripSchemaError
+from mlops.errors import TripSchemaError, one_line
 from mlops.files import atomic_write
 from mlops.month import Month
 
@@ -169,7 +169,7 @@ def _opened(path: Path, label: object = None) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
-            f"{label or path}: expected a whole Parquet file; got one that cannot be read ({_one_line(error)}). "
+            f"{label or path}: expected a whole Parquet file; got one that cannot be read ({one_line(error)}). "
             "Fetch it again."
         ) from error
 
@@ -215,7 +215,7 @@ def read_trips(path: Path, service: str, label: object = None) -> Iterator[Colum
                 yield _as_columns(batch, projection)
         except (pa.ArrowInvalid, OSError) as error:
             raise TripSchemaError(
-                f"{label or path}: expected readable {service} trips; got damaged pages ({_one_line(error)}). "
+                f"{label or path}: expected readable {service} trips; got damaged pages ({one_line(error)}). "
                 "Fetch the file again."
             ) from error
 
@@ -286,11 +286,6 @@ def as_table(columns: Columns) -> pa.Table:
     """Clean trips as an Arrow table under `TRIP_SCHEMA`; NaN becomes null."""
     arrays = {name: pa.array(columns[name], from_pandas=True) for name in TRIP_SCHEMA.names}
     return pa.table({n: a.cast(TRIP_SCHEMA.field(n).type) for n, a in arrays.items()}, schema=TRIP_SCHEMA)
-
-
-def _one_line(error: Exception) -> str:
-    """Arrow's text without its line breaks: a message of ours is one line."""
-    return " ".join(str(error).split())
 
 
 def _projection(schema: pa.Schema, service: str, path: object) -> dict[str, str]:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from mlops import config
 from mlops.config import Settings
-from mlops.errors import ConfigError, MlopsError
+from mlops.errors import ConfigError, MlopsError, one_line
 from mlops.files import atomic_write
 from mlops.mage import from_mage
 from mlops.month import Month
@@ -106,12 +106,12 @@ def _where(variables: Mapping[str, Any]) -> str:
 def _is_news(name: str, about: str, *, for_ever: bool = False) -> bool:
     """Whether this was not said yet, or long ago; from now on it was."""
     digest = hashlib.sha256(about.encode()).hexdigest()[:16]
-    note = config.state_dir() / "told" / f"{name}-{digest}.json"
+    note = config.state().sent / f"{name}-{digest}.json"
     now = datetime.now(timezone.utc)
     if note.is_file():
         said = datetime.fromisoformat(json.loads(note.read_text())["at"])
         if for_ever or now - said < timedelta(hours=AGAIN_HOURS):
             return False
     with atomic_write(note) as passing:
-        passing.write_text(json.dumps({"at": now.isoformat(), "about": about[:500]}))
+        passing.write_text(json.dumps({"at": now.isoformat(), "about": one_line(about, 500)}))
     return True

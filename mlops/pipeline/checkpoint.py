@@ -98,7 +98,7 @@ class Checkpoint:
 def unfinished(name: str | None = None) -> list[Checkpoint]:
     """Folders that attempts left behind, of one registered model or of all."""
     pattern = f"{name or '*'}/*"
-    return [Checkpoint(path) for path in sorted((config.state_dir() / "work").glob(pattern)) if path.is_dir()]
+    return [Checkpoint(path) for path in sorted(config.state().checkpoints.glob(pattern)) if path.is_dir()]
 
 
 def pending(name: str | None = None) -> list[Checkpoint]:
@@ -111,4 +111,4 @@ def pending(name: str | None = None) -> list[Checkpoint]:
 
 
 def _all(name: str) -> Path:
-    return config.state_dir() / "work" / name
+    return config.state().checkpoints / name

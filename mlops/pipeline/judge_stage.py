@@ -16,7 +16,7 @@ import pandas as pd
 from mlops import config
 from mlops.config import Settings
 from mlops.data import schemas
-from mlops.errors import MlopsError, TrackingDownError
+from mlops.errors import MlopsError, TrackingDownError, one_line
 from mlops.evaluation import metrics, model_card, promotion
 from mlops.evaluation.comparison import Evidence, Incumbent, gather
 from mlops.evaluation.promotion import Limits
@@ -175,7 +175,7 @@ def _ask_champion(
         raise  # a registry that is away says nothing about the champion, nor does a full disk
     except (MlopsError, subprocess.TimeoutExpired) as error:  # it does not answer, and so it loses
         logger.warning("%s cannot be scored: %s", champion.uri, error)
-        return replace(incumbent, error=str(error)), None
+        return replace(incumbent, error=one_line(error, 300)), None
 
 
 def _compared_before(attempt: Attempt) -> Compared:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Final
 
+from mlops.errors import one_line
 from mlops.registry.client import MlflowException, mlflow, with_retry
 
 logger = logging.getLogger(__name__)
@@ -226,7 +227,9 @@ def _intend(name: str, entry: Entry) -> Entry:
 def _write(name: str, entry: Entry) -> None:
     told = {key: value for key, value in asdict(entry).items() if key != "number"}
     told["from"], told["to"] = told.pop("before"), told.pop("after")
-    told["reason"] = entry.reason[:2000]  # a tag holds 5,000 characters, and JSON writes some of them as two
+    told["reason"] = one_line(
+        entry.reason, 2000
+    )  # a tag holds 5,000 characters, and JSON writes some of them as two
     text = json.dumps(told, ensure_ascii=False)
     mlflow.MlflowClient().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
 

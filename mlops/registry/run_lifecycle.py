@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 from mlops import config, locks
-from mlops.errors import BusyError, TrackingError
+from mlops.errors import BusyError, TrackingError, one_line
 from mlops.registry.client import MlflowException, mlflow, with_retry, without_retry
 from mlops.registry.runs import (
     LOCK_TAG,
@@ -58,7 +58,7 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
             contextlib.suppress(TrackingError),
             without_retry(),
         ):  # the error itself matters more than its tag
-            _set_tag(run_id, "error", f"{type(error).__name__}: {error}"[:4000])
+            _set_tag(run_id, "error", _as_tag(error))
         raise
     finally:
         ended.set()
@@ -74,7 +74,7 @@ def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
     if known:
         return str(known)
     client = mlflow.MlflowClient()
-    tags = {"error": f"{type(error).__name__}: {error}"[:4000]}
+    tags = {"error": _as_tag(error)}
     run_id = str(client.create_run(_experiment(experiment), run_name=run_name, tags=tags).info.run_id)
     client.set_terminated(run_id, "FAILED")
     return run_id
@@ -135,7 +135,7 @@ def _experiment(name: str) -> str:
         return found
     # A server chooses where artefacts go; a bare database would put them in the working directory.
     remote = str(mlflow.get_tracking_uri()).startswith("http")
-    artifacts = None if remote else (config.state_dir() / "artifacts").as_uri()
+    artifacts = None if remote else config.state().artifacts.as_uri()
     # So that the server shows the pages for training, not those for chat models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     try:
@@ -245,6 +245,11 @@ def _beat(run_id: str, ended: threading.Event) -> None:
     while not ended.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(Exception):  # a sign of life that fails is no reason to die
             mlflow.MlflowClient().set_tag(run_id, HEARTBEAT, _now())
+
+
+def _as_tag(error: BaseException) -> str:
+    """An error as the run's tag ``error``, which holds 5,000 characters."""
+    return one_line(f"{type(error).__name__}: {error}", 4000)
 
 
 def _now() -> str:

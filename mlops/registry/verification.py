@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops.errors import ConfigError, TrackingDownError
+from mlops.errors import ConfigError, TrackingDownError, one_line
 from mlops.model.features import REQUEST_COLUMNS
 from mlops.registry.client import mlflow, probe, with_retry
 
@@ -200,9 +200,11 @@ def _cause(status: int, stderr: str) -> str:
         return "SIGKILL; the system does that to a process when memory runs out"
     if status < 0:
         return signal.Signals(-status).name
-    return f"exit status {status}; {one_line((stderr.strip().splitlines() or ['it said nothing'])[-1])}"
+    return (
+        f"exit status {status}; {without_passwords((stderr.strip().splitlines() or ['it said nothing'])[-1])}"
+    )
 
 
-def one_line(said: object) -> str:
+def without_passwords(said: object) -> str:
     """Text on one line, with no user and no password of any URL in it."""
-    return re.sub(r"//\S*@", "//", " ".join(str(said).split()) or type(said).__name__)[:600]
+    return one_line(re.sub(r"//\S*@", "//", one_line(said)), 600)

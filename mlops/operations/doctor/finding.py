@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from mlops.errors import one_line
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -32,6 +34,6 @@ def carried_out(about: str, check: Check) -> Generator[Finding, None, bool]:
     try:
         return bool((yield from check()))
     except Exception as error:  # whatever it is, it must not keep the others from being made
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        why = one_line(f"{type(error).__name__}: {error}", 300)
         yield Finding(f"{about}: this check failed ({why}); it may not be sound", is_open=True)
         return False

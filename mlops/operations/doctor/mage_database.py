@@ -18,6 +18,7 @@ import yaml
 from sqlalchemy import JSON, DateTime, Integer, String, cast, column, select, table
 
 from mlops import config
+from mlops.errors import one_line
 from mlops.operations.doctor.finding import Finding, Findings
 
 TABLES = ("pipeline_schedule", "pipeline_run", "block_run")
@@ -87,7 +88,7 @@ def look_over(now: datetime | None = None) -> Findings:
         engine = _engine(url)
         present = set(sqlalchemy.inspect(engine).get_table_names())
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        why = " ".join(str(getattr(error, "orig", None) or error).split())[:200]
+        why = one_line(getattr(error, "orig", None) or error, 200)
         yield Finding(
             f"Mage's database {shown}: no answer ({why}); start it, or correct MAGE_DATABASE_CONNECTION_URL",
             True,
