@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -133,6 +134,43 @@ def find(name: str, key: str) -> Version | None:
     """The newest version of a run key, or None."""
     found = _versions(name, f" and tags.{RUN_KEY} = '{key}'")
     return found[-1] if found else None
+
+
+@with_retry("{0}: looking for lost versions")
+def lost_runs(name: str) -> tuple[str, ...]:
+    """Ids of finished runs whose version is not in the registry; only a run that registered a version finishes.
+
+    Raises
+    ------
+    TrackingError
+        When the registry does not answer.
+    """
+    tracking = mlflow.MlflowClient()
+    experiment = tracking.get_experiment_by_name(name)
+    if experiment is None:
+        return ()
+    query = f"attributes.status = 'FINISHED' and tags.{RUN_KEY} LIKE '%'"
+    finished = tracking.search_runs([experiment.experiment_id], query, max_results=10_000)
+    registered = {version.run_id for version in _versions(name)}
+    return tuple(str(run.info.run_id) for run in finished if run.info.run_id not in registered)
+
+
+@with_retry("looking up the months of {0.uri}")
+def trips_learnt_from(version: Version) -> int | None:
+    """Trips of a version's training and validation months, or None where its run logged no months.
+
+    Raises
+    ------
+    TrackingError
+        When the tracking server does not answer.
+    """
+    inputs = mlflow.MlflowClient().get_run(version.run_id).inputs
+    rows = [
+        int(json.loads(given.dataset.profile or "{}").get("num_rows", 0))
+        for given in (inputs.dataset_inputs if inputs else [])
+        if "test" not in [tag.value for tag in given.tags]
+    ]
+    return sum(rows) if rows else None
 
 
 @with_retry("{0}: looking up earlier runs")

@@ -6,7 +6,6 @@ and so is a tracking server that is away: the remaining checks go on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator
 from functools import partial
 
@@ -18,7 +17,6 @@ from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out
 from mlops.pipeline import checkpoint, run_once
 from mlops.registry import alias_log, client, run_lifecycle, runs, versions
-from mlops.registry.client import mlflow, with_retry
 
 NAMED = 3  # run ids in one finding
 
@@ -66,26 +64,20 @@ def _room(can_be_asked: bool) -> Findings:
     yield from host.disk(rows)
 
 
-@with_retry("looking up the newest run")
 def _newest_window() -> tuple[int, str] | None:
-    """Trips that the newest version of some model learnt from, the most there are, and whose they are."""
-    windows = []
-    for name in versions.model_names():
-        for version in versions.list_all(name)[-1:]:
-            inputs = mlflow.MlflowClient().get_run(version.run_id).inputs
-            rows = [
-                int(json.loads(given.dataset.profile or "{}").get("num_rows", 0))
-                for given in (inputs.dataset_inputs if inputs else [])
-                if "test" not in [tag.value for tag in given.tags]
-            ]
-            windows.append((sum(rows), version.uri))
-    return max(windows, default=None)
+    """Trips that the newest version of some model learnt from, the most there are, and which version it is.
+
+    None where no version is registered, or no newest version has logged its months.
+    """
+    newest = [version for name in versions.model_names() for version in versions.list_all(name)[-1:]]
+    learnt = [(versions.trips_learnt_from(version), version.uri) for version in newest]
+    return max(((trips, uri) for trips, uri in learnt if trips is not None), default=None)
 
 
 def _models(resume: bool) -> Findings:
     names = {*versions.model_names(), *(kept.folder.parent.name for kept in checkpoint.unfinished())}
     for name in _experiments():
-        lost = _lost_versions(name)
+        lost = versions.lost_runs(name)
         if lost:
             names.add(name)
             which = ", ".join(lost[:NAMED]) + (", ..." if len(lost) > NAMED else "")
@@ -100,19 +92,6 @@ def _models(resume: bool) -> Findings:
         yield Finding("no model is registered yet")
 
 
-@with_retry("{0}: looking for lost versions")
-def _lost_versions(name: str) -> list[str]:
-    """Runs that ended well, which only a run does that registered its version, and whose version is gone."""
-    client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        return []
-    query = f"attributes.status = 'FINISHED' and tags.{runs.RUN_KEY} LIKE '%'"
-    ended = client.search_runs([experiment.experiment_id], query, max_results=10_000)
-    there = {version.run_id for version in versions.list_all(name)}
-    return [str(run.info.run_id) for run in ended if run.info.run_id not in there]
-
-
 def _check(name: str, resume: bool) -> Findings:
     closed = run_lifecycle.clear_up(name)
     if closed is not None:
@@ -125,7 +104,8 @@ def _check(name: str, resume: bool) -> Findings:
                     yield Finding(f"{name}: {text}; it is in the journal now")
             if resume:
                 yield from (
-                    Finding(text, "cannot be delivered" in text) for text in run_once.deliver(name, lock)
+                    Finding(str(delivery), is_open=not delivery.is_delivered)
+                    for delivery in run_once.deliver(name, lock)
                 )
             yield from _left(name)
     except BusyError as error:

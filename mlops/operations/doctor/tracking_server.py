@@ -10,15 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
-import sqlalchemy
-from alembic.script import ScriptDirectory
 
 from mlops import config
 from mlops.errors import TrackingError
 from mlops.operations.doctor.finding import Finding, Findings, carried_out
 from mlops.pipeline import checkpoint
-from mlops.registry import client
-from mlops.registry.client import mlflow
+from mlops.registry import client, server_facts
 
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 _ANY_QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"  # /health and /version answer every host
@@ -48,13 +45,13 @@ def artefacts(uri: str, names: Sequence[str]) -> Findings:
     """
     if not uri.startswith("http"):
         return
-    client = mlflow.MlflowClient()
-    found = [there for name in names if (there := client.get_experiment_by_name(name))]
-    if not found:  # the server's first was given such a place as the next will get
-        found = client.search_experiments(filter_string="name = 'Default'")
-    for experiment in found:
-        place = config.without_credentials(str(experiment.artifact_location))
-        about = f"artefacts of experiment {experiment.name}: {place}"
+    found = server_facts.artefact_places(names)
+    if not found:  # a new experiment will get a place like that of the server's first one
+        first = server_facts.default_artefact_place()
+        found = (first,) if first else ()
+    for artefact_place in found:
+        place = config.without_credentials(artefact_place.uri)
+        about = f"artefacts of experiment {artefact_place.experiment}: {place}"
         scheme = place.partition(":")[0]
         if scheme == "mlflow-artifacts":
             yield Finding(f"{about}, through the server")
@@ -72,12 +69,6 @@ def artefacts(uri: str, names: Sequence[str]) -> Findings:
                 )
         else:
             yield Finding(f"{about}, written by each client with keys of its own")
-
-
-def expected_revision() -> str:
-    """Revision of the tables that the installed MLflow works with."""
-    folder = Path(str(mlflow.__file__)).parent / "store" / "db_migrations"
-    return str(ScriptDirectory(str(folder)).get_current_head())
 
 
 def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
@@ -124,7 +115,7 @@ def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
 
 
 def _version(uri: str, timeout: float) -> Findings:
-    ours, answer = str(mlflow.__version__), _ask(uri, "/version", timeout)
+    ours, answer = server_facts.client_version(), _ask(uri, "/version", timeout)
     theirs = answer.text.strip()[:40] if answer.status_code == 200 else f"not told ({answer.status_code})"
     if ours.split(".")[:2] == theirs.split(".")[:2]:
         yield Finding(f"MLflow: the server is {theirs}, this client {ours}")
@@ -145,28 +136,17 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
     if not uri.startswith(("sqlite:///", "postgresql")):
         yield Finding(f"tracking store {shown}: of a kind that is not looked into")
         return True
-    revision, expected = _revision(uri), expected_revision()
+    revision, expected = server_facts.table_revision(uri), server_facts.expected_revision()
     if revision not in (None, expected):
         yield Finding(
-            f"tracking store {shown}: its tables are at revision {revision}, MLflow {mlflow.__version__} expects "
-            f"{expected}; make a copy, then .venv-mlflow/bin/mlflow db upgrade {shown}",
+            f"tracking store {shown}: its tables are at revision {revision}, "
+            f"MLflow {server_facts.client_version()} expects {expected}; "
+            f"make a copy, then .venv-mlflow/bin/mlflow db upgrade {shown}",
             is_open=True,
         )
         return False
     yield Finding(f"tracking store {shown}: answers" + ("" if revision else ", with no tables yet"))
     return True
-
-
-def _revision(uri: str) -> str | None:
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-    try:
-        if not sqlalchemy.inspect(engine).has_table("alembic_version"):
-            return None
-        with engine.connect() as connection:
-            found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
-        return str(found) if found else None
-    finally:
-        engine.dispose()
 
 
 def _is_file_yet_to_be_made(uri: str) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -203,6 +204,61 @@ def test_the_link_is_a_page_of_the_server(monkeypatch: pytest.MonkeyPatch, store
     monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "https://me:secret@mlflow.example/")
 
     assert versions.link(version) == f"https://mlflow.example{page}"
+
+
+# --- Versions and their runs --------------------------------------------------------------------------------
+
+
+def test_a_finished_run_without_its_version_is_lost(store: Path) -> None:
+    assert versions.lost_runs(NAME) == ()  # no experiment
+    with start_run(NAME, "kept", KEY) as kept:
+        bare_version(store, run_id=kept.run_id)
+    with start_run(NAME, "lost", OTHER_KEY) as lost:
+        number = bare_version(store, run_id=lost.run_id)
+    assert versions.lost_runs(NAME) == ()
+
+    mlflow_client().delete_model_version(NAME, number)
+    assert versions.lost_runs(NAME) == (lost.run_id,)
+    mlflow_client().delete_run(lost.run_id)
+    assert versions.lost_runs(NAME) == ()
+
+
+def test_a_run_that_failed_or_has_no_run_key_lost_no_version(store: Path) -> None:
+    with contextlib.suppress(ValueError), start_run(NAME, "failed", KEY):
+        raise ValueError("no trips")
+    experiment = mlflow_client().get_experiment_by_name(NAME).experiment_id
+    somebody_s = mlflow_client().create_run(experiment)
+    mlflow_client().set_terminated(somebody_s.info.run_id)
+    assert versions.lost_runs(NAME) == ()
+
+
+def test_trips_learnt_from_are_those_of_training_and_validation(store: Path) -> None:
+    months = [("2023-01", "training", 4000), ("2023-02", "validation", 300), ("2023-03", "test", 20)]
+    table = pd.DataFrame([{"url": m, "sha256": "0" * 64, "role": r, "rows": n} for m, r, n in months])
+    with start_run(NAME, "r", KEY) as run:
+        number = bare_version(store, run_id=run.run_id)
+        assert versions.trips_learnt_from(versions.get(NAME, number)) is None
+        run.log_months(table)
+    assert versions.trips_learnt_from(versions.get(NAME, number)) == 4300
+
+
+@pytest.mark.parametrize(
+    ("ask", "method", "doing"),
+    [
+        (
+            lambda version: versions.lost_runs(version.name),
+            "get_experiment_by_name",
+            f"{NAME}: looking for lost versions",
+        ),
+        (versions.trips_learnt_from, "get_run", f"looking up the months of models:/{NAME}/1"),
+    ],
+)
+def test_what_cannot_be_looked_up_about_runs_is_not_missing(
+    ask: Any, method: str, doing: str, store: Path
+) -> None:
+    with pytest.raises(TrackingError) as refused, fails_at(method, MlflowException("permission denied")):
+        ask(Version(NAME, "1", "run", {}))
+    assert str(refused.value) == f"{doing}: MLflow failed: permission denied"
 
 
 # --- What earlier runs found --------------------------------------------------------------------------------

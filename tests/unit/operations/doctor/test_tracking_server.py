@@ -14,6 +14,7 @@ import pytest
 
 from mlops.operations.doctor import tracking_server
 from mlops.operations.doctor.finding import Finding
+from mlops.registry import server_facts
 from mlops.registry.client import mlflow
 
 OURS = str(mlflow.__version__)
@@ -176,7 +177,7 @@ def test_a_store_of_another_revision_is_open(store: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = 'cafe'")
     (told,), usable = look_over(f"sqlite:///{path}")
     assert (told.is_open, usable) == (True, False)
-    expected = tracking_server.expected_revision()
+    expected = server_facts.expected_revision()
     assert (
         f"its tables are at revision cafe, MLflow {OURS} expects {expected}; make a copy, then " in told.text
     )

@@ -1,0 +1,85 @@
+"""Facts about the tracking server and the installed MLflow: versions, tables, where artefacts go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+from alembic.script import ScriptDirectory
+
+from mlops.registry.client import mlflow, with_retry
+
+
+@dataclass(frozen=True)
+class ArtefactPlace:
+    """Where the artefacts of an experiment go.
+
+    Parameters
+    ----------
+    experiment : str
+        Name of the experiment.
+    uri : str
+        The place as the server gave it when the experiment was made; it may contain a password.
+    """
+
+    experiment: str
+    uri: str
+
+
+def client_version() -> str:
+    """Version of the installed MLflow, such as ``3.1.0``."""
+    return str(mlflow.__version__)
+
+
+def expected_revision() -> str:
+    """Revision of the tables that the installed MLflow works with."""
+    folder = Path(str(mlflow.__file__)).parent / "store" / "db_migrations"
+    return str(ScriptDirectory(str(folder)).get_current_head())
+
+
+def table_revision(uri: str) -> str | None:
+    """Revision of the tables in the database at `uri`, or None where MLflow has made no tables yet.
+
+    Raises
+    ------
+    sqlalchemy.exc.SQLAlchemyError
+        When the database cannot be read.
+    """
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    try:
+        if not sqlalchemy.inspect(engine).has_table("alembic_version"):
+            return None
+        with engine.connect() as connection:
+            found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
+        return str(found) if found else None
+    finally:
+        engine.dispose()
+
+
+@with_retry("looking up where artefacts go")
+def artefact_places(experiments: Iterable[str]) -> tuple[ArtefactPlace, ...]:
+    """Artefact places of the experiments with these names, without the names that do not exist.
+
+    Raises
+    ------
+    TrackingError
+        When the server does not answer.
+    """
+    tracking = mlflow.MlflowClient()
+    found = [tracking.get_experiment_by_name(name) for name in experiments]
+    return tuple(ArtefactPlace(str(e.name), str(e.artifact_location)) for e in found if e is not None)
+
+
+@with_retry("looking up where artefacts go")
+def default_artefact_place() -> ArtefactPlace | None:
+    """Artefact place of MLflow's own first experiment, or None where it was deleted or may not be read.
+
+    Raises
+    ------
+    TrackingError
+        When the server does not answer.
+    """
+    found = mlflow.MlflowClient().search_experiments(filter_string="name = 'Default'")
+    return ArtefactPlace(str(found[0].name), str(found[0].artifact_location)) if found else None
