@@ -50,20 +50,20 @@ def tlc_months() -> Path:
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite tracking store as MLflow leaves it after its migrations, which take seconds."""
-    from mlops import tracking
+    from mlops.registry import client
 
     state = tmp_path_factory.mktemp("migrated")
-    tracking.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    client.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
     return state / "mlflow.db"
 
 
 @pytest.fixture
 def store(migrated_store: Path, tmp_path: Path) -> Path:
     """State folder of this test with an empty tracking store, connected to."""
-    from mlops import tracking
+    from mlops.registry import client
 
     state = tmp_path / "state"
     state.mkdir()
     shutil.copy(migrated_store, state / "mlflow.db")
-    tracking.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    client.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
     return state

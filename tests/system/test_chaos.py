@@ -228,7 +228,10 @@ def test_a_proof_ends_when_nobody_is_left_who_asked_for_it(tmp_path: Path) -> No
     expected = {"artefact_sha256": "", "sample": str(tmp_path / "sample.parquet")}
     asked = {"uri": "models:/none/1", "folder": str(tmp_path), "expected": expected, "asker": 0}
     ended = subprocess.run(
-        [sys.executable, "-m", "mlops.proof"], input=json.dumps(asked), capture_output=True, text=True
+        [sys.executable, "-m", "mlops.registry.verification_process"],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
 

@@ -10,7 +10,8 @@ import pytest
 from support.mage_tables import make_tables
 from support.postgres import running_postgres
 
-from mlops import config, mage_database
+from mlops import config
+from mlops.operations.doctor import mage_database
 
 STARTED = datetime(2026, 11, 1, 11, tzinfo=timezone.utc)
 

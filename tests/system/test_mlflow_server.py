@@ -14,11 +14,13 @@ import pytest
 import requests
 from support.doors import PROJECT, end_group, wait_until
 
-from mlops import retention, runs, tracking, tracking_checks
-from mlops.findings import Finding
-from mlops.leftovers import ARTEFACTS
-from mlops.retention import Retention
-from mlops.tracking import mlflow
+from mlops.operations.doctor import tracking_server
+from mlops.operations.doctor.finding import Finding
+from mlops.operations.retention import cleanup
+from mlops.operations.retention.cleanup import Retention
+from mlops.operations.retention.policy import ARTEFACTS
+from mlops.registry import client, run_lifecycle
+from mlops.registry.client import mlflow
 
 
 @contextlib.contextmanager
@@ -64,14 +66,14 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def test_a_name_that_the_server_does_not_know(port: int) -> None:
-    (told,) = tracking_checks.look_over(f"http://localhost:{port}", 10.0)
+    (told,) = tracking_server.look_over(f"http://localhost:{port}", 10.0)
     assert told.is_open
     assert f"refuses the name localhost:{port}; start it with localhost:{port} added to" in told.text
 
 
 def test_the_server_answers_and_has_our_version(port: int) -> None:
     uri, ours = f"http://127.0.0.1:{port}", mlflow.__version__
-    assert list(tracking_checks.look_over(uri, 10.0)) == [
+    assert list(tracking_server.look_over(uri, 10.0)) == [
         Finding(f"tracking server {uri}: answers"),
         Finding(f"MLflow: the server is {ours}, this client {ours}"),
     ]
@@ -79,11 +81,11 @@ def test_the_server_answers_and_has_our_version(port: int) -> None:
 
 def test_its_artefacts_lie_in_its_own_folder(port: int, tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{port}"
-    tracking.connect(uri, tmp_path / "state", 10.0)
-    (here,) = tracking_checks.artefacts(uri, ["trip-duration-green"])
+    client.connect(uri, tmp_path / "state", 10.0)
+    (here,) = tracking_server.artefacts(uri, ["trip-duration-green"])
     assert not here.is_open
     assert "a folder of this machine" in here.text
-    (elsewhere,) = tracking_checks.artefacts("http://mlflow:5000", ["trip-duration-green"])
+    (elsewhere,) = tracking_server.artefacts("http://mlflow:5000", ["trip-duration-green"])
     assert elsewhere.is_open
     assert "--serve-artifacts" in elsewhere.text
 
@@ -94,22 +96,22 @@ def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(
     with server(tmp_path, "--serve-artifacts", "--artifacts-destination", str(tmp_path / "served")) as port:
         uri = f"http://127.0.0.1:{port}"
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        tracking.connect(uri, tmp_path / "state", 10.0)
-        client, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
-        experiment = runs._experiment("trip-duration-green")
-        (told,) = tracking_checks.artefacts(uri, ["trip-duration-green"])
+        client.connect(uri, tmp_path / "state", 10.0)
+        store, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
+        experiment = run_lifecycle._experiment("trip-duration-green")
+        (told,) = tracking_server.artefacts(uri, ["trip-duration-green"])
         assert told.text.endswith("through the server")
 
-        run_id = client.create_run(experiment, start_time=long_ago).info.run_id
-        client.log_text(run_id, "four", "verdict.json")
-        client.log_text(run_id, "four", "plots/errors.txt")
-        client.set_terminated(run_id, "FAILED", end_time=long_ago)
+        run_id = store.create_run(experiment, start_time=long_ago).info.run_id
+        store.log_text(run_id, "four", "verdict.json")
+        store.log_text(run_id, "four", "plots/errors.txt")
+        store.set_terminated(run_id, "FAILED", end_time=long_ago)
         served = [path for path in (tmp_path / "served").rglob("*") if path.is_file()]
         assert len(served) == 2
 
         limits = Retention()
-        found = retention.find_leftovers(limits)
+        found = cleanup.find_leftovers(limits)
         assert found[["kind", "place", "megabytes"]].to_numpy().tolist() == [[ARTEFACTS, run_id, 8e-6]]
-        assert retention.delete_leftovers(found, limits)["deleted"].tolist() == [1]
+        assert cleanup.delete_leftovers(found, limits)["deleted"].tolist() == [1]
         assert not any(path.exists() for path in served)
-        assert retention.find_leftovers(limits).empty
+        assert cleanup.find_leftovers(limits).empty
