@@ -241,6 +241,12 @@ def test_threads_are_those_asked_for_or_all(monkeypatch: pytest.MonkeyPatch) -> 
     assert 1 <= config.threads() <= (os.cpu_count() or 1)
 
 
+def test_a_containers_quota_counts_as_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLOPS_THREADS")
+    monkeypatch.setattr("joblib.externals.loky.backend.context._cpu_count_cgroup", lambda cores: 1)
+    assert config.threads() == 1
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²"])
 def test_threads_that_are_no_number_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_THREADS", text)
