@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.cards import CARD, IMPORTANCE, by_slice
 from matplotlib import image
+from support.cards import CARD, IMPORTANCE, by_slice
 
-from mlops.card import page, plots
+from mlops.evaluation.model_card import page
+from mlops.evaluation.plots import plots
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 

@@ -1,22 +1,28 @@
-"""The model card as Markdown and as a page: all that it has to say, and nothing that a text could smuggle in."""
+"""The model card as Markdown and as a page: what it says, and that no text from outside becomes markup."""
 
 from __future__ import annotations
 
 import base64
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
+import jinja2
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.cards import CARD, IMPORTANCE, PROOF, by_slice, make_card
 
-from mlops.evaluation.model_card import OUTCOMES, PLOTS, markdown, page, plots
+from mlops.config import PROJECT
+from mlops.evaluation.model_card import OUTCOMES, Card, markdown, page
+from mlops.evaluation.plots import PLOTS, plots
 
+TEMPLATES = PROJECT / "mlops/evaluation/templates"
 VOID = ("meta", "link", "img", "br", "hr")
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -30,6 +36,7 @@ HOSTILE = (
     "+ another",
     "# a heading",
     "> a quotation",
+    "{{ 7 * 7 }} {% raw %} {# no comment #}",
 )
 
 
@@ -46,7 +53,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 class Reader(HTMLParser):
-    """Tags, addresses, cells, list items and text of a page; every tag that opens is closed."""
+    """Tags, addresses, paragraphs and cells of a page; every tag that opens is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -55,7 +62,10 @@ class Reader(HTMLParser):
         self.handlers: list[str] = []
         self.addresses: list[str] = []
         self.alts: list[str] = []
-        self.found: dict[str, list[str]] = {name: [] for name in ("title", "h1", "h2", "li", "td")}
+        self.paragraphs = ""
+        self.found: dict[str, list[str]] = {
+            name: [] for name in ("title", "style", "h1", "h2", "li", "td", "code")
+        }
         self.feed(text)
         self.close()
         assert self.open == []
@@ -76,6 +86,8 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if "p" in self.open:
+            self.paragraphs += data
         for tag in set(self.open) & set(self.found):
             self.found[tag][-1] += data
 
@@ -118,17 +130,17 @@ def test_it_says_whose_rides(service: str, ride: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_the_outcome_is_told_with_every_reason(outcome: str) -> None:
+def test_the_verdict_gives_every_reason(outcome: str) -> None:
     card = replace(CARD, outcome=outcome)
-    told = section(markdown(card), "Verdict")
+    verdict = section(markdown(card), "Verdict")
 
-    assert told.startswith(
+    assert verdict.startswith(
         f"\n{OUTCOMES[outcome]}\n\n- RMSE improves by 1.9 %\n- no slice gets worse by more than 5 %\n\n"
     )
     assert f'<main class="{outcome}">' in page(card)
 
 
-def test_the_proof_is_told() -> None:
+def test_the_verdict_says_what_the_proof_found() -> None:
     passed, failed, none = (
         section(markdown(replace(CARD, proof=proof)), "Verdict")
         for proof in (PROOF, {"passed": False, "reason": "the artefact is damaged"}, None)
@@ -142,10 +154,10 @@ def test_the_proof_is_told() -> None:
 
 
 def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
-    told = section(markdown(CARD), "How well")
+    text = section(markdown(CARD), "How well")
 
-    assert "On all 61,234 trips of 2023-06" in told
-    assert rows(told)[:4] == [
+    assert "On all 61,234 trips of 2023-06" in text
+    assert rows(text)[:4] == [
         ["challenger", "4.412", "4.300 to 4.500"],
         ["champion (version 3)", "4.500", "4.400 to 4.600"],
         ["pair median", "5.600", "5.500 to 5.700"],
@@ -167,7 +179,7 @@ def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
         (None, "No champion was compared with it."),
     ],
 )
-def test_the_gain_over_the_champion_is_told(gain: tuple[float, float, float] | None, sentence: str) -> None:
+def test_the_gain_over_the_champion_is_shown(gain: tuple[float, float, float] | None, sentence: str) -> None:
     assert sentence in section(markdown(replace(CARD, gain=gain)), "How well")
 
 
@@ -203,9 +215,9 @@ def test_the_champion_stands_beside_in_every_slice() -> None:
 
 
 def test_the_months_are_listed_with_what_was_rejected() -> None:
-    told = section(markdown(CARD), "What it learnt from")
+    text = section(markdown(CARD), "What it learnt from")
 
-    assert rows(told) == [
+    assert rows(text) == [
         ["2023-06", "test", "65,000", "61,000", "0123456789ab"],
         ["2023-05", "validation", "60,000", "58,000", "fedcba987654"],
         ["2023-04", "training", "61,000", "59,000", "0123456789ab"],
@@ -213,8 +225,8 @@ def test_the_months_are_listed_with_what_was_rejected() -> None:
         ["over 60 minutes", "4,000", "2,000", "2,500"],
         ["zone unknown", "0", "0", "1,000"],
     ]
-    assert "| rule | test | validation | training |" in told
-    assert told.rstrip().endswith("Unlike the months before them:\n\n- 2023-03: twice the rows")
+    assert "| rule | test | validation | training |" in text
+    assert text.rstrip().endswith("Unlike the months before them:\n\n- 2023-03: twice the rows")
 
 
 def test_of_ordinary_months_nothing_is_remarked() -> None:
@@ -246,32 +258,69 @@ def test_every_setting_and_origin_is_repeated() -> None:
     card = make_card(seed=5)
 
     assert rows(section(markdown(card), "Settings")) == [list(pair) for pair in card.settings.items()]
-    told = section(markdown(card), "How to reproduce")
-    assert rows(told) == [[name.replace("_", " "), value] for name, value in card.origin.items()]
-    assert "```sh\npython -m mlops reproduce 7 --model trip-duration-green\n```" in told
-    assert 'mlflow.pyfunc.load_model("models:/trip-duration-green/7")' in told
+    text = section(markdown(card), "How to reproduce")
+    assert rows(text) == [[name.replace("_", " "), value] for name, value in card.origin.items()]
+    assert "```sh\npython -m mlops reproduce 7 --model trip-duration-green\n```" in text
+    assert 'mlflow.pyfunc.load_model("models:/trip-duration-green/7")' in text
 
 
-# --- What a text cannot do ----------------------------------------------------------------------------------
+def test_what_a_template_shows_must_be_in_the_card() -> None:
+    service_and_month = {name: CARD.settings[name] for name in ("service", "month")}
+
+    with pytest.raises(jinja2.UndefinedError, match="test_rows"):
+        markdown(replace(CARD, measured={}))
+    with pytest.raises(jinja2.UndefinedError, match="source"):
+        markdown(replace(CARD, settings=service_and_month))
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
-    smuggled = replace(
+# --- Texts from outside ----------------------------------------------------------------------------------------
+
+
+def with_text(text: str) -> Card:
+    """A card with this text wherever a text from outside can stand."""
+    return replace(
         CARD,
         reasons=(text, "the next"),
         proof={"passed": False, "reason": text},
         settings={**CARD.settings, "source": text},
+        origin={"run_key": text},
+        contenders=CARD.contenders.assign(contender=[text, *CARD.contenders["contender"][1:]]),
+        importance={text: 1.0},
+        months=CARD.months.assign(unusual=[text, "", "", ""]),
     )
-    harmless, shown = Reader(page(replace(smuggled, reasons=("a", "the next")))), Reader(page(smuggled))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
+    hostile, harmless = with_text(text), with_text("harmless")
+    shown = Reader(page(hostile))
     plain = " ".join(text.split())
 
-    assert shown.tags == harmless.tags
-    assert shown.found["li"][:2] == [plain, "the next"]
-    assert plain in shown.found["td"]
+    assert shown.tags == Reader(page(harmless)).tags
+    assert shown.found["li"][:3] == [plain, "the next", f"2023-06: {plain}"]
+    assert f"failed, so it does not become champion: {plain}" in shown.paragraphs
+    assert f"Source: {plain}. Trained on" in shown.paragraphs
+    assert shown.found["td"].count(plain) == 4  # a contender, a feature, a setting and an origin
     assert shown.addresses == ["data:,"]
     assert shown.handlers == []
     assert "script" not in shown.tags
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(text: str) -> None:
+    shown = Reader(page(replace(CARD, name=text)))
+    plain = " ".join(text.split())
+
+    assert shown.tags == Reader(page(CARD)).tags
+    assert [" ".join(shown.found[tag][0].split()) for tag in ("title", "h1")] == [
+        f"{plain}, version 7, tested on 2023-06"
+    ] * 2
+    assert shown.found["code"] == [
+        f"python -m mlops reproduce 7 --model {plain}\n",
+        f'mlflow.pyfunc.load_model("models:/{plain}/7")\n',
+    ]
+    assert shown.addresses == ["data:,"]
+    assert shown.handlers == []
 
 
 @given(st.text(st.characters(exclude_categories=["C"]), min_size=1).map(lambda text: f"said: {text}"))
@@ -326,24 +375,33 @@ def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
     text = page(replace(CARD, plots=plots(tmp_path, actual, predicted, table, IMPORTANCE)))
 
     assert all(address.startswith("data:") for address in Reader(text).addresses)
-    assert "default-src 'none'" in text
+    assert (
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+    ) in text
     assert not re.search(r"@import|url\(|<script|https?://", text)
 
 
-# --- The pictures -------------------------------------------------------------------------------------------
+def test_the_style_is_in_the_page() -> None:
+    (style,) = Reader(page(CARD)).found["style"]
+
+    assert style.strip() == (TEMPLATES / "model_card.css").read_text(encoding="utf-8").strip()
+    assert "color-scheme: light dark" in style
 
 
-def test_the_pictures_are_drawn(tmp_path: Path) -> None:
-    table, actual, predicted = by_slice()
-    paths = plots(tmp_path / "plots", actual, predicted, table, IMPORTANCE)
+def test_the_templates_ship_with_the_package(tmp_path: Path) -> None:
+    shutil.copytree(TEMPLATES.parent, tmp_path / "mlops/evaluation")
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    build = (
+        sys.executable,
+        "-c",
+        "import setuptools; setuptools.setup()",
+        "build_py",
+        "--build-lib",
+        "built",
+    )
+    subprocess.run(build, cwd=tmp_path, capture_output=True, check=True, timeout=60)
 
-    assert [path.stem for path in paths] == list(PLOTS)
-    for path in paths:
-        assert path.read_bytes().startswith(b"\x89PNG\r\n")
-        assert path.stat().st_size > 5000
-
-
-def test_pictures_of_one_trip_are_drawn_too(tmp_path: Path) -> None:
-    table = by_slice()[0].head(1)
-
-    assert len(plots(tmp_path, np.array([10.0]), np.array([12.0]), table, IMPORTANCE)) == 4
+    shipped = {path.name for path in (tmp_path / "built/mlops/evaluation/templates").iterdir()}
+    assert shipped == {path.name for path in TEMPLATES.iterdir()}
+    assert "model_card.html.jinja" in shipped
