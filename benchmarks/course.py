@@ -52,6 +52,30 @@ class Search:
     seconds: float
 
 
+def _space() -> dict[str, Any]:
+    """Hyperparameters that the course searches, with their distributions."""
+    from hyperopt import hp
+
+    return {
+        "max_depth": hp.quniform("max_depth", 4, 100, 1),
+        "learning_rate": hp.loguniform("learning_rate", -3, 0),
+        "reg_alpha": hp.loguniform("reg_alpha", -5, -1),
+        "reg_lambda": hp.loguniform("reg_lambda", -6, -1),
+        "min_child_weight": hp.loguniform("min_child_weight", -1, 3),
+    }
+
+
+def _deadline(at: float) -> Any:
+    """XGBoost callback that ends a fit when `time.perf_counter` has passed this time."""
+    import xgboost as xgb
+
+    class Deadline(xgb.callback.TrainingCallback):
+        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+            return time.perf_counter() > at
+
+    return Deadline()
+
+
 def tune(
     training: pd.DataFrame, validation: pd.DataFrame, *, seconds: float, seed: int, threads: int
 ) -> Search:
@@ -61,24 +85,13 @@ def tune(
     published fit: on ten thousand sparse columns it takes a third of hist's time.
     """
     import xgboost as xgb
-    from hyperopt import STATUS_OK, Trials, fmin, hp, tpe
+    from hyperopt import STATUS_OK, Trials, fmin, tpe
     from sklearn.feature_extraction import DictVectorizer
 
     from mlops.training import baselines
 
-    space = {
-        "max_depth": hp.quniform("max_depth", 4, 100, 1),
-        "learning_rate": hp.loguniform("learning_rate", -3, 0),
-        "reg_alpha": hp.loguniform("reg_alpha", -5, -1),
-        "reg_lambda": hp.loguniform("reg_lambda", -6, -1),
-        "min_child_weight": hp.loguniform("min_child_weight", -1, 3),
-    }
+    space = _space()
     began = time.perf_counter()
-
-    class Deadline(xgb.callback.TrainingCallback):
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            return time.perf_counter() - began > seconds
-
     vectorizer = DictVectorizer()
     matrix = xgb.DMatrix(
         vectorizer.fit_transform(baselines.records(training)), training["duration_minutes"], nthread=threads
@@ -89,14 +102,11 @@ def tune(
     fits: list[tuple[float, Any]] = []
 
     def objective(point: dict[str, float]) -> dict[str, Any]:
-        parameters = {
-            **point,
-            "max_depth": int(point["max_depth"]),
-            "objective": "reg:squarederror",
-            "seed": 42,
-        }
+        fixed = {"objective": "reg:squarederror", "seed": 42}
+        parameters = {**point, "max_depth": int(point["max_depth"]), **fixed}
+        stops = [_deadline(began + seconds)]
         booster = baselines.train(
-            matrix, held_out, parameters, TUNING_ROUNDS, TUNING_EARLY_STOPPING_ROUNDS, threads, [Deadline()]
+            matrix, held_out, parameters, TUNING_ROUNDS, TUNING_EARLY_STOPPING_ROUNDS, threads, stops
         )
         error = booster.predict(held_out) - validation["duration_minutes"].to_numpy()
         fits.append((float(np.sqrt(np.mean(error**2))), booster))

@@ -198,13 +198,13 @@ def pair_median_rmse(cleaned: Sequence[Path], requests: pd.DataFrame, actual: Ar
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mlops.evaluation.metrics import PairMedian, metrics
+    from mlops.evaluation.metrics import PairMedian, error_metrics
 
     names = ["pickup_zone", "dropoff_zone", "duration_minutes"]
     past = pa.concat_tables([pq.read_table(path, columns=names) for path in cleaned])
     zones = {name: past[name].to_numpy() for name in names[:2]}
     baseline = PairMedian(zones, past["duration_minutes"].to_numpy())
-    return metrics(actual, baseline.predict(requests))["rmse"]
+    return error_metrics(actual, baseline.predict(requests))["rmse"]
 
 
 def metrics(actual: Array, predicted: Array) -> dict[str, float]:

@@ -1,0 +1,40 @@
+"""The two sides that the benchmark compares: this library and the course."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders import make_trips
+
+from benchmarks import course, ours
+
+
+def test_the_pair_median_is_scored_on_the_requests(tmp_path: Path) -> None:
+    months = [[10.0, 20.0], [30.0]]
+    paths = [tmp_path / f"{number}.parquet" for number in range(2)]
+    for path, minutes in zip(paths, months, strict=True):
+        past = {"pickup_zone": 1, "dropoff_zone": 2, "duration_minutes": minutes}
+        pd.DataFrame(past).to_parquet(path)
+    requests = pd.DataFrame({"pickup_zone": [1, 1], "dropoff_zone": [2, 2]})
+
+    assert ours.pair_median_rmse(paths, requests, np.array([23.0, 17.0])) == pytest.approx(3.0)
+
+
+def test_the_course_s_search_ends_in_time_with_its_best_fit() -> None:
+    training, validation = (pd.DataFrame(make_trips(200, seed)) for seed in (1, 2))
+    found = course.tune(training, validation, seconds=2.0, seed=1, threads=1)
+
+    assert found.trials >= 1
+    assert found.seconds < 60
+    error = found.recipe.predict(validation) - validation["duration_minutes"].to_numpy()
+    assert found.validation_rmse == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-4)
+
+
+def test_a_fit_of_the_course_s_search_is_cut_off_at_the_deadline() -> None:
+    now = time.perf_counter()
+    assert course._deadline(now - 1).after_iteration(None, 0, {})
+    assert not course._deadline(now + 600).after_iteration(None, 0, {})
