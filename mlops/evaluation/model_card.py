@@ -33,13 +33,13 @@ class Markdown(str):
 RIDES = {"green": "a green taxi", "yellow": "a yellow taxi", "fhvhv": "an Uber or Lyft car"}
 OUTCOMES = {
     "promote": Markdown("**Promote.** It passes every check and may become champion:"),
-    "keep": Markdown("**Keep the champion.** It is fit for use, but not better enough:"),
-    "refuse": Markdown("**Refuse.** It is unfit, or cannot be judged fairly:"),
+    "keep": Markdown("**Keep the champion.** It is fit for use, but its improvement is too small:"),
+    "refuse": Markdown("**Refuse.** It is not fit for use, or cannot be compared fairly:"),
 }
 METRICS = {
     "test_mae": "mean absolute error (minutes)",
     "test_p90": "90th percentile of the absolute error (minutes)",
-    "test_bias": "bias (minutes; positive predicts too long)",
+    "test_bias": "bias (minutes; positive: predictions are too long)",
     "test_r2": "R²",
     "test_coverage_80": "share of trips inside their 80 % interval",
     "test_coverage_80_worst_slice": "the same in the slice furthest from 0.8",
@@ -63,14 +63,14 @@ class Card:
     version : str or None
         Its number, None before it is registered.
     settings, origin : mapping of str to str
-        As `Settings.describe` gives them; where it comes from (``run_key``, ``run_id``, ``git_commit``,
+        As `Settings.describe` gives them; what the version was made from (``run_key``, ``run_id``, ``git_commit``,
         ``code_sha256``, ...).
     measured : mapping of str to float
-        ``test_rows`` and those of `METRICS` that there are.
+        ``test_rows``, and those of `METRICS` that were measured.
     outcome, reasons : str, sequence of str
-        One of `OUTCOMES`, and all that speaks for it.
+        One of `OUTCOMES`, and every reason for it.
     contenders : DataFrame
-        ``contender``, as a person reads it, and ``rmse``, ``low``, ``high``: minutes, with the 95 % interval.
+        ``contender``, its name in the table, and ``rmse``, ``low``, ``high``: minutes, with the 95 % interval.
     gain : tuple of three floats or None
         RMSE of the champion minus the challenger's, minutes, and the ends of its 95 % interval.
     by_slice : DataFrame

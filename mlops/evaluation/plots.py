@@ -62,7 +62,7 @@ def plots(
     hours = by_slice[by_slice["slice"] == "hour"]
     drawing = axes("error_by_hour", "Error by hour of pickup", "hour of the day", "RMSE (minutes)")
     drawing.bar(hours["value"].astype(int), hours["rmse"], color="#4878a8")
-    drawing = axes("importance", "What the trees use", "share of the total gain", "")
+    drawing = axes("importance", "Feature importance", "share of the total gain", "")
     names = list(importance)[::-1]
     drawing.barh(names, [importance[name] for name in names], color="#4878a8")
     paths = []

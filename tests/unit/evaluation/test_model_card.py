@@ -103,10 +103,10 @@ def test_the_sections_follow_each_other() -> None:
     )
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "Verdict",
-        "How well",
-        "Where it does worst",
-        "What it learnt from",
-        "What the trees use",
+        "Test results",
+        "Slices with the largest error",
+        "Data",
+        "Feature importance",
         "Intended use and limits",
         "Settings",
         "How to reproduce",
@@ -147,14 +147,14 @@ def test_the_verdict_says_what_the_proof_found() -> None:
     )
 
     assert "**passed**" in passed
-    assert "answered 61,234 trips at once and 300 one by one" in passed
-    assert "the largest difference is 2e-14 minutes." in passed
+    assert "predicted 61,234 trips at once and 300 one by one" in passed
+    assert "the largest difference from the tested predictions is 2e-14 minutes." in passed
     assert "**failed**, so it does not become champion: the artefact is damaged" in failed
     assert "Proof: none yet." in none
 
 
 def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
-    text = section(markdown(CARD), "How well")
+    text = section(markdown(CARD), "Test results")
 
     assert "On all 61,234 trips of 2023-06" in text
     assert rows(text)[:4] == [
@@ -180,24 +180,24 @@ def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
     ],
 )
 def test_the_gain_over_the_champion_is_shown(gain: tuple[float, float, float] | None, sentence: str) -> None:
-    assert sentence in section(markdown(replace(CARD, gain=gain)), "How well")
+    assert sentence in section(markdown(replace(CARD, gain=gain)), "Test results")
 
 
 def test_the_other_metrics_follow_those_that_there_are() -> None:
-    found = rows(section(markdown(CARD), "How well"))[4:]
+    found = rows(section(markdown(CARD), "Test results"))[4:]
     fewer = replace(CARD, measured={"test_rows": 5, "test_mae": 2.9})
 
     assert [value for _, value in found] == [
         "2.900", "6.500", "-0.100", "0.800", "0.803", "0.710", "0.951", "0.900",
     ]  # fmt: skip
-    assert rows(section(markdown(fewer), "How well"))[4:] == [["mean absolute error (minutes)", "2.900"]]
+    assert rows(section(markdown(fewer), "Test results"))[4:] == [["mean absolute error (minutes)", "2.900"]]
 
 
 def test_the_worst_slices_of_some_size_come_worst_first() -> None:
     tiny = CARD.by_slice.head(1).assign(rows=99, rmse=50.0)
     enough = CARD.by_slice.head(1).assign(rows=100, rmse=40.0)
     with_both = replace(CARD, by_slice=pd.concat([tiny, enough, CARD.by_slice]))
-    found = rows(section(markdown(with_both), "Where it does worst"))
+    found = rows(section(markdown(with_both), "Slices with the largest error"))
 
     assert len(found) == 8
     assert found[0][2:4] == ["100", "40.000"]
@@ -208,14 +208,14 @@ def test_the_worst_slices_of_some_size_come_worst_first() -> None:
 def test_the_champion_stands_beside_in_every_slice() -> None:
     beside = replace(CARD, by_slice=CARD.by_slice.assign(champion_rmse=7.25))
 
-    assert {row[4] for row in rows(section(markdown(beside), "Where it does worst"))} == {"7.250"}
+    assert {row[4] for row in rows(section(markdown(beside), "Slices with the largest error"))} == {"7.250"}
     head = "| slice | value | trips | RMSE | MAE | bias | in 80 % | in 95 % |"
     assert head in markdown(CARD)
     assert head.replace("| MAE", "| champion's RMSE | MAE") in markdown(beside)
 
 
 def test_the_months_are_listed_with_what_was_rejected() -> None:
-    text = section(markdown(CARD), "What it learnt from")
+    text = section(markdown(CARD), "Data")
 
     assert rows(text) == [
         ["2023-06", "test", "65,000", "61,000", "0123456789ab"],
@@ -226,15 +226,17 @@ def test_the_months_are_listed_with_what_was_rejected() -> None:
         ["zone unknown", "0", "0", "1,000"],
     ]
     assert "| rule | test | validation | training |" in text
-    assert text.rstrip().endswith("Unlike the months before them:\n\n- 2023-03: twice the rows")
+    assert text.rstrip().endswith(
+        "Months that differ from the months before them:\n\n- 2023-03: twice the rows"
+    )
 
 
 def test_of_ordinary_months_nothing_is_remarked() -> None:
-    assert "Unlike" not in markdown(replace(CARD, months=CARD.months.assign(unusual="")))
+    assert "Months that differ" not in markdown(replace(CARD, months=CARD.months.assign(unusual="")))
 
 
 def test_every_feature_stands_with_its_share_of_the_gain() -> None:
-    assert rows(section(markdown(CARD), "What the trees use")) == [
+    assert rows(section(markdown(CARD), "Feature importance")) == [
         ["pace_minutes", "0.750"], ["weekday", "0.250"], ["month", "0.000"],
     ]  # fmt: skip
 
@@ -250,7 +252,7 @@ def test_it_says_whether_the_meters_distance_is_used(use_distance: bool, sentenc
 
 
 def test_a_model_of_the_sample_says_so() -> None:
-    assert "Learnt from an invented city" in markdown(make_card(source="sample"))
+    assert "Trained on synthetic trips of an invented city" in markdown(make_card(source="sample"))
     assert "invented" not in markdown(make_card(source="tlc"))
 
 
@@ -366,7 +368,7 @@ def test_the_pictures_are_in_the_page_with_words_for_them(tmp_path: Path) -> Non
     assert [
         base64.b64decode(address.removeprefix("data:image/png;base64,")) for address in shown.addresses[1:]
     ] == [path.read_bytes() for path in (*drawn, other)]
-    assert text.index("What the trees use") < text.index("<img") < text.index("Intended use and limits")
+    assert text.index("Feature importance") < text.index("<img") < text.index("Intended use and limits")
     assert "<img" not in page(CARD)
 
 
