@@ -10,6 +10,7 @@ end, the next run of the model does, or the doctor.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,9 @@ class Run:
         """The model card: two artefacts, and the run's description in the UI."""
         self.log_text("model_card.md", markdown)
         self.log_text("model_card.html", page)
-        self.set_tags({MLFLOW_RUN_NOTE: markdown})
+        # Headings two levels lower: MLflow's page sets lines 18 pixels high, and a larger heading that wraps
+        # would be drawn over itself. No other line of a card begins with "#": text from outside is escaped.
+        self.set_tags({MLFLOW_RUN_NOTE: re.sub("^#", "###", markdown, flags=re.MULTILINE)})
 
     @with_retry("logging source files")
     def log_months(self, months: pd.DataFrame) -> None:

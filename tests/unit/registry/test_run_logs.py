@@ -115,6 +115,15 @@ def test_long_texts_are_kept_or_cut_but_never_end_a_run(store: Path) -> None:
     assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/model_card.html") == "<html>"
 
 
+def test_the_description_has_lower_headings_than_the_card(store: Path) -> None:
+    with start_run(NAME, "r", KEY) as run:
+        run.log_card("# Card\n\n## Data #1\n\n- \\# text\n", "<html>")
+
+    note = mlflow.get_run(run.run_id).data.tags["mlflow.note.content"]
+    assert note == "### Card\n\n#### Data #1\n\n- \\# text\n"
+    assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/model_card.md").startswith("# Card\n\n## Data")
+
+
 def test_tables_files_and_months_are_logged(store: Path, tmp_path: Path) -> None:
     (tmp_path / "plot.png").write_bytes(b"png")
     months = pd.DataFrame(
