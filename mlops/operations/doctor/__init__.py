@@ -6,5 +6,5 @@ In reading order:
 - `finding`: one line of the check-up
 - `host`: what a run needs of its machine
 - `tracking_server`: can the tracking server be used?
-- `mage_database`: Mage's database: no run stuck, no trigger asleep
+- `mage_database`: Mage's database: no stuck run, no inactive trigger
 """

@@ -1,7 +1,8 @@
-"""The check-up: surroundings first, then what runs left open, closed where that is safe.
+"""The check-up: first the machine and the servers, then what runs left open, which is closed where that is safe.
 
-Each check is small and independent of the others. One that fails is a finding,
-and so is a tracking server that is away: the remaining checks go on.
+Each check is small and independent of the others. A check that fails is a
+finding, and so is a tracking server that does not answer: the remaining checks
+are made all the same.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     Parameters
     ----------
     resume : bool
-        Deliver what waits to be told to the tracking server.
+        Deliver the results that could not be sent to the tracking server.
     """
     yield from carried_out("import path", host.import_path)
     yield from carried_out("time zone", lambda: host.time_zone(mage_database.schedules_run_here()))
@@ -43,7 +44,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
 
 
 def _tracking() -> Generator[Finding, None, bool]:
-    """Findings about the tracking server; returned is whether it can be asked, and then it is connected to."""
+    """Findings about the tracking server. Returns whether it answers; if so, this process is connected to it."""
     usual, uri = Settings(), config.tracking_uri()
     usable = yield from tracking_server.look_over(uri, usual.connect_timeout)
     if usable:
@@ -58,7 +59,7 @@ def _experiments() -> tuple[str, ...]:
 
 
 def _room(can_be_asked: bool) -> Findings:
-    """Memory and disk against the newest run's months, or against the usual ones."""
+    """Memory and disk compared with what the newest run's months need, or the usual months."""
     rows, whose = (_newest_window() if can_be_asked else None) or host.usual_rows(Settings())
     yield from host.memory(rows, whose)
     yield from host.disk(rows)

@@ -1,4 +1,4 @@
-"""What a check-up says, line by line; a check that fails says so, and the next one goes on."""
+"""The lines that a check-up prints; a check that fails is a line too, and does not stop the next check."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class Finding:
 
 
 Findings = Generator[Finding, None, None]
-Check = Callable[[], Generator[Finding, None, bool | None]]  # True: others may rest on what it looked at
+# A check returns True where other checks may use what it checked.
+Check = Callable[[], Generator[Finding, None, bool | None]]
 
 
 def carried_out(about: str, check: Check) -> Generator[Finding, None, bool]:
-    """Findings of a check, the last of them that it failed, if it did; returned is what the check returns.
+    """Findings of a check. If the check fails, the last finding says so. Returns what the check returns.
 
     Examples
     --------
@@ -33,7 +34,7 @@ def carried_out(about: str, check: Check) -> Generator[Finding, None, bool]:
     """
     try:
         return bool((yield from check()))
-    except Exception as error:  # whatever it is, it must not keep the others from being made
+    except Exception as error:  # whatever it is, it must not stop the other checks
         why = one_line(f"{type(error).__name__}: {error}", 300)
         yield Finding(f"{about}: this check failed ({why}); it may not be sound", is_open=True)
         return False

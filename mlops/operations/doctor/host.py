@@ -66,7 +66,7 @@ def time_zone(scheduled: bool, offset: timedelta | None = None) -> Findings:
     Parameters
     ----------
     scheduled : bool
-        Whether schedules run here; where none does, nobody has to act.
+        Whether schedules run here; if not, the finding needs no action.
     offset : timedelta, optional
         From UTC, by default this process's.
     """
@@ -79,14 +79,14 @@ def time_zone(scheduled: bool, offset: timedelta | None = None) -> Findings:
 
 
 def memory(rows: int, whose: str, available: int | None = None) -> Findings:
-    """Whether there is memory to learn from so many trips.
+    """Whether there is enough memory to learn from so many trips.
 
     Parameters
     ----------
     rows : int
         Trips of training and validation months.
     whose : str
-        What they are the trips of.
+        Which version or months the trips belong to, for the message.
     available : int, optional
         Bytes, by default what is free now.
     """
@@ -129,7 +129,7 @@ def disk(rows: int, free: int | None = None) -> Findings:
 
 
 def usual_rows(settings: Settings) -> tuple[int, str]:
-    """Trips that these settings are likely to ask for, and what they are the trips of."""
+    """Trips that these settings are likely to need, and which months those are, for the message."""
     months = settings.train_months + 1
     return months * ROWS_A_MONTH[settings.service], f"{months} usual {settings.service} months"
 

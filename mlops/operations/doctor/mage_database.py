@@ -1,4 +1,4 @@
-"""Mage's database as its scheduler left it: there, with tables, no run stuck, no trigger asleep.
+"""Mage's database: whether it is there, has its tables, and has no stuck run and no inactive trigger.
 
 Read with SQLAlchemy, since the library does not know Mage.
 Source: mage_ai/orchestration/db/models/schedules.py and db/__init__.py, mage-ai 0.9.80.
@@ -64,7 +64,7 @@ def address() -> str:
 
 
 def data_folder() -> Path:
-    """Where Mage keeps this project's outputs, logs and, unless told otherwise, its database."""
+    """Where Mage keeps this project's outputs, logs and, by default, its database."""
     described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text()) or {}
     folder = os.environ.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
     base = Path(folder).expanduser()
@@ -133,7 +133,7 @@ def _is_for(trigger: Trigger, environment: str) -> bool:
 
 
 def _engine(url: str) -> sqlalchemy.Engine:
-    """An engine that only reads where that can be said, and gives up soon."""
+    """An engine with a short timeout, read-only where the database supports that."""
     if url.startswith("sqlite:///"):
         return sqlalchemy.create_engine(
             f"sqlite:///file:{url.removeprefix('sqlite:///')}?mode=ro&uri=true", poolclass=sqlalchemy.NullPool

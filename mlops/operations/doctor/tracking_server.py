@@ -1,4 +1,4 @@
-"""Whether the tracking server can be used: answers, lets us in, has our version, takes artefacts, is migrated."""
+"""Whether the tracking server can be used: it answers, accepts our user, has our version, tables and artefacts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANY_QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"  # /health an
 
 
 def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
-    """Findings about the tracking server or database at `uri`; returned is whether the rest can be asked of it."""
+    """Findings about the tracking server or database at `uri`. Returns whether the other checks can use it."""
     shown = config.without_credentials(uri)
     try:
         if not _is_file_yet_to_be_made(uri):
@@ -39,9 +39,9 @@ def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
 
 
 def artefacts(uri: str, names: Sequence[str]) -> Findings:
-    """Where artefacts of the experiments with these names go, if a server decides that.
+    """Findings about where artefacts of the experiments with these names go, if a server decides that.
 
-    The tracking store is connected to.
+    The caller has connected to the tracking store.
     """
     if not uri.startswith("http"):
         return
@@ -72,7 +72,7 @@ def artefacts(uri: str, names: Sequence[str]) -> Findings:
 
 
 def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
-    """Findings about the Host header and passwords; returned is whether questions are answered."""
+    """Findings about the Host header and passwords. Returns whether the server answers our requests."""
     shown = config.without_credentials(uri)
     bare = _without_user(uri)
     anonymous = requests.get(f"{bare}{_ANY_QUESTION}", timeout=timeout, auth=_nobody)
@@ -128,11 +128,11 @@ def _version(uri: str, timeout: float) -> Findings:
 
 
 def _database(uri: str) -> Generator[Finding, None, bool]:
-    """Finding about the tables of a tracking database; returned is whether MLflow can work with them."""
+    """Finding about the tables of a tracking database. Returns whether MLflow can work with them."""
     shown = config.without_credentials(uri)
     if _is_file_yet_to_be_made(uri):
         yield Finding(f"tracking store {shown}: not there yet; the first run makes it")
-        return bool(checkpoint.unfinished())  # of attempts there is something to tell all the same
+        return bool(checkpoint.unfinished())  # unfinished attempts can be checked without it
     if not uri.startswith(("sqlite:///", "postgresql")):
         yield Finding(f"tracking store {shown}: of a kind that is not looked into")
         return True
@@ -154,7 +154,7 @@ def _is_file_yet_to_be_made(uri: str) -> bool:
 
 
 def _is_here(uri: str) -> bool:
-    """Whether the address is this very machine's, as seen from itself alone."""
+    """Whether the address is a loopback address, which only this machine can reach."""
     host = urlsplit(uri).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -172,7 +172,7 @@ def _credentials() -> bool:
 
 
 def _ask(uri: str, path: str, timeout: float) -> requests.Response:
-    """The answer to us: with the token or password of the environment, or that of the address."""
+    """The answer to a request with the token or password of the environment, or else of the address."""
     token, user = os.environ.get(TOKEN), os.environ.get(USER)
     if user:
         password = os.environ.get(PASSWORD, "")
@@ -182,5 +182,5 @@ def _ask(uri: str, path: str, timeout: float) -> requests.Response:
 
 
 def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """No password, not even one of ~/.netrc."""
+    """Send no password, not even one from ~/.netrc."""
     return request

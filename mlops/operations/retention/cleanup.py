@@ -1,7 +1,7 @@
-"""Nothing grows for ever: what is old and can be made again goes, champions and their evidence stay.
+"""Old files that can be made again are deleted; champions and their evidence stay.
 
-What a file was last used for is told by the disk (written, read) and by the
-runs, which log the sha256 of every month that they took. Either keeps it.
+A file is recent if the disk says so (its last write or read), or if a recent
+run used it: runs log the sha256 of each of their months. Either one keeps it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLUMNS = {"kind": "object", "place": "object", "days": "float64", "megabytes": 
 
 
 class Retention(BaseModel):
-    """What tidying up is told."""
+    """Settings of a cleanup."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,10 +87,10 @@ def find_leftovers(retention: Retention) -> pd.DataFrame:
 
 
 def delete_leftovers(found: pd.DataFrame, retention: Retention) -> pd.DataFrame:
-    """What became of the leftovers, kind by kind.
+    """Delete the leftovers, and count them by kind.
 
-    They are looked up again under the models' locks: what was used meanwhile, or belongs to a model that somebody
-    is at work on, stays.
+    They are looked up again under the models' locks. What was used in the meantime stays, and so does what belongs
+    to a model that another process works on.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def with_mage_s_own(
 ) -> pd.DataFrame:
     """The summary with a row for the folders that Mage's `steps` delete in its data folder.
 
-    Mage goes by the time a run was for, and only looks at scheduled runs: others write over what they left before.
+    Mage decides by a run's scheduled time and looks at scheduled runs only; others overwrite their last output.
     """
     before = _outputs()
     if not retention.dry_run:
@@ -188,7 +188,7 @@ def _names() -> list[str]:
 
 
 def _busy(held: contextlib.ExitStack) -> list[str]:
-    """Models that somebody is at work on; the locks on the others are held from now on."""
+    """Models that another process works on; the locks of all other models are now held."""
     busy = []
     for name in _names():
         try:
@@ -204,7 +204,7 @@ def _is_used(candidate: Candidate, busy: Collection[str]) -> bool:
 
 
 def _delete(candidate: Candidate) -> bool:
-    """Whether it is gone now; what cannot be deleted is told, and does not keep the others."""
+    """Whether it was deleted; a failure is logged, and the next candidate is tried."""
     try:
         if candidate.kind in (TRIALS, ARTEFACTS):
             return runs.delete(candidate)

@@ -34,7 +34,7 @@ def candidates() -> list[Candidate]:
 
 
 def needed_by_attempts() -> set[str]:
-    """Paths that results which wait to be told cannot do without: their folders, and the files of their months."""
+    """Paths that undelivered results still need: their folders, and the files of their months."""
     needed = set()
     for waiting in checkpoint.pending():
         needed.add(str(waiting.folder))
@@ -46,7 +46,7 @@ def needed_by_attempts() -> set[str]:
 
 
 def delete(candidate: Candidate) -> bool:
-    """Whether it is gone now; somebody who holds its lock, or has used it since, keeps it."""
+    """Whether it was deleted; it stays if its lock is held, or if it was used since it was found."""
     path = Path(candidate.place)
     lock = path if candidate.kind == LOCK else _lock_of(candidate.kind, path)
     try:
@@ -78,7 +78,7 @@ def _remove(candidate: Candidate, path: Path) -> bool:
 
 
 def _lock_of(kind: str, path: Path) -> Path | None:
-    """The lock under which such a file is made; None for what the model's own lock covers, or nobody writes."""
+    """The lock under which such a file is made; None where the model's lock covers it, or no process writes it."""
     if kind == MONTH:
         return path.with_name(f".{path.name}.lock")
     return config.state_dir() / "locks" / f"{path.name}.lock" if kind == PREPARED else None
@@ -130,13 +130,13 @@ def _file(kind: str, path: Path, sha256: str = "") -> Candidate:
 
 
 def _last_used(path: Path) -> float:
-    """When it was last written or read; where the disk does not note the latter, runs' records must tell."""
+    """When it was last written or read. Some disks record no reads; then only the months that runs log show it."""
     found = path.stat()
     return max(found.st_mtime, 0.0 if path.is_dir() else found.st_atime)
 
 
 def _sha256(month: Path) -> str:
-    """As its manifest has it; nothing where there is none, so that only its age decides."""
+    """The sha256 in its manifest; empty without a manifest, and then only its age decides."""
     try:
         return str(json.loads(_manifest(month).read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What may go: a pure decision from what there is, how old it is, and what is still wanted."""
+"""What may be deleted: a pure decision from what there is, its age, and what is still needed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 DAY_SECONDS = 86_400.0
-PASSING_DAYS = 1  # after which nobody still writes under a passing name
+PASSING_DAYS = 1  # after which no process still writes to a temporary file
 SHA_DIGITS = 12  # of a month's sha256, as in the names of what is made of it
 
 MONTH, REPLACED, PREPARED = "cached month", "replaced month", "prepared file"
@@ -28,11 +28,11 @@ class Candidate:
     last_used : float
         Seconds since 1970.
     bytes : int
-        What it takes on the disk; 0 where only the tracking server knows.
+        Its size on the disk; 0 where only the tracking server knows it.
     sha256 : str
-        The first digits of the month's that it is, or was made from; nothing where it belongs to no month.
+        First digits of the sha256 of the month that it is or was made from; empty where there is no such month.
     model : str
-        Registered model that it belongs to; nothing for what any model may use.
+        Registered model that it belongs to; empty where any model may use it.
     """
 
     kind: str
@@ -49,16 +49,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is not to go, however old it is.
+    """What must stay, however old it is.
 
     Parameters
     ----------
     recent : collection of str
-        First digits of the sha256 of months that runs of late used.
+        First digits of the sha256 of months that recent runs used.
     evidence : collection of str
         The same of months that a champion, past or present, learnt from or was tested on.
     places : collection of str
-        Paths and run ids: what an attempt still has to tell, runs of champions, runs that a search begins from.
+        Paths and run ids: undelivered results, runs of champions, runs that a search starts from.
     """
 
     recent: Collection[str] = ()
@@ -85,5 +85,5 @@ def _may_go(candidate: Candidate, wanted: Wanted, now: float, keep_days: int) ->
         return False
     if candidate.kind in IN_USE_BY_RECENT and candidate.sha256 in wanted.recent:
         return False
-    # A month that the source still gives out can be fetched again; one that it replaced is nowhere else.
+    # A month that the source still publishes can be fetched again; one that was replaced exists only here.
     return not (candidate.kind == REPLACED and candidate.sha256 in wanted.evidence)

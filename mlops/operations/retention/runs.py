@@ -1,4 +1,4 @@
-"""What old runs left in MLflow that nobody needs again: trials, and artefacts of runs that failed.
+"""What old runs left in MLflow and is no longer needed: trials, and artefacts of runs that failed.
 
 Parent runs, versions, verdicts and cards stay.
 """
