@@ -2,6 +2,7 @@
 
 In reading order:
 
+- `retries`: how often and how long a source that fails is asked again
 - `sources`: where months come from: TLC's site, another web server, a folder, a bucket
 - `synthetic`: a source without a network: the months of an invented city
 - `cache`: the local copy of a month, whole or not at all

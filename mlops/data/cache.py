@@ -27,7 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from mlops.data.sources import ATTEMPTS, UNSURE, BrokenOffError, Source, file_name, pause
+from mlops.data import retries
+from mlops.data.sources import UNSURE, BrokenOffError, Source, file_name
 from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.files import sha256_of
 from mlops.month import Month
@@ -204,19 +205,16 @@ def _keep_replaced(path: Path, sha256: str) -> list[str]:
 
 def _download(source: Source, name: str, path: Path) -> str:
     """Write the file to `path`, starting over when the connection breaks off; its sha256."""
-    attempt = 1
-    while True:
-        try:
-            with _HashingWriter(path) as target:
-                source.download(name, target, _ProgressLog(name))
-                target.flush()
-                os.fsync(target.fileno())
-                return target.digest.hexdigest()
-        except BrokenOffError:
-            if attempt >= ATTEMPTS:
-                raise
-        pause(attempt, f"{name}: the connection broke off")
-        attempt += 1
+    retry = retries.few_attempts(BrokenOffError, lambda _: f"{name}: the connection broke off")
+    return retry(_download_once, source, name, path)
+
+
+def _download_once(source: Source, name: str, path: Path) -> str:
+    with _HashingWriter(path) as target:
+        source.download(name, target, _ProgressLog(name))
+        target.flush()
+        os.fsync(target.fileno())
+        return target.digest.hexdigest()
 
 
 def _require_parquet(path: Path, url: str) -> None:

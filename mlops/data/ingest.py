@@ -10,7 +10,7 @@ import psutil
 
 from mlops import config
 from mlops.config import Settings
-from mlops.data import cache, revisions, sources, trips
+from mlops.data import cache, retries, revisions, sources, trips
 from mlops.data import split as months_split
 from mlops.data.sources import Source
 from mlops.data.split import Split
@@ -67,24 +67,17 @@ def selection(settings: Settings) -> dict[str, Any]:
 def plan_months(settings: Settings, source: Source) -> Split:
     """The months of a run, as far as the source holds them."""
     asked = months_split.months_to_query(settings)
-    available = sources.patiently(
-        settings.source_patience, sources.months_available, source, settings.service, asked
-    )
+    retry = retries.for_seconds(settings.source_patience)
+    available = retry(sources.months_available, source, settings.service, asked)
     return months_split.plan_split(settings, available, source.url)
 
 
 def fetch_all(settings: Settings, source: Source, split: Split) -> pd.DataFrame:
     """Every month of a split, fetched and described; columns as `steps.load_trips` returns them."""
+    retry = retries.for_seconds(settings.source_patience)
     rows, before = [], None
     for month in split.months:
-        file = sources.patiently(
-            settings.source_patience,
-            cache.fetch,
-            source,
-            settings.service,
-            month,
-            config.state_dir() / "months",
-        )
+        file = retry(cache.fetch, source, settings.service, month, config.state_dir() / "months")
         count = trips.check_columns(file.path, settings.service, file.url)
         schema = trips.read_schema(file.path)
         rows.append(

@@ -7,13 +7,11 @@ of a file it holds and delivers the bytes; `cache` keeps them.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 import fsspec
@@ -23,19 +21,15 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from mlops.config import TLC_SITE, without_credentials
+from mlops.data import retries
 from mlops.errors import ConfigError, DownloadError
 from mlops.files import sha256_of
 from mlops.month import Month
 
-logger = logging.getLogger(__name__)
 Progress = Callable[[int, int | None], None]
-Result = TypeVar("Result")
-ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body that breaks off
-BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
 RETRY_AFTER_MAX_SECONDS = 60  # a server may ask for hours
-TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (a dead host takes ATTEMPTS times as long), between bytes
+TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (for each attempt at a dead host), between bytes
 CHUNK_BYTES = 2**20
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two tries of `patiently`
 UNSURE = "bytes:"  # start of a version that tells too little to trust a cached copy
 
 
@@ -128,45 +122,20 @@ def months_available(source: Source, service: str, months: Sequence[Month]) -> t
         When the source does not answer; `RefusedError` when what it refuses may well be there.
     """
     answers = {month: _holds(source, file_name(service, month)) for month in months}
-    for attempt in range(1, ATTEMPTS + 1):
-        refused = [month for month, answer in answers.items() if answer is None]
-        if not refused:
-            break
-        held = [month for month, answer in answers.items() if answer]
-        control = file_name(service, max(held)) if held else source.control
-        is_open = control is not None and _holds(source, control)
-        answers |= {month: _holds(source, file_name(service, month)) for month in refused}
-        still = [month for month in refused if answers[month] is None]
-        doubtful = [month for month in still if not is_open or (held and min(held) < month < max(held))]
-        if not doubtful:
-            break
-        why = _why_doubtful(f"{source.url}/{file_name(service, doubtful[0])}", len(still), held, is_open)
-        if attempt == ATTEMPTS:
-            raise RefusedError(f"{why}. Try again later, or check the address and the credentials.")
-        pause(attempt, why)
+    for attempt in retries.few_attempts(RefusedError, lambda error: error.reason):
+        with attempt:
+            held = [month for month, answer in answers.items() if answer]
+            refused = [month for month, answer in answers.items() if answer is None]
+            control = file_name(service, max(held)) if held else source.control
+            is_open = bool(refused) and control is not None and _holds(source, control)
+            answers |= {month: _holds(source, file_name(service, month)) for month in refused}
+            still = [month for month in refused if answers[month] is None]
+            doubtful = [month for month in still if not is_open or (held and min(held) < month < max(held))]
+            if doubtful:
+                url = f"{source.url}/{file_name(service, doubtful[0])}"
+                why = _why_doubtful(url, len(still), held, is_open)
+                raise RefusedError(f"{why}. Try again later, or check the address and the credentials.", why)
     return tuple(month for month, answer in answers.items() if answer)
-
-
-def patiently(seconds: float, call: Callable[..., Result], *arguments: Any) -> Result:
-    """What the call returns, made again for so many seconds while a source does not answer.
-
-    Raises
-    ------
-    DownloadError
-        As the call does, the last time.
-    """
-    started, wait = time.monotonic(), FIRST_PAUSE_SECONDS
-    while True:
-        try:
-            return call(*arguments)
-        except DownloadError as error:
-            left = seconds - (time.monotonic() - started)
-            if left <= 0:
-                raise
-            wait = min(wait, left)
-            logger.warning("%s The next try is in %.0f s; %.0f s are left for it.", error, wait, left)
-        time.sleep(wait)
-        wait = min(2 * wait, LONGEST_PAUSE_SECONDS)
 
 
 _KNOWN_SOURCES = "Write sample, tlc, a folder that exists, or an https://, s3:// or gs:// URL."
@@ -185,6 +154,10 @@ class BrokenOffError(DownloadError):
 
 class RefusedError(DownloadError):
     """The source does not say whether it holds a file: 403."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason  # the message without the advice, for the log
 
 
 @dataclass(frozen=True)
@@ -225,18 +198,18 @@ class _Site:
                 raise BrokenOffError(f"{self.url}/{name}", expected, arrived) from self._cause(error)
 
     def _ask(self, method: str, name: str) -> requests.Response:
-        address, attempt = f"{self._address}/{name}{self._query}", 1
-        while True:
-            try:
-                return self._session.request(method, address, stream=True, timeout=TIMEOUT_SECONDS)
-            except requests.RequestException as error:
-                if attempt >= ATTEMPTS or not isinstance(error, requests.ConnectionError | requests.Timeout):
-                    raise DownloadError(
-                        f"{self.url}/{name}: no answer after {attempt} attempts: {_reason(error)}. "
-                        "Check the address and the network, or choose another --source."
-                    ) from self._cause(error)
-                pause(attempt, f"{self.url}: {_reason(error)}")
-            attempt += 1
+        retry = retries.few_attempts(
+            (requests.ConnectionError, requests.Timeout), lambda error: f"{self.url}: {_reason(error)}"
+        )
+        address = f"{self._address}/{name}{self._query}"
+        try:
+            return retry(self._session.request, method, address, stream=True, timeout=TIMEOUT_SECONDS)
+        except requests.RequestException as error:
+            attempts = retry.statistics["attempt_number"]
+            raise DownloadError(
+                f"{self.url}/{name}: no answer after {attempts} attempts: {_reason(error)}. "
+                "Check the address and the network, or choose another --source."
+            ) from self._cause(error)
 
     def _require_ok(self, response: requests.Response, name: str) -> None:
         if response.status_code != requests.codes.ok:
@@ -339,9 +312,9 @@ def _open_site(address: str, shown: str) -> _Site:
         connect=0,
         read=0,
         other=0,
-        status=ATTEMPTS - 1,
+        status=retries.ATTEMPTS - 1,
         status_forcelist=(429, 500, 502, 503, 504),
-        backoff_factor=BACKOFF_SECONDS,
+        backoff_factor=retries.BACKOFF_SECONDS,
         retry_after_max=RETRY_AFTER_MAX_SECONDS,
         raise_on_status=False,
     )
@@ -369,13 +342,6 @@ def _body_bytes(response: requests.Response) -> int | None:
     """Content-Length, unless it counts something else than what will be read."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
-
-
-def pause(attempt: int, reason: str) -> None:
-    """Wait before the next attempt, longer each time, and say why."""
-    seconds = BACKOFF_SECONDS * 2 ** (attempt - 1)
-    logger.warning("%s; attempt %d of %d, the next in %.1f s", reason, attempt, ATTEMPTS, seconds)
-    time.sleep(seconds)
 
 
 def _reason(error: BaseException) -> str:

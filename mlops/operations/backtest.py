@@ -30,7 +30,7 @@ import pandas as pd
 
 from mlops import config
 from mlops.config import Settings
-from mlops.data import ingest, quality, schemas, sources
+from mlops.data import ingest, quality, retries, schemas, sources
 from mlops.data import split as months_split
 from mlops.data.trips import RULES, Quality
 from mlops.errors import ConfigError
@@ -277,9 +277,8 @@ def _splits(
     source = ingest.open_source(settings)
     earliest = min(month - 2 - window for window, month in asked)
     wanted = Month.range(earliest, max(month for _, month in asked))
-    held = sources.patiently(
-        settings.source_patience, sources.months_available, source, settings.service, wanted
-    )
+    retry = retries.for_seconds(settings.source_patience)
+    held = retry(sources.months_available, source, settings.service, wanted)
     splits = {}
     for window, month in asked:
         before = sum(month - 1 - window <= each < month - 1 for each in held)

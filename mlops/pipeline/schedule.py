@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from mlops.config import Settings
-from mlops.data import sources
+from mlops.data import retries, sources
 from mlops.data import split as months_split
 from mlops.data.ingest import fetch_all, open_source, plan_months
 from mlops.data.sources import Source
@@ -219,9 +219,8 @@ def _once_published(settings: Settings, source: Source) -> pd.DataFrame | None:
     """
     month = settings.test_month
     asked = (*months_split.months_to_query(settings), month + 1)
-    available = sources.patiently(
-        settings.source_patience, sources.months_available, source, settings.service, asked
-    )
+    retry = retries.for_seconds(settings.source_patience)
+    available = retry(sources.months_available, source, settings.service, asked)
     if month in available:
         return fetch_all(settings, source, months_split.plan_split(settings, available, source.url))
     if month + 1 in available:

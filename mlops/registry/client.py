@@ -13,12 +13,11 @@ import re
 import shutil
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 # Before the import, which reads them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -35,6 +34,13 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException as MlflowException
 from mlflow.utils.credentials import read_mlflow_creds
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_before_delay,
+    wait_exponential,
+)
 
 from mlops.config import without_credentials
 from mlops.errors import TrackingDownError, TrackingError
@@ -53,6 +59,12 @@ class _Patience:
     """Seconds to keep trying in this process; set by `connect`, as MLflow's own address is."""
 
     seconds = 0.0
+    suspended: ClassVar[list[object]] = []  # one entry for each `without_retry` that is open, in any thread
+
+    @classmethod
+    def current(cls) -> float:
+        """Seconds to keep trying now: none while a `without_retry` is open."""
+        return 0.0 if cls.suspended else cls.seconds
 
 
 def probe(uri: str, timeout: float) -> None:
@@ -143,7 +155,7 @@ def with_retry(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[
     Raises
     ------
     TrackingDownError
-        When the server stays away for longer than `connect` was told to wait.
+        When the server stays away for longer than the patience that `connect` was given.
     TrackingError
         When it refuses.
     """
@@ -151,33 +163,45 @@ def with_retry(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[
     def decorate(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @functools.wraps(call)
         def wrapped(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
-            started, pause = time.monotonic(), FIRST_PAUSE
-            while True:
-                try:
-                    with defer_signals(), tracking_errors(doing.format(*arguments)):
-                        return call(*arguments, **named)
-                except TrackingDownError as error:
-                    waited = time.monotonic() - started
-                    if waited + pause > _Patience.seconds:
-                        raise
-                    if pause == FIRST_PAUSE:
-                        logger.warning("%s; trying again for %.0f s", error, _Patience.seconds)
-                time.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+            def attempt() -> Result:  # signals are held back in here only, not during a wait
+                with defer_signals(), tracking_errors(doing.format(*arguments)):
+                    return call(*arguments, **named)
+
+            return _while_away()(attempt)
 
         return wrapped
 
     return decorate
 
 
+def _while_away() -> Retrying:
+    """Retries as long as the process's patience lasts; waits of 0.5, 1, 2 s and so on, at most 10 s."""
+
+    def is_over(state: RetryCallState) -> bool:  # read anew each time: `without_retry` is for every thread
+        return stop_before_delay(_Patience.current())(state)
+
+    def log(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome:  # once, not before each wait
+            logger.warning("%s; trying again for %.0f s", state.outcome.exception(), _Patience.current())
+
+    return Retrying(
+        retry=retry_if_exception_type(TrackingDownError),
+        stop=is_over,
+        wait=wait_exponential(FIRST_PAUSE, max=LONGEST_PAUSE),
+        before_sleep=log,
+        reraise=True,
+    )
+
+
 @contextlib.contextmanager
 def without_retry() -> Iterator[None]:
     """Inside, a server that is away is not waited for: it was already, or the process is on its way out."""
-    before, _Patience.seconds = _Patience.seconds, 0.0
+    mine = object()
+    _Patience.suspended.append(mine)
     try:
         yield
     finally:
-        _Patience.seconds = before
+        _Patience.suspended.remove(mine)
 
 
 @contextlib.contextmanager

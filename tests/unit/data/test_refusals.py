@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.publisher import Publisher, publishing
 
-from mlops.data import cache, sources
+from mlops.data import cache, retries, sources
 from mlops.errors import DownloadError
 from mlops.month import Month
 
@@ -18,8 +18,8 @@ MONTHS = Month.range(Month(2023, 1), Month(2023, 5))
 
 @pytest.fixture(autouse=True)
 def _quick_and_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BACKOFF_SECONDS", 0.01)
-    monkeypatch.setattr(sources, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(retries, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.05)
     for proxy in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(proxy, "127.0.0.1")
 
@@ -61,7 +61,7 @@ def test_a_source_that_refuses_everything_is_an_outage(publisher: Publisher) -> 
         f"{publisher.url}/green_tripdata_2023-01.parquet: HTTP 403, as for 4 other months, and no file that "
         "should be there is given out either. Try again later, or check the address and the credentials."
     )
-    assert len(publisher.asked) == len(MONTHS) * (1 + sources.ATTEMPTS)
+    assert len(publisher.asked) == len(MONTHS) * (1 + retries.ATTEMPTS)
 
 
 def test_a_month_between_two_others_is_not_to_come(publisher: Publisher) -> None:
@@ -93,17 +93,17 @@ def test_a_refusal_of_a_month_that_was_there_is_an_outage(publisher: Publisher, 
 def test_an_outage_is_waited_for_as_long_as_told(
     publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
-    publisher.refuses = 2 * len(MONTHS) * (1 + sources.ATTEMPTS)
+    publisher.refuses = 2 * len(MONTHS) * (1 + retries.ATTEMPTS)
     with caplog.at_level(logging.WARNING):
-        assert sources.patiently(30, held, publisher) == MONTHS[1:4]
+        assert retries.for_seconds(30)(held, publisher) == MONTHS[1:4]
     assert caplog.text.count("The next try is in") == 2
     publisher.refuses = -1
     with pytest.raises(sources.RefusedError):
-        sources.patiently(0.2, held, publisher)
+        retries.for_seconds(0.2)(held, publisher)
 
 
 def test_what_is_no_outage_is_not_tried_again() -> None:
     calls = []
     with pytest.raises(ValueError, match="a bad file"):
-        sources.patiently(30, lambda: calls.append(1) or (_ for _ in ()).throw(ValueError("a bad file")))
+        retries.for_seconds(30)(lambda: calls.append(1) or (_ for _ in ()).throw(ValueError("a bad file")))
     assert calls == [1]

@@ -23,7 +23,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mlops.config import TLC_SITE
-from mlops.data import cache, sources
+from mlops.data import cache, retries, sources
 from mlops.errors import ConfigError, DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.month import Month
 
@@ -114,7 +114,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _quick_and_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(retries, "BACKOFF_SECONDS", 0.01)
     for proxy in ("NO_PROXY", "no_proxy"):  # a developer's proxy does not reach this loopback
         monkeypatch.setenv(proxy, "127.0.0.1")
 
@@ -204,7 +204,7 @@ def test_a_server_that_stays_busy(server: Server, tmp_path: Path) -> None:
         DownloadError, match=r"expected HTTP 200, got 503 Service Unavailable\. Try again later"
     ):
         fetch(server.url, tmp_path)
-    assert server.count("HEAD") == sources.ATTEMPTS
+    assert server.count("HEAD") == retries.ATTEMPTS
 
 
 def test_a_body_cut_short_is_fetched_from_the_start(
@@ -230,7 +230,7 @@ def test_a_body_always_cut_short_leaves_nothing(server: Server, tmp_path: Path) 
         f"{server.url}/{NAME}: the connection broke off; expected {len(body)} bytes, got 100 bytes. "
         "Try again later, or choose another --source."
     )
-    assert server.count("GET") == sources.ATTEMPTS
+    assert server.count("GET") == retries.ATTEMPTS
     assert kept(tmp_path) == set()
 
 
@@ -277,7 +277,7 @@ def test_a_dead_host_fails_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert caught.value.__cause__ is not None
     assert caplog.text.count("Connection refused; attempt") == 3
     connect_seconds, _ = sources.TIMEOUT_SECONDS
-    assert sources.ATTEMPTS * connect_seconds < 15
+    assert retries.ATTEMPTS * connect_seconds < 15
 
 
 def test_no_secret_of_a_url_is_told(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

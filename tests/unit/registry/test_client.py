@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -374,7 +375,7 @@ def test_who_is_on_the_way_out_does_not_wait(serve: Serve, patience: Callable[[s
 def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(client._Patience, "seconds", 60.0)
-    monkeypatch.setattr(client.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
 
     @with_retry("asking")
     def ask() -> str:
@@ -384,6 +385,55 @@ def test_pauses_grow_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ask() == "answer"
     assert pauses == [0.5, 1, 2, 4, 8, 10, 10]
+
+
+def test_no_retry_while_any_block_forbids_it_in_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(client._Patience, "seconds", 1.0)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+
+    @with_retry("asking")
+    def ask() -> None:
+        raise requests.ConnectionError
+
+    def pauses_of_a_call() -> int:
+        pauses.clear()
+        with pytest.raises(TrackingDownError):
+            ask()
+        return len(pauses)
+
+    first, second = without_retry(), without_retry()
+    first.__enter__()
+    assert pauses_of_a_call() == 0
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(pauses_of_a_call).result() == 0
+        thread.submit(second.__enter__).result()
+        first.__exit__(None, None, None)  # the first to begin is the first to end
+        assert pauses_of_a_call() == 0
+        thread.submit(second.__exit__, None, None, None).result()
+    with without_retry():
+        with without_retry():
+            pass
+        assert pauses_of_a_call() == 0
+    assert pauses_of_a_call() > 0
+
+
+def test_a_wait_of_another_thread_is_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(client._Patience, "seconds", 60.0)
+
+    @with_retry("asking")
+    def ask() -> None:
+        asked.append("asked")
+        if len(asked) > 2:
+            pytest.fail("went on")  # pragma: no cover
+        raise requests.ConnectionError
+
+    with contextlib.ExitStack() as on_the_way_out:
+        monkeypatch.setattr(time, "sleep", lambda _: on_the_way_out.enter_context(without_retry()))
+        with pytest.raises(TrackingDownError):
+            ask()
+    assert len(asked) == 2
 
 
 # --- Interrupts ---------------------------------------------------------------------------------------------
@@ -413,6 +463,29 @@ def test_an_interrupt_waits_until_mlflow_is_done(interrupt: Callable[[], None]) 
     def ask() -> None:
         interrupt()
         done.append("asked")
+
+    with pytest.raises(Interrupt):
+        ask()
+    assert done == ["asked"]
+
+
+def test_an_interrupt_during_a_wait_comes_through_at_once(
+    interrupt: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(client._Patience, "seconds", 60.0)
+
+    def sleep(_: float) -> None:
+        interrupt()
+        done.append("waited")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    @with_retry("asking")
+    def ask() -> None:
+        done.append("asked")
+        if "waited" not in done:
+            raise requests.ConnectionError
 
     with pytest.raises(Interrupt):
         ask()
