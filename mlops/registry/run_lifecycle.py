@@ -249,7 +249,8 @@ def _beat(run_id: str, ended: threading.Event) -> None:
 
 def _as_tag(error: BaseException) -> str:
     """An error as the run's tag ``error``, which holds 5,000 characters."""
-    return one_line(f"{type(error).__name__}: {error}", 4000)
+    said = one_line(error, 4000) if str(error) else ""
+    return f"{type(error).__name__}: {said}"
 
 
 def _now() -> str:
