@@ -34,9 +34,6 @@ def warn_of_memory(rows: int) -> None:
         )  # fmt: skip
 
 
-SELECTION_FIELDS = ("service", "source", "train_months", "test_month")
-
-
 def open_source(settings: Settings) -> Source:
     """Where the settings' months come from."""
     return source.SampleSource() if settings.source == "sample" else sources.open_source(settings.source)
@@ -55,7 +52,7 @@ def load(settings: Settings) -> pd.DataFrame:
 
 
 def selection(settings: Settings) -> dict[str, Any]:
-    """The settings that choose a run's months, as each row of a table carries them (`SELECTION_FIELDS`)."""
+    """The settings that choose a run's months, as each row of a table carries them for later steps."""
     return {
         "service": settings.service,
         "source": settings.describe()["source"],
@@ -73,7 +70,7 @@ def plan_months(settings: Settings, source: Source) -> Split:
 
 
 def fetch_all(settings: Settings, source: Source, split: Split) -> pd.DataFrame:
-    """Every month of a split, fetched and described; columns as `steps.load_trips` returns them."""
+    """Every month of a split, fetched and described, newest first; columns as `steps.load_trips` returns them."""
     retry = retries.for_seconds(settings.source_patience)
     rows, before = [], None
     for month in split.months:

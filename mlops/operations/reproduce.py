@@ -14,7 +14,7 @@ from mlops import config
 from mlops.config import Settings
 from mlops.data import schemas
 from mlops.errors import ConfigError, DataQualityError
-from mlops.pipeline import fit_stage, judge_stage, run_key, steps
+from mlops.pipeline import fit_stage, judge_stage, months_table, run_key, steps
 from mlops.registry import runs, versions
 from mlops.registry.versions import Version
 from mlops.training.fit import Fitting
@@ -83,7 +83,7 @@ def _reproduce(version: Version, source: str | None, folder: Path) -> Reproducti
     months = steps.load_trips(settings)
     _require_same_files(version, months, recorded)
     prepared = steps.build_features(steps.clean_trips(months, settings), settings)
-    described = pd.read_csv(prepared["months"].iloc[0], keep_default_na=False).sort_values("month")
+    described = months_table.read(prepared).sort_values("month")
     paths = {role: [Path(path) for path in part["features"]] for role, part in described.groupby("role")}
     fitting = Fitting.of(settings, int(tags.get("threads", config.threads())))
     tuned = fitting.tune(paths["training"], paths["validation"][0], starts=_starts(version, tags, folder))

@@ -18,13 +18,13 @@ from mlops.evaluation import metrics
 from mlops.model.duration_model import DurationModel
 from mlops.pipeline import run_key
 from mlops.pipeline.checkpoint import Checkpoint
+from mlops.pipeline.months_table import NOT_LOGGED
 from mlops.registry import versions
 from mlops.registry.runs import Run
 from mlops.training import search
 from mlops.training.fit import Fitting, Tuned
 from mlops.training.search import Trial
 
-NOT_LOGGED = ("path", "raw", "features", "prepared", "clean_sha256", "features_sha256")  # files on the way
 logger = logging.getLogger(__name__)
 
 
@@ -93,7 +93,7 @@ def log_origin(attempt: Attempt) -> None:
     run.set_tags({f"setting.{name}": described[name] for name in config.OPERATIONAL})
     run.set_tags({**attempt.origin, "threads": str(config.threads())})
     run.log_months(months)
-    run.log_table("months.csv", months.drop(columns=[name for name in NOT_LOGGED if name in months]))
+    run.log_table("months.csv", months.drop(columns=[*NOT_LOGGED], errors="ignore"))
     counted = [name for name in months if name in ("rows", "kept") or str(name).startswith("rejected_")]
     run.log_metrics({f"cleaning_{name}": float(months[name].sum()) for name in counted})
 

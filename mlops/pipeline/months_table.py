@@ -1,93 +1,243 @@
-"""What each step's table must hold: called by the blocks' `@test` functions, in Mage and outside."""
+"""The months table, one row per month, newest first: its columns, and what each step's version of it must hold.
+
+`COLUMNS` is the only list of its columns. What a step takes and gives is validated against it, the blocks'
+`@test` functions call it, and what is handed on, logged and checked for staleness is read from it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandera.pandas import Check, Column
 
+from mlops import files
 from mlops.config import Settings
 from mlops.data import ingest, schemas, split
-from mlops.errors import (
-    ConfigError,
-    DataQualityError,
-    MlopsError,
-)
+from mlops.data.trips import Quality
+from mlops.errors import ConfigError, DataQualityError, MlopsError
 from mlops.month import Month
+from mlops.pipeline.table_schema import (
+    COUNT,
+    MONTH,
+    MONTH_OR_NONE,
+    NOT_EMPTY,
+    NOT_NEGATIVE,
+    SHA256,
+    SHARE,
+    TableSchema,
+)
 
+LOAD, CLEAN, FEATURES = STEPS = ("load_trips", "clean_trips", "build_features")
+ROLES = ("training", "validation", "test")
 NOTHING_TO_DO = "nothing_to_do"  # column of a table that stands for one without work in it
+REJECTED = "rejected_"  # begins the name of a column that counts a rule's rejections
 
 
-def is_nothing(table: pd.DataFrame) -> bool:
-    """Whether a step's table says that there is nothing to do."""
-    return NOTHING_TO_DO in table
+def _column(added_by: str, kind: str, description: str, *checks: Check, **how: Any) -> Column:
+    """A column; `how` may say ``selects``, ``logged``, ``handed_on`` (metadata), ``nullable``, ``regex``."""
+    about = {"added_by": added_by, "selects": False, "logged": True, "handed_on": True}
+    metadata = about | {name: how.pop(name) for name in about if name in how}
+    return Column(kind, list(checks), description=description, metadata=metadata, **how)
+
+
+_load, _clean, _features = (partial(_column, step) for step in STEPS)
+COLUMNS: dict[str, Column] = {
+    "month": _load("str", "calendar month of the file, YYYY-MM", MONTH),
+    "role": _load("str", "what the run uses it for", Check.isin(ROLES, error=" or ".join(ROLES))),
+    "rows": _load("int64", "trips in the file as published", COUNT),
+    "kept": _clean("int64", "trips that no rule rejects: models learn from these", COUNT),
+    "test_rows": _clean("int64", "trips that the test metrics cover: no rule but a training rule", COUNT),
+    rf"^{REJECTED}.+$": _clean("int64", "trips that this rule rejects", COUNT, regex=True, required=False),
+    "unusual": _clean("str", "what is unlike the months before, in words; empty where nothing is"),
+    "megabytes": _load("float64", "size of the file, 10^6 bytes", NOT_NEGATIVE,
+                       handed_on=False),
+    "sample": _load("bool", "whether the trips are invented"),
+    "drift": _load("str", "what changed in the file's schema since the month before, in words"),
+    "republished": _load("str", "what changed since the month was published before, in words"),
+    "sha256": _load("str", "sha256 of the file as published", SHA256),
+    "url": _load("str", "where the file came from", NOT_EMPTY),
+    "prepared": _load("str", "folder of what the run makes of it", NOT_EMPTY, logged=False),
+    "service": _load("str", "taxi service", NOT_EMPTY, selects=True),
+    "source": _load("str", "where months come from, as the settings say", NOT_EMPTY, selects=True),
+    "train_months": _load("int64", "most training months, as the settings say", COUNT, selects=True),
+    "test_month": _load("str", "month of the test, as the settings say, YYYY-MM", MONTH, selects=True),
+    "usual_rules": _clean("bool", "whether the rules are `trips.RULES`"),
+    "rules_sha256": _clean("str", "`run_key.rules_sha256` of the cleaning rules", SHA256),
+    "raw": _clean("str", "path of the file as published", NOT_EMPTY, logged=False),
+    "path": _load("str", "path of the trips: as published, after clean_trips the clean ones", NOT_EMPTY,
+                  logged=False),
+    "clean_sha256": _clean("str", "sha256 of the clean trips' file", SHA256, logged=False),
+    "features": _features("str", "path of the feature file", NOT_EMPTY, logged=False),
+    "features_sha256": _features("str", "sha256 of the feature file", SHA256, logged=False),
+}  # fmt: skip
+"""Every column, in the order in which `clean_trips` shows them.
+
+``metadata``: ``added_by`` (step), ``selects`` (a setting that chose the months: later steps refuse another value),
+``logged`` (part of the ``months.csv`` of a run), ``handed_on`` (false: dropped by `clean_trips`).
+"""
+
+
+def _names(**about: bool) -> tuple[str, ...]:
+    """Columns whose metadata say so."""
+    return tuple(name for name, column in COLUMNS.items() if about.items() <= column.metadata.items())
+
+
+SELECTION_FIELDS = _names(selects=True)
+NOT_LOGGED = _names(logged=False)
+
+
+# --- What the rows must be together -------------------------------------------------------------------------
+
+
+def _not_a_run(months: pd.DataFrame) -> DataQualityError | None:
+    roles = {str(role): int(count) for role, count in months["role"].value_counts().items()}
+    if roles.get("validation") == 1 == roles.get("test") and roles.get("training", 0) >= 1:
+        return None
+    return DataQualityError(f"expected training months, one validation and one test month; got {roles}")
+
+
+def _not_months_with_trips(months: pd.DataFrame) -> DataQualityError | None:
+    empty, names = months.loc[months["rows"] < 1, "month"].tolist(), months["month"].tolist()
+    if not empty and len(set(names)) == len(names):
+        return None
+    return DataQualityError(f"expected distinct months with trips; got empty {empty}, months {names}")
+
+
+def _not_in_order(months: pd.DataFrame) -> DataQualityError | None:
+    roles = dict(sorted(zip(months["month"], months["role"], strict=True)))
+    if pd.Series(map(ROLES.index, roles.values())).is_monotonic_increasing:
+        return None
+    return DataQualityError(
+        f"expected the training months before the validation month, and that before the test month; got {roles}"
+    )
+
+
+def _files_gone(months: pd.DataFrame) -> DataQualityError | None:
+    gone = [path for path in months["path"] if not Path(path).is_file()]
+    return DataQualityError(f"expected a file of each month; got files gone {gone}") if gone else None
+
+
+def _rows_lost(months: pd.DataFrame) -> DataQualityError | None:
+    rejected = months[[name for name in months if str(name).startswith(REJECTED)]].sum(axis=1)
+    lost = months["rows"] - months["kept"] - rejected
+    counts = dict(zip(months["month"], lost.tolist(), strict=True))
+    told = f"expected kept + rejected = rows; rows lost: {counts}"
+    return DataQualityError(told, counts=counts) if lost.any() else None
+
+
+def _features_empty(summary: pd.DataFrame) -> DataQualityError | None:
+    # fhvhv counts no passengers at all, so that feature alone may be missing throughout.
+    absent = (summary["missing_share"] == 1) & (summary["feature"] != "passenger_count")
+    empty = summary.loc[(summary["rows"] < 1) | absent, "feature"].tolist()
+    return DataQualityError(f"nothing in {empty}") if empty else None
+
+
+def _not_one_row(table: pd.DataFrame) -> DataQualityError | None:
+    return None if len(table) == 1 else DataQualityError(f"expected one row; got {len(table)}")
+
+
+# --- The tables ---------------------------------------------------------------------------------------------
+
+
+def _columns_after(step: str) -> dict[str, Column]:
+    before = STEPS[: STEPS.index(step) + 1]
+    held = {name: column for name, column in COLUMNS.items() if column.metadata["added_by"] in before}
+    return {name: column for name, column in held.items() if step == LOAD or column.metadata["handed_on"]}
+
+
+_ALWAYS = (_not_a_run, _not_months_with_trips, _not_in_order)
+SCHEMAS = {
+    LOAD: TableSchema(LOAD, _columns_after(LOAD), (*_ALWAYS, _files_gone)),
+    CLEAN: TableSchema(CLEAN, _columns_after(CLEAN), (*_ALWAYS, _rows_lost)),
+    FEATURES: TableSchema(FEATURES, _columns_after(FEATURES), (*_ALWAYS, _rows_lost)),
+}
+"""The months table after each step."""
+
+SUMMARY = TableSchema(
+    FEATURES,
+    {
+        "feature": _features("str", "name of the feature", NOT_EMPTY, unique=True),
+        "meaning": _features("str", "what it is, with its unit", NOT_EMPTY),
+        "rows": _features("int64", "trips of all months", COUNT),
+        "missing_share": _features("float64", "share of the rows without a value, 0 to 1", SHARE),
+        "least": _features("float64", "its least value, in its unit", nullable=True),
+        "mean": _features("float64", "mean of its values, in its unit", nullable=True),
+        "most": _features("float64", "its greatest value, in its unit", nullable=True),
+        "months": _features("str", "path of the months table, a CSV; the same in each row", NOT_EMPTY),
+    },
+    (_features_empty,),
+)
+"""What `build_features` gives: one row per feature."""
+
+NOTHING = TableSchema(
+    LOAD,
+    {
+        NOTHING_TO_DO: _load("str", "why there is nothing to do", NOT_EMPTY),
+        "month": _load("str", "the month that is waited for, YYYY-MM, if any", MONTH_OR_NONE),
+    },
+    (_not_one_row,),
+)
+"""What takes the place of any step's table where there is nothing to do."""
+
+
+def validate(table: pd.DataFrame, step: str) -> pd.DataFrame:
+    """The months table as it is, once it holds what it must after `step`; so is one with nothing to do.
+
+    Raises
+    ------
+    DataQualityError
+        Saying what was expected and what came; ``counts`` are the rows lost by month, if some are.
+    """
+    return _schema_of(table, SCHEMAS[step]).validate(table)
+
+
+def _schema_of(table: pd.DataFrame, usual: TableSchema) -> TableSchema:
+    return NOTHING if isinstance(table, pd.DataFrame) and is_nothing(table) else usual
+
+
+# --- What the blocks' `@test` functions call ----------------------------------------------------------------
 
 
 def check_months(months: pd.DataFrame) -> None:
-    """Nothing, if the months make a run: something to learn from, one to tune on, one to test on, none empty.
+    """Raise unless the months form a valid run: to learn from, to tune on and to test on, none empty.
 
     Raises
     ------
     DataQualityError
     """
-    if is_nothing(months):
-        return
-    roles = months["role"].value_counts().to_dict()
-    if roles.get("validation") != 1 or roles.get("test") != 1 or roles.get("training", 0) < 1:
-        raise DataQualityError(
-            f"load_trips: expected training months, one validation and one test month; got {roles}"
-        )
-    empty = months.loc[months["rows"] < 1, "month"].tolist()
-    gone = [path for path in months["path"] if not Path(path).is_file()]
-    if empty or gone or months["month"].duplicated().any():
-        raise DataQualityError(
-            f"load_trips: expected distinct months with trips; got empty {empty}, files gone {gone}, "
-            f"months {months['month'].tolist()}"
-        )
+    validate(months, LOAD)
 
 
 def check_cleaned(months: pd.DataFrame) -> None:
-    """Nothing, if every row of every month is kept or rejected by a rule, and clean trips keep their contract.
+    """Raise unless every row of every month is kept or rejected by a rule, and clean trips keep their contract.
 
     Raises
     ------
     DataQualityError, TripSchemaError
     """
-    if is_nothing(months):
-        return
-    rejected = months[[column for column in months.columns if column.startswith("rejected_")]].sum(axis=1)
-    lost = months["rows"] - months["kept"] - rejected
-    if lost.any():
-        counts = dict(zip(months["month"], lost, strict=True))
-        raise DataQualityError(
-            f"clean_trips: expected kept + rejected = rows; rows lost: {counts}", counts=counts
-        )
-    for path in months["path"]:
+    validate(months, CLEAN)
+    for path in [] if is_nothing(months) else months["path"]:
         schemas.check_trips(Path(path))
 
 
 def check_features(summary: pd.DataFrame) -> None:
-    """Nothing, if every feature has rows, is not missing throughout, and has finite extremes.
+    """Raise unless the features' table keeps `SUMMARY`: every feature has rows and is not missing throughout.
 
     Raises
     ------
     DataQualityError
     """
-    if is_nothing(summary):
-        return
-    # fhvhv counts no passengers at all, so that feature alone may be missing throughout.
-    absent = (summary["missing_share"] == 1) & (summary["feature"] != "passenger_count")
-    odd = (summary["rows"] < 1) | absent
-    if odd.any():
-        raise DataQualityError(f"build_features: nothing in {summary.loc[odd, 'feature'].tolist()}")
+    _schema_of(summary, SUMMARY).validate(summary)
 
 
 def check_leaderboard(board: pd.DataFrame) -> None:
-    """Nothing, if the first entry is a registered version with a finite test RMSE beside its baseline's.
+    """Raise unless the first entry is a registered version with a finite test RMSE beside its baseline's.
 
     Raises
     ------
@@ -101,37 +251,112 @@ def check_leaderboard(board: pd.DataFrame) -> None:
         raise MlopsError(f"train_and_register: expected a version with its test RMSE; got {first.to_dict()}")
 
 
+# --- The table made, kept and read --------------------------------------------------------------------------
+
+
+def is_nothing(table: pd.DataFrame) -> bool:
+    """Whether a step's table says that there is nothing to do."""
+    return NOTHING_TO_DO in table
+
+
 def nothing_to_do(reason: str, month: str = "") -> pd.DataFrame:
     """What a step hands on when there is nothing to do: why, and the month that is waited for."""
     return pd.DataFrame({NOTHING_TO_DO: [reason], "month": [month]})
 
 
-def worst_rules_first(cleaned: pd.DataFrame) -> pd.DataFrame:
-    """The table with the rules that reject most on the left, where the editor shows them."""
-    rules = [name for name in cleaned.columns if name.startswith("rejected_")]
-    rules.sort(key=lambda name: -int(cleaned[name].sum()))
-    first = ["month", "role", "rows", "kept", "test_rows", *rules]
-    return cleaned[[*first, *(name for name in cleaned.columns if name not in first)]]
+def with_cleaning(
+    months: pd.DataFrame,
+    counted: Mapping[Month, Quality],
+    paths: Mapping[Month, Path],
+    notes: Mapping[Month, str],
+    rules_sha256: str,
+    usual_sha256: str,
+) -> pd.DataFrame:
+    """What `clean_trips` gives: counts, files and hashes beside each month, the rules that reject most first.
+
+    Parameters
+    ----------
+    months : DataFrame
+        As from `load_trips`; not changed.
+    counted, paths, notes : mapping
+        By month: the counts, the clean trips' file, and what is unusual.
+    rules_sha256, usual_sha256 : str
+        Of the rules, and of the usual ones.
+    """
+    table = months.assign(raw=months["path"])
+    by_row = [Month.parse(month) for month in months["month"]]
+    for rule in counted[by_row[0]].rejected:
+        table[f"{REJECTED}{rule}"] = [counted[month].rejected[rule] for month in by_row]
+    table = table.assign(
+        kept=[counted[month].kept for month in by_row],
+        test_rows=[counted[month].test_rows for month in by_row],
+        unusual=[notes.get(month, "") for month in by_row],
+        usual_rules=rules_sha256 == usual_sha256,
+        rules_sha256=rules_sha256,
+        path=[str(paths[month]) for month in by_row],
+        clean_sha256=[files.sha256_of(paths[month]) for month in by_row],
+    )
+    rules = sorted(
+        (name for name in map(str, table) if name.startswith(REJECTED)), key=lambda n: -table[n].sum()
+    )
+    order = [each for name in SCHEMAS[CLEAN].columns for each in (rules if REJECTED in name else [name])]
+    return table[order].reset_index(drop=True)
 
 
-HANDED_ON = ("sample", "drift", "republished", "sha256", "url", "prepared", *ingest.SELECTION_FIELDS)
+def with_features(cleaned: pd.DataFrame, paths: Sequence[Path]) -> pd.DataFrame:
+    """The cleaned months with the feature file of each beside it."""
+    digests = [files.sha256_of(path) for path in paths]
+    return cleaned.assign(features=[str(path) for path in paths], features_sha256=digests)
+
+
+def write(months: pd.DataFrame) -> Path:
+    """Path of the CSV in which the months table after `build_features` is kept; named by its own hash."""
+    text = validate(months, FEATURES).to_csv(index=False)
+    first = months.iloc[0]
+    name = f"{first['service']}_{first['test_month']}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
+    target = Path(first["prepared"]) / name
+    with files.atomic_write(target) as passing:
+        passing.write_text(text)
+    return target
+
+
+def read(summary: pd.DataFrame) -> pd.DataFrame:
+    """The months table that `build_features` wrote, from the path in its summary.
+
+    Raises
+    ------
+    DataQualityError
+        When it is gone, or does not keep its schema.
+    """
+    check_features(summary)
+    path = Path(summary["months"].iloc[0])
+    texts: dict[Hashable, type[str]] = {
+        name: str for name, column in COLUMNS.items() if str(column.dtype) == "str"
+    }
+    try:
+        return validate(pd.read_csv(path, keep_default_na=False, dtype=texts), FEATURES)
+    except (OSError, ValueError) as error:  # gone, or not a CSV with these columns
+        raise DataQualityError(
+            f"{FEATURES}: expected the months table in {path}; it cannot be read ({error}). "
+            "Run build_features again, and the blocks after it."
+        ) from error
 
 
 def require_same_run(months: pd.DataFrame, settings: Settings) -> None:
     """Refuse a table made for other settings: in the editor one block may run again after they changed."""
-    for name, now in ingest.selection(settings).items():
+    now = ingest.selection(settings)
+    for name in SELECTION_FIELDS:
         then = months[name].iloc[0]
-        if str(then) != str(now):
+        if str(then) != str(now[name]):
             raise ConfigError(
-                f"{name}: the months were loaded for {then}, the settings now say {now}. "
+                f"{name}: the months were loaded for {then}, the settings now say {now[name]}. "
                 "Run load_trips again, and the blocks after it."
             )
 
 
-def prepared_path(row: dict[Any, Any], step: str, rules: Sequence[str]) -> Path:
+def prepared_path(row: Mapping[Any, Any], step: str, rules_sha256: str) -> Path:
     """Where a step keeps what it makes of a month; source's and rules' hashes keep republished months apart."""
-    made_by = hashlib.sha256(" ".join(sorted(rules)).encode()).hexdigest()[:6]
-    name = f"{row['service']}_{row['month']}_{row['sha256'][:12]}_{made_by}.parquet"
+    name = f"{row['service']}_{row['month']}_{row['sha256'][:12]}_{rules_sha256[:6]}.parquet"
     return Path(row["prepared"]) / step / name
 
 

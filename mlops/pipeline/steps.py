@@ -7,25 +7,18 @@ a block, newest month first.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from mlops import config, files
+from mlops import config
 from mlops.config import Settings
 from mlops.data import ingest, quality, trips
 from mlops.month import Month
 from mlops.pipeline import months_table, run_key, run_once, schedule
-from mlops.pipeline.months_table import (
-    HANDED_ON,
-    prepared_path,
-    require_same_run,
-    split_of,
-    worst_rules_first,
-)
+from mlops.pipeline.months_table import prepared_path, require_same_run, split_of
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, versions
 from mlops.training import feature_files
@@ -56,18 +49,20 @@ def load_trips(settings: Settings) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per month, newest first
-        ``month``, ``role``, ``rows``, ``megabytes``, ``sample``, ``drift`` (what changed in the schema since the
-        month before), ``republished`` (what changed since the month itself was published before), ``sha256``,
-        ``url``, ``path``, ``prepared`` (folder for what is made of it), and the settings that chose the months
-        (`ingest.SELECTION_FIELDS`), which the later steps check. Where there is nothing to do, one row
-        that says why; the later steps hand that on.
+        The columns of `months_table.COLUMNS` that this step adds. Where there is nothing to do, one row that says
+        why (`months_table.NOTHING`); the later steps hand that on.
+
+    Raises
+    ------
+    MlopsError
+        As `ingest.load` and `schedule.load_next`.
     """
     config.threads()  # a bad MLOPS_THREADS should not be found out after a download
     client.probe(config.tracking_uri(), settings.connect_timeout)
     if not settings.is_next:
-        return ingest.load(settings)
+        return months_table.validate(ingest.load(settings), "load_trips")
     _connect(settings)
-    return schedule.load_next(settings)
+    return months_table.validate(schedule.load_next(settings), "load_trips")
 
 
 def clean_trips(
@@ -78,43 +73,33 @@ def clean_trips(
     Returns
     -------
     DataFrame, one row per month, newest first
-        ``month``, ``role``, ``rows``, ``kept``, ``test_rows``, ``rejected_*`` for each rule, ``unusual``,
-        then what `load_trips` said, with ``path`` now the clean trips'.
+        The columns of `months_table.COLUMNS` up to this step; ``path`` is now that of the clean trips.
 
     Raises
     ------
     DataQualityError
-        When the test or validation month is unlike its predecessors, or a file is not what was loaded.
+        When the test or validation month is unlike its predecessors, a file is not what was loaded, or the table
+        breaks its schema.
     ConfigError
-        When the months were loaded for other settings.
+        When the months were loaded for other settings, or a rule of one's own cannot be hashed.
     """
-    if months_table.is_nothing(months):
+    if months_table.is_nothing(months_table.validate(months, "load_trips")):
         return months
     settings = _called_by_name(settings, months)
     require_same_run(months, settings)
-    table, counted = [], {}
+    rules_sha256, paths, counted = run_key.rules_sha256(rules), {}, {}
     for row in months.to_dict("records"):
-        month = Month.parse(row["month"])
-        target = prepared_path(row, "trips", [rule.name for rule in rules])
-        run_once.require_unchanged(Path(row["path"]), row["sha256"])
-        counts = trips.clean_file(Path(row["path"]), settings.service, month, target, rules, row["url"])
+        month, raw = Month.parse(row["month"]), Path(row["path"])
+        paths[month] = prepared_path(row, "trips", rules_sha256)
+        run_once.require_unchanged(raw, row["sha256"])
+        counts = trips.clean_file(raw, settings.service, month, paths[month], rules, row["url"])
         counted[month] = counts
         logger.info("%s %s: kept %s", settings.service, month, f"{counts.kept:,} of {counts.rows:,} trips")
-        cleaned = {
-            "kept": counts.kept,
-            "test_rows": counts.test_rows,
-            **{f"rejected_{rule}": count for rule, count in counts.rejected.items()},
-            "unusual": "",
-            **{name: row[name] for name in HANDED_ON},
-            "usual_rules": [rule.name for rule in rules] == [rule.name for rule in trips.RULES],
-            "raw": row["path"],
-            "path": str(target),
-            "clean_sha256": files.sha256_of(target),
-        }
-        table.append({name: row[name] for name in ("month", "role", "rows")} | cleaned)
-    result = worst_rules_first(pd.DataFrame(table))
-    notes = quality.check_months(counted, split_of(result), settings)
-    return result.assign(unusual=[notes.get(Month.parse(month), "") for month in result["month"]])
+    notes = quality.check_months(counted, split_of(months), settings)
+    cleaned = months_table.with_cleaning(
+        months, counted, paths, notes, rules_sha256, run_key.rules_sha256(trips.RULES)
+    )
+    return months_table.validate(cleaned, "clean_trips")
 
 
 def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -123,27 +108,28 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per feature
-        ``feature``, ``meaning``, ``rows``, ``missing_share``, ``least``, ``mean``, ``most``, and ``months``: the
-        path of a CSV with what `clean_trips` said and each month's ``features`` file.
+        `months_table.SUMMARY`; its ``months`` is the path of the months table with each month's feature file.
+
+    Raises
+    ------
+    DataQualityError
+        When a file is not what was cleaned, or a table breaks its schema.
+    ConfigError
+        When the months were loaded for other settings.
     """
-    if months_table.is_nothing(cleaned):
+    if months_table.is_nothing(months_table.validate(cleaned, "clean_trips")):
         return cleaned
     settings = _called_by_name(settings, cleaned)
     require_same_run(cleaned, settings)
-    rules = sorted(name for name in cleaned.columns if name.startswith("rejected_"))
     statistics, paths = [], []
     for row in cleaned.to_dict("records"):
         run_once.require_unchanged(Path(row["path"]), row["clean_sha256"])
-        paths.append(prepared_path(row, "features", rules))
+        paths.append(prepared_path(row, "features", row["rules_sha256"]))
         statistics.append(feature_files.write_features(Path(row["path"]), paths[-1]))
-    digests = [files.sha256_of(path) for path in paths]
-    months = cleaned.assign(features=[str(path) for path in paths], features_sha256=digests)
-    text = months.to_csv(index=False)
-    name = f"{settings.service}_{settings.month}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
-    description = paths[0].parent.parent / name
-    with files.atomic_write(description) as passing:
-        passing.write_text(text)
-    return feature_files.summarise(statistics).assign(months=str(description))
+    months = months_table.write(months_table.with_features(cleaned, paths))
+    summary = feature_files.summarise(statistics).assign(months=str(months))
+    months_table.check_features(summary)
+    return summary
 
 
 def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
@@ -158,7 +144,7 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
     """
     if months_table.is_nothing(summary):
         return RunResult.of_nothing(summary)
-    months = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
+    months = months_table.read(summary)
     named = _called_by_name(settings, months)
     require_same_run(months, named)
     _connect(named)
@@ -188,8 +174,8 @@ def _connect(settings: Settings) -> None:
 def _key(settings: Settings, months: pd.DataFrame) -> str:
     """Run key of the months; those that are not cleaned yet will be by the usual rules."""
     files = dict(zip(months["month"], months["sha256"], strict=True))
-    cleaned = [c.removeprefix("rejected_") for c in months.columns if c.startswith("rejected_")]
-    return run_key.compute(settings, files, cleaned or [rule.name for rule in trips.RULES])
+    rules = months["rules_sha256"].iloc[0] if "rules_sha256" in months else run_key.rules_sha256(trips.RULES)
+    return run_key.compute(settings, files, rules)
 
 
 def _called_by_name(settings: Settings, months: pd.DataFrame) -> Settings:

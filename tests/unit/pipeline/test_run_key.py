@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlops import config
 from mlops.config import OPERATIONAL, Settings
+from mlops.data.trips import RULES, Columns, Mask, Rule, clean
+from mlops.errors import ConfigError
+from mlops.month import Month
 from mlops.pipeline import run_key
-from mlops.pipeline.run_key import compute, git_commit, made_by
+from mlops.pipeline.run_key import CODE, NOT_DECIDING, compute, git_commit, made_by, rules_sha256
 
-RULES = ("too long", "too short")
 FILES = {"2023-05": "ab" * 32, "2023-06": "cd" * 32}
 OTHERWISE: dict[str, Any] = {
     "service": "yellow", "month": "2023-07", "source": "tlc", "train_months": 3, "use_distance": False,
@@ -34,9 +41,9 @@ HOW = {
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A project of one module, one block and a lock file."""
-    for folder in ("mlops", "data_loaders"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "mlops" / "trips.py").write_text("a = 1\n")
+    for folder in ("mlops/data", "data_loaders"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "mlops" / "data" / "trips.py").write_text("a = 1\n")
     (tmp_path / "data_loaders" / "load_trips.py").write_text("b = 1\n")
     (tmp_path / "requirements.txt").write_text("numpy==1.26.4\n")
     monkeypatch.setattr(run_key, "PROJECT", tmp_path)
@@ -46,7 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def key(files: dict[str, str] | None = None, **settings: Any) -> str:
-    return compute(Settings(**settings), files or FILES, RULES)
+    return compute(Settings(**settings), files or FILES, rules_sha256(RULES))
 
 
 def test_the_key_is_64_hexadecimal_digits() -> None:
@@ -95,25 +102,26 @@ def test_the_order_of_months_and_settings_does_not_matter() -> None:
 
 def test_a_changed_line_changes_the_key_though_nothing_was_committed(project: Path) -> None:
     before = key()
-    (project / "mlops" / "trips.py").write_text("a = 2\n")
+    (project / "mlops" / "data" / "trips.py").write_text("a = 2\n")
     once = key()
     (project / "data_loaders" / "load_trips.py").write_text("b = 2\n")
     twice = key()
 
     assert len({before, once, twice}) == 3
-    (project / "mlops" / "trips.py").write_text("a = 1\n")
+    (project / "mlops" / "data" / "trips.py").write_text("a = 1\n")
     (project / "data_loaders" / "load_trips.py").write_text("b = 1\n")
     assert key() == before
 
 
 def test_a_new_a_renamed_and_a_nested_module_are_noticed(project: Path) -> None:
     seen = {key()}
-    (project / "mlops" / "extra.py").write_text("")
+    data = project / "mlops" / "data"
+    (data / "extra.py").write_text("")
     seen.add(key())
-    (project / "mlops" / "extra.py").rename(project / "mlops" / "other.py")
+    (data / "extra.py").rename(data / "other.py")
     seen.add(key())
-    (project / "mlops" / "deep").mkdir()
-    (project / "mlops" / "other.py").rename(project / "mlops" / "deep" / "other.py")
+    (data / "deep").mkdir()
+    (data / "other.py").rename(data / "deep" / "other.py")
     seen.add(key())
 
     assert len(seen) == 4
@@ -124,13 +132,110 @@ def test_what_makes_no_model_does_not_change_the_key(project: Path) -> None:
     (project / "README.md").write_text("new")
     (project / "tests").mkdir()
     (project / "tests" / "test_trips.py").write_text("new")
-    (project / "mlops" / "trips.cpython-311.pyc").write_bytes(b"new")
+    (project / "mlops" / "data" / "trips.cpython-311.pyc").write_bytes(b"new")
 
     assert key() == before
 
 
-def test_the_blocks_that_train_are_code_too() -> None:
-    assert all((config.PROJECT / folder).is_dir() for folder in run_key.CODE)
+def test_all_that_is_listed_is_there_and_every_reason_is_about_code_that_counts() -> None:
+    assert all((config.PROJECT / name).exists() for name in (*CODE, *NOT_DECIDING))
+    for name, reason in NOT_DECIDING.items():
+        assert reason
+        assert any(name.startswith(f"{folder}/") for folder in CODE), name
+
+
+@pytest.fixture
+def whole_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The project's own Python files and lock in another folder, where they may be changed."""
+    for place in ("mlops", "data_loaders", "transformers", "data_exporters"):
+        for path in (config.PROJECT / place).rglob("*.py"):
+            copy = tmp_path / path.relative_to(config.PROJECT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    (tmp_path / "requirements.txt").write_bytes((config.PROJECT / "requirements.txt").read_bytes())
+    monkeypatch.setattr(run_key, "PROJECT", tmp_path)
+    run_key._environment_sha256.cache_clear()
+    yield tmp_path
+    run_key._environment_sha256.cache_clear()
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path} has no {old!r} to change"
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("mlops/config.py", 'description="taxi service', 'description="which taxi service'),
+        ("mlops/config.py", "max_trials: int = Field(\n        18,", "max_trials: int = Field(\n        19,"),
+        ("mlops/__main__.py", "import argparse", "import argparse as arguments"),
+        ("mlops/operations/policies.py", "import", "import os\nimport"),
+        ("mlops/evaluation/model_card.py", "import", "import os\nimport"),
+        ("mlops/data/sources.py", "import", "import os\nimport"),
+        ("data_exporters/delete_old_outputs.py", "mage_ai", "mage_ai_pro"),
+        ("mlops/training/search.py", '"""', '"""Another first sentence. '),
+        ("mlops/training/search.py", "\nimport", "\n# a comment\n\nimport"),
+        ("transformers/clean_trips.py", "rules=RULES)", "rules=(RULES)  # all of them\n    )"),
+    ],
+)
+def test_what_decides_nothing_does_not_change_the_key(
+    path: str, old: str, new: str, whole_project: Path
+) -> None:
+    before = key(max_trials=5)
+    replace(whole_project / path, old, new)
+    assert key(max_trials=5) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("mlops/training/search.py", "BOUNDS", "LIMITS"),
+        ("mlops/training/search.py", "0.9", "0.8"),
+        ("mlops/data/trips.py", "LONGEST_MILES = 100.0", "LONGEST_MILES = 90.0"),
+        ("mlops/model/features.py", "int8", "int16"),
+        ("mlops/evaluation/promotion.py", "int = 3", "int = 4"),
+        ("mlops/month.py", "% 12", "% 13"),
+        ("mlops/pipeline/steps.py", "clean_file", "clean_other_file"),
+        ("data_loaders/load_trips.py", "load_trips(settings)", "load_trips(settings).tail(9)"),
+        ("transformers/clean_trips.py", "rules=RULES", "rules=RULES[1:]"),
+        ("data_exporters/train_and_register.py", "settings", "other"),
+    ],
+)
+def test_what_decides_changes_the_key(path: str, old: str, new: str, whole_project: Path) -> None:
+    before = key()
+    replace(whole_project / path, old, new)
+    assert key() != before
+
+
+def test_a_block_of_one_s_own_counts(whole_project: Path) -> None:
+    before = key()
+    (whole_project / "transformers" / "drop_holidays.py").write_text(
+        "def drop_holidays(months): return months\n"
+    )
+    assert key() != before
+
+
+def test_line_endings_do_not_change_the_key(whole_project: Path) -> None:
+    before, changed = key(), 0
+    for path in [*whole_project.rglob("*.py"), whole_project / "requirements.txt"]:
+        unix = path.read_bytes()
+        path.write_bytes(unix.replace(b"\n", b"\r\n"))
+        changed += path.read_bytes() != unix
+    run_key._environment_sha256.cache_clear()
+
+    assert key() == before
+    assert changed > 60
+
+
+def test_a_file_that_is_no_python_counts_as_it_is(project: Path) -> None:
+    keys = []
+    for text in (b"not python\n", b"not python\r\n", b"not even python\n", b"\0"):
+        (project / "data_loaders" / "scratch.py").write_bytes(text)
+        keys.append(key())
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
 
 
 def test_another_lock_file_is_another_environment(project: Path) -> None:
@@ -185,7 +290,7 @@ def test_the_commit_says_whether_files_differ_from_it(project: Path) -> None:
     commit = git(project, "rev-parse", "HEAD")
 
     assert git_commit() == commit
-    (project / "mlops" / "trips.py").write_text("a = 2\n")
+    (project / "mlops" / "data" / "trips.py").write_text("a = 2\n")
     assert git_commit() == f"{commit}-dirty"
 
 
@@ -196,6 +301,161 @@ def test_outside_a_checkout_there_is_no_commit(project: Path, monkeypatch: pytes
     assert git_commit() == ""
 
 
-def test_the_rules_change_the_key_and_their_order_does_not() -> None:
-    assert compute(Settings(), FILES, RULES) == compute(Settings(), FILES, RULES[::-1])
-    assert compute(Settings(), FILES, RULES) != compute(Settings(), FILES, RULES[:1])
+# --- Rules --------------------------------------------------------------------------------------------------
+
+LIMIT = 2.0
+
+
+def far(trips: Columns, month: Month) -> Mask:
+    """Trips that go far."""
+    return np.asarray(trips["distance_miles"] > LIMIT)
+
+
+def farther(trips: Columns, month: Month) -> Mask:
+    # Another comment, another name, no docstring: the same rule.
+
+    return np.asarray(trips["distance_miles"] > LIMIT)
+
+
+def by_limit(limit: float) -> Callable[[Columns, Month], Mask]:
+    return lambda trips, month: np.asarray(trips["distance_miles"] > limit)
+
+
+class Beyond:
+    """A rule as an object."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def __call__(self, trips: Columns, month: Month) -> Mask:
+        return np.asarray(trips["distance_miles"] > self.limit)
+
+
+def own(rejects: Any, name: str = "far", training_only: bool = True) -> str:
+    return rules_sha256((*RULES, Rule(name, rejects, training_only)))
+
+
+def test_the_rules_change_the_key() -> None:
+    assert compute(Settings(), FILES, rules_sha256(RULES)) == compute(
+        Settings(), FILES, rules_sha256([*RULES])
+    )
+    assert compute(Settings(), FILES, rules_sha256(RULES)) != compute(
+        Settings(), FILES, rules_sha256(RULES[:1])
+    )
+
+
+def test_the_order_of_rules_changes_the_key_since_it_changes_the_test_set() -> None:
+    trips = {name: np.zeros(1) for name in ("distance_miles", "pickup_at", "duration_minutes")}
+    both = [
+        Rule("far", lambda trips, month: np.ones(1, bool)),
+        Rule("odd", lambda trips, month: np.ones(1, bool), False),
+    ]
+    rows = [clean(trips, Month(2023, 1), order)[1].test_rows for order in (both, both[::-1])]
+
+    assert rows == [1, 0]
+    assert rules_sha256(both) != rules_sha256(both[::-1])
+
+
+def test_a_rule_is_its_name_whether_it_is_for_training_and_what_it_does() -> None:
+    assert len({own(far), own(far, "not near"), own(far, training_only=False)}) == 3
+    assert own(far) == own(farther)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda trips, month: trips["distance_miles"] > 2, lambda trips, month: trips["distance_miles"] > 3),
+        (lambda trips, month: trips["a"] > 2, lambda trips, month: trips["a"] >= 2),
+        (lambda trips, month: trips["a"] > 2, lambda trips, month: trips["b"] > 2),
+        (lambda trips, month: np.isin(trips["a"], [1, 2]), lambda trips, month: np.isin(trips["a"], [1, 3])),
+        (lambda trips, month: trips["a"] in {"x", "y"}, lambda trips, month: trips["a"] in {"x", "z"}),
+        (lambda trips, month: [t > 1 for t in trips["a"]], lambda trips, month: [t > 2 for t in trips["a"]]),
+        (by_limit(2.0), by_limit(3.0)),
+        (lambda trips, month, most=2: trips["a"] > most, lambda trips, month, most=3: trips["a"] > most),
+        (functools.partial(far, limit=2), functools.partial(far, limit=3)),
+        (Beyond(2.0), Beyond(3.0)),
+        (Beyond(2.0).__call__, Beyond(3.0).__call__),
+        (by_limit(np.arange(3)), by_limit(np.arange(4))),  # type: ignore[arg-type]
+    ],
+)
+def test_a_changed_rule_of_the_same_name_has_another_key(one: Any, other: Any) -> None:
+    assert own(one) == own(one)
+    assert own(one) != own(other)
+
+
+def test_two_rules_in_one_line_are_two() -> None:
+    low, high = (lambda trips, month: trips["a"] > 1), (lambda trips, month: trips["a"] > 2)
+    assert own(low) != own(high)
+
+
+def test_a_constant_that_a_rule_reads_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = own(far)
+    monkeypatch.setattr(sys.modules[__name__], "LIMIT", 3.0)
+    assert own(far) != before
+
+
+def test_a_function_that_a_rule_calls_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Any = lambda trips, month: far(trips, month)  # noqa: E731
+    before = own(calls)
+    monkeypatch.setattr(sys.modules[__name__], "far", by_limit(2.0))
+    assert own(calls) != before
+
+
+def test_a_rule_that_calls_itself_has_a_key() -> None:
+    def again(trips: Any, month: Any) -> Any:
+        return again(trips, month)
+
+    assert own(again) == own(again)
+
+
+def module(path: Path, text: str) -> ModuleType:
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location("rules_of_mine", path)
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_a_rule_in_another_file_is_what_it_is_there(tmp_path: Path) -> None:
+    text = "LIMIT = 2\ndef far(trips, month):\n    return trips['distance_miles'] > LIMIT\n"
+    first = module(tmp_path / "rules_of_mine.py", text)
+    one, through_module = own(first.far), own(lambda trips, month: first.far(trips, month))
+    again = module(tmp_path / "again.py", f"# a comment\n{text}".replace("\n", "\r\n"))
+    other = module(tmp_path / "rules_of_mine.py", text.replace("2", "3"))
+
+    assert one == own(again.far) != own(other.far)
+    assert through_module != own(lambda trips, month: other.far(trips, month))
+
+
+def test_a_rule_typed_into_a_notebook_has_a_key_without_a_file() -> None:
+    typed: list[dict[str, Any]] = [{"np": np}, {"np": np}, {"np": np}]
+    for space, limit in zip(typed, (2, 2, 3), strict=True):
+        exec(f"def far(trips, month):\n    return np.abs(trips['a']) > {limit}", space)
+    one, same, other = (own(space["far"]) for space in typed)
+
+    assert one == same != other
+
+
+def test_the_same_rules_have_the_same_key_in_every_process() -> None:
+    program = (
+        "from mlops.data.trips import RULES, Rule\nfrom mlops.pipeline.run_key import rules_sha256\n"
+        "print(rules_sha256((*RULES, Rule('x', lambda t, m: t['a'] in {'p', 'q', 'r', 's'}))))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(config.PROJECT)},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_a_rule_that_reads_what_cannot_be_hashed_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "zones.csv").open("w") as file:
+        rule: Any = lambda trips, month: file  # noqa: E731
+        with pytest.raises(
+            ConfigError, match=r"reads a TextIOWrapper, which cannot be hashed .* inside the rule"
+        ):
+            own(rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mlops.data.synthetic.source import write_month
 from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
 from mlops.month import Month
-from mlops.pipeline import steps
+from mlops.pipeline import months_table, steps
 from mlops.registry.client import mlflow
 from mlops.training.search import BOUNDS
 
@@ -76,6 +77,61 @@ def test_other_rules_have_files_of_their_own_and_leave_the_test_rows_alone(
     assert (strict["kept"] < usual["kept"]).all()
     assert (strict["rejected_over_2_miles"] > 0).all()
     assert strict["test_rows"].tolist() == usual["test_rows"].tolist()
+
+
+def short(limit: float) -> tuple[Rule, ...]:
+    """The usual rules and one of one's own, under the same name whatever its limit."""
+    return (*RULES, Rule("long_way", lambda trips, month: trips["distance_miles"] > limit))
+
+
+def test_a_changed_own_rule_has_files_and_a_run_key_of_its_own_though_its_name_stays(
+    months: pd.DataFrame, settings: Settings
+) -> None:
+    tables = [steps.clean_trips(months, settings, rules=short(limit)) for limit in (2.0, 1.0, 2.0)]
+    features = [months_table.read(steps.build_features(table, settings)) for table in tables]
+    one, other, again = tables
+
+    assert list(one) == list(other)
+    assert not set(one["path"]) & set(other["path"])
+    assert not set(features[0]["features"]) & set(features[1]["features"])
+    assert one["path"].tolist() == again["path"].tolist()
+    keys = [steps._key(settings, table) for table in (*tables, features[0])]
+    assert keys[0] == keys[2] == keys[3] != keys[1]
+
+
+def test_the_usual_rules_are_known_by_what_they_do(months: pd.DataFrame, settings: Settings) -> None:
+    usual = steps.clean_trips(months, settings)
+    renamed = [
+        replace(rule, rejects=lambda trips, month: trips["distance_miles"] > 50) for rule in RULES[-1:]
+    ]
+    own = steps.clean_trips(months, settings, rules=(*RULES[:-1], *renamed))
+
+    assert usual["usual_rules"].all()
+    assert steps._key(settings, months) == steps._key(
+        settings, usual
+    )  # as `train` looks it up before cleaning
+    assert list(own) == list(usual)
+    assert not own["usual_rules"].any()
+    assert steps._key(settings, own) != steps._key(settings, usual)
+
+
+def test_steps_refuse_a_table_that_is_not_whole(months: pd.DataFrame, settings: Settings) -> None:
+    cleaned = steps.clean_trips(months, settings)
+    summary = steps.build_features(cleaned, settings)
+    with pytest.raises(DataQualityError, match=r"column 'sha256' .* is missing; .* Run load_trips again"):
+        steps.clean_trips(months.drop(columns="sha256"), settings)
+    with pytest.raises(DataQualityError, match=r"clean_trips: .*rows lost: .* Run clean_trips again"):
+        steps.build_features(cleaned.assign(kept=cleaned["kept"] - 1), settings)
+    with pytest.raises(DataQualityError, match=r"build_features: nothing in .* Run build_features again"):
+        steps.train_and_register(summary.assign(rows=0), settings)
+
+
+def test_each_step_gives_the_columns_of_the_schema(months: pd.DataFrame, settings: Settings) -> None:
+    cleaned = steps.clean_trips(months, settings)
+    featured = months_table.read(steps.build_features(cleaned, settings))
+    for table, step in ((months, "load_trips"), (cleaned, "clean_trips"), (featured, "build_features")):
+        listed = {name for name in months_table.SCHEMAS[step].columns if "rejected" not in name}
+        assert {name for name in table if not name.startswith("rejected_")} == listed
 
 
 def test_the_rules_that_reject_most_come_first(months: pd.DataFrame, settings: Settings) -> None:
