@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from mlops import files
 from mlops.config import Settings
 from mlops.data import ingest, schemas, split
 from mlops.data.trips import Quality
-from mlops.errors import ConfigError, DataQualityError, MlopsError
+from mlops.errors import ConfigError, DataQualityError
 from mlops.month import Month
 from mlops.pipeline.table_schema import (
     COUNT,
@@ -234,21 +233,6 @@ def check_features(summary: pd.DataFrame) -> None:
     DataQualityError
     """
     _schema_of(summary, SUMMARY).validate(summary)
-
-
-def check_leaderboard(board: pd.DataFrame) -> None:
-    """Raise unless the first entry is a registered version with a finite test RMSE beside its baseline's.
-
-    Raises
-    ------
-    MlopsError
-    """
-    if is_nothing(board):
-        return
-    first, baseline = board.iloc[0], board.iloc[1]
-    finite = math.isfinite(first["test_rmse"]) and math.isfinite(baseline["test_rmse"])
-    if not str(first["entry"]).startswith("models:/") or not finite:
-        raise MlopsError(f"train_and_register: expected a version with its test RMSE; got {first.to_dict()}")
 
 
 # --- The table made, kept and read --------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mlops.config import Settings
 from mlops.data import ingest
 from mlops.data.trips import Quality
-from mlops.errors import DataQualityError, MlopsError
+from mlops.errors import DataQualityError
 from mlops.month import Month
 from mlops.pipeline import months_table
 from mlops.pipeline.months_table import COLUMNS, SCHEMAS, STEPS, SUMMARY, nothing_to_do, validate
@@ -357,17 +357,6 @@ def test_features_are_described_in_full(spoil: Callable[[pd.DataFrame], pd.DataF
     with pytest.raises(DataQualityError, match=told) as caught:
         months_table.check_features(spoil(make_summary()))
     assert_for_a_person(caught.value, "build_features")
-
-
-@pytest.mark.parametrize(("entry", "rmse"), [("trial 1", 4.0), ("models:/m/1", float("nan"))])
-def test_a_leaderboard_starts_with_a_tested_version(entry: str, rmse: float) -> None:
-    months_table.check_leaderboard(
-        pd.DataFrame({"entry": ["models:/m/1", "pair median"], "test_rmse": [4.0, 6.0]})
-    )
-    with pytest.raises(MlopsError, match="expected a version with its test RMSE"):
-        months_table.check_leaderboard(
-            pd.DataFrame({"entry": [entry, "pair median"], "test_rmse": [rmse, 6.0]})
-        )
 
 
 # --- Kept in a file -----------------------------------------------------------------------------------------
