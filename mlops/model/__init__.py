@@ -19,7 +19,7 @@ from typing import Any
 
 
 def _load_pyfunc(path: str) -> Any:
-    """What MLflow calls to load an artefact: the model, answering with the code that lies beside it."""
-    from .version_code import load_model  # late: importing this package imports nothing
+    """The `DurationModel` of an artefact, of the code that lies beside it. MLflow calls this."""
+    from .version_code import load_model  # here, so that importing this package imports nothing
 
     return load_model(path)

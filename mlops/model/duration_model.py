@@ -1,7 +1,7 @@
 """`DurationModel`: encoder, boosted trees and intervals as one artefact. The only importer of xgboost.
 
 An artefact is a folder of four files and no pickle: ``booster.ubj``,
-``encoder.npz``, ``intervals.npz`` and ``duration_model.json``. MLflow loads it through
+``encoder.npz``, ``intervals.npz`` and ``model.json``. MLflow loads it through
 `_load_pyfunc`.
 """
 

@@ -1,120 +1,162 @@
 """The code that a registered version carries, loaded apart from every other version's.
 
-MLflow keeps one module per name and process. Were the code of all versions called alike, the second version
-loaded would answer with the first one's code. So the package that a version carries is named after its own
-content (`package_name`), and it is imported under that name whatever its folder is called.
+MLflow imports what a version carries under the name of its folder, and Python keeps one module per name and
+process. So MLflow's import gives only this loader. The code that answers is read from beside the artefact and
+imported once more, under a name made from its content (`package_name`): two versions share modules only if
+their code is the same.
 
-Versions registered before 2026-12 carry a flat package `mlops` with absolute imports; it is imported under such
-a name too.
+A version registered before 2026-12 carries a flat package `mlops` with absolute imports. They are changed to its
+own name.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
-import re
 import sys
-import threading
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from collections.abc import Mapping
+from importlib.abc import ExecutionLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from ..errors import MlopsError
+
 PREFIX = "trip_duration_"
-FLAT_MODULES = (
-    "errors",
-    "features",
-    "encoder",
-    "forest",
-    "intervals",
+ENTRIES = (
+    "model.duration_model",
     "model",
-)  # each after those it imports
-_ABSOLUTE = re.compile(rb"(?m)^(\s*from )mlops(?=[. ])")
-_importing = threading.RLock()
+)  # modules with `DurationModel`: of today's layout, of the flat one
+_FLAT = "mlops"  # the name by which modules of the flat layout import each other
 
 
 def load_model(artefact: str | Path) -> Any:
-    """`DurationModel` of an artefact's folder, of the code that lies beside it; of this code where there is none.
+    """`DurationModel` of an artefact's folder, of the code that lies beside it.
 
     Parameters
     ----------
     artefact : str or Path
-        As MLflow hands it over: ``data/model`` below the version's folder, which has ``code`` too.
+        As MLflow passes it: ``data/model`` below the version's folder, which has ``code`` too.
+
+    Raises
+    ------
+    MlopsError
+        When no code lies beside it. Of the version's own code, when the artefact has another format.
+    ImportError
+        When the code beside it cannot be imported.
+    """
+    return import_package(carried_package(Path(artefact))).DurationModel.load(Path(artefact))
+
+
+def carried_package(artefact: Path) -> Path:
+    """Folder of the package that a version carries beside its artefact.
+
+    Raises
+    ------
+    MlopsError
+        When there is not exactly one.
+    """
+    code = artefact.absolute().parents[1] / "code"
+    found = {path.parent for path in code.glob("*/model.py")}
+    found |= {path.parents[1] for path in code.glob("*/model/duration_model.py")}
+    if len(found) != 1:
+        names = sorted(path.name for path in found) or "none"
+        raise MlopsError(
+            f"{artefact}: expected it to bring its code along, one package in {code}; got {names}"
+        )
+    return found.pop()
+
+
+def package_name(package: Path) -> str:
+    """Name for a package's code: two have the same name only if every module is the same, but for line endings."""
+    return _name(_read(package))
+
+
+def import_package(package: Path) -> ModuleType:
+    """The package's module with `DurationModel`, all modules imported under a name that only this code has.
+
+    The folder is not needed afterwards, and nothing is written into it.
 
     Raises
     ------
     ImportError
-        When the code beside it cannot be imported.
-    MlopsError
-        When the artefact is of another format.
+        When a module fails, or needs another package called ``mlops``.
     """
-    package = carried_package(Path(artefact))
-    module = _module_of(package) if package else importlib.import_module(".duration_model", __package__)
-    return module.DurationModel.load(Path(artefact))
+    sources = _read(package)
+    code = _Code(f"_{_name(sources)}", package, sources)
+    # Last, and no module is found by any other finder. Python locks each name while its module is imported, so
+    # threads that load the same code share it.
+    sys.meta_path.append(code)
+    try:
+        modules = {module: importlib.import_module(module) for module in code.paths}
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.meta_path.remove(code)
+    return next(modules[name] for entry in ENTRIES if (name := f"{code.name}.{entry}") in modules)
 
 
-def carried_package(artefact: Path) -> Path | None:
-    """Folder of the package that a version carries beside its artefact, or None."""
-    code = artefact.resolve().parent.parent / "code"
-    found = sorted({*code.glob("*/model/__init__.py"), *code.glob("mlops/model.py")})
-    if not found:
-        return None
-    return found[0].parent if found[0].name == "model.py" else found[0].parent.parent
+def _read(package: Path) -> dict[str, bytes]:
+    """Source of every module by its path below the package, all with the line endings of Unix."""
+    paths = sorted(package.rglob("*.py"))
+    return {path.relative_to(package).as_posix(): path.read_bytes().replace(b"\r\n", b"\n") for path in paths}
 
 
-def package_name(package: Path) -> str:
-    """Name for a package's code: two have the same name only if every module of theirs is the same.
-
-    Line endings are not looked at.
-    """
+def _name(sources: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        content = path.read_bytes().replace(b"\r\n", b"\n")
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + content + b"\0")
+    for path in sorted(sources):
+        digest.update(path.encode() + b"\0" + sources[path] + b"\0")
     return f"{PREFIX}{digest.hexdigest()[:12]}"
 
 
-def _module_of(package: Path) -> ModuleType:
-    """The package's module that has `DurationModel`, imported under the name that belongs to its code."""
-    name = package_name(package)
-    with _importing:
-        if (package / "model.py").is_file():
-            return _import_flat(name, package)
-        if name not in sys.modules:
-            _import(name, package / "__init__.py")
-        return importlib.import_module(f"{name}.model.duration_model")
+class _Code(MetaPathFinder, ExecutionLoader):
+    """Finds and runs the modules of one package, from source read once: no cached bytecode is read or written."""
 
+    def __init__(self, name: str, package: Path, sources: Mapping[str, bytes]) -> None:
+        self.name, self.package, self.sources = name, package, sources
+        self.paths = {self._module(path): path for path in sources}
 
-def _import_flat(name: str, package: Path) -> ModuleType:
-    if f"{name}.model" not in sys.modules:
-        _import(name, package / "__init__.py")
-        for module in FLAT_MODULES:
-            _import(f"{name}.{module}", package / f"{module}.py")
-    return sys.modules[f"{name}.model"]
+    def _module(self, path: str) -> str:
+        parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
+        return ".".join([self.name, *(part for part in parts if part != "__init__")])
 
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Where a module of this package is; None for any other."""
+        if fullname not in self.paths:
+            return None
+        # A package gets an empty search path: no other finder looks into its folder.
+        spec = ModuleSpec(
+            fullname, self, origin=self.get_filename(fullname), is_package=self.is_package(fullname)
+        )
+        spec.has_location = True
+        return spec
 
-def _import(name: str, path: Path) -> None:
-    """Run a source file as the module of this name; a failure leaves no half of it behind."""
-    loader = _Loader(name, str(path))
-    spec = ModuleSpec(name, loader, origin=str(path), is_package=path.stem == "__init__")
-    spec.has_location = True
-    if spec.submodule_search_locations is not None:
-        spec.submodule_search_locations.append(str(path.parent))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    def is_package(self, fullname: str) -> bool:
+        """Whether the module has modules below it."""
+        return self.paths[fullname].endswith("__init__.py")
 
+    def get_filename(self, fullname: str) -> str:
+        """Path of the source, for tracebacks."""
+        return str(self.package / self.paths[fullname])
 
-class _Loader(SourceFileLoader):
-    """Source compiled anew, so that an absolute import of ``mlops`` means the version's own package."""
+    def get_source(self, fullname: str) -> str:
+        """Text of the source, for tracebacks when the folder is gone."""
+        return importlib.util.decode_source(self.sources[self.paths[fullname]])
 
     def get_code(self, fullname: str) -> CodeType:
-        package = fullname.partition(".")[0].encode()
-        source = _ABSOLUTE.sub(rb"\1" + package, Path(self.path).read_bytes())
-        code: CodeType = self.source_to_code(source, self.path)
-        return code
+        """The source compiled, its absolute imports of the flat package changed to this package's name."""
+        tree = ast.parse(self.sources[self.paths[fullname]], self.get_filename(fullname))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                first, dot, rest = str(node.module).partition(".")
+                node.module = f"{self.name}{dot}{rest}" if first == _FLAT else node.module
+            elif isinstance(node, ast.Import) and any(a.name.partition(".")[0] == _FLAT for a in node.names):
+                raise ImportError(
+                    f"{self.get_filename(fullname)}, line {node.lineno}: expected relative imports; "
+                    f"got {ast.unparse(node)!r}",
+                    name=fullname,
+                )
+        return compile(tree, self.get_filename(fullname), "exec", dont_inherit=True)

@@ -63,8 +63,9 @@ def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataF
 
 def write_code(folder: Path) -> Path:
     """The package that a version carries, below `folder`: `errors` and `model`, named after their content."""
-    written, library = folder / "code", PROJECT / "mlops"
-    shutil.copytree(library / "model", written / "model", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "errors.py"):
-        shutil.copy(library / name, written)
+    library, written = PROJECT / "mlops", folder / "code"
+    for path in (library / "__init__.py", library / "errors.py", *sorted((library / "model").glob("*.py"))):
+        copy = written / path.relative_to(library)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
     return written.rename(folder / version_code.package_name(written))

@@ -21,7 +21,7 @@ from mlops.model import version_code
 from mlops.model.features import REQUEST_COLUMNS
 from mlops.month import Month
 from mlops.registry.client import MlflowException, mlflow, tracking_errors
-from mlops.registry.verification import Array, Expected, digest, one_line
+from mlops.registry.verification import Array, Expected, digest, without_passwords
 
 TOLERANCE = 1e-6  # minutes
 SINGLE_FRAMES = 36  # of the sample, also asked as tables of one row, which cost milliseconds each
@@ -53,7 +53,7 @@ def main() -> None:
     except TrackingDownError as error:
         reason, unreachable = str(error), True
     except Exception as error:  # whatever keeps the version from answering is the reason it is not proven
-        reason = one_line(error)
+        reason = without_passwords(error)
     answer = {"passed": passed, "reason": reason, "measured": examination.measured}
     sys.stdout.write(json.dumps({**answer, "unreachable": unreachable}))
 
@@ -82,8 +82,7 @@ class _Examination:
             described = mlflow.models.Model.load(str(version)).flavors["python_function"]
             artefact = version / described["data"]
         _check_digest(artefact, self.expected.artefact_sha256)
-        if version_code.carried_package(artefact) is None:
-            raise MlopsError(f"expected it to bring its code along; got none in {version / 'code'}")
+        version_code.carried_package(artefact)  # raises where there is none
         with _doing("the version cannot be loaded"):
             model = _load(version)
         with _doing(f"the sample {self.expected.sample} cannot be read"):
@@ -165,7 +164,7 @@ def _fetch(uri: str, folder: Path) -> Path:
     except TrackingDownError:
         raise
     except (TrackingError, OSError) as error:
-        raise MlopsError(one_line(error)) from error
+        raise MlopsError(without_passwords(error)) from error
 
 
 def _check_digest(artefact: Path, expected: str) -> None:
@@ -221,7 +220,7 @@ def _check_refusals(model: Any, request: pd.DataFrame) -> None:
         except MlflowException:
             continue
         except Exception as error:  # the model's own, which the request should not have come to
-            got = one_line(error)
+            got = without_passwords(error)
         raise MlopsError(f"{what}: expected the schema to refuse it; got {got}")
 
 
@@ -251,7 +250,7 @@ def _doing(trouble: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise MlopsError(f"{trouble} ({one_line(error)})") from error
+        raise MlopsError(f"{trouble} ({without_passwords(error)})") from error
 
 
 if __name__ == "__main__":
