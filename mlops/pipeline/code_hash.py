@@ -10,6 +10,7 @@ import ast
 import dis
 import functools
 import hashlib
+import io
 import pickle
 import sys
 import sysconfig
@@ -101,10 +102,12 @@ class _Describer:
             return self.text((value.__func__, value.__self__))
         if isinstance(value, types.FunctionType | type):
             return self._code(value)
+        if hasattr(value, "__wrapped__"):  # by functools.cache
+            return self.text(value.__wrapped__)
         if hasattr(value, "__dict__") and not _is_installed(_file_of(type(value).__module__)):
             return self.text((type(value), vars(value)))
         try:
-            return hashlib.sha256(pickle.dumps(value, protocol=4)).hexdigest()
+            return _Pickled(self).sha256(value)
         except Exception as error:  # pickle raises whatever the object raises
             raise ConfigError(
                 f"a cleaning rule reads a {type(value).__name__}, which cannot be hashed ({error}); expected "
@@ -130,6 +133,23 @@ class _Describer:
         read = _globals_read(value.__code__) & value.__globals__.keys()
         outside = {name: value.__globals__[name] for name in read}
         return self.text((value.__code__, value.__defaults__, value.__kwdefaults__, cells, outside))
+
+
+class _Pickled(pickle.Pickler):
+    """Hash of an object of an installed package; functions and classes in it count by what they do."""
+
+    def __init__(self, describer: _Describer) -> None:
+        self.file, self.describer = io.BytesIO(), describer
+        super().__init__(self.file, protocol=4)
+
+    def persistent_id(self, value: Any) -> str | None:
+        """Text in place of a function or a class, which pickle would call by its name."""
+        return self.describer.text(value) if isinstance(value, types.FunctionType | type) else None
+
+    def sha256(self, value: Any) -> str:
+        """Hash of the pickled object."""
+        self.dump(value)
+        return hashlib.sha256(self.file.getvalue()).hexdigest()
 
 
 def _globals_read(code: types.CodeType) -> set[str]:

@@ -247,6 +247,7 @@ def assert_for_a_person(error: DataQualityError, step: str) -> None:
     text = str(error)
     assert text.startswith(f"{step}: ")
     assert text.endswith(f". Run {step} again, and the blocks after it.")
+    assert error.__cause__ is None
     assert error.__suppress_context__ or error.__context__ is None
     for technical in ("failure", "Check", "validator", "Schema", "dataframe", "dtype", "\n"):
         assert technical not in text

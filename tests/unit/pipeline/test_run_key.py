@@ -373,6 +373,8 @@ def test_a_rule_is_its_name_whether_it_is_for_training_and_what_it_does() -> Non
         (by_limit(2.0), by_limit(3.0)),
         (lambda trips, month, most=2: trips["a"] > most, lambda trips, month, most=3: trips["a"] > most),
         (functools.partial(far, limit=2), functools.partial(far, limit=3)),
+        (np.vectorize(lambda miles: miles > 2), np.vectorize(lambda miles: miles > 3)),
+        (functools.cache(by_limit(2.0)), functools.cache(by_limit(3.0))),
         (Beyond(2.0), Beyond(3.0)),
         (Beyond(2.0).__call__, Beyond(3.0).__call__),
         (by_limit(np.arange(3)), by_limit(np.arange(4))),  # type: ignore[arg-type]
