@@ -42,7 +42,7 @@ from mlops.model.duration_model import DurationModel
 from mlops.month import Month
 from mlops.operations import policies
 from mlops.operations.policies import Outcomes, Policy
-from mlops.pipeline import run_key, steps
+from mlops.pipeline import months_table, run_key, steps
 from mlops.pipeline.judge_stage import minutes_of
 from mlops.training import feature_files
 from mlops.training.fit import Fitting
@@ -218,7 +218,7 @@ def replay(
             "the first serves from the next one on"
         )
     config.threads()
-    folder = output or config.state_dir() / "replay" / f"{settings.service}_{months[0]}_{months[-1]}"
+    folder = output or config.state().backtests / f"{settings.service}_{months[0]}_{months[-1]}"
     candidates = _candidates(settings, months, played, folder / "models")
     _fit(candidates)
     limits = _limits(settings)
@@ -265,7 +265,7 @@ def _candidates(
         own = _settings_of_run(settings, split)
         quality.check_months({each: _quality(described[each]) for each in split.months}, split, own)
         files = {str(each): described[each]["sha256"] for each in split.months}
-        key = run_key.compute(own, files, [rule.name for rule in RULES])
+        key = run_key.compute(own, files, run_key.rules_sha256(RULES))
         by_window[window, month] = found.setdefault(key, Candidate(own, split, described, folder / key))
     return by_window
 
@@ -305,7 +305,7 @@ def _prepared(settings: Settings, months: Sequence[Month]) -> Described:
     """All months, fetched, cleaned and with their features beside them."""
     span = settings.model_copy(update={"month": str(months[-1]), "train_months": len(months) - 2})
     summary = steps.build_features(steps.clean_trips(ingest.load(span), span), span)
-    table = pd.read_csv(summary["months"].iloc[0], keep_default_na=False)
+    table = months_table.read(summary)
     return {Month.parse(row["month"]): row for row in table.to_dict("records")}
 
 
