@@ -18,7 +18,7 @@ from support.doors import PIPELINE, SAMPLE_MODEL, wait_until, write_months
 from support.mage_api import MageApi
 from support.stack_process import Client, Stack, place, require_programs, running_stack
 
-from mlops.tracking import mlflow
+from mlops.registry.client import mlflow
 
 SMALL = {"max_trials": 2, "min_test_rows": 500}
 pytestmark = pytest.mark.timeout(3600)
