@@ -173,7 +173,7 @@ class Settings(BaseModel):
         """Whether the month is still to be found out."""
         return self.month == NEXT
 
-    def for_month(self, month: Month) -> Settings:
+    def for_month(self, month: Month | str) -> Settings:
         """The same about one month, called by its name."""
         return self.model_copy(update={"month": str(month), **dict.fromkeys(SCHEDULE)})
 

@@ -326,9 +326,16 @@ def read(summary: pd.DataFrame) -> pd.DataFrame:
         ) from error
 
 
-def require_same_run(months: pd.DataFrame, settings: Settings) -> None:
-    """Refuse a table made for other settings: in the editor one block may run again after they changed."""
-    now = ingest.selection(settings)
+def settings_of(months: pd.DataFrame, settings: Settings) -> Settings:
+    """The settings of the run that a table belongs to: about its month, where they ask for whichever is next.
+
+    Raises
+    ------
+    ConfigError
+        When the table was made for other settings: in the editor one block may run again after they changed.
+    """
+    named = settings.for_month(str(months["test_month"].iloc[0])) if settings.is_next else settings
+    now = ingest.selection(named)
     for name in SELECTION_FIELDS:
         then = months[name].iloc[0]
         if str(then) != str(now[name]):
@@ -336,6 +343,7 @@ def require_same_run(months: pd.DataFrame, settings: Settings) -> None:
                 f"{name}: the months were loaded for {then}, the settings now say {now[name]}. "
                 "Run load_trips again, and the blocks after it."
             )
+    return named
 
 
 def prepared_path(row: Mapping[Any, Any], step: str, rules_sha256: str) -> Path:

@@ -18,7 +18,7 @@ from mlops.config import Settings
 from mlops.data import ingest, quality, trips
 from mlops.month import Month
 from mlops.pipeline import months_table, run_key, run_once, schedule
-from mlops.pipeline.months_table import prepared_path, require_same_run, split_of
+from mlops.pipeline.months_table import prepared_path, settings_of, split_of
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, versions
 from mlops.training import feature_files
@@ -85,8 +85,7 @@ def clean_trips(
     """
     if months_table.is_nothing(months_table.validate(months, "load_trips")):
         return months
-    settings = _called_by_name(settings, months)
-    require_same_run(months, settings)
+    settings = settings_of(months, settings)
     rules_sha256, paths, counted = run_key.rules_sha256(rules), {}, {}
     for row in months.to_dict("records"):
         month, raw = Month.parse(row["month"]), Path(row["path"])
@@ -119,8 +118,7 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """
     if months_table.is_nothing(months_table.validate(cleaned, "clean_trips")):
         return cleaned
-    settings = _called_by_name(settings, cleaned)
-    require_same_run(cleaned, settings)
+    settings = settings_of(cleaned, settings)
     statistics, paths = [], []
     for row in cleaned.to_dict("records"):
         run_once.require_unchanged(Path(row["path"]), row["clean_sha256"])
@@ -145,8 +143,7 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
     if months_table.is_nothing(summary):
         return RunResult.of_nothing(summary)
     months = months_table.read(summary)
-    named = _called_by_name(settings, months)
-    require_same_run(months, named)
+    named = settings_of(months, settings)
     _connect(named)
     name, key = schedule.registered_name(named, months), _key(named, months)
     found = versions.find(name, key)  # complete where this very run was cut off after its version's last tag
@@ -176,8 +173,3 @@ def _key(settings: Settings, months: pd.DataFrame) -> str:
     files = dict(zip(months["month"], months["sha256"], strict=True))
     rules = months["rules_sha256"].iloc[0] if "rules_sha256" in months else run_key.rules_sha256(trips.RULES)
     return run_key.compute(settings, files, rules)
-
-
-def _called_by_name(settings: Settings, months: pd.DataFrame) -> Settings:
-    """The settings about the month that was loaded, where they ask for whichever is next."""
-    return settings.for_month(Month.parse(months["test_month"].iloc[0])) if settings.is_next else settings
