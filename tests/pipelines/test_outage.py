@@ -83,7 +83,7 @@ def assert_kept(machine: Machine, ended: Ended) -> None:
     """The run went on to its end without the server, and said where its result is."""
     assert ended.status == 1, ended.output
     assert "Traceback" not in ended.output
-    assert ended.output.count("going on without the tracking server; trials are told at the end") == 1
+    assert ended.output.count("going on without the tracking server; trials are logged at the end") == 1
     assert "final fit on" in ended.output
     (kept,) = machine.unfinished()
     told = ended.stderr.splitlines()[-1]
@@ -125,7 +125,7 @@ def test_the_next_run_delivers_first_what_an_earlier_one_could_not(server: Serve
     with machine.start(*machine.train_command(month="2023-04", **FEW)) as process:
         ended = process.end(240)  # it is two runs
     assert ended.status == 0, ended.output
-    assert "telling the tracking server of trip-duration-sample tested on 2023-03" in ended.stderr
+    assert "delivering trip-duration-sample tested on 2023-03, fitted earlier" in ended.stderr
     assert f"{URI}/2" in ended.stdout
     assert_whole(machine, ["2023-03", "2023-04"])
 
