@@ -130,3 +130,9 @@ def test_a_body_is_counted_without_signature_and_docstring(head: str, extra: int
 
 def test_a_docstring_alone_is_no_body() -> None:
     assert long_bodies('def short():\n    """' + "One.\n" * 50 + '    """\n') == {}
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """Pytest would import one of them for both, and leave the other out."""
+    names = [path.name for path in (PROJECT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
