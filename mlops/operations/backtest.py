@@ -43,7 +43,7 @@ from mlops.month import Month
 from mlops.operations import policies
 from mlops.operations.policies import Outcomes, Policy
 from mlops.pipeline import months_table, run_key, steps
-from mlops.pipeline.judge_stage import minutes_of
+from mlops.pipeline.judge_stage import limits_of, minutes_of
 from mlops.training import feature_files
 from mlops.training.fit import Fitting
 
@@ -221,7 +221,7 @@ def replay(
     folder = output or config.state().backtests / f"{settings.service}_{months[0]}_{months[-1]}"
     candidates = _candidates(settings, months, played, folder / "models")
     _fit(candidates)
-    limits = _limits(settings)
+    limits = limits_of(settings)
     outcomes = {policy: _played(policy, months, candidates, limits) for policy in played}
     found = Replayed(settings.service, months, outcomes, folder.resolve())
     _write(found)
@@ -334,10 +334,6 @@ def _trips(clean: Path) -> tuple[pd.DataFrame, Array]:
 
 
 _LIMITS = tuple(field.name for field in dataclasses.fields(Limits) if field.name in Settings.model_fields)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(**{name: getattr(settings, name) for name in _LIMITS})
 
 
 def _quality(row: Mapping[Any, Any]) -> Quality:
