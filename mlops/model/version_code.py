@@ -17,6 +17,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Mapping
 from importlib.abc import ExecutionLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -32,6 +33,8 @@ ENTRIES = (
     "model",
 )  # modules with `DurationModel`: of today's layout, of the flat one
 _FLAT = "mlops"  # the name by which modules of the flat layout import each other
+# One lock for all copies of this module in the process: each version's loader is a copy.
+_LOCK = vars(sys).setdefault(f"_{PREFIX}lock", threading.RLock())
 
 
 def load_model(artefact: str | Path) -> Any:
@@ -49,7 +52,11 @@ def load_model(artefact: str | Path) -> Any:
     ImportError
         When the code beside it cannot be imported.
     """
-    return import_package(carried_package(Path(artefact))).DurationModel.load(Path(artefact))
+    # One thread at a time. A search through the list of finders skips one when another thread removes its own.
+    # And Python's `ast.parse`, which numpy's `load` uses too, fails when another thread parses while garbage is
+    # collected ("AST constructor recursion depth mismatch", seen with Python 3.11.7).
+    with _LOCK:
+        return import_package(carried_package(Path(artefact))).DurationModel.load(Path(artefact))
 
 
 def carried_package(artefact: Path) -> Path:
@@ -88,9 +95,7 @@ def import_package(package: Path) -> ModuleType:
     """
     sources = _read(package)
     code = _Code(f"_{_name(sources)}", package, sources)
-    # Last, and no module is found by any other finder. Python locks each name while its module is imported, so
-    # threads that load the same code share it.
-    sys.meta_path.append(code)
+    sys.meta_path.append(code)  # last, and no module is found by any other finder
     try:
         modules = {module: importlib.import_module(module) for module in code.paths}
     finally:

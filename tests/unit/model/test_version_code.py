@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -10,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +179,24 @@ def test_threads_that_load_two_versions_at_once_get_one_module_of_each(
     assert [answers(found[number], requests) for number in (2, 3)] == [
         ask(tmp_path, requests, path)["answers"][0] for path in (one, two)
     ]
+
+
+def test_threads_that_load_while_garbage_is_collected(version: Path, tmp_path: Path) -> None:
+    """Parsing source makes objects, so a collection starts in it, and another thread may run meanwhile."""
+    folders = [edited(version, tmp_path / str(number), "errors", "# ", f"# {number} ") for number in range(8)]
+
+    def yield_to_others(phase: str, counts: dict[str, int]) -> None:
+        time.sleep(0)
+
+    gc.callbacks.append(yield_to_others)
+    try:
+        with ThreadPoolExecutor(len(folders)) as threads:
+            loads = [threads.submit(load, folder) for folder in folders]
+    finally:
+        gc.callbacks.remove(yield_to_others)
+
+    assert [load.exception() for load in loads] == [None] * len(folders)
+    assert len({type(load.result()) for load in loads}) == len(folders)
 
 
 def test_the_same_code_is_imported_once(version: Path, tmp_path: Path) -> None:
