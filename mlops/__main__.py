@@ -323,13 +323,19 @@ def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> 
             kind = next(
                 (t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str
             )
-            metavar = "|".join(SERVICES) if name == "service" else _METAVARS.get(name, kind.__name__.upper())
+            metavar = _METAVARS.get(name, kind.__name__.upper())
             command.add_argument(
                 option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
             )
 
 
-_METAVARS = {"month": "YYYY-MM|next", **dict.fromkeys(SCHEDULE, "YYYY-MM"), "source": "SOURCE"}
+_METAVARS = {
+    "service": "|".join(SERVICES),
+    "month": "YYYY-MM|next",
+    **dict.fromkeys(SCHEDULE, "YYYY-MM"),
+    "source": "SOURCE",
+    "on_busy": "wait|refuse",
+}
 
 
 def _shown(default: object) -> str:

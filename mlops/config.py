@@ -46,7 +46,7 @@ SCHEDULE = ("start_month", "end_month")  # which month `next` may be; of no mean
 OPERATIONAL = (
     *SCHEDULE, "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience",
     "on_busy", "force",
-)  # fmt: skip  # how, not what
+)  # fmt: skip  # settings that do not change the result
 
 
 class Settings(BaseModel):
@@ -62,86 +62,136 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    service: Service = Field("green", description="taxi service: green, yellow or fhvhv")
+    service: Service = Field("green", description="Taxi service: green, yellow or fhvhv (Uber and Lyft).")
     month: str = Field(
         "2023-06",
-        description="test month, YYYY-MM, or next: the one after the newest judged, once it is published",
+        description="Test month, YYYY-MM, or next: the month after the newest judged one, once it is published.",
     )
     start_month: str | None = Field(
-        None, description="with month next: the first test month of a model that has no judged one"
+        None, description="With month next: the first test month, used when no month is judged yet."
     )
     end_month: str | None = Field(
-        None, description="with month next: no later test month, and gaps since start_month are filled first"
+        None,
+        description="With month next: the last test month; the run takes the earliest month since start_month "
+        "that is not judged.",
     )
     source: str = Field(
         "sample",
-        description="where months come from: sample, tlc (its site), a folder, or an https://, s3:// or gs:// URL",
+        description="Where the months come from: sample (generated trips), tlc (TLC's site), a folder, or an "
+        "https://, s3:// or gs:// URL.",
     )
     publication_wait: float = Field(
-        0.0, ge=0, le=86_400, description="with month next: seconds to wait for it to be published"
+        0.0,
+        ge=0,
+        le=86_400,
+        description="With month next: most seconds to wait for the month to be published.",
     )
     source_patience: float = Field(
-        0.0, ge=0, le=86_400, description="seconds to keep trying a source that does not answer"
+        0.0, ge=0, le=86_400, description="Most seconds to keep trying a source that does not answer."
     )
     train_months: int = Field(
-        12, ge=1, le=120, description="most months of training before the validation month"
+        12,
+        ge=1,
+        le=120,
+        description="Most months in the training window, which ends before the validation month.",
     )
-    use_distance: bool = Field(True, description="use trip_distance, which TLC's meter knows only at the end")
+    use_distance: bool = Field(
+        True,
+        description="Use trip_distance as a feature, although the taxi's meter knows it only when the trip ends.",
+    )
     half_life_months: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="a month so much older than the newest weighs half in training",
+        description="Age in months at which a training month has half the weight of the newest one; none weighs "
+        "all months equally.",
     )
     max_trials: int = Field(
         18,
         ge=1,
         le=10_000,
-        description="trials on the lowest rung of the search; a third of them go up, and so on",
+        description="Trials on the lowest rung of the search; the best third of each rung goes up to the next.",
     )
     warm_start: bool = Field(
-        True, description="begin the search with what did best in runs about earlier months"
+        True, description="Start the search with the best parameters of runs about earlier months."
     )
     tuning_seconds: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
-        description="ceiling on the search, in seconds; a run that hits it says so and cannot be repeated exactly",
+        description="Time limit of the search in seconds; a run that reaches it logs so and cannot be repeated "
+        "exactly.",
     )
-    seed: int = Field(42, ge=0, lt=2**31, description="seed of the search, the folds and XGBoost")
+    seed: int = Field(42, ge=0, lt=2**31, description="Random seed of the search, the folds and XGBoost.")
     min_rows_ratio: float = Field(
-        0.5, ge=0, le=1, description="fewest rows of a month, as a share of its predecessors' median"
+        0.5,
+        ge=0,
+        le=1,
+        description="Refuse a test or validation month with fewer rows than this multiple of the median of the "
+        "months before it.",
     )
     max_rows_ratio: float = Field(
-        2.0, ge=1, description="most rows of a month, as a multiple of its predecessors' median"
+        2.0,
+        ge=1,
+        description="Refuse a test or validation month with more rows than this multiple of the median of the "
+        "months before it.",
     )
     max_rejections_ratio: float = Field(
-        2.0, ge=1, description="most rejections of a month, as a multiple of its predecessors' median share"
+        2.0,
+        ge=1,
+        description="Refuse a test or validation month whose share of rejected rows is above this multiple of the "
+        "median share of the months before it.",
     )
     compare_course: bool = Field(
-        False, description="also fit and test the course's recipe: DictVectorizer over zone pair and distance"
+        False,
+        description="Also fit and test the course's recipe, a well-known MLOps course's model: zone pair and "
+        "distance through DictVectorizer, fixed XGBoost parameters.",
     )
-    allow_unusual_months: bool = Field(False, description="train although a month is unlike its predecessors")
+    allow_unusual_months: bool = Field(
+        False, description="Train although the test or validation month is unlike the months before it."
+    )
     min_improvement: float = Field(
-        0.01, ge=0, lt=1, description="share by which a challenger's RMSE must be below the champion's"
+        0.01,
+        ge=0,
+        lt=1,
+        description="Share by which the challenger's RMSE must be below the champion's (0.01 is 1 percent).",
     )
     max_slice_regression: float = Field(
-        0.1, ge=0, description="share by which no slice's RMSE may be above the champion's"
+        0.1,
+        ge=0,
+        description="Largest share by which the challenger's RMSE may be above the champion's on any slice of the "
+        "trips.",
     )
-    min_test_rows: int = Field(5000, ge=1, description="fewest trips of a test month that allow a verdict")
+    min_test_rows: int = Field(
+        5000,
+        ge=1,
+        description="Fewest trips that the test month must have; with fewer, the challenger is refused.",
+    )
     max_champion_age_months: int = Field(
-        3, ge=1, description="an older champion is replaced by a challenger that is not significantly worse"
+        3,
+        ge=1,
+        description="Age in months above which a champion is replaced by a challenger that is not significantly "
+        "worse.",
     )
     connect_timeout: float = Field(
-        5.0, gt=0, le=300, description="seconds to wait for the tracking server's first answer"
+        5.0,
+        gt=0,
+        le=300,
+        description="Most seconds to wait for the tracking server's first answer, before the run starts.",
     )
     tracking_patience: float = Field(
-        60.0, ge=0, le=86_400, description="seconds to keep trying a tracking server that went away in a run"
+        60.0,
+        ge=0,
+        le=86_400,
+        description="Most seconds to keep trying a tracking server that stops answering during a run.",
     )
     on_busy: Literal["wait", "refuse"] = Field(
-        "wait", description="when another run works on the same model: wait or refuse"
+        "wait",
+        description="What to do when another run works on the same model: wait for it, or refuse to start.",
     )
-    force: bool = Field(False, description="train anew although this very run is registered already")
+    force: bool = Field(
+        False, description="Train again although the registry already has a version with this run key."
+    )
 
     @field_validator("month", *SCHEDULE)
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def test_the_defaults_touch_nothing_real() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    assert all(field.description for field in Settings.model_fields.values())
+    for name, field in Settings.model_fields.items():  # the options' help and the settings page
+        assert re.fullmatch(r"[A-Z].{20,}[^.]\.", field.description or ""), name
     assert Settings().describe() == {name: str(value) for name, value in defaults().items()}
 
 
