@@ -9,17 +9,13 @@ from typing import Any
 import holidays
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.builders import MAY, TLC_NAMES, make_requests, make_trips, trip, write_month
+from support.clean_months import features_of
 
-from mlops.data.synthetic import source
-from mlops.data.trips import clean_file
 from mlops.errors import MlopsError
-from mlops.model import features
 from mlops.model.features import (
     CATEGORICAL,
     ENCODED_FEATURES,
@@ -27,17 +23,9 @@ from mlops.model.features import (
     feature_names,
     request_features,
 )
-from mlops.training import feature_files
-from mlops.training.feature_files import FEATURE_SCHEMA, summarise, write_features
+from mlops.training.feature_files import FEATURE_SCHEMA
 
 NAMES = [feature.name for feature in REQUEST_FEATURES]
-
-
-def features_of(folder: Path, raw: Path, service: str = "green") -> pd.DataFrame:
-    """A raw month's feature table, through the files of the pipeline."""
-    clean_file(raw, service, MAY, folder / "clean.parquet")
-    write_features(folder / "clean.parquet", folder / "features.parquet")
-    return pd.read_parquet(folder / "features.parquet")
 
 
 # --- Only what is known at the request ----------------------------------------------------------------------
@@ -92,7 +80,10 @@ def test_only_zones_are_codes() -> None:
 
 # --- Stateless features -------------------------------------------------------------------------------------
 
+
 moments = st.datetimes(datetime(2018, 1, 1), datetime(2026, 12, 31, 23, 59, 59, 999_999))
+
+
 new_york = holidays.UnitedStates(subdiv="NY", years=range(2018, 2027))
 
 
@@ -282,73 +273,3 @@ def test_no_argument_is_changed() -> None:
     pd.testing.assert_frame_equal(requests, before)
     for name, values in trips_before.items():
         np.testing.assert_array_equal(trips[name], values)
-
-
-# --- The table in a file ------------------------------------------------------------------------------------
-
-
-def test_the_feature_file_is_the_clean_file_row_by_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(features, "BATCH_ROWS", 307)
-    raw = source.write_month(tmp_path / "raw.parquet", "green", MAY, rows=1000)
-    table = features_of(tmp_path, raw)
-    clean = pd.read_parquet(tmp_path / "clean.parquet")
-    expected = request_features(clean)
-
-    assert pq.read_schema(tmp_path / "features.parquet").equals(FEATURE_SCHEMA)
-    for name in NAMES:
-        np.testing.assert_array_equal(table[name], expected[name])
-    for name in ("duration_minutes", "for_training"):
-        np.testing.assert_array_equal(table[name], clean[name])
-
-
-def test_a_failure_leaves_no_feature_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clean_file(
-        write_month(tmp_path / "raw.parquet", "green", trip()), "green", MAY, tmp_path / "clean.parquet"
-    )
-
-    def breaks(requests: Any) -> dict[str, np.ndarray]:
-        raise RuntimeError("half-way")
-
-    monkeypatch.setattr(feature_files, "request_features", breaks)
-    with pytest.raises(RuntimeError, match="half-way"):
-        write_features(tmp_path / "clean.parquet", tmp_path / "out" / "features.parquet")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_the_summary_agrees_with_pandas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "BATCH_ROWS", 211)
-    statistics, tables = [], []
-    for number, rows in enumerate((300, 500)):
-        raw = source.write_month(tmp_path / f"{number}.parquet", "green", MAY, rows=rows, seed=number)
-        clean_file(raw, "green", MAY, tmp_path / "clean.parquet")
-        statistics.append(write_features(tmp_path / "clean.parquet", tmp_path / "features.parquet"))
-        tables.append(pd.read_parquet(tmp_path / "features.parquet"))
-    summary, table = summarise(statistics).set_index("feature"), pd.concat(tables)[NAMES]
-
-    assert list(summary.index) == NAMES
-    assert summary["meaning"].tolist() == [feature.meaning for feature in REQUEST_FEATURES]
-    assert (summary["rows"] == len(table)).all()
-    np.testing.assert_allclose(summary["missing_share"], table.isna().mean(), atol=5e-5)
-    np.testing.assert_allclose(summary["least"], table.min())
-    np.testing.assert_allclose(summary["most"], table.max())
-    np.testing.assert_allclose(summary["mean"], table.astype(float).mean(), atol=6e-4, rtol=1e-6)
-
-
-def test_a_feature_that_is_missing_throughout_is_summarised_too(tmp_path: Path) -> None:
-    path = write_month(tmp_path / "raw.parquet", "fhvhv", trip(), trip())
-    clean_file(path, "fhvhv", MAY, tmp_path / "clean.parquet")
-    summary = summarise([write_features(tmp_path / "clean.parquet", tmp_path / "features.parquet")])
-    passengers = summary.set_index("feature").loc["passenger_count"]
-
-    assert passengers["missing_share"] == 1.0
-    assert passengers[["least", "mean", "most"]].isna().all()
-
-
-def test_an_arrow_table_keeps_features_as_they_are() -> None:
-    found = request_features(make_trips(20))
-
-    for name, values in found.items():
-        stored = pa.array(values).cast(FEATURE_SCHEMA.field(name).type).to_numpy(zero_copy_only=False)
-        np.testing.assert_array_equal(stored, values)
