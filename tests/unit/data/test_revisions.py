@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.builders import month_table, trip
+from support.clean_months import changed
 
 from mlops.data import cache, revisions, sources
-from mlops.data.revisions import Difference
+from mlops.data.revisions import Difference, schema_drift
 from mlops.errors import TripSchemaError
 from mlops.month import Month
 
@@ -127,3 +128,27 @@ def test_a_copy_damaged_here_is_not_kept_as_what_was_published(tmp_path: Path) -
 def _folder(tmp_path: Path) -> Path:
     (tmp_path / "source").mkdir()
     return tmp_path / "source"
+
+
+# --- Columns that changed -----------------------------------------------------------------------------------
+
+
+def test_drift_is_told_in_words() -> None:
+    before = month_table("green", trip()).schema
+    after = (
+        changed(PULocationID=pa.int64())
+        .rename_columns([name.replace("fare_amount", "Fare_amount") for name in before.names])
+        .drop_columns(["tip_amount"])
+        .append_column("cbd_congestion_fee", pa.array([0.75, None]))
+    )
+
+    assert schema_drift(before, after.schema) == (
+        "PULocationID: int32 -> int64",
+        "fare_amount is now Fare_amount",
+        "new column cbd_congestion_fee",
+        "column tip_amount is gone",
+    )
+    assert schema_drift(before, changed().select(before.names[::-1]).schema) == (
+        "columns are in another order",
+    )
+    assert schema_drift(before, before) == ()
