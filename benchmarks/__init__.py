@@ -1,9 +1,11 @@
-"""The benchmark: our library, the course's recipe and AutoML side by side, on the same rows of the same machine.
+"""The benchmark compares our library, the course's recipe and AutoML on the same rows of the same machine.
 
-Read it in this order: `cells` (one measurement in one process, kept), `plan`
-(which measurements a run is made of), the sections (`published`, `by_month`,
-`contenders`, `effort`, `files`, `prediction`, `orchestration`, `repeatability`,
-each with its cells and what they say), `report`, and `__main__`. All calls into
-`mlops` are in `ours`; the course's side is in `course`; the peers are scripts
-for an environment of their own, in `peers/`.
+The course's recipe is the usual baseline: a well-known MLOps course's notebook with zone pair and distance
+through DictVectorizer, and fixed XGBoost parameters.
+
+Read the modules in this order: `cells` (one measurement in one process, with its stored result), `plan`
+(which measurements a run has), the sections (`published`, `by_month`, `contenders`, `effort`, `files`,
+`prediction`, `orchestration`, `repeatability`: each defines its cells and reports their results), `report`,
+and `__main__`. All calls into `mlops` are in `ours`. The course's code is in `course`. The peers are scripts
+in `peers/`, which run in their own environment.
 """

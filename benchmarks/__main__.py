@@ -27,7 +27,8 @@ from benchmarks import (
 from benchmarks.cells import PROJECT, Cell, Results, run_all
 from benchmarks.plan import PROFILES, Bench, bench_of
 
-# In the order of the report; measured from the cheap to the dear, so that a run cut short says the most.
+# `SECTIONS` is the order of the report. `MEASURED` starts with the cheap sections, so that an interrupted run has
+# most of the results.
 SECTIONS: tuple[ModuleType, ...] = (
     published, by_month, contenders, effort, files, prediction, orchestration, repeatability,
 )  # fmt: skip
@@ -37,7 +38,7 @@ MEASURED: tuple[ModuleType, ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 when a report was written, 2 when the options do not fit the source, 130 when interrupted."""
+    """Exit status: 0 if a report was written, 2 if the options do not fit the source, 130 if interrupted."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("benchmarks").setLevel(logging.INFO)
@@ -66,16 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for result in run_all(cells, store, chosen=chosen, fresh=options.fresh, stop_after=limit):
             results[result.name] = result
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what was measured is kept\n")
+        sys.stderr.write("interrupted; finished measurements are kept\n")
         return 130
-    told = [section.section(bench, results) for section in sections]
+    reported = [section.section(bench, results) for section in sections]
     name = "ablations" if ablate else "results"
-    sys.stdout.write(report.write(options.results, name, bench, told, results))
+    sys.stdout.write(report.write(options.results, name, bench, reported, results))
     return 0
 
 
 def cells_of(bench: Bench, sections: Sequence[ModuleType]) -> list[Cell]:
-    """Every cell once, each after those that it builds on."""
+    """Every cell once, each after the cells that it depends on."""
     found = [cell for section in (data, *sections) for cell in section.cells(bench)]
     by_name = {cell.name: cell for cell in found}
     ordered: dict[str, Cell] = {}
@@ -93,24 +94,28 @@ def cells_of(bench: Bench, sections: Sequence[ModuleType]) -> list[Cell]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure the library, the course's recipe and AutoML side by side; what is measured is kept, "
-        "so a run goes on where an earlier one stopped.",
+        description="Compare the library, the course's recipe and AutoML. Finished measurements are kept, "
+        "so a new run continues where an earlier one stopped.",
     )
     parser.add_argument("what", nargs="?", choices=("all", "ablate"), default="all", help="default: all")
     parser.add_argument(
-        "--source", default="sample", help="as the setting source: sample, tlc, a folder, a URL"
+        "--source", default="sample", help="like the setting `source`: sample, tlc, a folder, a URL"
     )
     parser.add_argument(
-        "--bench", choices=tuple(PROFILES), default="full", help="quick is coarse: 15 minutes"
+        "--bench", choices=tuple(PROFILES), default="full", help="quick is coarse and takes about 15 minutes"
     )
     parser.add_argument(
-        "--months", default="", help="test months, YYYY-MM[,YYYY-MM...], instead of the usual ones"
+        "--months", default="", help="test months, YYYY-MM[,YYYY-MM...], instead of the default ones"
     )
     parser.add_argument("--only", action="append", default=[], help="measure only cells whose name matches")
-    parser.add_argument("--list", action="store_true", help="print the cells' names and do nothing")
-    parser.add_argument("--fresh", action="store_true", help="measure again what is kept")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="start no measurement after this")
-    parser.add_argument("--results", type=Path, default=PROJECT / "benchmarks" / "results", help="folder")
+    parser.add_argument("--list", action="store_true", help="print the names of the cells and exit")
+    parser.add_argument("--fresh", action="store_true", help="measure again, even where a result is kept")
+    parser.add_argument(
+        "--stop-after", type=float, metavar="MINUTES", help="start no measurement after this time"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=PROJECT / "benchmarks" / "results", help="folder for the report"
+    )
     return parser
 
 

@@ -1,7 +1,7 @@
-"""What each feature, each month of history and the weighing of old months is worth.
+"""How much each feature, each month of history and the weights of old months change the error.
 
-`python -m benchmarks ablate`. One fit a variant and month, with the parameters of the search's first trial, scored
-on the validation month: features are chosen by it, so that the test month stays unseen.
+`python -m benchmarks ablate` runs one fit per variant and month, with the parameters of the search's first trial.
+Scores are on the validation month: it decides on features, so that the test month stays unseen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.cells import Cell, Job, Results
 from benchmarks.plan import OURS, Bench
 from benchmarks.sections import Section, Table, estimate, values_of
 
-HISTORIES = (1, 3, 6)  # months, beside all that there are
+HISTORIES = (1, 3, 6)  # months, in addition to all available months
 HALF_LIVES = (3, 6, 12)  # months
 REFERENCE = "all features, all earlier months"
 MINUTES = ("pair_minutes", "pair_time_minutes", "pickup_hour_minutes", "dropoff_hour_minutes")
@@ -32,10 +32,10 @@ GROUPS = {
     "mean paces": PACES,
     "distance bands": BANDS,
     "spread and count of the pair": PAIRS,
-    "distance over the usual": ("distance_ratio",),
-    "all that past trips say": (*MINUTES, *PACES, *BANDS, *PAIRS, "distance_ratio"),
+    "distance ratio": ("distance_ratio",),
+    "all statistics from past trips": (*MINUTES, *PACES, *BANDS, *PAIRS, "distance_ratio"),
 }
-"""Features that are left out together."""
+"""Groups of features; a variant removes one group."""
 STEPS = (
     ("zones and distance", ("pickup_zone", "dropoff_zone", "distance_miles")),
     ("+ time of day and weekday", ("minute_of_day", "weekday")),
@@ -43,24 +43,24 @@ STEPS = (
     ("+ month, holidays, school days", ("month", "is_holiday", "is_school_day")),
     ("+ mean minutes", MINUTES),
     ("+ mean paces", PACES),
-    ("+ distance over the usual", ("distance_ratio",)),
+    ("+ distance ratio", ("distance_ratio",)),
     ("+ distance bands", BANDS),
     ("+ spread and count of the pair", PAIRS),
 )
-"""The model built up: each step adds to the ones before."""
+"""Features added step by step: each step keeps those of the steps before."""
 
 
 def variants() -> dict[str, dict[str, Any]]:
-    """Each variant's features left out, settings and history."""
+    """Each variant's removed features, settings and history."""
     everything = ours.feature_list()
     found: dict[str, dict[str, Any]] = {REFERENCE: {}}
     kept: tuple[str, ...] = ()
     for name, added in STEPS:
         kept += added
-        left_out = [feature for feature in everything if feature not in kept]
-        if left_out:
-            found[f"step: {name}"] = {"without": left_out}
-    found |= {f"without {name}": {"without": list(left_out)} for name, left_out in GROUPS.items()}
+        removed = [feature for feature in everything if feature not in kept]
+        if removed:
+            found[f"step: {name}"] = {"without": removed}
+    found |= {f"without {name}": {"without": list(removed)} for name, removed in GROUPS.items()}
     found |= {f"history of {months} months": {"history": months} for months in HISTORIES}
     found |= {
         f"half life of {months} months": {"changed": {"half_life_months": months}} for months in HALF_LIVES
@@ -69,12 +69,12 @@ def variants() -> dict[str, dict[str, Any]]:
 
 
 def variant_cell(variant: str, test: str) -> str:
-    """Name of the cell with a variant's fit for a month."""
+    """Name of the cell that fits a variant for a month."""
     return f"ablations/{variant}, {test}"
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Each variant for each test month."""
+    """One cell per variant and test month."""
     found = []
     for name, variant in variants().items():
         for test in bench.test_months:
@@ -95,14 +95,14 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def run_variant(job: Job, months: list[str], without: list[str], changed: dict[str, Any]) -> dict[str, Any]:
-    """Validation RMSE of one fit with the parameters of the first trial: nothing else differs."""
+    """Validation RMSE of one fit with the parameters of the first trial; only the variant differs."""
     cleaned = [data.clean_path(job, month) for month in months]
     chosen = ours.settings(**changed)
     return {"validation_rmse": ours.one_fit(cleaned, job.folder, job.threads, chosen, without)}
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """Mean RMSE of each variant and what it loses against the whole."""
+    """Mean RMSE of each variant and its change from the reference."""
     whole = _found(bench, results, REFERENCE)
     rows = []
     for name in variants():
@@ -119,11 +119,12 @@ def section(bench: Bench, results: Results) -> Section:
                 "" if change.count < 2 else f"± {change.half_width:.2f}", str(change.count),
             )
         )  # fmt: skip
-    header = ("variant", "validation RMSE", "% against the whole", "95 %", "months")
+    header = ("variant", "validation RMSE", "change, %", "95 %", "months")
     scored = ", ".join(bench.validation(test) for test in bench.test_months)
     note = (
-        f"Scored on {scored}, each by one fit on all earlier months with the search's first guess, at the middle "
-        "rung's learning rate and rounds; mean over months."
+        f"Scored on {scored}, with one fit each on all earlier months. The fit uses the parameters of the "
+        "search's first trial, with the learning rate and rounds of the middle rung. Mean over months. The change "
+        "is against the first line."
     )
     return Section((), (Table("Ablations", header, tuple(rows), note),))
 

@@ -1,4 +1,4 @@
-"""Month by month: a default run with all earlier months against the course's recipe, and its intervals."""
+"""A default run with all earlier months against the course's recipe, month by month, with its intervals."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LEVELS = ("80", "95")
 
 
 def ours_cell(test: str) -> str:
-    """Name of the cell with our default run about a month; it keeps the model in the folder ``model``."""
+    """Name of the cell with our default run for a month; it saves the model in the folder ``model``."""
     return f"by month/ours {test}"
 
 
 def course_cell(test: str) -> str:
-    """Name of the cell with the course's recipe about a month."""
+    """Name of the cell with the course's recipe for a month."""
     return f"by month/course {test}"
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Both sides for each test month."""
+    """Our run and the course's recipe for each test month."""
     found = []
     for test in bench.test_months:
         months = (*bench.history(test), bench.validation(test), test)
@@ -55,7 +55,10 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def default_run(job: Job, months: list[str]) -> dict[str, Any]:
-    """Test metrics and coverage of our default settings; the last month is tested, the one before it tunes."""
+    """Test metrics and coverage of our default settings.
+
+    The last month is the test month, the one before it the validation month.
+    """
     *earlier, test = months
     cleaned = [data.clean_path(job, month) for month in earlier]
     with Clock() as clock:
@@ -76,22 +79,22 @@ def default_run(job: Job, months: list[str]) -> dict[str, Any]:
 
 
 def course_run(job: Job, months: list[str]) -> dict[str, Any]:
-    """Test metrics of the course's recipe: one month to learn from, one to stop, one to be tested on."""
+    """Test metrics of the course's recipe: one month for training, one for early stopping, one for the test."""
     from mlops.training.baselines import CourseRecipe, read_trips
 
-    learnt, held_out, asked = (read_trips(data.clean_path(job, month)) for month in months)
-    recipe = CourseRecipe.fit(learnt, held_out, threads=job.threads)
-    return ours.metrics(asked["duration_minutes"].to_numpy(), recipe.predict(asked))
+    training, validation, test = (read_trips(data.clean_path(job, month)) for month in months)
+    recipe = CourseRecipe.fit(training, validation, threads=job.threads)
+    return ours.metrics(test["duration_minutes"].to_numpy(), recipe.predict(test))
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """The ratio of the means, and coverage at its worst."""
+    """The ratio of the mean errors, and the worst coverage."""
     both = {
         test: (values_of(results, ours_cell(test)), values_of(results, course_cell(test)))
         for test in bench.test_months
     }
     there = {test: (a, b) for test, (a, b) in both.items() if a is not None and b is not None}
-    what = "default run over course recipe: test RMSE, ratio of means over test months"
+    what = "test RMSE, default run divided by course's recipe: ratio of means over test months"
     goal = f"at most {MOST_OF_COURSE}"
     names = [name(test) for test in bench.test_months for name in (ours_cell, course_cell)]
     if not there:
@@ -109,8 +112,8 @@ def _coverage_rows(by_month: dict[str, dict[str, Any]]) -> list[Row]:
         overall_goal = f"{level} % ± {NOMINAL_WITHIN:.0%}"
         slice_goal = f"{level} % ± {SLICE_WITHIN:.0%}"
         whats = (
-            f"{level} % interval: share inside, month furthest off",
-            f"{level} % interval: slice of 1,000 trips furthest off",
+            f"{level} % interval: share of trips inside, worst month",
+            f"{level} % interval: share of trips inside, worst slice of 1,000 trips",
         )
         found = {test: coverage[level] for test, coverage in by_month.items() if level in coverage}
         if not found:
@@ -144,5 +147,5 @@ def _months_table(there: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> Ta
                 f"{a['fit_seconds']:.0f}", *inside,
             )
         )  # fmt: skip
-    note = "Ours: default settings, all earlier months. Course: learnt from the month before the validation month."
+    note = "Ours: default settings, all earlier months. Course: trained on the month before the validation month."
     return Table("Test months", header, tuple(rows), note)

@@ -1,9 +1,9 @@
-"""Cells: one measurement each, in a process of its own, kept until something that it depends on changes.
+"""Cells: one measurement each, in its own process, kept until something that it depends on changes.
 
-A process of its own makes CPU time, memory and imports honest. A result is
-kept in a folder named by a hash of all that could change it: the cell's name
-and parameters, the code and files behind it, the results that it builds on,
-and the machine. So a run that was stopped goes on where it was.
+In its own process, CPU time, memory and imports belong to this measurement only.
+A result is kept in a folder named by a hash of all that can change it: the cell's
+name and parameters, its code and files, the results that it depends on, and the
+machine. So a stopped run continues where it was.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ class Cell:
     Parameters
     ----------
     name : str
-        Unique in a run; what `--only` looks at.
+        Unique in a run; `--only` selects by it.
     call : str
-        ``module:function``, called as ``function(job, **parameters)``; what it returns is the result's values.
+        ``module:function``, called as ``function(job, **parameters)``; it returns the result's values.
     parameters : dict
-        Of JSON's types.
+        Values of JSON types.
     code : tuple of str
-        Files that the figure depends on beside the function itself, as patterns from the project's folder.
+        Files that the figure depends on, besides the function itself, as patterns from the project's folder.
     inputs : tuple of str
         Data files that it depends on.
     after : tuple of str
-        Names of the cells whose results it builds on.
+        Names of the cells whose results it uses.
     threads : int
-        What the process, and whatever it starts, may use.
+        Number of threads for the process and its children.
     expected_seconds : float
-        For the estimate of the time left.
+        For the estimate of the remaining time.
     """
 
     name: str
@@ -78,23 +78,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a cell.
+    """The outcome of a cell.
 
     Parameters
     ----------
     name, key : str
     folder : str
-        Where the cell left files.
+        Where the cell wrote files.
     values : dict
         What its function returned.
     seconds, cpu_seconds : float
-        Of its process from start to end; CPU also of the processes that it waited for.
+        Of its process from start to end. CPU seconds include the processes that it waited for.
     peak_bytes : int
-        Most memory that its process held at once.
+        Peak memory of its process.
     others : float or None
-        Cores that other processes of the machine used meanwhile, on average, where that is known.
+        Mean number of cores that other processes used meanwhile; None where unknown.
     error : str
-        Why there are no values, or nothing.
+        Why there are no values; empty if there are.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Result:
 
     @property
     def content(self) -> str:
-        """What those who build on it depend on: a hash of what was made, where there is one, else the key."""
+        """Hash that dependent cells use: of the output where there is one, else the key."""
         return str(self.values.get("content", self.key))
 
 
@@ -118,15 +118,15 @@ Results = dict[str, Result]
 
 @dataclass(frozen=True)
 class Job:
-    """What a cell's function is told beside its parameters.
+    """What a cell's function receives besides its parameters.
 
     Parameters
     ----------
     folder : Path
-        For files that other cells build on.
+        For files that other cells use.
     threads : int
     started : float
-        When its process was started, in seconds since 1970: before Python's own start and any import.
+        Start time of its process, in seconds since 1970: before Python starts and imports anything.
     before : dict of str to Result
         Results of the cells in `Cell.after`.
     """
@@ -165,18 +165,18 @@ def run_all(
     fresh: bool = False,
     stop_after: float | None = None,
 ) -> Iterator[Result]:
-    """Results of the cells in their order, kept ones at once; a failed cell fails those that build on it.
+    """Yield the results of the cells in order, kept ones at once; a failed cell fails those that depend on it.
 
     Parameters
     ----------
     store : Path
         Folder of results.
     chosen : callable
-        Which cells to measure, with all that these build on; of the others, what is kept is given.
+        Selects cells to measure, with those that they depend on. Other cells yield kept results only.
     fresh : bool
-        Measure again what is kept.
+        Measure again, even where a result is kept.
     stop_after : float, optional
-        Start no measurement after so many seconds; what is kept is still given.
+        Start no measurement after so many seconds. Kept results are still yielded.
     """
     needed = {cell.name for cell in in_order(cells, chosen)}
     started, done, results = time.monotonic(), 0.0, Results()
@@ -189,14 +189,14 @@ def run_all(
             if result is None and not (fresh and measures):
                 result = kept(cell, store, results)
             if result is None and measures and (stop_after is None or elapsed < stop_after):
-                pace = elapsed / done if done else 1.0  # seconds for a second of what was expected
+                pace = elapsed / done if done else 1.0  # real seconds per expected second
                 logger.info(
                     "[%d/%d] %s elapsed, about %s left: %s",
                     number, len(cells), _clock_time(elapsed), _clock_time(left * pace), cell.name,
                 )  # fmt: skip
                 result = measure(cell, store, results)
                 done += cell.expected_seconds
-                logger.info("  %s", _told(result))
+                logger.info("  %s", _summary(result))
         left -= cell.expected_seconds if measures else 0.0
         if result is not None:
             results[cell.name] = result
@@ -204,7 +204,7 @@ def run_all(
 
 
 def kept(cell: Cell, store: Path, results: Results) -> Result | None:
-    """A cell's result from an earlier run, or None; a failure is not kept."""
+    """A cell's result from an earlier run, or None. Failures are not kept."""
     path = store / cell_key(cell, results) / "result.json"
     if not path.is_file():
         return None
@@ -221,12 +221,14 @@ def measure(cell: Cell, store: Path, results: Results, longest: float = LONGEST_
     job = {"cell": asdict(cell), "folder": str(folder), "before": before}
     (folder / "job.json").write_text(json.dumps(job, indent=1))
     cost, error = _run(cell, folder, longest)
-    said: dict[str, Any] = {}
+    output: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
-        said = json.loads((folder / "said.json").read_text())
-    if not said and not error:
+        output = json.loads((folder / "output.json").read_text())
+    if not output and not error:
         error = f"its process ended: {(folder / 'log').read_text(errors='replace')[-500:]}"
-    result = Result(cell.name, key, str(folder), **{**cost, **said, "error": error or said.get("error", "")})
+    result = Result(
+        cell.name, key, str(folder), **{**cost, **output, "error": error or output.get("error", "")}
+    )
     if not result.error:
         partial = folder / "result.json.part"
         partial.write_text(json.dumps(asdict(result), indent=1))
@@ -235,11 +237,11 @@ def measure(cell: Cell, store: Path, results: Results, longest: float = LONGEST_
 
 
 def _run(cell: Cell, folder: Path, longest: float) -> tuple[dict[str, Any], str]:
-    """What a cell's process cost, as `Result` names it, and why it was ended, if it was."""
+    """Costs of a cell's process, as named in `Result`, and why it was stopped, if it was."""
     environment = {
         **os.environ,
         **dict.fromkeys(THREAD_VARIABLES, str(cell.threads)),
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait are charged for it
+        "OMP_WAIT_POLICY": "PASSIVE",  # else CPU time includes threads that spin while they wait
         "PYTHONPATH": str(PROJECT),
         "PYTHONHASHSEED": "0",
     }
@@ -259,14 +261,14 @@ def _run(cell: Cell, folder: Path, longest: float) -> tuple[dict[str, Any], str]
 
 
 def _cpu_of_children() -> float:
-    """CPU seconds of the processes waited for so far, and of those that these waited for."""
+    """CPU seconds of all finished child processes, with their own children."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def cell_key(cell: Cell, results: Results) -> str:
-    """Hash of all that could change a cell's figure."""
-    told = {
+    """Hash of all that can change a cell's figure."""
+    content = {
         "name": cell.name,
         "call": cell.call,
         "parameters": cell.parameters,
@@ -276,11 +278,11 @@ def cell_key(cell: Cell, results: Results) -> str:
         "after": [results[name].content for name in cell.after],
         "machine": machine(),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def in_order(cells: Sequence[Cell], chosen: Callable[[Cell], bool]) -> list[Cell]:
-    """The chosen cells and all that these build on, in the order given."""
+    """The chosen cells and all that they depend on, in the given order."""
     by_name = {cell.name: cell for cell in cells}
     needed: set[str] = set()
 
@@ -297,9 +299,9 @@ def in_order(cells: Sequence[Cell], chosen: Callable[[Cell], bool]) -> list[Cell
 
 
 def peak_bytes() -> int:
-    """Most memory that this process has held at once.
+    """Peak memory of this process, in bytes.
 
-    Of this program alone: what `getrusage` says also knows the program that this process was before.
+    `getrusage` also counts the program that this process ran before `exec`, so /proc comes first.
     """
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -309,18 +311,20 @@ def peak_bytes() -> int:
 
 
 def _failed_before(cell: Cell, results: Results) -> Result | None:
-    """A failure, where a cell that this one builds on has failed."""
+    """A failure if a cell that this one depends on has failed, else None."""
     failed = [name for name in cell.after if results[name].error]
-    return Result(cell.name, "", "", error=f"builds on {', '.join(failed)}, which failed") if failed else None
+    return (
+        Result(cell.name, "", "", error=f"depends on {', '.join(failed)}, which failed") if failed else None
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], longest: float) -> str:
-    """Why the process was ended, or nothing; nothing of it is left behind."""
+    """Why the process was stopped, or an empty string. Kills its whole process group in the end."""
     try:
         process.wait(longest)
         return ""
     except subprocess.TimeoutExpired:
-        return f"not done after {longest:.0f} s"
+        return f"not finished after {longest:.0f} s"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -334,7 +338,7 @@ def _function(call: str) -> Callable[..., dict[str, Any]]:
 
 
 def _code_files(patterns: Sequence[str]) -> list[Path]:
-    """Files of the project that match; a pattern that matches nothing names code that has moved."""
+    """Files of the project that match. A pattern without a match is an error: its code has moved."""
     found = {pattern: list(PROJECT.glob(pattern)) for pattern in patterns}
     unmatched = [pattern for pattern, paths in found.items() if not paths]
     if unmatched:
@@ -354,7 +358,7 @@ def _clock_time(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def _told(result: Result) -> str:
+def _summary(result: Result) -> str:
     if result.error:
         return f"failed: {result.error.strip().splitlines()[-1]}"
     shown = [f"{name} {_short(value)}" for name, value in result.values.items() if _is_figure(value)]
@@ -371,15 +375,15 @@ def _short(value: float) -> str:
 
 
 def child(job_file: str, started: float) -> None:
-    """What a cell's process does: call its function and write down what that says."""
-    told = json.loads(Path(job_file).read_text())
-    cell, folder = told["cell"], Path(told["folder"])
-    before: Mapping[str, Any] = told["before"]
+    """Run in a cell's process: call its function and write its values to a file."""
+    request = json.loads(Path(job_file).read_text())
+    cell, folder = request["cell"], Path(request["folder"])
+    before: Mapping[str, Any] = request["before"]
     job = Job(folder, cell["threads"], started, {name: Result(**values) for name, values in before.items()})
-    said: dict[str, Any] = {}
+    output: dict[str, Any] = {}
     try:
-        said["values"] = _function(cell["call"])(job, **cell["parameters"])
-    except Exception:  # whatever one cell meets, the others are measured
-        said["error"] = traceback.format_exc()
-    said["peak_bytes"] = peak_bytes()
-    (folder / "said.json").write_text(json.dumps(said))
+        output["values"] = _function(cell["call"])(job, **cell["parameters"])
+    except Exception:  # a failure of one cell must not stop the others
+        output["error"] = traceback.format_exc()
+    output["peak_bytes"] = peak_bytes()
+    (folder / "output.json").write_text(json.dumps(output))

@@ -1,7 +1,7 @@
-"""Identical rows: each contender makes its own features from the same raw columns, within the same seconds.
+"""All contenders on identical rows: each computes its own features from the same raw columns, in the same time.
 
-The clock of each starts with its process, before any import, and stops when
-its model can be asked. One function scores them all.
+Each contender's clock starts with its process, before any import, and stops when
+its model is ready to predict. One function scores all of them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ UNBUDGETED = ("LightGBM", "LightGBM, refit")
 
 
 def contender_cell(contender: str, budget: int, test: str, seed: int) -> str:
-    """Name of the cell with one contender's answer; budget 0 is for those that take none."""
+    """Name of the cell with one contender's result; budget 0 means that it has no budget."""
     spent = f" {budget} s" if budget else ""
     return f"contenders/{contender}{spent} {test} seed {seed}"
 
 
 def months_met(bench: Bench) -> tuple[str, ...]:
-    """Test months on which the contenders meet: the latest."""
+    """Test months of this comparison: the latest ones."""
     return bench.test_months[-bench.profile.contender_months :]
 
 
@@ -55,7 +55,7 @@ def entries(bench: Bench) -> list[tuple[str, int]]:
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Seed by seed, so that a run cut short has met every contender on every month."""
+    """Cells ordered by seed: an interrupted run then has every contender on every month."""
     return [
         _cell(bench, contender, budget, test, seed)
         for seed in bench.profile.seeds
@@ -89,7 +89,7 @@ def _cell(bench: Bench, contender: str, budget: int, test: str, seed: int) -> Ce
 
 
 def run_ours(job: Job, months: list[str], budget: int, seed: int, test: str) -> dict[str, Any]:
-    """Ours, tuning for `budget` seconds and no less; from clean trips, features included."""
+    """Our library from clean trips, features included; it tunes for the whole `budget`, in seconds."""
     cleaned = [data.clean_path(job, month) for month in months[:-1]]
     chosen = ours.settings(seed=seed, tuning_seconds=budget, max_trials=ours.ENDLESS_TRIALS)
     fitted = ours.fit(cleaned, job.folder, job.threads, chosen)
@@ -105,7 +105,7 @@ def run_ours(job: Job, months: list[str], budget: int, seed: int, test: str) -> 
 
 
 def run_course(job: Job, budget: int, seed: int, test: str) -> dict[str, Any]:
-    """The course's tuning for `budget` seconds, the last trial finished."""
+    """The course's tuning for `budget` seconds; the last trial is finished."""
     import pandas as pd
 
     folder = Path(job.before[data.rows_cell(test)].folder)
@@ -121,12 +121,12 @@ def run_course(job: Job, budget: int, seed: int, test: str) -> dict[str, Any]:
 
 
 def run_peer(job: Job, script: str, options: list[str], budget: int, seed: int, test: str) -> dict[str, Any]:
-    """A peer's script in its own environment; its predictions are scored here."""
+    """A peer's script in its own environment; this process scores its predictions."""
     import pandas as pd
 
     python = ENVIRONMENT / "bin" / "python"
     if not python.is_file():
-        raise FileNotFoundError(f"{ENVIRONMENT.name} is not there: `make bench` builds it")
+        raise FileNotFoundError(f"{ENVIRONMENT.name} does not exist; `make bench` builds it")
     folder, started = Path(job.before[data.rows_cell(test)].folder), time.time()
     command = [
         python, PROJECT / "benchmarks" / "peers" / f"{script}.py", folder, job.folder / "peer",
@@ -144,7 +144,7 @@ def run_peer(job: Job, script: str, options: list[str], budget: int, seed: int, 
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """Ours against each peer, as the mean of the ratios on the same month and seed."""
+    """Our error divided by each peer's: mean of the ratios on the same month and seed."""
     found: dict[tuple[str, int], dict[tuple[str, int], dict[str, Any]]] = defaultdict(dict)
     for contender, budget in entries(bench):
         for test in months_met(bench):
@@ -159,7 +159,13 @@ def section(bench: Bench, results: Results) -> Section:
         rivals += [(name, budget, 1.0) for budget in threefold if (name, budget) in entries(bench)]
     rows = [_against(bench, results, found, first, *rival) for rival in rivals]
     if not _installed("autogluon"):
-        rows.append(Row(f"ours {first} s over AutoGluon", "below 1", "AutoGluon is not installed"))
+        rows.append(
+            Row(
+                f"test RMSE, ours ({first} s) divided by AutoGluon",
+                "below 1",
+                "AutoGluon is not installed",
+            )
+        )
     points = {
         f"{name}{f' {budget} s' if budget else ''}": [values["rmse"] for values in answers.values()]
         for (name, budget), answers in found.items()
@@ -171,14 +177,14 @@ def _against(
     bench: Bench, results: Results, found: Any, budget: int, peer: str, peer_budget: int, most: float
 ) -> Row:
     spent = f" {peer_budget} s" if peer_budget else ""
-    what = f"ours {budget} s over {peer}{spent}: test RMSE, mean ratio on identical rows"
+    what = f"test RMSE, ours ({budget} s) divided by {peer}{spent}: mean ratio on identical rows"
     goal = f"at most {most:g}" if most < 1 else "below 1"
     mine, theirs = found.get((OURS_NAME, budget), {}), found.get((peer, peer_budget), {})
     shared = [pair for pair in mine if pair in theirs]
     if not shared:
         months, seeds = months_met(bench), bench.profile.seeds
-        asked = [(OURS_NAME, budget), (peer, peer_budget)]
-        names = [contender_cell(*entry, test, seed) for entry in asked for test in months for seed in seeds]
+        pair = [(OURS_NAME, budget), (peer, peer_budget)]
+        names = [contender_cell(*entry, test, seed) for entry in pair for test in months for seed in seeds]
         return not_measured(what, goal, results, *names)
     ratio = estimate([mine[pair]["rmse"] / theirs[pair]["rmse"] for pair in shared])
     reached = ratio.mean <= most if most < 1 else ratio.mean < 1
@@ -186,7 +192,15 @@ def _against(
 
 
 def _table(bench: Bench, found: Any) -> Table:
-    header = ("contender", "budget, s", "ready after, s", "test RMSE, min", "test MAE, min", "n", "over ours")
+    header = (
+        "contender",
+        "budget, s",
+        "ready after, s",
+        "test RMSE, min",
+        "test MAE, min",
+        "n",
+        "RMSE / ours",
+    )
     mine = found.get((OURS_NAME, bench.profile.budgets[0]), {})
     rows = []
     for (name, budget), answers in sorted(found.items(), key=lambda item: mean(_all(item[1], "rmse"))):
@@ -199,9 +213,9 @@ def _table(bench: Bench, found: Any) -> Table:
             )
         )  # fmt: skip
     note = (
-        f"Learnt from {SHORT_HISTORY} months, tuned on the next, tested on the one after it "
-        f"({', '.join(months_met(bench))}); two threads; ± is a 95 % interval over months and seeds. "
-        "The months differ more than the contenders do, so compare by the ratio, which is taken on the same month."
+        f"Trained on {SHORT_HISTORY} months, tuned on the next, tested on the one after it "
+        f"({', '.join(months_met(bench))}). Two threads. ± is a 95 % interval over months and seeds. "
+        "Months differ more than contenders do, so compare the ratios: each is within one month."
     )
     return Table("Contenders on identical rows", header, tuple(rows), note)
 

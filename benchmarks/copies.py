@@ -1,4 +1,4 @@
-"""Months with as many trips as wanted: the same ones again and again, each time a little different."""
+"""Months with any number of trips: copies of the same trips, each time slightly changed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ JITTER_MINUTES, JITTER_DISTANCE = 30, 0.02
 
 
 def write_copies(raw: Path, target: Path, copies: int, seed: int) -> int:
-    """Rows written: the month's, `copies` times, with pickups and distances moved a little.
+    """Write a month `copies` times, with slightly changed pickup times and distances; return the number of rows.
 
-    One copy is in memory at a time. A trip moves as a whole, so it takes as long as before.
+    Only one copy is in memory at a time. Pickup and drop-off move together, so durations do not change.
     """
     names = [name for name in pq.read_schema(raw).names if name.endswith("_datetime")]
     names += ["PULocationID", "DOLocationID", "passenger_count", "trip_distance"]

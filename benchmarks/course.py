@@ -1,4 +1,4 @@
-"""The course's side of each comparison: its path from files to features, its fit, its tuning."""
+"""The course's side of each comparison: from files to features, its fit, its tuning."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import pandas as pd  # where it is needed: ours, measured beside it, does without
+    import pandas as pd  # imported where it is used: our side is measured without pandas
 
 TUNING_ROUNDS, TUNING_EARLY_STOPPING_ROUNDS = 1000, 50
 
 
 def features_of_file(raw: Path) -> pd.DataFrame:
-    """The course's way from a green month's file to its features, with pandas."""
+    """Features of a green month's file, computed with pandas as the course does."""
     import pandas as pd
 
     trips = pd.read_parquet(raw)
@@ -32,7 +32,7 @@ def features_of_file(raw: Path) -> pd.DataFrame:
 
 
 def matrix_of_features(tables: Sequence[pd.DataFrame]) -> Any:
-    """The course's training matrix of months: dicts through a DictVectorizer."""
+    """Training matrix of several months as the course builds it: dicts through a DictVectorizer."""
     import pandas as pd
     import xgboost as xgb
     from sklearn.feature_extraction import DictVectorizer
@@ -44,7 +44,7 @@ def matrix_of_features(tables: Sequence[pd.DataFrame]) -> Any:
 
 @dataclass(frozen=True)
 class Search:
-    """What the course's tuning found in its time."""
+    """Result of the course's tuning."""
 
     recipe: Any
     trials: int
@@ -53,7 +53,7 @@ class Search:
 
 
 def _space() -> dict[str, Any]:
-    """Hyperparameters that the course searches, with their distributions."""
+    """The course's search space: hyperparameters and their distributions."""
     from hyperopt import hp
 
     return {
@@ -66,7 +66,7 @@ def _space() -> dict[str, Any]:
 
 
 def _deadline(at: float) -> Any:
-    """XGBoost callback that ends a fit when `time.perf_counter` has passed this time."""
+    """XGBoost callback that stops a fit after this time of `time.perf_counter`."""
     import xgboost as xgb
 
     class Deadline(xgb.callback.TrainingCallback):
@@ -79,10 +79,10 @@ def _deadline(at: float) -> Any:
 def tune(
     training: pd.DataFrame, validation: pd.DataFrame, *, seconds: float, seed: int, threads: int
 ) -> Search:
-    """The course's search: TPE over its space for so many seconds, up to 1,000 rounds a trial, best fit kept.
+    """The course's search: TPE for so many seconds, up to 1,000 rounds per trial; keeps the best fit.
 
-    A trial under way at the end is cut off and counts as it stands. The tree method is exact, as in the
-    published fit: on ten thousand sparse columns it takes a third of hist's time.
+    A trial that runs at the deadline stops there and counts with the rounds that it has. The tree method is exact,
+    as in the published fit: on ten thousand sparse columns it takes a third of the time of `hist`.
     """
     import xgboost as xgb
     from hyperopt import STATUS_OK, Trials, fmin, tpe

@@ -1,4 +1,4 @@
-"""The months: fetched and cleaned once, then the same rows for every contender."""
+"""Months, fetched and cleaned once, so that every contender gets the same rows."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ TARGET = "duration_minutes"
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """One cell a month, and one for each test month's rows."""
+    """One cell per month, and one for the rows of each test month."""
     return [_month(bench, month) for month in bench.months] + [
         _rows(bench, test) for test in bench.test_months
     ]
 
 
 def month_cell(month: str) -> str:
-    """Name of the cell that has a month's files."""
+    """Name of the cell with a month's files."""
     return f"data/month {month}"
 
 
 def rows_cell(test: str) -> str:
-    """Name of the cell that has the rows on which contenders meet."""
+    """Name of the cell with the rows for all contenders."""
     return f"data/rows {test}"
 
 
 def clean_path(job: Job, month: str) -> Path:
-    """Clean trips of a month that the cell builds on."""
+    """Clean trips of a month that the cell depends on."""
     return Path(job.before[month_cell(month)].values["clean"])
 
 
 def raw_path(job: Job, month: str) -> Path:
-    """Raw file of a month that the cell builds on."""
+    """Raw file of a month that the cell depends on."""
     return Path(job.before[month_cell(month)].values["raw"])
 
 
@@ -65,7 +65,7 @@ def _rows(bench: Bench, test: str) -> Cell:
 
 
 def prepare_month(job: Job, source: str, service: str, month: str) -> dict[str, Any]:
-    """A month's raw file and its clean trips."""
+    """Fetch a month's raw file and clean its trips."""
     raw, sha256 = ours.fetch(source, service, month, job.folder.parent / "months")
     target = job.folder / f"{service}_{month}.parquet"
     rows, kept = ours.clean(raw, service, month, target)
@@ -74,9 +74,9 @@ def prepare_month(job: Job, source: str, service: str, month: str) -> dict[str, 
 
 
 def prepare_rows(job: Job, training: list[str], validation: str, test: str) -> dict[str, Any]:
-    """Rows of three parts as raw columns: what may be learnt from, what tunes, what is asked about.
+    """Write the training, validation and test rows as raw columns.
 
-    The test month's durations are in a file of their own, which no contender is given.
+    The durations of the test month are in a separate file, which no contender reads.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -84,9 +84,9 @@ def prepare_rows(job: Job, training: list[str], validation: str, test: str) -> d
     def read(month: str) -> pa.Table:
         return pq.read_table(clean_path(job, month))
 
-    learnt = pa.concat_tables([read(month) for month in training])
+    trained_on = pa.concat_tables([read(month) for month in training])
     parts = {
-        "training": learnt.filter(learnt["for_training"]).select([*REQUEST_COLUMNS, TARGET]),
+        "training": trained_on.filter(trained_on["for_training"]).select([*REQUEST_COLUMNS, TARGET]),
         "validation": read(validation).select([*REQUEST_COLUMNS, TARGET]),
         "test": read(test).select(REQUEST_COLUMNS),
         "actual": read(test).select([TARGET]),

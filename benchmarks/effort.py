@@ -1,4 +1,4 @@
-"""What it costs to be as good as the course: CPU to match its published fit, seconds to match its tuning."""
+"""Cost of matching the course: CPU time to match its published fit, seconds to match its tuning."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MODEL_CELL = "effort/files to a model"
 
 
 def match_cell(training: str, validation: str) -> str:
-    """Name of the cell that matches the published fit on the same rows."""
+    """Name of the cell that matches a published fit on the same rows."""
     return f"effort/match {training} {validation}"
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Matching each published fit, and one way from files to a model."""
+    """One cell per published fit to match, and the path from files to a model."""
     found = [
         Cell(
             match_cell(*pair),
@@ -53,14 +53,14 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def match_published(job: Job, training: str, validation: str) -> dict[str, Any]:
-    """CPU of our least fit that is as good as the course's, from raw columns in memory as the course's is."""
-    learnt, held_out = (ours.OneMonth(data.clean_path(job, month)) for month in (training, validation))
+    """CPU time of our smallest fit that is as good as the course's; both start from raw columns in memory."""
+    trips, held_out = (ours.OneMonth(data.clean_path(job, month)) for month in (training, validation))
     goal = job.before[published.fit_cell(training, validation)].values["rmse"]
-    rounds = ours.rounds_to_match(learnt, held_out, goal, job.threads)
+    rounds = ours.rounds_to_match(trips, held_out, goal, job.threads)
     spent = []
     for _ in range(REPEATS):
         with Clock() as clock:
-            model = ours.quick_fit(learnt, rounds, job.threads)
+            model = ours.quick_fit(trips, rounds, job.threads)
         spent.append(clock.cpu_seconds)
     predicted = ours.minutes_of(model.predict(held_out.requests))
     return {
@@ -71,7 +71,7 @@ def match_published(job: Job, training: str, validation: str) -> dict[str, Any]:
 
 
 def files_to_model(job: Job, service: str, months: list[str]) -> dict[str, Any]:
-    """From raw files to a model that can be asked, by one fit and no search; from the start of the process."""
+    """From raw files to a model that can predict, with one fit and no search; timed from process start."""
     *earlier, test = months
     raws = [(data.raw_path(job, month), month) for month in earlier]
     model = ours.fast_fit(raws, service, job.threads)
@@ -82,10 +82,10 @@ def files_to_model(job: Job, service: str, months: list[str]) -> dict[str, Any]:
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """The ratio of CPU, and seconds to a model as good as the course's tuned one."""
+    """The ratio of CPU times, and the seconds to a model as good as the course's tuned one."""
     rows, table = [], []
     for pair in published.pairs(bench):
-        what = f"matching the course's fit ({pair[0]}, {pair[1]}): times less CPU"
+        what = f"matching the course's fit ({pair[0]}, {pair[1]}): course's CPU time divided by ours"
         goal = f"at least {LEAST_TIMES_LESS}"
         theirs = values_of(results, published.fit_cell(*pair))
         mine = values_of(results, match_cell(*pair))
@@ -99,8 +99,8 @@ def section(bench: Bench, results: Results) -> Section:
             table.append((f"{pair[0]}, {pair[1]}", name, f"{side['rmse']:.4f}", str(rounds), cost))
     header = ("months", "fit", "validation RMSE", "rounds", "CPU s, one thread")
     note = (
-        "Features, encoder or vectoriser, matrix and trees, from raw columns in memory. Ours: the fewest rounds, "
-        "found beforehand, with which one quick set of parameters is as good."
+        "Time for features, encoder or vectoriser, matrix and trees, from raw columns in memory. Ours: the fewest "
+        "rounds that match the course with one quick set of parameters; a search finds this number beforehand."
     )
     return Section(
         (*rows, _seconds_row(bench, results)),
@@ -110,7 +110,7 @@ def section(bench: Bench, results: Results) -> Section:
 
 def _seconds_row(bench: Bench, results: Results) -> Row:
     budget, test, seed = bench.profile.budgets[-1], bench.test_months[-1], bench.profile.seeds[0]
-    what = f"files to a model, one fit, as good as the course after {budget} s of tuning: seconds"
+    what = f"from files to a model (one fit) as good as the course's after {budget} s of tuning: seconds"
     goal = f"at most {MOST_SECONDS:g}"
     tuned_cell = contenders.contender_cell("course, tuned", budget, test, seed)
     names = (f"{MODEL_CELL}, 2 threads", f"{MODEL_CELL}, 1 threads", tuned_cell)
@@ -119,7 +119,7 @@ def _seconds_row(bench: Bench, results: Results) -> Row:
         return not_measured(what, goal, results, *names)
     as_good = two["rmse"] <= tuned["rmse"]
     figure = (
-        f"{two['ready_seconds']:.1f} from process start at two threads, "
-        f"{one['ready_cpu_seconds']:.1f} CPU s at one; test RMSE {two['rmse']:.3f} against {tuned['rmse']:.3f}"
+        f"{two['ready_seconds']:.1f} from process start with two threads, "
+        f"{one['ready_cpu_seconds']:.1f} CPU s with one; test RMSE {two['rmse']:.3f} against {tuned['rmse']:.3f}"
     )
     return Row(what, goal, figure, as_good and two["ready_seconds"] <= MOST_SECONDS)

@@ -1,4 +1,4 @@
-"""From files to features and to a training matrix: seconds, memory, and how both grow with the rows."""
+"""From files to features and to a training matrix: time, memory, and how both grow with the rows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ COPIES_CODE = (*OURS, "benchmarks/copies.py")
 
 
 def matrix_cell(copies: int) -> str:
-    """Name of the cell that makes our matrix of the months, so many times over."""
+    """Name of the cell that builds our matrix from so many copies of the months."""
     return f"files/matrix, ours x{copies}"
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Both sides on the files as they are; ours on copies of them too."""
+    """Both sides on the original files; our side also on copies of them."""
     after, parameters = tuple(map(data.month_cell, bench.months)), {"months": list(bench.months)}
     course_code = ("benchmarks/course.py", "requirements.txt")
     found = [
@@ -66,11 +66,11 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def course_features(job: Job, months: list[str]) -> dict[str, Any]:
-    """The course's path over all months, its tables kept."""
+    """The course's features of all months, kept in memory."""
     raws, spent = [data.raw_path(job, month) for month in months], []
     tables: list[Any] = []
     for _ in range(3):
-        del tables  # or two repeats would be in memory at once
+        del tables  # otherwise two repeats are in memory at once
         with Clock() as clock:
             tables = [course.features_of_file(raw) for raw in raws]
         spent.append(clock)
@@ -78,7 +78,7 @@ def course_features(job: Job, months: list[str]) -> dict[str, Any]:
 
 
 def our_features(job: Job, months: list[str], service: str) -> dict[str, Any]:
-    """Our path over all months, its features kept."""
+    """Our features of all months, kept in memory."""
     raws, spent = [(data.raw_path(job, month), month) for month in months], []
     ours.first_use(raws[0], service)
     batches: list[Any] = []
@@ -91,7 +91,7 @@ def our_features(job: Job, months: list[str], service: str) -> dict[str, Any]:
 
 
 def course_matrix(job: Job, months: list[str]) -> dict[str, Any]:
-    """The course's path to a training matrix of all months."""
+    """The course's training matrix of all months."""
     with Clock() as clock:
         matrix = course.matrix_of_features([course.features_of_file(data.raw_path(job, m)) for m in months])
     return _cost([clock], matrix.num_row())
@@ -100,7 +100,7 @@ def course_matrix(job: Job, months: list[str]) -> dict[str, Any]:
 def our_matrix(
     job: Job, months: list[str], service: str, copies: int = 1, least_rows: int = 0, rounds: int = 0
 ) -> dict[str, Any]:
-    """Ours, over files that hold the months `copies` times, or often enough for `least_rows` rows."""
+    """Our matrix from files with `copies` copies of the months, or enough copies for `least_rows` rows."""
     raws = [(data.raw_path(job, month), month) for month in months]
     if least_rows:
         kept = sum(job.before[data.month_cell(month)].values["kept"] for month in months)
@@ -113,7 +113,7 @@ def our_matrix(
 
 @contextmanager
 def _copies(folder: Path, raws: list[tuple[Path, str]], copies: int) -> Iterator[list[tuple[Path, str]]]:
-    """Files with the months repeated, written by another process so that its memory is not counted here."""
+    """Files with the months repeated. Another process writes them, so that its memory does not count here."""
     if copies == 1:
         yield raws
         return
@@ -147,7 +147,7 @@ def _cost(spent: list[Clock], rows: int) -> dict[str, Any]:
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """Speed and memory against the course, growth with rows, and the largest matrix."""
+    """Speed and memory compared with the course, growth with rows, and the largest matrix."""
     rows = [*_features_rows(results), *_growth_rows(bench, results)]
     grown = {copies: values_of(results, matrix_cell(copies)) for copies in (1, *bench.profile.copies)}
     points = [(v["rows"], v["matrix_seconds"], v["peak_bytes"]) for v in grown.values() if v is not None]
@@ -158,15 +158,15 @@ def section(bench: Bench, results: Results) -> Section:
 
 def _features_rows(results: Results) -> list[Row]:
     whats = (
-        "files to features: times faster than the course's path",
-        "files to features: share of its peak memory",
+        "files to features: course's time divided by ours",
+        "files to features: our peak memory divided by the course's",
     )
     goals = (f"at least {LEAST_TIMES_FASTER}", f"at most {MOST_OF_MEMORY:.2f}")
     theirs, mine = (values_of(results, FEATURES[side]) for side in ("course", "ours"))
     if theirs is None or mine is None:
         return [not_measured(*pair, results, *FEATURES.values()) for pair in zip(whats, goals, strict=True)]
     times, share = theirs["cpu_seconds"] / mine["cpu_seconds"], mine["peak_bytes"] / theirs["peak_bytes"]
-    figure = f"{times:.0f} in CPU, {theirs['seconds'] / mine['seconds']:.0f} in time"
+    figure = f"{times:.0f} in CPU time, {theirs['seconds'] / mine['seconds']:.0f} in wall time"
     return [
         Row(whats[0], goals[0], figure, times >= LEAST_TIMES_FASTER),
         Row(whats[1], goals[1], f"{share:.2f}", share <= MOST_OF_MEMORY),
@@ -175,7 +175,7 @@ def _features_rows(results: Results) -> list[Row]:
 
 def _growth_rows(bench: Bench, results: Results) -> list[Row]:
     few, many = bench.profile.copies
-    what = f"files to matrix: CPU per row with {many} copies of the months over {few} copies"
+    what = f"files to matrix: CPU time per row, {many} copies of the months divided by {few} copies"
     goal = f"1 ± {LINEAR_WITHIN}"
     a, b = values_of(results, matrix_cell(few)), values_of(results, matrix_cell(many))
     if a is None or b is None:
@@ -188,12 +188,12 @@ def _growth_rows(bench: Bench, results: Results) -> list[Row]:
     )
     return [
         Row(what, goal, f"{ratio:.2f}", abs(ratio - 1) <= LINEAR_WITHIN),
-        Row("files to matrix: slope per million rows", "", f"{slope:.2f} CPU s, {memory / 1e6:.0f} MB"),
+        Row("files to matrix: growth per million rows", "", f"{slope:.2f} CPU s, {memory / 1e6:.0f} MB"),
     ]
 
 
 def _most_rows_row(bench: Bench, results: Results) -> Row:
-    what = f"{bench.profile.most_rows / 1e6:.0f} million rows to matrix, and ten rounds: peak memory"
+    what = f"{bench.profile.most_rows / 1e6:.0f} million rows to matrix, then ten rounds: peak memory"
     goal = f"under {MOST_BYTES / 1e9:g} GB"
     found = values_of(results, MOST_ROWS_CELL)
     if found is None:
@@ -205,12 +205,12 @@ def _most_rows_row(bench: Bench, results: Results) -> Row:
 
 def _table(bench: Bench, results: Results) -> Table:
     named = {
-        "features, course's path": FEATURES["course"],
+        "features, course": FEATURES["course"],
         "features, ours": FEATURES["ours"],
-        "matrix, course's path": MATRIX_COURSE,
+        "matrix, course": MATRIX_COURSE,
     }
     named |= {
-        f"matrix, ours, {copies} x the months": matrix_cell(copies) for copies in (1, *bench.profile.copies)
+        f"matrix, ours, {copies} x months": matrix_cell(copies) for copies in (1, *bench.profile.copies)
     }
     rows = []
     for name, cell in named.items():
@@ -220,5 +220,5 @@ def _table(bench: Bench, results: Results) -> Table:
             memory = f"{found['peak_bytes'] / 1e6:,.0f}"
             rows.append((name, f"{found['rows']:,}", f"{seconds:.2f}", f"{found['cpu_seconds']:.2f}", memory))
     header = ("from raw files to", "rows", "s", "CPU s", "peak, MB")
-    note = "One thread. Peak memory is the whole process's, Python and libraries included."
+    note = "One thread. Peak memory is that of the whole process, with Python and libraries."
     return Table("Files to features and matrix", header, tuple(rows), note)

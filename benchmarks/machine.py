@@ -1,4 +1,4 @@
-"""The machine that figures are about."""
+"""Description of the machine on which figures were measured."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PACKAGES = ("xgboost", "hyperopt", "scikit-learn", "numpy", "pandas", "pyarrow",
 def machine() -> str:
     """Processor, cores and memory, Python and its platform, in one line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = f"{_memory_bytes() / 2**30:.0f} GiB" if _memory_bytes() else "memory not known"
+    memory = f"{_memory_bytes() / 2**30:.0f} GiB" if _memory_bytes() else "memory unknown"
     system = f"{platform.system()} {platform.machine()}"
     return f"{_processor()}, {cores} cores, {memory}, {system}, Python {platform.python_version()}"
 
 
 def busy_seconds() -> float | None:
-    """CPU seconds that all processes of this machine have used since it was started, if it says."""
+    """CPU seconds of all processes since the machine started, or None where the system does not report them."""
     try:
         user, nice, system, *_ = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:])
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def busy_seconds() -> float | None:
 
 
 def packages() -> str:
-    """Versions of the packages that matter to the figures."""
+    """Versions of the packages that affect the figures."""
     found = []
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What Mage adds to a training run: the pipeline's time against the same functions called directly."""
+"""Overhead of Mage: the pipeline's time compared with the same functions called directly."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_cell(kind: str, number: int) -> str:
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Runs of each kind by turns, on the sample with the default settings."""
+    """Alternating runs of each kind, on the sample with default settings."""
     return [
         Cell(
             run_cell(kind, number), f"benchmarks.orchestration:run_{kind}", {"number": number}, CODE,
@@ -48,17 +48,17 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def run_mage(job: Job, number: int) -> dict[str, Any]:
-    """The pipeline by `mage run`, with a state folder that nothing has been written to."""
+    """The pipeline with `mage run`, with an empty state folder."""
     return _timed(job, _mage(), "run", str(PROJECT), PIPELINE)
 
 
 def run_direct(job: Job, number: int) -> dict[str, Any]:
-    """`python -m mlops train`, with a state folder that nothing has been written to."""
+    """`python -m mlops train`, with an empty state folder."""
     return _timed(job, sys.executable, "-m", "mlops", "train")
 
 
 def run_start(job: Job, number: int) -> dict[str, Any]:
-    """A Mage project whose only block returns an empty table of facts."""
+    """A Mage project with one block that does nothing: the time that Mage needs to start."""
     project = job.folder / "nothing"
     block = {
         "uuid": "nothing", "name": "nothing", "type": "data_loader", "language": "python",
@@ -71,7 +71,7 @@ def run_start(job: Job, number: int) -> dict[str, Any]:
     files = {
         "metadata.yaml": (PROJECT / "metadata.yaml").read_text(),
         "io_config.yaml": (PROJECT / "io_config.yaml").read_text(),
-        "pipelines/nothing/metadata.yaml": json.dumps(pipeline),  # which is YAML too
+        "pipelines/nothing/metadata.yaml": json.dumps(pipeline),  # JSON is also valid YAML
         "data_loaders/nothing.py": "@data_loader\ndef nothing(*args, **kwargs):\n    return {'nothing': 1}\n",
     }
     for name, text in files.items():
@@ -98,16 +98,16 @@ def _timed(job: Job, *command: str) -> dict[str, Any]:
     )
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if ended.returncode:
-        said = (ended.stdout + ended.stderr).strip()
-        raise RuntimeError(f"{command[0]} ended with status {ended.returncode}: {said[-300:]}")
+        output = (ended.stdout + ended.stderr).strip()
+        raise RuntimeError(f"{command[0]} ended with status {ended.returncode}: {output[-300:]}")
     cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"run_seconds": seconds, "run_cpu_seconds": cpu_seconds}
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """The pipeline's time beyond Mage's start, over the command line's."""
+    """The pipeline's time without Mage's start, divided by the command line's time."""
     what, goal = (
-        "Mage: pipeline less its start, over the command line: time",
+        "Mage: time of the pipeline without Mage's start, divided by the command line's",
         f"at most {1 + MOST_OVERHEAD:.2f}",
     )
     numbers = range(1, bench.profile.runs + 1)
@@ -121,9 +121,9 @@ def section(bench: Bench, results: Results) -> Section:
     wall = {kind: median(v["run_seconds"] for v in runs) for kind, runs in found.items()}
     cpu = {kind: median(v["run_cpu_seconds"] for v in runs) for kind, runs in found.items()}
     ratio, in_cpu = ((side["mage"] - side["start"]) / side["direct"] for side in (wall, cpu))
-    row = Row(what, goal, f"{ratio:.2f} ({in_cpu:.2f} in CPU)", ratio <= 1 + MOST_OVERHEAD)
+    row = Row(what, goal, f"{ratio:.2f} ({in_cpu:.2f} in CPU time)", ratio <= 1 + MOST_OVERHEAD)
     table = tuple(
         (KINDS[kind], f"{wall[kind]:.1f}", f"{cpu[kind]:.1f}", str(len(found[kind]))) for kind in KINDS
     )
-    note = "The sample with default settings, from a state folder that nothing was written to; medians."
+    note = "The sample with default settings and an empty state folder; medians."
     return Section((row,), (Table("Mage", ("run", "s", "CPU s", "runs"), table, note),))

@@ -1,7 +1,6 @@
-"""Everything that the benchmark asks of `mlops`; if the library changes its calls, this file follows.
+"""All calls of the benchmark into `mlops`; if the library's interface changes, change this file.
 
-Imports are made where they are needed: what a measurement does not use should
-not be in its memory.
+Imports are inside the functions, so that a measurement does not load modules that it does not use.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 MATCHING = {"learning_rate": 0.7, "max_depth": 6, "min_child_weight": 20.0, "reg_lambda": 3.0}
-"""Parameters of the fit that only has to match the course's: few trees, each of which learns all it can."""
+"""Parameters of the fit that only has to match the course's: few trees with a high learning rate."""
 MATCHING_FEATURES = ("pickup_zone", "dropoff_zone", "distance_miles", "minute_of_day", "weekday")
-"""Its features: what the request says is enough for that, so nothing is learnt from past trips."""
+"""Its features. The request's own features are enough here; statistics from past trips are not used."""
 
 
 FAST, FAST_ROUNDS = {"learning_rate": 0.2, "max_depth": 8, "min_child_weight": 20.0, "reg_lambda": 3.0}, 40
-"""Of a single fit that is to be there soon."""
+"""Parameters and rounds of a single fast fit."""
 
 ENDLESS_TRIALS = 10_000
 LARGE_SLICE = 1000
@@ -51,7 +50,7 @@ def months_held(source: str, service: str) -> list[str]:
 
 
 def fetch(source: str, service: str, month: str, folder: Path) -> tuple[Path, str]:
-    """Raw file of a month, kept below `folder`, and its sha256."""
+    """Raw file of a month, stored below `folder`, and its sha256."""
     from mlops.data import cache
     from mlops.month import Month
 
@@ -67,7 +66,7 @@ def _open(source: str) -> Source:
 
 
 def clean(raw: Path, service: str, month: str, target: Path) -> tuple[int, int]:
-    """Clean trips of a month in `target`; its rows, and how many of them may be learnt from."""
+    """Write a month's clean trips to `target`; return the number of rows, and of those for training."""
     from mlops.data import trips
     from mlops.month import Month
 
@@ -76,7 +75,7 @@ def clean(raw: Path, service: str, month: str, target: Path) -> tuple[int, int]:
 
 
 def requests_and_minutes(clean_file: Path) -> tuple[pd.DataFrame, Array]:
-    """What is asked about every trip of a clean month, and how long each took."""
+    """Requests of every trip of a clean month, and the trips' durations in minutes."""
     from mlops.data import schemas
 
     return schemas.read_requests(clean_file), schemas.read_minutes(clean_file)
@@ -86,7 +85,7 @@ def requests_and_minutes(clean_file: Path) -> tuple[pd.DataFrame, Array]:
 
 
 def settings(**changed: Any) -> Settings:
-    """The default settings, but for what is changed."""
+    """The default settings with the given changes."""
     from mlops.config import Settings
 
     return Settings.parse(changed)
@@ -101,7 +100,7 @@ class Fitted:
     model : DurationModel
     tuned : Tuned
     search_seconds : float
-        Wall time of the search alone, its matrices included.
+        Wall time of the search alone, with its matrices.
     """
 
     model: DurationModel
@@ -110,7 +109,7 @@ class Fitted:
 
     @property
     def trials(self) -> int:
-        """Evaluations of the search."""
+        """Number of trials of the search."""
         return len(self.tuned.search.trials)
 
     @property
@@ -120,12 +119,12 @@ class Fitted:
 
     @property
     def validation_rmse(self) -> float:
-        """Of the best trial, in minutes."""
+        """Validation RMSE of the best trial, in minutes."""
         return float(self.tuned.search.best.validation_rmse)
 
 
 def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -> Fitted:
-    """Model of clean months, the last of which is the validation month, as a training run makes it.
+    """Model of clean months, fitted as in a training run; the last month is the validation month.
 
     Parameters
     ----------
@@ -150,7 +149,7 @@ def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -
 def one_fit(
     cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings, without: Sequence[str] = ()
 ) -> float:
-    """Validation RMSE of one fit of the search's first guess; the last of the clean months is the one scored."""
+    """Validation RMSE of one fit with the search's default first point; the last clean month is scored."""
     from mlops.training.boosting import build_matrix, train
     from mlops.training.feature_files import FeatureFiles, write_features
     from mlops.training.search import FIRST_GUESS, LADDER
@@ -159,9 +158,9 @@ def one_fit(
     for path, table in zip(cleaned, tables, strict=True):
         write_features(path, table)
     names = tuple(name for name in feature_list() if name not in without)
-    learnt = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
+    training = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
     held_out = FeatureFiles(tuple(tables[-1:]), False)
-    matrix = build_matrix(learnt, held_out, features=names, seed=chosen.seed, threads=threads)
+    matrix = build_matrix(training, held_out, features=names, seed=chosen.seed, threads=threads)
     parameters = {**FIRST_GUESS, "learning_rate": LADDER[1].learning_rate}
     found = train(
         matrix, parameters, seed=chosen.seed, threads=threads, rounds=LADDER[1].rounds, stop_early=True
@@ -177,12 +176,12 @@ def feature_list() -> tuple[str, ...]:
 
 
 def save(model: DurationModel, folder: Path) -> None:
-    """Keep a model."""
+    """Save a model."""
     model.save(folder)
 
 
 def load(folder: Path) -> DurationModel:
-    """A model that was kept."""
+    """Load a saved model."""
     from mlops.model.duration_model import DurationModel
 
     return DurationModel.load(folder)
@@ -208,16 +207,16 @@ def pair_median_rmse(cleaned: Sequence[Path], requests: pd.DataFrame, actual: Ar
 
 
 def metrics(actual: Array, predicted: Array) -> dict[str, float]:
-    """RMSE, MAE and more, of every contender alike."""
+    """RMSE, MAE and more, computed in the same way for every contender."""
     from mlops.evaluation import metrics
 
     return metrics.error_metrics(actual, predicted)
 
 
 def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """By nominal percent: share of the trips inside the interval, and the slice of 1,000 trips furthest off.
+    """By nominal percent: share of the trips inside the interval, and the worst slice of at least 1,000 trips.
 
-    Empty where the model gives no intervals.
+    Empty if the model gives no intervals.
     """
     from mlops.evaluation import metrics
 
@@ -242,7 +241,7 @@ def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -
 
 
 def batches(raws: Sequence[tuple[Path, str]], service: str) -> Iterator[Batch]:
-    """Features and minutes of raw months, batch by batch; nothing is written."""
+    """Features and minutes of raw months, batch by batch; writes no files."""
     from mlops.data import trips
     from mlops.model.features import request_features
     from mlops.month import Month
@@ -255,7 +254,7 @@ def batches(raws: Sequence[tuple[Path, str]], service: str) -> Iterator[Batch]:
 
 
 class Batches:
-    """The same, as often as asked."""
+    """The batches of `batches`, which can be read several times."""
 
     def __init__(self, raws: Sequence[tuple[Path, str]], service: str) -> None:
         self._raws, self._service = raws, service
@@ -265,14 +264,14 @@ class Batches:
 
 
 def first_use(raw: tuple[Path, str], service: str) -> None:
-    """Import and set up all that the first batch of a process pays for."""
+    """Do the imports and setup that the first batch of a process would include."""
     next(batches([raw], service))
 
 
 def matrix_and_rounds(
     raws: Sequence[tuple[Path, str]], service: str, threads: int, rounds: int
 ) -> dict[str, float]:
-    """Seconds from raw months to a training matrix and, if asked, for some rounds of boosting on it."""
+    """Seconds from raw months to a training matrix and, for `rounds` above 0, of boosting on it."""
     from mlops.training.boosting import build_matrix, train
 
     began = time.perf_counter()
@@ -291,7 +290,7 @@ def matrix_and_rounds(
 
 
 class OneMonth:
-    """Trips of a clean month in memory, as raw columns; what is measured starts from these."""
+    """Trips of a clean month in memory, as raw columns: the start of the measurement."""
 
     def __init__(self, clean_file: Path) -> None:
         self.requests, self.minutes = requests_and_minutes(clean_file)
@@ -304,21 +303,21 @@ class OneMonth:
 
 
 def rounds_to_match(training: OneMonth, validation: OneMonth, rmse: float, threads: int) -> int:
-    """Fewest rounds whose model is as good as `rmse` on the validation month."""
+    """Fewest rounds with which the model's RMSE on the validation month is at most `rmse`."""
     for rounds in range(1, 101):
         predicted = minutes_of(quick_fit(training, rounds, threads).predict(validation.requests))
         if metrics(validation.minutes, predicted)["rmse"] <= rmse:
             return rounds
-    raise ValueError(f"100 rounds do not come to an RMSE of {rmse:.4f}")
+    raise ValueError(f"100 rounds do not reach an RMSE of {rmse:.4f}")
 
 
 def quick_fit(training: OneMonth, rounds: int, threads: int) -> DurationModel:
-    """Model of one month with `MATCHING`, from raw columns: features, matrix and trees."""
+    """Model of one month with the parameters `MATCHING`, from raw columns: features, matrix and trees."""
     return _model_of(training, MATCHING, rounds, threads, MATCHING_FEATURES)
 
 
 def fast_fit(raws: Sequence[tuple[Path, str]], service: str, threads: int) -> DurationModel:
-    """Model of raw months by a single fit of a few rounds, with no search."""
+    """Model of raw months from a single fit with few rounds and no search."""
     return _model_of(Batches(raws, service), FAST, FAST_ROUNDS, threads)
 
 
@@ -338,24 +337,24 @@ def _model_of(
     return DurationModel(matrix.encoder, found.booster, chosen)
 
 
-# Asking
+# Single requests
 
 
 def asker(model: DurationModel) -> Callable[[Any], Any]:
-    """How one request is asked: as the library does it fastest."""
+    """The fastest function of the library for one request."""
     return model.predict_one
 
 
 def single_requests(requests: pd.DataFrame, count: int) -> list[Any]:
-    """The first requests, each by itself, as `asker` takes them."""
+    """The first requests, each in the form that `asker` takes."""
     return list(requests.head(count).astype(object).to_dict(orient="records"))
 
 
-# Where
+# State
 
 
 def state_dir() -> Path:
-    """Folder below which everything is kept."""
+    """The state folder."""
     from mlops import config
 
     return config.state_dir()

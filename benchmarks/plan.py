@@ -1,4 +1,4 @@
-"""What one run of the benchmark covers: the months, and how finely they are measured."""
+"""What one run of the benchmark covers: its months and its profile."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from dataclasses import dataclass
 from mlops.month import Month
 
 TEST_MONTHS = tuple(str(month) for month in Month.range(Month(2023, 7), Month(2023, 10)))
-SHORT_HISTORY = 3  # training months where contenders meet on identical rows
+SHORT_HISTORY = 3  # training months in the comparison on identical rows
 
 OURS = ("mlops/**/*.py", "benchmarks/ours.py", "requirements.txt")
-"""The code behind a figure of ours."""
+"""Code that our figures depend on."""
 RAW = ("mlops/files.py", "mlops/data/**/*.py")
-"""The code that makes clean trips, which all contenders are given."""
+"""Code that makes the clean trips for all contenders."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How finely to measure.
+    """How thoroughly to measure.
 
     Parameters
     ----------
     name : str
     test_months : int
-        How many test months, the latest and then those before it.
+        Number of test months, counted back from the latest.
     contender_months : int
-        How many of them the contenders meet on.
+        Number of them on which all contenders are compared.
     seeds : tuple of int
-        Of every contender that has one.
+        Fixed seeds of every contender that has one.
     budgets : tuple of int
-        Seconds of tuning, ours and the course's, shortest first.
+        Seconds of tuning for our library and the course, shortest first.
     peer_budgets : tuple of int
-        Seconds that AutoML gets; the last is at least three times our first.
+        Seconds for AutoML; the last is at least three times our first.
     copies : tuple of int
-        How often the months are repeated where growth is measured.
+        Numbers of copies of the months, to measure growth.
     most_rows : int
         Trips of the largest matrix; 0 for none.
     single_rows : int
-        Requests asked one by one.
+        Number of single requests.
     runs : int
-        Of the pipeline, to find Mage's overhead.
+        Number of pipeline runs, to measure Mage's overhead.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Bench:
     ----------
     profile : Profile
     source : str
-        As the setting `source`.
+        Like the setting `source`.
     service : str
     months : tuple of str
-        All months that the source holds, oldest first, without a gap.
+        All months of the source, oldest first, without a gap.
     test_months : tuple of str
-        Those tested, oldest first.
+        The tested months, oldest first.
     """
 
     profile: Profile
@@ -84,7 +84,7 @@ class Bench:
 
     @property
     def is_sample(self) -> bool:
-        """Whether no trip of these months ever happened."""
+        """Whether the trips are synthetic."""
         return self.source == "sample"
 
     def history(self, test: str) -> tuple[str, ...]:
@@ -101,23 +101,23 @@ class Bench:
 
 
 def bench_of(profile: Profile, source: str, held: Sequence[str], asked: Sequence[str] = ()) -> Bench:
-    """The run over the months that a source holds.
+    """The benchmark run for the months of a source.
 
     Parameters
     ----------
     held : sequence of str
         Months of the source, oldest first.
     asked : sequence of str
-        Test months to take instead of the usual ones.
+        Test months instead of the default ones.
 
     Raises
     ------
     ValueError
-        When a test month, or one before it, is missing.
+        When a test month, or a month that it needs, is missing.
     """
     last = max(asked) if asked else (TEST_MONTHS[-1] if TEST_MONTHS[-1] in held else held[-1])
     if last not in held:
-        raise ValueError(f"{source}: there is no month {last}; there are {', '.join(held)}")
+        raise ValueError(f"{source}: there is no month {last}; available: {', '.join(held)}")
     months = [last]
     while (before := str(Month.parse(months[0]) - 1)) in held:
         months.insert(0, before)
@@ -126,7 +126,7 @@ def bench_of(profile: Profile, source: str, held: Sequence[str], asked: Sequence
     missing = [month for month in tested if month not in months[2:]]
     if missing or not tested:
         raise ValueError(
-            f"{source}: {', '.join(missing) or last} cannot be tested; two months before it are needed, "
-            f"and {months[0]} to {months[-1]} are there without a gap"
+            f"{source}: {', '.join(missing) or last} cannot be tested: it needs the two months before it. "
+            f"Available without a gap: {months[0]} to {months[-1]}"
         )
     return Bench(profile, source, "green", tuple(months), tested)

@@ -1,4 +1,4 @@
-"""Asking a model: many requests at once, and one by one."""
+"""Predictions: many requests at once, and one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCHES = 5
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Our default model and the course's recipe, asked about the trips of the last test month."""
+    """Our default model and the course's recipe, on the trips of the last test month."""
     test = bench.test_months[-1]
     months = (*bench.history(test)[-1:], bench.validation(test), test)
     parameters: dict[str, Any] = {"singles": bench.profile.single_rows}
@@ -35,7 +35,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def ask_ours(job: Job, test: str, singles: int) -> dict[str, Any]:
-    """Through `DurationModel`: a request in, minutes and their interval out."""
+    """Our side: `DurationModel` returns minutes and their intervals for a request."""
     from pathlib import Path
 
     model = ours.load(Path(job.before[by_month.ours_cell(test)].folder) / "model")
@@ -46,13 +46,13 @@ def ask_ours(job: Job, test: str, singles: int) -> dict[str, Any]:
 
 
 def ask_course(job: Job, months: list[str], singles: int) -> dict[str, Any]:
-    """As the course serves its model: a dict through the vectorizer, then XGBoost."""
+    """The course's side, as it serves its model: a dict through the vectorizer, then XGBoost."""
     import xgboost as xgb
 
     from mlops.training.baselines import CourseRecipe, read_trips
 
-    learnt, held_out, asked = (read_trips(data.clean_path(job, month)) for month in months)
-    recipe = CourseRecipe.fit(learnt, held_out, threads=job.threads)
+    training, validation, test = (read_trips(data.clean_path(job, month)) for month in months)
+    recipe = CourseRecipe.fit(training, validation, threads=job.threads)
     recipe.booster.set_param({"nthread": job.threads})
 
     def ask(request: dict[str, Any]) -> float:
@@ -60,8 +60,8 @@ def ask_course(job: Job, months: list[str], singles: int) -> dict[str, Any]:
         record = {"PU_DO": pair, "trip_distance": request["distance_miles"]}
         return float(recipe.booster.predict(xgb.DMatrix(recipe.vectorizer.transform([record])))[0])
 
-    one_by_one = asked.head(singles).to_dict(orient="records")
-    return _asked(lambda: recipe.predict(asked), len(asked), ask, one_by_one)
+    one_by_one = test.head(singles).to_dict(orient="records")
+    return _asked(lambda: recipe.predict(test), len(test), ask, one_by_one)
 
 
 def _asked(
@@ -87,8 +87,11 @@ def _asked(
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """Ours against the course's, both ways of asking."""
-    whats = ("one request: median over the course's", "batch: rows per CPU second over the course's")
+    """Our speed compared with the course's, for single requests and batches."""
+    whats = (
+        "one request: our median time divided by the course's",
+        "batch: our rows per CPU second divided by the course's",
+    )
     goals = ("at most 1", "at least 1")
     mine, theirs = values_of(results, OURS_CELL), values_of(results, COURSE_CELL)
     if mine is None or theirs is None:

@@ -1,4 +1,4 @@
-"""The same settings and seed: the same to the last digit, and next to the same with another number of threads."""
+"""The same settings and seed give the same result to the last digit, and nearly so with another thread count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUNS = {"repeatability/first": 1, "repeatability/again": 1, "repeatability/2 thr
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Three runs about the last test month, over the short history."""
+    """Three runs for the last test month, with the short history."""
     test = bench.test_months[-1]
     months = (*bench.short_history(test), bench.validation(test), test)
     max_trials = None if bench.profile.name == "full" else 3
@@ -31,7 +31,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def run_once(job: Job, months: list[str], max_trials: int | None) -> dict[str, Any]:
-    """Test RMSE of a run, and a hash of all that it found: losses of the trials, metrics, each prediction."""
+    """Test RMSE of a run, and a hash of its results: losses of the trials, metrics, every prediction."""
     *earlier, test = months
     chosen = ours.settings() if max_trials is None else ours.settings(max_trials=max_trials)
     fitted = ours.fit([data.clean_path(job, month) for month in earlier], job.folder, job.threads, chosen)
@@ -43,7 +43,7 @@ def run_once(job: Job, months: list[str], max_trials: int | None) -> dict[str, A
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """Whether two runs are one, and how far threads move the metrics."""
+    """Whether two runs are identical, and how much the number of threads changes the metrics."""
     first, again, two = (values_of(results, name) for name in RUNS)
     whats = (
         "same settings twice: losses, metrics and predictions",

@@ -1,4 +1,4 @@
-"""Results as a person reads them (Markdown, a plot) and as a program does (JSON)."""
+"""The report: Markdown and a plot for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REACHED = {True: "yes", False: "**no**", None: ""}
 
 
 def write(folder: Path, name: str, bench: Bench, sections: Sequence[Section], results: Results) -> str:
-    """The report as Markdown, written to `folder` with the same as JSON and, where there are points, a plot."""
+    """Write the report to `folder` as Markdown, JSON and, if there are points, a plot; return the Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     points: dict[str, Any] = {}
     for section in sections:
@@ -27,17 +27,17 @@ def write(folder: Path, name: str, bench: Bench, sections: Sequence[Section], re
     picture = plot(folder / f"{name}.png", points)
     text = markdown(bench, sections, results, picture.name if picture else None)
     (folder / f"{name}.md").write_text(text)
-    told = {
+    content = {
         "about": about(bench),
         "rows": [asdict(row) for section in sections for row in section.rows],
         "cells": {cell: _kept(result) for cell, result in sorted(results.items())},
     }
-    (folder / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     return text
 
 
 def about(bench: Bench) -> dict[str, str]:
-    """What the figures are of: machine, versions, day, months."""
+    """The conditions of the measurement: machine, versions, date, months."""
     months = f"{bench.service} {bench.months[0]} to {bench.months[-1]}"
     source = "the sample, a synthetic city" if bench.is_sample else "TLC's months"
     return {
@@ -50,7 +50,7 @@ def about(bench: Bench) -> dict[str, str]:
 
 
 def markdown(bench: Bench, sections: Sequence[Section], results: Results, picture: str | None) -> str:
-    """The whole report."""
+    """The whole report as Markdown."""
     lines = ["# Benchmark", ""]
     lines += [f"- {name}: {value}" for name, value in about(bench).items()]
     lines += _others(results)
@@ -59,19 +59,19 @@ def markdown(bench: Bench, sections: Sequence[Section], results: Results, pictur
         cells = tuple((row.what, row.goal, row.figure, REACHED[row.reached]) for row in rows)
         lines += ["", *_table(("what", "goal", "figure", "reached"), cells)]
     if picture:
-        lines += ["", f"![RMSE by contender; seconds and memory by rows]({picture})"]
+        lines += ["", f"![RMSE by contender; time and memory by rows]({picture})"]
     for table in (table for section in sections for table in section.tables if table.rows):
         lines += ["", f"## {table.title}", "", *_table(table.header, table.rows)]
         lines += ["", table.note] if table.note else []
     failures = [result for result in results.values() if result.error]
     if failures:
-        said = tuple((result.name, _last_line(result)) for result in failures)
-        lines += ["", "## What failed", "", *_table(("cell", "why"), said)]
+        reasons = tuple((result.name, _last_line(result)) for result in failures)
+        lines += ["", "## Failed cells", "", *_table(("cell", "reason"), reasons)]
     return "\n".join(lines) + "\n"
 
 
 def plot(target: Path, points: dict[str, Any]) -> Path | None:
-    """Test RMSE by contender with its interval, and seconds and memory of the matrix by rows, as PNG."""
+    """Write a PNG with the test RMSE by contender, and with time and memory of the matrix by rows."""
     contenders, matrix = points.get("contenders", {}), points.get("matrix", [])
     if not contenders and not matrix:
         return None
@@ -111,17 +111,17 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _others(results: Results) -> list[str]:
-    """How busy the machine was with something else: seconds of wall time mean less the more it was."""
+    """How busy the machine was with other work; the busier, the less reliable is wall time."""
     known = [(r.others, r.seconds) for r in results.values() if r.others is not None and not r.error]
     total = sum(seconds for _, seconds in known)
     if not total:
         return []
     cores = sum(others * seconds for others, seconds in known) / total
-    return [f"- others: {cores:.1f} cores were busy with something else while this was measured, on average"]
+    return [f"- others: on average, {cores:.1f} cores were busy with other work during the measurement"]
 
 
 def _kept(result: Result) -> dict[str, Any]:
-    """A result without the folders of the machine that it was measured on."""
+    """A result without folder names of the machine."""
     values = {name: value for name, value in result.values.items() if name not in ("raw", "clean")}
     measured = {
         "seconds": round(result.seconds, 2),

@@ -1,4 +1,4 @@
-"""What a section of the benchmark hands to the report, and how its figures are read."""
+"""What a section of the benchmark passes to the report, and the statistics of its figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.cells import Results
 
-# Two-sided 95 % of Student's t, by degrees of freedom; 2 from there on is near enough.
+# Two-sided 95 % quantiles of Student's t, by degrees of freedom; above 11, 2 is close enough.
 STUDENT = {
     1: 12.71,
     2: 4.30,
@@ -28,13 +28,13 @@ STUDENT = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result: what was measured, what was wanted, what came out.
+    """One line of the result: what was measured, the goal, the figure.
 
     Parameters
     ----------
     what, goal, figure : str
     reached : bool or None
-        None where there is nothing to reach, or nothing was measured.
+        None if there is no goal or no measurement.
     """
 
     what: str
@@ -45,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures behind the lines."""
+    """A table with detailed figures."""
 
     title: str
     header: tuple[str, ...]
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """Lines and tables of one part of the benchmark, and points for the plot."""
+    """Lines, tables and plot points of one part of the benchmark."""
 
     rows: tuple[Row, ...] = ()
     tables: tuple[Table, ...] = ()
@@ -64,7 +64,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean with the half width of its 95 % interval, which is NaN for a single value."""
+    """Mean with the half width of its 95 % interval; NaN for a single value."""
 
     mean: float
     half_width: float
@@ -77,7 +77,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean of independent values and how well it is known.
+    """Mean of independent values with its 95 % interval.
 
     Examples
     --------
@@ -91,13 +91,13 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def values_of(results: Results, name: str) -> dict[str, Any] | None:
-    """What a cell measured, or None where it failed or did not run."""
+    """The values of a cell, or None if it failed or did not run."""
     result = results.get(name)
     return None if result is None or result.error else result.values
 
 
 def not_measured(what: str, goal: str, results: Results, *names: str) -> Row:
-    """Line of a figure that is not there, with the reason that a cell gave."""
+    """Line of a figure that was not measured, with the reason from its cell."""
     errors = [results[name].error for name in names if name in results and results[name].error]
     reason = errors[0].strip().splitlines()[-1][:120] if errors else "not run"
     return Row(what, goal, f"not measured: {reason}")

@@ -1,1 +1,1 @@
-"""Scripts that run in the peers' own environment; nothing here is imported by the benchmark itself."""
+"""Scripts that run in the peers' own environment. The benchmark itself imports none of them."""

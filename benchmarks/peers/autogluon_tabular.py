@@ -1,4 +1,4 @@
-"""AutoGluon's tabular predictor, scored on the validation month and fitted again on both parts."""
+"""AutoGluon's tabular predictor, scored on the validation month, then fitted again on both parts."""
 
 from __future__ import annotations
 

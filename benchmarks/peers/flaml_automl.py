@@ -1,4 +1,4 @@
-"""FLAML with its defaults, scored on the validation month; its best is fitted again on both parts."""
+"""FLAML with its defaults, scored on the validation month; its best model is fitted again on both parts."""
 
 from __future__ import annotations
 

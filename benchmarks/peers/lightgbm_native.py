@@ -1,6 +1,6 @@
-"""LightGBM as it comes: native categories, its default parameters, early stopping on the validation month.
+"""LightGBM with default parameters: native categories, early stopping on the validation month.
 
-With ``--refit`` it is fitted again on training and validation months, with the rounds found.
+With ``--refit`` it is fitted again on training and validation months, with the number of rounds found.
 """
 
 from __future__ import annotations

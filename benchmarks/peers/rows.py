@@ -1,7 +1,7 @@
-"""What every peer is given and hands back. Runs in the peers' environment, beside the script that imports it.
+"""Input and output of every peer. Runs in the peers' environment, beside the script that imports it.
 
 A peer is called as ``script FOLDER OUT --budget SECONDS --threads N --seed N``.
-FOLDER holds the same rows and raw columns for all: ``fit_stage.parquet``,
+FOLDER has the same rows and raw columns for all: ``training.parquet``,
 ``validation.parquet`` and ``test.parquet`` (without durations). OUT gets
 ``predictions.parquet`` for the test rows, in their order, and ``about.json``.
 """
@@ -34,24 +34,24 @@ class Task:
     options: dict[str, Any] = field(default_factory=dict)
 
     def read(self, part: str) -> tuple[pd.DataFrame, pd.Series]:
-        """Features and minutes of a part of the rows."""
+        """Features and durations in minutes of one part of the rows."""
         trips = pd.read_parquet(self.folder / f"{part}.parquet")
         return features(trips), trips[TARGET]
 
     def ready(self, **about: Any) -> None:
-        """The clock stops: the model can be asked."""
+        """Stop the clock: the model can predict."""
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "about.json").write_text(json.dumps({"ready_at": time.time(), **about}))
 
     def answer(self, predict: Any) -> None:
-        """Write the predictions for the test rows, within the range that every row is known to lie in."""
-        asked = features(pd.read_parquet(self.folder / "test.parquet"))
-        minutes = np.clip(np.asarray(predict(asked), dtype=float), 1.0, 60.0)
+        """Write the predictions for the test rows, clipped to the 1 to 60 minutes of all test trips."""
+        requests = features(pd.read_parquet(self.folder / "test.parquet"))
+        minutes = np.clip(np.asarray(predict(requests), dtype=float), 1.0, 60.0)
         pd.DataFrame({TARGET: minutes}).to_parquet(self.out / "predictions.parquet")
 
 
 def task(**options: Any) -> Task:
-    """The call that the command line makes; options are switches of the script's own, with what they do."""
+    """The task from the command line; `options` are the script's own switches with their help texts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
@@ -66,7 +66,7 @@ def task(**options: Any) -> Task:
 
 
 def features(trips: pd.DataFrame) -> pd.DataFrame:
-    """What can be read off a request: zones as categories, distance, passengers, time of day, weekday, month."""
+    """Features of a request: zones as categories, distance, passengers, time of day, weekday, month."""
     at = trips["pickup_at"].dt
     return pd.DataFrame(
         {

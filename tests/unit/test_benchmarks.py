@@ -1,4 +1,4 @@
-"""The benchmark's machinery: what is kept and what is measured again, what is told, and a run on tiny months."""
+"""The benchmark: which results are kept or measured again, the report, and a run on tiny months."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MONTHS = tuple(str(month) for month in Month.range(Month(2023, 1), Month(2023, 6
 HERE = "tests.unit.test_benchmarks"
 
 
-# What cells call; they run in processes of their own
+# Functions that cells call, each in its own process
 
 
 def count(job: Job, by: int = 1) -> dict[str, Any]:
-    """How often this was really called, told by a file beside the folders of results."""
+    """Number of real calls, counted in a file beside the folders of results."""
     tally = job.folder.parent / "tally"
     calls = int(tally.read_text()) + 1 if tally.exists() else 1
     tally.write_text(str(calls))
@@ -79,7 +79,7 @@ def test_another_cell_has_another_key(changed: Cell) -> None:
     assert cell_key(changed, {}) != cell_key(FIRST, {})
 
 
-def test_the_key_follows_code_inputs_and_what_it_builds_on(
+def test_the_key_depends_on_code_inputs_and_earlier_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("benchmarks.cells.PROJECT", tmp_path)
@@ -103,20 +103,20 @@ def test_fresh_measures_again(tmp_path: Path) -> None:
     assert results_of([FIRST], tmp_path, fresh=True)["first"].values["calls"] == 2
 
 
-def test_a_failure_is_told_and_not_kept_and_ends_nothing_else(tmp_path: Path) -> None:
+def test_a_failure_is_reported_and_not_kept_and_other_cells_run(tmp_path: Path) -> None:
     bad = Cell("bad", f"{HERE}:fail")
     after = replace(SECOND, name="after", after=("bad",))
 
     found = results_of([bad, after, FIRST], tmp_path)
 
     assert "RuntimeError: out of luck" in found["bad"].error
-    assert found["after"].error == "builds on bad, which failed"
+    assert found["after"].error == "depends on bad, which failed"
     assert found["first"].values["calls"] == 1
     assert list(tmp_path.glob("*/result.json"))
     assert cell_key(bad, {}) not in [path.parent.name for path in tmp_path.glob("*/result.json")]
 
 
-def test_only_what_is_chosen_is_measured_with_what_it_builds_on(tmp_path: Path) -> None:
+def test_only_chosen_cells_and_those_they_depend_on_are_measured(tmp_path: Path) -> None:
     other = Cell("other", f"{HERE}:count")
 
     found = results_of([other, FIRST, SECOND], tmp_path, chosen=lambda cell: cell.name == "second")
@@ -132,8 +132,8 @@ def test_no_measurement_starts_after_the_limit(tmp_path: Path) -> None:
     assert results_of([FIRST], tmp_path, stop_after=0.0) == {}
 
 
-def test_memory_is_the_process_own(tmp_path: Path) -> None:
-    ballast = bytearray(b"x" * 300_000_000)  # of this process: a child must not be charged for it
+def test_memory_is_that_of_the_cell_s_process(tmp_path: Path) -> None:
+    ballast = bytearray(b"x" * 300_000_000)  # held by this process: it must not count for a child
 
     small = results_of([Cell("small", f"{HERE}:hold", {"megabytes": 1})], tmp_path)["small"]
     large = results_of([Cell("large", f"{HERE}:hold", {"megabytes": 200})], tmp_path)["large"]
@@ -142,7 +142,7 @@ def test_memory_is_the_process_own(tmp_path: Path) -> None:
     assert 150e6 < large.peak_bytes - small.peak_bytes < 500e6
 
 
-def test_progress_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "benchmarks"):
         results_of([FIRST, Cell("bad", f"{HERE}:fail")], tmp_path)
 
@@ -170,7 +170,7 @@ def test_a_month_that_cannot_be_tested_is_refused(asked: str) -> None:
         bench_of(QUICK, "folder", MONTHS, (asked,))
 
 
-def test_every_cell_builds_on_earlier_ones_and_every_call_exists() -> None:
+def test_every_cell_depends_on_earlier_ones_and_every_call_exists() -> None:
     for profile in plan.PROFILES.values():
         bench = bench_of(
             profile, "folder", tuple(str(m) for m in Month.range(Month(2023, 1), Month(2023, 10)))
@@ -184,7 +184,7 @@ def test_every_cell_builds_on_earlier_ones_and_every_call_exists() -> None:
                 assert cell_key(replace(cell, after=(), inputs=()), {})
 
 
-def test_an_estimate_says_how_well_it_is_known() -> None:
+def test_an_estimate_has_a_95_percent_interval() -> None:
     assert str(estimate([5.0])) == "5.000"
     assert str(estimate([1.0, 2.0, 3.0])) == "2.000 ± 2.483"
 
@@ -217,7 +217,7 @@ def test_the_report_names_goals_figures_and_failures() -> None:
     assert any(line.startswith("- machine: ") for line in lines)
 
 
-def test_without_any_result_every_line_says_so() -> None:
+def test_without_results_every_line_says_that_it_was_not_measured() -> None:
     for section in command.SECTIONS:
         for row in section.section(bench(), {}).rows:
             assert row.reached is None
