@@ -15,7 +15,7 @@ export MAGE_DATA_DIR ?= $(MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow stack stack-stop stack-status backup restore bench bench-autogluon check test chaos lock clean
+.PHONY: help install demo train editor mlflow stack stack-stop stack-status backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
@@ -69,6 +69,14 @@ bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [
 bench-autogluon: .venv-bench/installed  ## add AutoGluon to the benchmark's peers
 	$(call into,.venv-bench,'autogluon.tabular[lightgbm]==1.6.3' --constraint requirements-bench.txt)
 
+docs: .venv/installed .venv-docs/installed  ## build the documentation site into site/; any warning fails
+	@$(BIN)/python -m docs.hooks.reference docs/reference
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+	@echo "open file://$(CURDIR)/site/index.html (make docs-serve has the search)"
+
+docs-serve: docs  ## the same at http://127.0.0.1:8000, with search, built again at each change
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8000
+
 check: .venv/installed  ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -82,12 +90,12 @@ chaos: install  ## kill runs at every stage and 30 random moments, on SQLite and
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
 lock: .venv-lock/installed  ## make the locks anew from requirements*.in
-	for name in requirements requirements-mlflow requirements-dev requirements-bench requirements-browser; do \
+	for name in requirements requirements-mlflow requirements-dev requirements-docs requirements-bench requirements-browser; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
-	rm -rf .venv .venv-mlflow .venv-browser .venv-bench .venv-lock
+	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
@@ -111,6 +119,13 @@ endif
 	@echo "building .venv-mlflow (the MLflow server)"
 	$(call environment,.venv-mlflow)
 	$(call into,.venv-mlflow,-r requirements-mlflow.txt)
+	@touch $@
+
+.venv-docs/installed: requirements-docs.txt
+	@$(call need_python)
+	@echo "building .venv-docs (what builds the documentation site)"
+	$(call environment,.venv-docs)
+	$(call into,.venv-docs,-r requirements-docs.txt)
 	@touch $@
 
 .venv-browser/installed: requirements-browser.txt

@@ -1,11 +1,11 @@
-"""The stack's command line, as make calls it: `python -m stack start`.
+"""Command line of the stack, which the make targets call: `python -m stack start`.
 
-start      start what does not run
-status     show what runs; fails unless every service is healthy
-stop       end all of it
+start      start the services that are not running
+status     show every service; fails unless all are healthy
+stop       stop all services
 restart    stop, then start
-backup     put all that it knows into one file
-restore    make a stack from such a file
+backup     write registry, journal, artefacts and Mage's records into one file
+restore    create a new stack from such a file
 """
 
 # ruff: noqa: T201 - the command line is where printing belongs
@@ -31,24 +31,11 @@ from stack.stack import SECONDS_TO_WAIT, Stack, only_one, open_stack, start
 
 def main() -> int:
     """Run a command and return the status of the process: 0 when all is as asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = {
-        "start": _start,
-        "status": _status,
-        "stop": _stop,
-        "restart": _restart,
-        "backup": _backup,
-        "restore": _restore,
-    }
-    parser.add_argument("command", choices=commands)
-    parser.add_argument("archive", nargs="?", type=Path, help="of backup and restore")
-    arguments = parser.parse_args()
+    arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start tidies up
     folder = Path(os.environ.get("MLOPS_STATE_DIR") or ROOT / ".state").absolute() / "stack"
     try:
-        return commands[arguments.command](folder, arguments.archive)
+        return COMMANDS[arguments.command](folder, arguments.archive)
     except (StackError, OSError) as error:
         return _failed(str(error))
     except Timeout:
@@ -127,6 +114,25 @@ def _restore(folder: Path, archive: Path | None) -> int:
         return _failed("where from? make restore FROM=FILE.tar.gz")
     restore(folder, archive, asked_ports(os.environ))
     return 0
+
+
+COMMANDS = {
+    "start": _start,
+    "status": _status,
+    "stop": _stop,
+    "restart": _restart,
+    "backup": _backup,
+    "restore": _restore,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=COMMANDS, help="one of the commands above")
+    parser.add_argument("archive", nargs="?", type=Path, help="file that backup writes or restore reads")
+    return parser
 
 
 if __name__ == "__main__":
