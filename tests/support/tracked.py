@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.builders import make_batch, make_features
+from support.builders import make_batch, make_features, make_requests
 
 from mlops.model.duration_model import DurationModel
 from mlops.model.intervals import Intervals
+from mlops.registry import artifact, versions
 from mlops.registry.client import MlflowException, mlflow
+from mlops.registry.run_lifecycle import start_run
+from mlops.registry.versions import Version
 from mlops.training.boosting import build_matrix, train
 
 NAME = "trip-duration-sample"
+KEY, OTHER_KEY = "ab" * 32, "cd" * 32
 AWAY = MlflowException("the database is away", error_code=2)  # TEMPORARILY_UNAVAILABLE, as a server says it
 
 
@@ -77,3 +81,10 @@ def fails_at(method: str, error: BaseException, *, once: bool = False, after: bo
         patch.setattr(mlflow.MlflowClient, method, call)
         yield
     assert raised
+
+
+def registered(artefact: Path, key: str = KEY, **tags: str) -> Version:
+    """A version whose model is logged and found under a run key."""
+    with start_run(NAME, "r", key) as run:
+        uri = artifact.log_model(run.run_id, run.experiment_id, artefact, make_requests(3))
+        return versions.register(NAME, uri, run.run_id, key, {"test_month": "2023-06", **tags}, "the first")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.builders import make_requests
-from support.tracked import NAME, mlflow_client, save_artefact
+from support.tracked import NAME, mlflow_client, registered, save_artefact
 
 from mlops.config import PROJECT
 from mlops.model import version_code
+from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.registry import artifact
 from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import start_run
@@ -92,3 +93,20 @@ def test_a_logged_model_is_loaded_through_the_package_that_it_carries(store: Pat
     assert type(model.get_raw_model()).__module__ == f"_{package.name}.model.duration_model"
     assert model.predict(requests)["duration_minutes"].between(1, 60).all()
     assert len(mlflow_client().search_logged_models([run.experiment_id])) == 1
+
+
+def test_the_logged_model_says_what_it_takes_and_needs(store: Path, artefact: Path) -> None:
+    version = registered(artefact)
+    about = mlflow.models.get_model_info(version.uri)
+    inputs = {column.name: column for column in about.signature.inputs}
+
+    assert list(inputs) == ["pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count"]
+    assert [name for name, column in inputs.items() if not column.required] == ["passenger_count"]
+    assert about.signature.outputs.input_names() == ["duration_minutes", *INTERVAL_COLUMNS]
+    assert about.saved_input_example_info is not None
+    folder = Path(mlflow.artifacts.download_artifacts(version.uri))
+    needed = (folder / "requirements.txt").read_text().split()
+    assert {line.partition("==")[0] for line in needed} >= {
+        "xgboost", "pandas", "numpy", "holidays", "python-dateutil",
+    }  # fmt: skip
+    assert all("==" in line for line in needed)
