@@ -19,7 +19,7 @@ from mlops.month import Month
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status of a command: 0 done, 1 failed with a message, 2 not understood, 130 or 143 interrupted."""
+    """Exit status of a command: 0 success, 1 failure with a message, 2 wrong usage, 130 or 143 interrupted."""
     options = parse(arguments)
     _configure_logging(options.verbose)
     signal.signal(signal.SIGTERM, _terminate)
@@ -28,19 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except MlopsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (MlopsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; its run is closed", file=sys.stderr)
+        print("interrupted; the run was closed", file=sys.stderr)
         return 130
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of a command line; a misspelt one ends the process with status 2, naming the nearest."""
+    """Options of a command line; an unknown one ends the process with status 2 and a suggestion."""
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -51,9 +48,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Values of the settings for which the command has an option."""
+    return {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
+
+
 def _train(options: argparse.Namespace) -> int:
-    settings = Settings.parse({name: getattr(options, name) for name in Settings.model_fields})
-    # Late, so that `--help` and a misspelt option need not wait for xgboost and mlflow.
+    settings = Settings.parse(_given(options))
+    # Imported here, so that `--help` and usage errors do not wait for xgboost and mlflow.
     from mlops.data import ingest
     from mlops.pipeline import leaderboard, steps
 
@@ -65,7 +67,6 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _backfill(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
     first, last = (Month.parse(month) for month in (options.first, options.last))
     if last < first:
         raise ConfigError(f"--to: expected {first} or a later month; got {last}")
@@ -73,22 +74,23 @@ def _backfill(options: argparse.Namespace) -> int:
     from mlops.pipeline import leaderboard
 
     done = 0
-    for result in backfill.backfill(Settings.parse(given), first, last):
+    for result in backfill.backfill(Settings.parse(_given(options)), first, last):
         print(leaderboard.as_text(result, trials=0), end="\n\n", flush=True)
         done += 1
-    print(f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} now")
+    print(
+        f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} in this run"
+    )
     return 0
 
 
 def _replay(options: argparse.Namespace) -> int:
-    given = {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
-    settings = Settings.parse(given)
+    settings = Settings.parse(_given(options))
     from mlops.operations import policies
 
-    played = policies.parse(options.cadences, options.windows, options.gates)
+    chosen = policies.parse(options.cadences, options.windows, options.gates)
     from mlops.operations import backtest
 
-    print(backtest.replay(settings, options.first, options.last, played, options.output))
+    print(backtest.replay(settings, options.first, options.last, chosen, options.output))
     return 0
 
 
@@ -132,11 +134,11 @@ def _reproduce(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from mlops.operations.doctor import checkup
 
-    open_ends = 0
+    problems = 0
     for finding in checkup.check_up(resume=options.resume):
         print(f"{'OPEN' if finding.is_open else 'ok'}\t{finding.text}", flush=True)
-        open_ends += finding.is_open
-    return 1 if open_ends else 0
+        problems += finding.is_open
+    return 1 if problems else 0
 
 
 def _tidy(options: argparse.Namespace) -> int:
@@ -152,7 +154,7 @@ def _tidy(options: argparse.Namespace) -> int:
 
 
 def _model(options: argparse.Namespace) -> str:
-    """The registered model that a command is about, and the tracking server connected to."""
+    """Name of the registered model that a command works on, after connecting to the tracking server."""
     from mlops import config
     from mlops.registry import client, operator
 
@@ -163,146 +165,177 @@ def _model(options: argparse.Namespace) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mlops",
-        description="Keep a model of New York taxi trips' duration fresh: train, test and register it.",
-        epilog="Environment: MLOPS_STATE_DIR (where everything is kept, default .state), "
-        "MLFLOW_TRACKING_URI (default a SQLite file in it), MLOPS_THREADS (default all cores), "
-        "LOCK_URL (a PostgreSQL, for runs on several hosts).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""\
+Predict how long New York taxi trips take: train a model each month, test it, and register it in MLflow.
+"python -m mlops COMMAND --help" shows the options of a command.""",
+        epilog="""\
+environment variables:
+  MLOPS_STATE_DIR      folder for everything that is written (default: .state)
+  MLFLOW_TRACKING_URI  tracking server (default: a SQLite file in the state folder)
+  MLOPS_THREADS        threads for training (default: all cores)
+  LOCK_URL             PostgreSQL for locks when runs share a model on several hosts (default: lock files)""",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_backfill(commands)
     _add_replay(commands)
-    show = commands.add_parser("show", help="print a model's champion, its metrics and its baseline")
-    show.add_argument("name", help="registered model, for example trip-duration-green")
-    show.set_defaults(act=_show)
     _add_registry(commands)
-    reproduce = commands.add_parser("reproduce", help="make a version again and compare its predictions")
-    reproduce.add_argument("version", help="its number")
-    reproduce.add_argument("--source", help="where its months are now (default: where they were)")
+    _add_upkeep(commands)
+    for command in commands.choices.values():
+        command.allow_abbrev = False
+        shown = "Also show log lines and warnings of libraries."
+        command.add_argument("-v", "--verbose", action="store_true", help=shown)
+    return parser
+
+
+def _add_command(commands: Any, name: str, about: str, details: str = "", examples: str = "") -> Any:
+    """A command whose help starts with the sentence that the list of commands shows, and ends with examples."""
+    return commands.add_parser(
+        name,
+        help=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=f"{about}\n{details}".rstrip(),
+        epilog=f"examples:\n{examples}" if examples else None,
+    )
+
+
+def _add_registry(commands: Any) -> None:
+    show = _add_command(commands, "show", "Print a model's champion: its URI, its metrics and its baseline.")
+    show.add_argument("name", help="Registered model, for example trip-duration-green.")
+    show.set_defaults(act=_show)
+    registry = _add_command(
+        commands, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
+    )
+    registry.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="Show only the champion of this day, YYYY-MM-DD or ISO 8601 time in UTC, and its data.",
+    )
+    _add_model(registry, _registry)
+    verified = "The version is verified first."
+    promote = _add_command(commands, "promote", "Make a version the champion by hand.", verified)
+    promote.add_argument("version", help="Number of the version.")
+    _add_model(promote, _promote)
+    rollback = _add_command(commands, "rollback", "Make an earlier champion the champion again.", verified)
+    rollback.add_argument(
+        "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
+    )
+    _add_model(rollback, _rollback)
+    for command in (promote, rollback):
+        command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
+
+
+def _add_upkeep(commands: Any) -> None:
+    reproduce = _add_command(
+        commands,
+        "reproduce",
+        "Train a version again and compare its predictions with the tested ones.",
+        "Nothing is registered. The exit status is 0 when all predictions are equal to the last digit.",
+    )
+    reproduce.add_argument("version", help="Number of the version.")
+    reproduce.add_argument("--source", help="Where its months are now. (default: the source of its run)")
     _add_model(reproduce, _reproduce)
-    doctor = commands.add_parser(
-        "doctor", help="look for what runs left open, and close it where that is safe"
+    doctor = _add_command(
+        commands,
+        "doctor",
+        "Check this machine, the servers and the registry, and print a fix for each problem.",
+        "Runs whose process died are closed in MLflow. The exit status is 1 while a problem is open.",
     )
     doctor.add_argument(
         "--resume",
         action="store_true",
-        help="deliver models that were fitted while the tracking server was away",
+        help="Also deliver pending results: models fitted while the tracking server did not answer.",
     )
     doctor.set_defaults(act=_doctor)
-    _add_tidy(commands)
-    for command in commands.choices.values():
-        command.allow_abbrev = False
-        command.add_argument(
-            "-v", "--verbose", action="store_true", help="log everything, libraries included"
-        )
-    return parser
-
-
-def _add_registry(commands: Any) -> None:
-    registry = commands.add_parser("registry", help="list versions: months, RMSE, verdict, aliases, moves")
-    registry.add_argument(
-        "--as-of",
-        metavar="DATE",
-        help="instead: which version answered on this day (2026-10-03), and its data",
+    tidy = _add_command(
+        commands,
+        "tidy",
+        "Delete old files and runs that can be made again.",
+        "Champions and the evidence for them are never deleted.",
     )
-    _add_model(registry, _registry)
-    promote = commands.add_parser("promote", help="make a version champion by hand, proven first")
-    promote.add_argument("version", help="its number")
-    _add_model(promote, _promote)
-    rollback = commands.add_parser(
-        "rollback", help="make the champion before this one champion again, proven first"
+    tidy.add_argument(
+        "--keep-days",
+        type=int,
+        default=90,
+        metavar="N",
+        help="Days without use before deletion. (default: 90)",
     )
-    rollback.add_argument(
-        "--to", metavar="VERSION", help="an earlier champion's number (default: the last one)"
+    tidy.add_argument(
+        "--dry-run", action="store_true", help="List what would be deleted, and delete nothing."
     )
-    _add_model(rollback, _rollback)
-    for command in (promote, rollback):
-        command.add_argument("--reason", required=True, help="why, for whoever reads the journal")
-
-
-def _add_tidy(commands: Any) -> None:
-    tidy = commands.add_parser(
-        "tidy", help="delete what nobody used for long and can be made again; never a champion's evidence"
-    )
-    tidy.add_argument("--keep-days", type=int, default=90, metavar="N", help="days unused (default: 90)")
-    tidy.add_argument("--dry-run", action="store_true", help="list what would go; delete nothing")
     tidy.set_defaults(act=_tidy)
 
 
 def _add_model(command: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int]) -> None:
-    command.add_argument("--model", metavar="NAME", help="registered model (default: the only one there is)")
+    command.add_argument("--model", metavar="NAME", help="Registered model. (default: the only one)")
     command.set_defaults(act=act)
 
 
 def _add_train(commands: Any) -> None:
-    train = commands.add_parser(
+    train = _add_command(
+        commands,
         "train",
-        help="tune, fit, test and register a model about one month",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="""\
-Train a model on the months before the validation month (the one before --month), tune it on the
-validation month, fit it again on both, test it on --month and register that very fit. It becomes
-champion when there is none yet, or when it beats the champion on the same trips.""",
-        epilog="""\
-examples:
-  python -m mlops train                                             the synthetic city, no network
+        "Train, test and register a model for one month.",
+        """\
+The model is fitted on the months before the validation month (the month before --month), tuned on the
+validation month, fitted again on both, and tested on --month. The tested model itself is registered.
+It becomes champion if there is no champion yet, or if it beats the champion on the same trips.""",
+        """\
+  python -m mlops train                                             generated trips, no network
   python -m mlops train --service green --month 2023-10 --source tlc
   python -m mlops train --service green --month next --start-month 2023-10 --source tlc
   python -m mlops train --service green --month 2023-10 --source ~/trip-data --dry-run""",
     )
-    _add_settings(train)
     train.add_argument(
-        "--dry-run", action="store_true", help="print months, sources, sizes and a rough cost; do nothing"
+        "--dry-run", action="store_true", help="Print months, files, sizes and a rough cost; do nothing."
     )
+    _add_settings(train)
     train.set_defaults(act=_train)
 
 
 def _add_backfill(commands: Any) -> None:
-    backfill = commands.add_parser(
+    backfill = _add_command(
+        commands,
         "backfill",
-        help="train the months of a range in their order, skipping what is judged",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="""\
-Train, test and judge each month of a range in its order; a month that is judged already is skipped.
-Stopped and started again, it goes on where it was.""",
-        epilog="""\
-example:
-  python -m mlops backfill --service green --from 2023-04 --to 2023-10 --source tlc""",
+        "Train, test and judge each month of a range, oldest first.",
+        "Months that are already judged are skipped, so a stopped backfill continues when started again.",
+        "  python -m mlops backfill --service green --from 2023-04 --to 2023-10 --source tlc",
     )
-    for option, dest in (("--from", "first"), ("--to", "last")):
-        backfill.add_argument(
-            option, dest=dest, metavar="YYYY-MM", required=True, help="its months, both included"
-        )
+    for option, dest, meaning in (
+        ("--from", "first", "First test month."),
+        ("--to", "last", "Last test month."),
+    ):
+        backfill.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=meaning)
     _add_settings(backfill, but=("month", *SCHEDULE, "publication_wait"))
     backfill.set_defaults(act=_backfill)
 
 
 def _add_replay(commands: Any) -> None:
-    replay = commands.add_parser(
+    replay = _add_command(
+        commands,
         "replay",
-        help="what other cadences, windows and gates would have led to over past months",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="""\
-Play policies through past months: how often a model is trained, on how many months, and which
-one may serve. Each month counts the RMSE of the model that would have served it. No registry is
-asked or changed. Models are kept in the output folder, so a replay can be stopped and started again.""",
-        epilog="""\
-example:
-  python -m mlops replay --service green --source ~/trip-data --from 2023-04 --to 2023-10""",
+        "Backtest policies on past months, without the registry.",
+        """\
+A policy says how often a model is trained, on how many months, and which model serves. Each month counts
+the RMSE of the model that would have served it. The registry is neither read nor changed. Models are kept
+in the output folder, so a stopped replay continues when started again.""",
+        "  python -m mlops replay --service green --source ~/trip-data --from 2023-04 --to 2023-10",
     )
-    for option, dest, told in (
-        ("--from", "first", "first test month, about which all policies train"),
-        ("--to", "last", "last month"),
+    for option, dest, meaning in (
+        ("--from", "first", "First test month; every policy trains for it."),
+        ("--to", "last", "Last test month."),
     ):
-        replay.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=told)
-    for option, default, told in (
-        ("--cadences", "1,3", "train every so many months"),
-        ("--windows", "3,12", "most months of training"),
-        ("--gates", "verdict,always,once", "models that serve: those promoted by verdict, all, the first"),
-    ):
-        replay.add_argument(option, default=default, metavar="LIST", help=f"{told} (default: {default})")
-    told = "folder for tables, plot and models (default: replay/SERVICE_FROM_TO in the state folder)"
-    replay.add_argument("--output", type=Path, metavar="DIR", help=told)
+        replay.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=meaning)
+    for option, default, meaning in (
+        ("--cadences", "1,3", "Months between two trainings."),
+        ("--windows", "3,12", "Maximum months in the training window."),
+        ("--gates", "verdict,always,once", "Models that serve: verdict (promoted ones), always (each new one), "
+         "once (the first one)."),
+    ):  # fmt: skip
+        replay.add_argument(option, default=default, metavar="LIST", help=f"{meaning} (default: {default})")
+    output = "Folder for tables, plot and models. (default: replay/SERVICE_FROM_TO in the state folder)"
+    replay.add_argument("--output", type=Path, metavar="DIR", help=output)
     varied = ("month", "train_months", "warm_start", "compare_course")
     unused = (name for name in OPERATIONAL if not name.startswith("source"))
     _add_settings(replay, but=(*varied, *unused))
@@ -310,7 +343,8 @@ example:
 
 
 def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> None:
-    """An option for each setting, but for some."""
+    """An option for each setting, except those in `but`."""
+    group = command.add_argument_group("settings")
     for name, field in Settings.model_fields.items():
         if name in but:
             continue
@@ -318,13 +352,13 @@ def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> 
         described = f"{field.description} (default: {_shown(field.default)})"
         if field.annotation is bool:
             action = argparse.BooleanOptionalAction
-            command.add_argument(option, dest=name, action=action, default=field.default, help=described)
+            group.add_argument(option, dest=name, action=action, default=field.default, help=described)
         else:
             kind = next(
                 (t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str
             )
             metavar = _METAVARS.get(name, kind.__name__.upper())
-            command.add_argument(
+            group.add_argument(
                 option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
             )
 
@@ -350,12 +384,12 @@ def _configure_logging(verbose: bool) -> None:
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
     else:
-        warnings.simplefilter("ignore")  # of libraries, about each other; --verbose shows them
-        logging.getLogger("urllib3").setLevel(logging.ERROR)  # of each retry; what comes of them is told here
+        warnings.simplefilter("ignore")  # warnings of libraries; --verbose shows them
+        logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry; this package logs the outcome
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM as an exception, so that the run is closed on the way out."""
+    """Turn SIGTERM into an exception, so that the run is closed before the process ends."""
     raise SystemExit(128 + number)
 
 

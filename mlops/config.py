@@ -1,8 +1,8 @@
-"""Settings: what a run is about, validated before anything is touched.
+"""Settings of a run, validated before the run starts.
 
-The Mage pipeline's variables repeat these names and defaults (a test proves
-them equal), and so do the command line's options. Where things are kept comes
-from the environment instead, because it belongs to a machine and not to a run:
+The variables of the Mage pipeline and the options of the command line have the
+same names and defaults; a test checks that they are equal. Paths and addresses
+belong to a machine and not to a run, so they come from environment variables:
 
 ``MLOPS_STATE_DIR``
     Folder for everything that is written (default ``.state`` in the project).
@@ -11,7 +11,7 @@ from the environment instead, because it belongs to a machine and not to a run:
 ``MLOPS_THREADS``
     Threads for XGBoost (default the cores that this process may use).
 ``LOCK_URL``
-    PostgreSQL whose advisory locks keep runs apart on several hosts (default files in the state folder).
+    PostgreSQL whose advisory locks coordinate runs on several hosts (default lock files in the state folder).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
-NEXT = "next"  # instead of a month: the one that the schedule waits for
-SCHEDULE = ("start_month", "end_month")  # which month `next` may be; of no meaning beside a month's name
+NEXT = "next"  # value of `month`: the month that the schedule waits for
+SCHEDULE = ("start_month", "end_month")  # limits of `next`; ignored when `month` names a month
 OPERATIONAL = (
     *SCHEDULE, "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience",
     "on_busy", "force",
@@ -50,14 +50,14 @@ OPERATIONAL = (
 
 
 class Settings(BaseModel):
-    """What one training run is about.
+    """Settings of one training run; `Settings()` is a run on generated trips.
 
-    Parameters are described by their ``Field``; `Settings()` is the sample run.
+    The description of each ``Field`` is also the help of its command-line option.
 
     Raises
     ------
     ConfigError
-        From `Settings.parse`, which every door uses.
+        From `Settings.parse`, which the command line and the Mage blocks call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -84,16 +84,16 @@ class Settings(BaseModel):
         0.0,
         ge=0,
         le=86_400,
-        description="With month next: most seconds to wait for the month to be published.",
+        description="With month next: maximum seconds to wait for the month to be published.",
     )
     source_patience: float = Field(
-        0.0, ge=0, le=86_400, description="Most seconds to keep trying a source that does not answer."
+        0.0, ge=0, le=86_400, description="Maximum seconds to keep trying a source that does not answer."
     )
     train_months: int = Field(
         12,
         ge=1,
         le=120,
-        description="Most months in the training window, which ends before the validation month.",
+        description="Maximum number of months in the training window, which ends before the validation month.",
     )
     use_distance: bool = Field(
         True,
@@ -165,7 +165,7 @@ class Settings(BaseModel):
     min_test_rows: int = Field(
         5000,
         ge=1,
-        description="Fewest trips that the test month must have; with fewer, the challenger is refused.",
+        description="Minimum number of trips in the test month; with fewer, the challenger is refused.",
     )
     max_champion_age_months: int = Field(
         3,
@@ -177,13 +177,13 @@ class Settings(BaseModel):
         5.0,
         gt=0,
         le=300,
-        description="Most seconds to wait for the tracking server's first answer, before the run starts.",
+        description="Maximum seconds to wait for the tracking server's first answer, before the run starts.",
     )
     tracking_patience: float = Field(
         60.0,
         ge=0,
         le=86_400,
-        description="Most seconds to keep trying a tracking server that stops answering during a run.",
+        description="Maximum seconds to keep trying a tracking server that stops answering during a run.",
     )
     on_busy: Literal["wait", "refuse"] = Field(
         "wait",
@@ -195,8 +195,8 @@ class Settings(BaseModel):
 
     @field_validator("month", *SCHEDULE)
     @classmethod
-    def _a_month(cls, text: str | None, asked: ValidationInfo) -> str | None:
-        if text is None or (text == NEXT and asked.field_name == "month"):
+    def _a_month(cls, text: str | None, field: ValidationInfo) -> str | None:
+        if text is None or (text == NEXT and field.field_name == "month"):
             return text
         try:
             return str(Month.parse(text))
@@ -220,28 +220,28 @@ class Settings(BaseModel):
 
     @property
     def is_next(self) -> bool:
-        """Whether the month is still to be found out."""
+        """Whether the test month must be found in the registry first."""
         return self.month == NEXT
 
     def for_month(self, month: Month | str) -> Settings:
-        """The same about one month, called by its name."""
+        """The same settings with this test month, and without the limits of `next`."""
         return self.model_copy(update={"month": str(month), **dict.fromkeys(SCHEDULE)})
 
     def result_settings(self) -> dict[str, str]:
-        """Settings that decide what comes out of a run, as text; not where from, how patiently or how often.
+        """The settings that change a run's result, as text; the run key is made from these.
 
-        The source is not among them, since the files' hashes say more than their address.
+        `source` is not included: the run key contains the sha256 of each file, whatever its address is.
         """
         return {name: text for name, text in self.describe().items() if name not in OPERATIONAL}
 
     @property
     def test_month(self) -> Month:
-        """The month that the run is about."""
+        """The test month; raises `ConfigError` while it is `next`."""
         return Month.parse(self.month)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from names and values; names that are left out take their defaults.
+        """Settings from names and values; missing names get their defaults.
 
         Raises
         ------
@@ -272,13 +272,13 @@ class Settings(BaseModel):
             raise ConfigError(_bad_value(first)) from error
 
     def describe(self) -> dict[str, str]:
-        """Settings as text, one entry a setting, for a run's parameters; no password of a source's URL."""
+        """All settings as text, for a run's parameters; the source's URL is without credentials."""
         shown = self.model_dump() | {"source": without_credentials(self.source)}
         return {name: str(value) for name, value in shown.items()}
 
 
 def without_credentials(address: str) -> str:
-    """URL without user, password, query, fragment and closing slash; a path as it is.
+    """URL without user, password, query, fragment and final slash; a path is returned unchanged.
 
     Examples
     --------
@@ -291,33 +291,33 @@ def without_credentials(address: str) -> str:
 
 
 def defaults() -> dict[str, Any]:
-    """Every setting's default, as the pipeline's YAML repeats them."""
+    """Default of every setting; the pipeline's YAML has the same values."""
     return Settings().model_dump()
 
 
 def state_dir() -> Path:
-    """Folder that holds all state of this project on this machine (not created here)."""
+    """State folder of this project on this machine (not created here)."""
     return Path(os.environ.get("MLOPS_STATE_DIR") or PROJECT / ".state").expanduser().resolve()
 
 
 @dataclass(frozen=True)
 class StateFolder:
-    """Where each kind of state lies; every name below the state folder stands here, and nowhere else.
+    """Path of each kind of state; this is the only place that names files below the state folder.
 
     Parameters
     ----------
     months, prepared : Path
-        Copies of the sources' files; what the steps make of them.
+        Copies of the sources' files; the clean trips made from them.
     checkpoints : Path
-        What attempts at a run leave for the next one.
+        Checkpoints that let the next attempt continue a run.
     locks, sent : Path
-        Lock files; notes about which messages were sent.
+        Lock files; records of the messages that were sent.
     artifacts, tracking_store : Path
-        MLflow's, where no tracking server is named.
+        Artefacts and database of MLflow, when no tracking server is configured.
     backtests : Path
-        What ``python -m mlops replay`` found.
+        Results of ``python -m mlops replay``.
     served_project : Path
-        The copy of the Mage project that ``make stack`` serves.
+        Copy of the Mage project that ``make stack`` runs.
     """
 
     months: Path
@@ -332,7 +332,7 @@ class StateFolder:
 
 
 def state() -> StateFolder:
-    """The places of this machine's state folder (none is created here)."""
+    """Paths inside this machine's state folder (none is created here)."""
     root = state_dir()
     return StateFolder(
         months=root / "months",
@@ -362,11 +362,9 @@ def threads() -> int:
     """
     text = os.environ.get("MLOPS_THREADS")
     if not text:
-        import joblib  # late: a fifth of a second that most of the command line does not need
+        import joblib  # here, because it takes 0.2 s that most commands do not need
 
-        return int(
-            joblib.cpu_count()
-        )  # the cores that affinity and a container's quota leave to this process
+        return int(joblib.cpu_count())  # respects CPU affinity and a container's quota
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise ConfigError(f"MLOPS_THREADS: expected a positive whole number; got {text!r}")
     return int(text)
@@ -380,12 +378,12 @@ def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
 
 def _bad_value(problem: Mapping[str, Any]) -> str:
     is_own = problem["type"] == "value_error"  # raised by a validator of `Settings`
-    said = str(problem["ctx"]["error"] if is_own else problem["msg"])
-    if not problem["loc"]:  # of several settings, which the message names
-        return said
+    message = str(problem["ctx"]["error"] if is_own else problem["msg"])
+    if not problem["loc"]:  # about several settings, which the message names
+        return message
     name, got = problem["loc"][0], problem["input"]
     if name == "service":
         near = difflib.get_close_matches(str(got), SERVICES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
-    return f"{name}: {said[0].lower()}{said[1:]}; got {got!r}"
+    return f"{name}: {message[0].lower()}{message[1:]}; got {got!r}"

@@ -12,7 +12,7 @@ from mlops.pipeline.checkpoint import Checkpoint
 
 MANY = 10_000  # trials: more than a test could wait for
 SECONDS = 30
-CLOSED = "interrupted; its run is closed"
+CLOSED = "interrupted; the run was closed"
 
 # Ctrl-C while MLflow writes, which a signal sent from outside would only hit now and then.
 AMID_MLFLOW = """

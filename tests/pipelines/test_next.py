@@ -61,7 +61,7 @@ def test_a_month_after_the_other_then_nothing_then_one_anew(machine: Machine) ->
 def test_the_key_of_the_next_month_is_that_of_its_name(machine: Machine) -> None:
     assert machine.train(**NEXT).status == 0
     again = machine.train(month="2023-03")
-    assert "is this very run, registered earlier" in again.output
+    assert "is already registered with this run key" in again.output
     assert machine.numbers() == ["1"]
 
 
@@ -90,7 +90,7 @@ def test_a_backfill_goes_in_order_skips_and_goes_on(machine: Machine) -> None:
     publish(machine, APRIL)
     whole = machine.mlops(*machine_wide, "--from=2023-03", "--to=2023-04")
     assert whole.status == 0, whole.output
-    assert whole.stdout.splitlines()[-1] == "green 2023-03 to 2023-04: all judged, 1 of 2 now"
+    assert whole.stdout.splitlines()[-1] == "green 2023-03 to 2023-04: all judged, 1 of 2 in this run"
     assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03", "2023-04"]
 
 
