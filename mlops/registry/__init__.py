@@ -1,16 +1,16 @@
-"""MLflow, and nothing else that imports it.
+"""Everything that talks to MLflow; no other package imports it.
 
 In reading order:
 
-- `client`: the tracking server: asked first whether it is there, tried again while it is away
+- `client`: the connection to the tracking server: a first check, and retries while it does not answer
 - `server_facts`: versions of MLflow and of its tables, and where artefacts go
 - `runs`: what a run logs, and what is read back from it
-- `run_lifecycle`: a run begins and always ends
+- `run_lifecycle`: start a run, keep it alive, and always close it
 - `artifact`: what a registered version carries
-- `versions`: registered once per run key, found again, scored
-- `run_history`: past runs of a model, and how what they left is deleted
-- `alias_log`: every move of an alias, its intent first
-- `verification`: does the registry give out what was tested?
-- `verification_process`: the process that finds out
-- `operator`: what a person asks of the registry, and does to it
+- `versions`: register one version per run key, look versions up, score them
+- `run_history`: past runs of a model, and how to delete their trials and artefacts
+- `alias_log`: the journal: every move of an alias, written before it happens
+- `verification`: check that the registry serves the model that was tested
+- `verification_process`: the fresh process that makes this check
+- `operator`: the commands of a person: list, look back, promote, roll back
 """

@@ -1,10 +1,10 @@
-"""The journal of a model's aliases: every move, its intent first, kept where the registry lives.
+"""The journal of a model's aliases: every move, written before it happens, stored in the registry itself.
 
 An entry is a tag ``journal.000001`` of the registered model, a JSON object:
 ``at`` (UTC), ``by``, ``alias``, ``from``, ``to``, ``verdict``, ``reason`` and
-``state``: ``intent`` before the alias moves, ``done`` after it. So a crash in
-between can be told from an alias that somebody moved by hand, and is completed.
-Whoever writes here holds the model's lock.
+``state``: ``intent`` before the alias moves, ``done`` after it. So a move that
+a crash interrupted differs from an alias that somebody moved by hand, and can
+be completed. The caller of a function that writes holds the model's lock.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ class Entry:
     number : int
         From 1, in the order of time.
     at : str
-        When, UTC; of a move by hand when it was noticed.
+        Time in UTC; for a move by hand, the time when it was noticed.
     by : str
-        Who, or what.
+        The person or run that moved it.
     alias : str
     before, after : str or None
-        Numbers of the versions it pointed at; None for none.
+        Version numbers that it pointed at before and after; None for no version.
     verdict : str
         promote, rollback, by hand, ...
     reason : str
-        In words.
+        A sentence.
     state : str
-        intent, done, or dropped: an intent that somebody overtook.
+        intent, done, or dropped: an intent that can no longer be completed.
     """
 
     number: int
@@ -66,7 +66,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Tenure:
-    """A time in which one version was champion; `until` is None for the one that still is."""
+    """The time during which one version was champion; `until` is None for the current champion."""
 
     version: str | None
     since: str
@@ -88,38 +88,41 @@ def current(name: str, alias: str) -> str | None:
 
 @with_retry("{0}: looking up aliases")
 def aliases(name: str) -> dict[str, str]:
-    """Alias to the number of the version that it points at."""
+    """The version number that each alias points at."""
     return _aliases(name)
 
 
 @with_retry("{0}: moving {1}")
 def move(name: str, alias: str, to: str, *, by: str, verdict: str, reason: str) -> Entry:
-    """The entry of a move that is done: alias `alias` now points at version `to`."""
+    """Point the alias at version `to`; returns the journal entry."""
     entries, before = _read(name), _aliases(name).get(alias)
     last = entries[-1] if entries else None
     if last and last.state == INTENT and (last.alias, last.after) == (alias, to):
-        return _complete(name, last)  # written by a try that did not hear the server's answer
+        return _complete(name, last)  # written by an earlier try that got no answer from the server
     return _complete(name, _intend(name, Entry(0, _now(), by, alias, before, to, verdict, reason, INTENT)))
 
 
-@with_retry("{0}: settling the journal")
+@with_retry("{0}: reconciling the journal")
 def reconcile(name: str) -> tuple[str, ...]:
-    """What was not as the journal has it, in words; afterwards it is.
+    """Make aliases and journal agree; returns each difference found, in words.
 
-    A move that a crash cut off is completed. An alias that was moved by hand, as in MLflow's UI, stays where it is
-    and gets an entry that says so.
+    A move that a crash interrupted is completed. An alias that was moved by hand, for example in MLflow's pages,
+    stays where it is and gets an entry that says so.
     """
     found = []
     for entry, now in _differences(name):
         if entry.state == INTENT and now == entry.before:
-            found.append(f"the move of {entry.alias} to version {entry.after} was cut off; completed")
+            found.append(f"the move of {entry.alias} to version {entry.after} was interrupted; completed")
             try:
                 _complete(name, entry)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
                 _write(name, replace(entry, state=DROPPED))
-                found[-1] = f"version {entry.after}, which was to become {entry.alias}, is gone"
+                found[-1] = (
+                    f"the move of {entry.alias} to version {entry.after} was interrupted; "
+                    "dropped, because that version was deleted"
+                )
         elif entry.state == INTENT and now == entry.after:
             _write(name, replace(entry, state=DONE))
         else:
@@ -136,12 +139,12 @@ def reconcile(name: str) -> tuple[str, ...]:
 
 @with_retry("{0}: comparing aliases with the journal")
 def find_differences(name: str) -> tuple[str, ...]:
-    """What `reconcile` would find, in words; nothing is changed."""
+    """The differences that `reconcile` would find, in words; changes nothing."""
     return tuple(_in_words(entry, now) for entry, now in _differences(name))
 
 
 def tenures(entries: Sequence[Entry]) -> tuple[Tenure, ...]:
-    """Champions in their order, as the journal tells.
+    """The champions in order of time, from the journal.
 
     Examples
     --------
@@ -159,7 +162,7 @@ def tenures(entries: Sequence[Entry]) -> tuple[Tenure, ...]:
 
 
 def predecessor(entries: Sequence[Entry]) -> str | None:
-    """Version that a rollback returns to: the champion before the current one, rolled-back ones left out.
+    """Version that a rollback returns to: the previous champion, without versions that were rolled back.
 
     Examples
     --------
@@ -185,13 +188,13 @@ def whoami() -> str:
     """User and host, for the journal."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's number without a name
+    except (KeyError, OSError):  # in a container, a user id may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"
 
 
 def _differences(name: str) -> list[tuple[Entry, str | None]]:
-    """The last entry of each alias that is not as it says, beside where the alias is now."""
+    """The last entry of each alias that disagrees with it, and the version that the alias points at now."""
     last = {alias: Entry(0, "", "", alias, None, None, "", "") for alias in (CHAMPION, CHALLENGER)}
     last |= {entry.alias: entry for entry in _read(name) if entry.state != DROPPED}
     now = _aliases(name)
@@ -204,7 +207,7 @@ def _differences(name: str) -> list[tuple[Entry, str | None]]:
 
 def _in_words(entry: Entry, now: str | None) -> str:
     if entry.state == INTENT and now in (entry.before, entry.after):
-        return f"the move of {entry.alias} to version {entry.after} was cut off"
+        return f"the move of {entry.alias} to version {entry.after} was interrupted"
     expected = entry.after if entry.state == DONE else entry.before
     return f"{entry.alias} was moved by hand from version {expected or 'none'} to {now or 'none'}"
 
@@ -217,7 +220,7 @@ def _complete(name: str, entry: Entry) -> Entry:
 
 
 def _intend(name: str, entry: Entry) -> Entry:
-    """The entry with the next number, written."""
+    """Write the entry under the next number; returns it."""
     numbers = [earlier.number for earlier in _read(name)]
     numbered = replace(entry, number=max(numbers, default=0) + 1)
     _write(name, numbered)
@@ -225,24 +228,23 @@ def _intend(name: str, entry: Entry) -> Entry:
 
 
 def _write(name: str, entry: Entry) -> None:
-    told = {key: value for key, value in asdict(entry).items() if key != "number"}
-    told["from"], told["to"] = told.pop("before"), told.pop("after")
-    told["reason"] = one_line(
-        entry.reason, 2000
-    )  # a tag holds 5,000 characters, and JSON writes some of them as two
-    text = json.dumps(told, ensure_ascii=False)
+    fields = {key: value for key, value in asdict(entry).items() if key != "number"}
+    fields["from"], fields["to"] = fields.pop("before"), fields.pop("after")
+    # A tag holds 5,000 characters, and JSON writes some characters as two.
+    fields["reason"] = one_line(entry.reason, 2000)
+    text = json.dumps(fields, ensure_ascii=False)
     mlflow.MlflowClient().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
 
 
 def _read(name: str) -> tuple[Entry, ...]:
     tags = _model(name)[0]
-    told = {int(key.removeprefix(_PREFIX)): json.loads(tags[key]) for key in tags if key.startswith(_PREFIX)}
+    found = {int(key.removeprefix(_PREFIX)): json.loads(tags[key]) for key in tags if key.startswith(_PREFIX)}
     return tuple(
         Entry(
             number, entry["at"], entry.get("by", ""), entry["alias"], entry["from"], entry["to"],
             entry.get("verdict", ""), entry["reason"], entry.get("state", DONE),
         )
-        for number, entry in sorted(told.items())
+        for number, entry in sorted(found.items())
     )  # fmt: skip
 
 
@@ -251,7 +253,7 @@ def _aliases(name: str) -> dict[str, str]:
 
 
 def _model(name: str) -> tuple[dict[str, str], dict[str, str]]:
-    """Tags and aliases of the registered model; none, where there is no such model yet."""
+    """Tags and aliases of the registered model; both empty if the model does not exist yet."""
     try:
         model = mlflow.MlflowClient().get_registered_model(name)
     except MlflowException as error:

@@ -1,4 +1,4 @@
-"""What a registered version carries: the model's files, their signature, and the code that reads them."""
+"""What a registered version contains: the model's files, their signature, and the code that reads them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mlflow.types.schema import AnyType
 
 MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil")
 
-# A passenger count is a whole number or null; pandas has several ways to say so, and MLflow's `long` refuses
-# most of them. So the column is declared open and optional, and the model reads it.
+# A passenger count is a whole number or null. pandas has several types for that, and MLflow's `long` refuses
+# most of them. So the column has any type and is optional, and the model checks it.
 SIGNATURE = ModelSignature(
     inputs=Schema(
         [
@@ -39,15 +39,15 @@ SIGNATURE = ModelSignature(
 
 @with_retry("logging the model")
 def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataFrame) -> str:
-    """URI of the logged model: the artefact's files with signature, example, requirements and code.
+    """Log the artefact's files with signature, example, requirements and code; returns the model's URI.
 
-    The run is the active one. What an earlier attempt logged of it, whole or not, is deleted.
+    The run is the active one. Models that an earlier attempt logged in it, complete or not, are deleted.
     """
     client = mlflow.MlflowClient()
     for earlier in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         client.delete_logged_model(earlier.model_id)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # declared so
+        warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # intended
         package = write_code(Path(folder))
         info = mlflow.pyfunc.log_model(
             name="model",
@@ -62,7 +62,7 @@ def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataF
 
 
 def write_code(folder: Path) -> Path:
-    """The package that a version carries, below `folder`: `errors` and `model`, named after their content."""
+    """Write the package that a version carries, `errors` and `model`, below `folder`; its name is their hash."""
     library, written = PROJECT / "mlops", folder / "code"
     for path in (library / "__init__.py", library / "errors.py", *sorted((library / "model").glob("*.py"))):
         copy = written / path.relative_to(library)

@@ -1,6 +1,6 @@
-"""The tracking server: asked first whether it is there, not interrupted amid an answer, tried again when away.
+"""The connection to the tracking server: a first check, no interruption during a call, retries when it is away.
 
-Everything that speaks to MLflow does it in functions that `with_retry` wraps.
+Every function that calls MLflow is wrapped by `with_retry`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 with warnings.catch_warnings():
-    # Of pydantic about a field name inside MLflow; Mage's pins keep pydantic at the version that warns.
+    # pydantic warns about a field name inside MLflow; Mage's pins keep pydantic at the version that warns.
     warnings.filterwarnings("ignore", message='Field "model_name"', category=UserWarning)
     import mlflow as mlflow
 import requests
@@ -51,7 +51,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two tries
-RETRIES, REQUEST_SECONDS = 1, 30  # of MLflow's own client, whose defaults take four minutes to give up
+RETRIES, REQUEST_SECONDS = 1, 30  # for MLflow's own client; with its defaults it gives up after four minutes
 _AWAY = re.compile(r"API request to .* failed with (timeout )?exception|failed with error code 5\d\d")
 
 
@@ -59,23 +59,23 @@ class _Patience:
     """Seconds to keep trying in this process; set by `connect`, as MLflow's own address is."""
 
     seconds = 0.0
-    suspended: ClassVar[list[object]] = []  # one entry for each `without_retry` that is open, in any thread
+    suspended: ClassVar[list[object]] = []  # one entry for each open `without_retry`, in any thread
 
     @classmethod
     def current(cls) -> float:
-        """Seconds to keep trying now: none while a `without_retry` is open."""
+        """Seconds to keep trying now: 0 while a `without_retry` is open."""
         return 0.0 if cls.suspended else cls.seconds
 
 
 def probe(uri: str, timeout: float) -> None:
-    """Nothing, if the tracking server or store at `uri` answers within `timeout` seconds.
+    """Raise unless the tracking server or store at `uri` answers within `timeout` seconds.
 
     MLflow's own client needs about four minutes to give up on a dead server.
 
     Raises
     ------
     TrackingError
-        Saying what was tried.
+        With the address and the answer.
     """
     try:
         if uri.startswith(("http://", "https://")):
@@ -105,13 +105,13 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrackingError(
-            f"{folder}: this folder for the tracking store cannot be made ({error.strerror or error}). "
-            "Let MLOPS_STATE_DIR name another."
+            f"{folder}: this folder for the tracking store cannot be created ({error.strerror or error}). "
+            "Set MLOPS_STATE_DIR to another folder."
         ) from error
 
 
 def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> None:
-    """The tracking store made ready for this process, which keeps trying for `patience` seconds when it goes away.
+    """Connect this process to the tracking store; if it goes away later, calls are retried for `patience` seconds.
 
     Raises
     ------
@@ -123,9 +123,9 @@ def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> Non
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
     mlflow.set_tracking_uri(uri)
     _Patience.seconds = patience
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # dozens of lines about a new database's tables
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs dozens of lines about a new database
     state.mkdir(parents=True, exist_ok=True)
-    # A new database is migrated on first use, and two first uses at once would collide.
+    # MLflow creates the tables on first use; two processes doing so at the same time would fail.
     with FileLock(state / "mlflow.lock"), tracking_errors(f"tracking server {without_credentials(uri)}"):
         if uri.startswith("sqlite:///"):
             _make_database(Path(uri.removeprefix("sqlite:///")))
@@ -133,7 +133,7 @@ def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> Non
 
 
 def _make_database(path: Path) -> None:
-    """Let there be a database with all its tables: MLflow cannot go on with a migration that was cut off."""
+    """Create the database with all its tables, or nothing: MLflow cannot continue an interrupted migration."""
     if path.exists():
         return
     passing = path.with_name(f".{path.name}.tmp")  # a folder, since SQLite keeps a journal beside its file
@@ -145,17 +145,17 @@ def _make_database(path: Path) -> None:
 
 
 def with_retry(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Decorator: calls are not interrupted amid MLflow's work, and made again while the server is away.
+    """Decorator: a signal does not interrupt a call to MLflow, and the call is repeated while the server is away.
 
     Parameters
     ----------
     doing : str
-        For the message; ``{0}`` is the call's first argument.
+        The action, for the error message; ``{0}`` is the call's first argument.
 
     Raises
     ------
     TrackingDownError
-        When the server stays away for longer than the patience that `connect` was given.
+        When the server stays away longer than the `patience` given to `connect`.
     TrackingError
         When it refuses.
     """
@@ -163,7 +163,7 @@ def with_retry(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[
     def decorate(call: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         @functools.wraps(call)
         def wrapped(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
-            def attempt() -> Result:  # signals are held back in here only, not during a wait
+            def attempt() -> Result:  # signals are deferred during the call only, not during a wait
                 with defer_signals(), tracking_errors(doing.format(*arguments)):
                     return call(*arguments, **named)
 
@@ -175,9 +175,9 @@ def with_retry(doing: str) -> Callable[[Callable[Parameters, Result]], Callable[
 
 
 def _while_away() -> Retrying:
-    """Retries as long as the process's patience lasts; waits of 0.5, 1, 2 s and so on, at most 10 s."""
+    """Retry for as long as the process's patience allows; pauses of 0.5, 1, 2 s and so on, at most 10 s."""
 
-    def is_over(state: RetryCallState) -> bool:  # read anew each time: `without_retry` is for every thread
+    def is_over(state: RetryCallState) -> bool:  # read each time: any thread may open a `without_retry`
         return stop_before_delay(_Patience.current())(state)
 
     def log(state: RetryCallState) -> None:
@@ -195,7 +195,7 @@ def _while_away() -> Retrying:
 
 @contextlib.contextmanager
 def without_retry() -> Iterator[None]:
-    """Inside, a server that is away is not waited for: it was already, or the process is on its way out."""
+    """Inside the block, calls are not retried: the wait is over already, or the process is about to end."""
     mine = object()
     _Patience.suspended.append(mine)
     try:
@@ -206,7 +206,7 @@ def without_retry() -> Iterator[None]:
 
 @contextlib.contextmanager
 def tracking_errors(doing: str) -> Iterator[None]:
-    """Whatever MLflow raises inside, as a `TrackingError` that says what was being done."""
+    """Turn any MLflow error raised inside the block into a `TrackingError` that names the action."""
     try:
         yield
     except (MlflowException, requests.RequestException, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -215,21 +215,21 @@ def tracking_errors(doing: str) -> Iterator[None]:
 
 
 def _unknown(error: Exception) -> str:
-    """What to do about a server that does not know who asks; nothing for another error."""
+    """What to do when the server rejects the login (401); an empty text for any other error."""
     answer = getattr(error, "response", None)
     if getattr(error, "error_code", "") != "UNAUTHENTICATED" and getattr(answer, "status_code", 0) != 401:
         return ""
     user = read_mlflow_creds().username
-    got = f"user {user!r}, who is not one or has another password" if user else "no user"
+    got = f"user {user!r} with an unknown name or a wrong password" if user else "no user"
     return (
-        f"the server answers only users whom it knows (401); got {got}. "
-        "Let MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD name one; "
-        "`make stack` writes its own to stack/environment in the state folder."
+        f"the server requires a known user (401); got {got}. "
+        "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; "
+        "`make stack` writes them to stack/environment in the state folder."
     )
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the error says that nobody answered, and not that somebody refused."""
+    """Whether the server did not answer at all, as opposed to answering with a refusal."""
     if isinstance(error, MlflowException):
         return error.error_code == "TEMPORARILY_UNAVAILABLE" or bool(_AWAY.search(str(error)))
     if isinstance(error, requests.HTTPError):
@@ -239,10 +239,11 @@ def _is_away(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def defer_signals() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until MLflow is done; the second one comes through at once.
+    """Defer Ctrl-C and SIGTERM until the MLflow call is done; a second signal is handled at once.
 
-    Cut off amid a query, MLflow leaves SQLite locked for as long as this process lives, and the run could not be
-    closed. Off the main thread (`mage run`) neither raises anything: the process is gone, and the guard acts.
+    If MLflow is interrupted during a query, SQLite stays locked while this process lives, and the run cannot be
+    closed. Outside the main thread (`mage run`) neither signal raises: the process ends, and the guard process
+    closes the run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -262,7 +263,7 @@ def defer_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number, frame in held[:1]:  # also when the block raised: the signal must not be lost
+        for number, frame in held[:1]:  # even if the block raised: the signal must not be lost
             _handle(before[number], number, frame)
 
 
@@ -275,8 +276,8 @@ def _handle(handler: Any, number: int, frame: FrameType | None) -> None:
 
 def _short(error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if not re.search(r"too many \d+ error", first):  # an answer of a kind, which says more than its absence
+    if not re.search(r"too many \d+ error", first):  # the server did answer; this text says more
         first = re.sub(
             r"API request to (\S+) failed with (timeout )?exception.*", r"no answer from \1", first
         )
-    return re.sub(r"//\S*@", "//", first)[:300]  # no user and no password of any URL in it
+    return re.sub(r"//\S*@", "//", first)[:300]  # without user and password of any URL

@@ -1,4 +1,4 @@
-"""What a person asks of a registry and does to it: list, look back, promote, roll back."""
+"""The commands of a person who works with the registry: list, look back, promote, roll back."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from mlops.registry import alias_log, client, runs, verification, versions
 from mlops.registry.alias_log import CHAMPION, Entry, Tenure
 from mlops.registry.versions import Version
 
-MOVES_SHOWN, HASH_SHOWN, COLUMNS = 10, 12, 120  # of a listing, so that a terminal need not fold it
+MOVES_SHOWN, HASH_SHOWN, COLUMNS = 10, 12, 120  # limits of a listing, so that a terminal wraps no line
 
 
 BY_OPERATOR = "by operator"
 
 
 def promote(name: str, number: str, reason: str) -> str:
-    """Make a version champion, proven first; what was done, in words.
+    """Verify a version, then make it champion; returns what was done, in words.
 
     Raises
     ------
     PromotionError
-        When there is no such version, it is champion already, or it does not answer as it was tested.
+        When there is no such version, it is champion already, or its verification fails.
     ConfigError
         When no reason is given.
     """
@@ -47,17 +47,17 @@ def promote(name: str, number: str, reason: str) -> str:
 
 
 def rollback(name: str, reason: str, to: str | None = None) -> str:
-    """Make an earlier champion champion again, proven first; what was done, in words.
+    """Verify an earlier champion, then make it champion again; returns what was done, in words.
 
     Parameters
     ----------
     to : str, optional
-        Number of the version; the last champion before the current one, unless told otherwise.
+        Number of the version, by default the previous champion.
 
     Raises
     ------
     PromotionError, ConfigError
-        As `promote`; and when there is none to go back to.
+        As `promote`; and when there is no earlier champion.
     """
     _require_reason(reason)
     with _settled(name, "rolling back") as lock:
@@ -65,16 +65,18 @@ def rollback(name: str, reason: str, to: str | None = None) -> str:
         target = to or alias_log.predecessor(entries)
         if target is None:
             raise PromotionError(
-                f"{name}: there is no earlier champion to go back to. `registry` lists the versions, and "
+                f"{name}: there is no earlier champion to roll back to. `registry` lists the versions; "
                 "`promote` makes any of them champion."
             )
         if target not in {reign.version for reign in alias_log.tenures(entries)}:
-            raise PromotionError(f"{name}: version {target} never was champion; `promote` makes it so.")
+            raise PromotionError(
+                f"{name}: version {target} was never champion, so it cannot be rolled back to; use `promote`."
+            )
         return _move(versions.get(name, target), alias_log.ROLLBACK, reason, lock)
 
 
 def listing(name: str) -> str:
-    """Versions of a model with months, RMSE, verdict and aliases, and the last moves, for a terminal."""
+    """Versions of a model with months, RMSE, verdict and aliases, and the last alias moves, for a terminal."""
     noticed = _noticed(name)
     found = versions.list_all(name)
     if not found:
@@ -84,35 +86,35 @@ def listing(name: str) -> str:
     header, *rows = table.splitlines()
     reasons = [_short(f"         {version.tags.get('reason', '')}") for version in reversed(found)]
     lines = [line for pair in zip(rows, reasons, strict=True) for line in pair if line.strip()]
-    moves = [_told(entry) for entry in alias_log.read(name)[-MOVES_SHOWN:]]
-    parts = [name, header, *lines, "", "moves of aliases, the newest last (UTC):", *moves]
+    moves = [_line(entry) for entry in alias_log.read(name)[-MOVES_SHOWN:]]
+    parts = [name, header, *lines, "", "alias moves, newest last (UTC):", *moves]
     return "\n".join([*parts, *(f"NOTE: {text}" for text in noticed)])
 
 
 def as_of(name: str, when: str) -> str:
-    """Which version answered on a day (YYYY-MM-DD) or at a time (ISO 8601), UTC, and the data it had learnt from.
+    """Which version was champion on a day (YYYY-MM-DD) or at a time (ISO 8601), UTC, and its training data.
 
     Raises
     ------
     ConfigError
-        When it is no date, or none that has come.
+        When `when` is not a date, or lies in the future.
     """
     start, end = _span(when)
     if start > datetime.now(timezone.utc):
-        raise ConfigError(f"as-of: {when} has not come yet; expected a day or a time in the past, UTC")
+        raise ConfigError(f"as-of: expected a day or a time in the past, UTC; got {when}")
     _noticed(name)
     reigns = alias_log.tenures(alias_log.read(name))
     on_duty = [
         reign for reign in reigns if _at(reign.since) < end and (not reign.until or _at(reign.until) > start)
     ]
     if not on_duty or all(reign.version is None for reign in on_duty):
-        first = f"; the first came at {reigns[0].since}" if reigns else ""
+        first = f"; the first champion dates from {reigns[0].since}" if reigns else ""
         return f"{name}: no version was champion on {when} (UTC){first}"
     return "\n\n".join(_on_duty(name, reign) for reign in on_duty)
 
 
 def only_model() -> str:
-    """The registered model there is, where there is one.
+    """Name of the only registered model.
 
     Raises
     ------
@@ -122,27 +124,29 @@ def only_model() -> str:
     names = versions.model_names()
     if len(names) == 1:
         return names[0]
-    there = f"choose one with --model: {', '.join(names)}" if names else "train one first"
-    raise ConfigError(f"model: expected one registered model; there are {len(names)}: {there}")
+    act = f"choose one with --model: {', '.join(names)}" if names else "train one first"
+    raise ConfigError(f"model: expected exactly one registered model; got {len(names)}: {act}")
 
 
 def registered_model(name: str) -> str:
-    """The name, if a model of this project is registered by it.
+    """The name itself, if this project has a registered model of this name.
 
     Raises
     ------
     ConfigError
-        When none is, naming those there are.
+        When it has none; the message lists the existing ones.
     """
     if name not in versions.model_names():
-        there = ", ".join(versions.model_names()) or "none; train one first"
-        raise ConfigError(f"model: expected the name of a registered model; got {name!r}. There are: {there}")
+        names = ", ".join(versions.model_names()) or "none; train one first"
+        raise ConfigError(
+            f"model: expected the name of a registered model; got {name!r}. Registered models: {names}"
+        )
     return name
 
 
 @contextlib.contextmanager
 def _settled(name: str, about: str) -> Iterator[locks.Lock]:
-    """The lock on the model's aliases, and a journal that agrees with them."""
+    """Hold the lock on the model's aliases, with the journal reconciled."""
     with locks.hold(f"{name}.aliases", about=about) as lock:
         alias_log.reconcile(name)
         yield lock
@@ -151,20 +155,22 @@ def _settled(name: str, about: str) -> Iterator[locks.Lock]:
 def _move(version: Version, verdict: str, reason: str, lock: locks.Lock) -> str:
     before = alias_log.current(version.name, CHAMPION)
     if before == version.number:
-        raise PromotionError(f"{version.uri} is champion already")
+        raise PromotionError(f"{version.uri} is already champion; nothing was changed")
     _require_sound(version)
     lock.check()
     by = alias_log.whoami()
     alias_log.move(version.name, CHAMPION, version.number, by=by, verdict=verdict, reason=reason)
-    return f"{version.uri} is champion; before: {f'version {before}' if before else 'none'}"
+    return f"{version.uri} is now champion; previous champion: {f'version {before}' if before else 'none'}"
 
 
 def _require_sound(version: Version) -> None:
-    """Nothing, if a fresh process gets from the registry what was tested."""
+    """Raise unless a fresh process verifies that the registry serves what was tested."""
     refused = f"{version.uri} cannot become champion"
     sha256 = version.tags.get("artefact_sha256")
     if not sha256 or not version.is_complete:
-        raise PromotionError(f"{refused}: its run did not end, or was not one of this project. Run it again.")
+        raise PromotionError(
+            f"{refused}: its run did not finish, or another program registered it. Train it again."
+        )
     with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
         try:
             sample = runs.fetch_artefact(version.run_id, "proof/sample.parquet", Path(folder) / "sample")
@@ -172,7 +178,7 @@ def _require_sound(version: Version) -> None:
             raise
         except (MlopsError, OSError) as error:
             raise PromotionError(
-                f"{refused}: the sample it was tested on cannot be fetched ({error})"
+                f"{refused}: the sample for its verification cannot be fetched ({error})"
             ) from error
         found = verification.verify(
             version.uri, verification.Expected(sha256, sample), Path(folder) / "proof"
@@ -180,17 +186,17 @@ def _require_sound(version: Version) -> None:
     versions.tag(version, {"proof": found.as_tag()})
     if not found.passed:
         raise PromotionError(
-            f"{refused}: {found.reason}. Choose another version, or train it anew with --force."
+            f"{refused}: {found.reason}. Choose another version, or train it again with --force."
         )
 
 
 def _require_reason(reason: str) -> None:
     if not reason.strip():
-        raise ConfigError("reason: expected why, for whoever reads the journal; got nothing")
+        raise ConfigError("reason: expected a text that says why, for the journal; got nothing")
 
 
 def _noticed(name: str) -> tuple[str, ...]:
-    """What is not as the journal has it; written down now, unless somebody is at work there."""
+    """Differences between aliases and journal; reconciled now, unless another process holds the lock."""
     try:
         with locks.hold(f"{name}.aliases", on_busy="refuse", about="reading the journal"):
             return alias_log.reconcile(name)
@@ -209,25 +215,25 @@ def _row(version: Version, aliases: dict[str, str]) -> dict[str, str]:
         "learnt": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
         "rmse": f"{float(tags['test_rmse']):.4f}" if "test_rmse" in tags else "",
         "verdict": tags.get("verdict", "") if version.is_complete else "unfinished",
-        "proof": _proof(tags.get("proof")),
+        "verified": _verified(tags.get("proof")),
     }
 
 
-def _proof(tag: str | None) -> str:
+def _verified(tag: str | None) -> str:
     if tag is None:
         return ""
     return tag if tag == verification.PASSED else "failed"
 
 
-def _told(entry: Entry) -> str:
+def _line(entry: Entry) -> str:
     moved = f"{entry.alias} {entry.before or 'none'} -> {entry.after or 'none'}"
     state = "" if entry.state == alias_log.DONE else f" [{entry.state}]"
-    by = re.sub(r"(?<=run \w{8})\w+", "", entry.by)  # the part of its name that tells a run apart will do
+    by = re.sub(r"(?<=run \w{8})\w+", "", entry.by)  # eight digits are enough to find a run
     return _short(f"  {entry.at[:19]}  {moved}{state}  {entry.verdict} ({by}): {entry.reason}")
 
 
 def _short(line: str) -> str:
-    """The line, cut where a terminal would fold it."""
+    """The line, cut at the width of a terminal."""
     return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}..."
 
 
@@ -241,7 +247,7 @@ def _on_duty(name: str, reign: Tenure) -> str:
     try:
         version = versions.get(name, reign.version)
     except PromotionError:
-        return f"{head}\nits version has been deleted since"
+        return f"{head}\nthis version has been deleted since"
     with tempfile.TemporaryDirectory() as folder:
         months = pd.read_csv(runs.fetch_artefact(version.run_id, "months.csv", Path(folder)), dtype=str)
     files = months[["month", "role", "rows", "sha256", "url"]].sort_values("month")
@@ -250,7 +256,7 @@ def _on_duty(name: str, reign: Tenure) -> str:
     return (
         f"{head}\nlearnt {tags.get('first_month_learnt')} to {tags.get('last_month_learnt')}, tested on "
         f"{tags.get('test_month')}: RMSE {tags.get('test_rmse')}\n{files.to_string(index=False)}\n"
-        f"more about these files: months.csv of run {version.run_id}"
+        f"full table of these files: months.csv among the artefacts of run {version.run_id}"
     )
 
 
@@ -262,7 +268,9 @@ def _span(when: str) -> tuple[datetime, datetime]:
             return start, start + timedelta(days=1)
         moment = _at(when)
     except ValueError as error:
-        raise ConfigError(f"as-of: expected a date such as 2026-10-03, or a time; got {when!r}") from error
+        raise ConfigError(
+            f"as-of: expected a date such as 2026-10-03, or a time such as 2026-10-03T08:30; got {when!r}"
+        ) from error
     return moment, moment + timedelta(microseconds=1)
 
 
@@ -272,7 +280,7 @@ def _at(text: str) -> datetime:
 
 
 def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri: str, name: str) -> str:
-    """A version for a terminal: its months, its metrics beside the baseline's, and how to load it."""
+    """Text about a version for a terminal: its months, its metrics and the baseline's, and how to load it."""
     metrics = ("rmse", "mae", "p90", "r2", "bias")
     table = pd.DataFrame(
         {
@@ -291,7 +299,7 @@ def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri
 
 
 def describe_champion(name: str, connect_timeout: float) -> str:
-    """The champion of a registered model for a terminal: its test metrics beside its baseline, and its URI.
+    """Text about a model's champion for a terminal, as `describe_version` gives it.
 
     Raises
     ------

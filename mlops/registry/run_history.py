@@ -1,6 +1,6 @@
-"""Past runs of a model: what they used and left in MLflow, and how that is deleted.
+"""Past runs of a model: which months they used, and how to delete their trials and artefacts.
 
-Nothing here decides what may be deleted.
+`operations.retention` decides what may be deleted; this module only deletes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY, trials_of
 # isort: split
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-MAX_RUNS = 50_000  # that MLflow returns in one answer
+MAX_RUNS = 50_000  # MLflow's limit for one answer
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class PastRun:
     started_at : float
         Seconds since 1970.
     ended_at : float or None
-        Seconds since 1970; None where it has not ended.
+        Seconds since 1970; None if it has not ended.
     run_key : str or None
-        Its run key; None where it has none.
+        None if the run has no run key.
     test_month : str or None
-        YYYY-MM; None where the run failed before it logged its parameters.
+        YYYY-MM; None if the run failed before it logged its parameters.
     month_digests : frozenset of str
-        sha256 of the months that it used, the first 36 digits, as MLflow keeps them.
+        First 36 digits of the sha256 of each month that it used; MLflow keeps no more.
     has_trials : bool
-        Whether trials of it are there.
+        Whether it has trials that are not deleted.
     """
 
     run_id: str
@@ -54,7 +54,7 @@ class PastRun:
 
 @with_retry("{0}: looking for old runs")
 def list_runs(name: str) -> tuple[PastRun, ...]:
-    """Parent runs of a model, the newest first; deleted runs are not among them.
+    """Parent runs of a model, newest first, without deleted runs.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def list_runs(name: str) -> tuple[PastRun, ...]:
 
 @with_retry("run {0}: looking for artefacts")
 def artefact_bytes(run_id: str) -> int | None:
-    """Bytes of a run's artefacts, its logged models included, or None where it has no artefact.
+    """Bytes of a run's artefacts, including its logged models; None if it has no artefact.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def artefact_bytes(run_id: str) -> int | None:
     return sum(sum(_sizes(get_artifact_repository(place))) for place in places)
 
 
-@with_retry("deleting what run {0} left")
+@with_retry("run {0}: deleting its trials")
 def delete_trials(run_id: str) -> None:
     """Delete the trials of a run; the run itself stays.
 
@@ -106,7 +106,7 @@ def delete_trials(run_id: str) -> None:
         tracking.delete_run(trial.info.run_id)
 
 
-@with_retry("deleting what run {0} left")
+@with_retry("run {0}: deleting its artefacts")
 def delete_artefacts(run_id: str) -> None:
     """Delete the artefacts of a run and its logged models; the run itself stays.
 
@@ -151,7 +151,7 @@ def _sizes(repository: Any, folder: str | None = None) -> Iterator[int]:
 
 
 def _empty(place: str) -> None:
-    """Delete all artefacts at a place, entry by entry: not every store can delete the place itself."""
+    """Delete all artefacts at a place, one by one: not every store can delete the place itself."""
     repository: Any = get_artifact_repository(place)
     for entry in repository.list_artifacts():
         repository.delete_artifacts(entry.path)

@@ -1,4 +1,4 @@
-"""A run begins and always ends: started, kept alive, and closed when its process is gone."""
+"""Start a run, keep it alive, and close it even when its process is gone."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
 
 @contextlib.contextmanager
 def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> Iterator[Run]:
-    """The run of a run key, a new one or the one that `attempt`, as its work folder has it, did not finish.
+    """The run of a run key: a new one, or the unfinished one of `attempt`, the id in its work folder.
 
     It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
-    (`work_lock`): whoever held it before is gone, and what it left RUNNING is closed.
+    (`work_lock`), so the previous holder is gone, and the runs that it left RUNNING are closed here.
     """
     experiment_id = _experiment(experiment)
     close_orphans(experiment_id)
@@ -52,7 +52,7 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
         yield Run(run_id, experiment_id)
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        with contextlib.suppress(AttributeError):  # for whoever tells of it
+        with contextlib.suppress(AttributeError):  # for the caller that reports the error
             error.run_id = run_id  # type: ignore[attr-defined]
         with (
             contextlib.suppress(TrackingError),
@@ -69,7 +69,7 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
 
 @with_retry("logging a failure")
 def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
-    """Id of the run that shows an error: its own, or a new one, FAILED, where it came before a run began."""
+    """Id of the run that shows an error: the error's own run, or a new FAILED one if no run had started."""
     known = getattr(error, "run_id", "")
     if known:
         return str(known)
@@ -81,10 +81,10 @@ def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
 
 
 def close_orphans(experiment_id: str) -> int:
-    """How many RUNNING runs were ended as KILLED because whoever ran them is gone.
+    """Close the RUNNING runs whose process is gone, as KILLED; returns how many.
 
-    The caller holds the model's lock. That proves the death of those who held the same one; of a run under another
-    lock (of a host that shares only the tracking server) its last sign of life tells.
+    The caller holds the model's lock, so no other process under the same lock is alive. For a run under another
+    lock (on a host that shares only the tracking server), the age of its last heartbeat decides.
     """
     closed = 0
     for run in _running(experiment_id):
@@ -95,12 +95,12 @@ def close_orphans(experiment_id: str) -> int:
             _end(run.info.run_id, "KILLED", cause)
             closed += 1
             if MLFLOW_PARENT_RUN_ID not in run.data.tags:
-                logger.warning("run %s was left RUNNING: now KILLED, because %s", run.info.run_id, cause)
+                logger.warning("run %s was still RUNNING; closed as KILLED: %s", run.info.run_id, cause)
     return closed
 
 
 def clear_up(experiment: str) -> int | None:
-    """How many orphans of a model were closed; None if somebody is at work on it, who did it before starting."""
+    """Close a model's orphaned runs; returns how many, or None if another run holds the lock (it closed them)."""
     found = _experiment_of(experiment)
     try:
         with work_lock(experiment, "refuse", "closing runs whose process is gone"):
@@ -112,13 +112,13 @@ def clear_up(experiment: str) -> int | None:
 def work_lock(
     name: str, on_busy: Literal["wait", "refuse"], about: str
 ) -> contextlib.AbstractContextManager[locks.Lock]:
-    """One run of a registered model at a time."""
+    """The lock that allows one run of a registered model at a time."""
     return locks.hold(f"{name}.work", on_busy=on_busy, about=about)
 
 
 @with_retry("ending run {0}")
 def mark_finished(run_id: str) -> None:
-    """FINISHED, where a run was cut off between its last word and its end."""
+    """Mark a run FINISHED that was interrupted after its version got its final tag."""
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     if run.info.status != "FINISHED":
@@ -133,10 +133,10 @@ def _experiment(name: str) -> str:
     found = _experiment_of(name)
     if found:
         return found
-    # A server chooses where artefacts go; a bare database would put them in the working directory.
+    # A server chooses where artefacts go; with a plain database MLflow would use the working directory.
     remote = str(mlflow.get_tracking_uri()).startswith("http")
     artifacts = None if remote else config.state().artifacts.as_uri()
-    # So that the server shows the pages for training, not those for chat models.
+    # With this kind, MLflow shows its pages for training and not those for chat models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
     try:
         return str(client.create_experiment(name, artifacts, tags=kind))
@@ -154,7 +154,7 @@ def _experiment_of(name: str) -> str | None:
 
 @with_retry("starting a run")
 def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
-    """The run of this attempt, RUNNING again if it was cut off before."""
+    """Id of this attempt's run; an interrupted one is set to RUNNING again."""
     client = mlflow.MlflowClient()
     tags = {RUN_KEY: key, ATTEMPT: attempt, LOCK_TAG: lock_place(), HEARTBEAT: _now()}
     query = f"attributes.status != 'FINISHED' and tags.{ATTEMPT} = '{attempt}'"
@@ -164,25 +164,25 @@ def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
     if not earlier:
         return str(mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tags).info.run_id)
     run_id = str(earlier[0].info.run_id)
-    logger.info("going on with run %s, which an earlier attempt did not finish", run_id)
+    logger.info("continuing run %s, which an earlier attempt did not finish", run_id)
     client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
     if "error" in earlier[0].data.tags:
         client.delete_tag(run_id, "error")
     _sweep(experiment_id, run_id)
-    mlflow.start_run(run_id=run_id)  # last: a try that fails after it could not be made again in this process
+    mlflow.start_run(run_id=run_id)  # last: this process could not repeat a try that fails after it
     return run_id
 
 
 def _finish(run_id: str, experiment_id: str, status: str) -> None:
-    """End the run, half-logged trials first; a server that stays away leaves it to the next run."""
+    """Delete incomplete trials, then end the run; if the server is away, the next run does both."""
     try:
         with contextlib.nullcontext() if status == "FINISHED" else without_retry():
             _tidy(run_id, experiment_id)
             _terminate(run_id, status)
     except TrackingError as error:
-        logger.warning("run %s could not be ended, the next run does: %s", run_id, error)
+        logger.warning("run %s could not be closed; the next run of the model closes it: %s", run_id, error)
     finally:
-        with contextlib.suppress(Exception):  # here only so that MLflow forgets it in this process
+        with contextlib.suppress(Exception):  # only to clear MLflow's active run in this process
             mlflow.end_run(status)
 
 
@@ -209,7 +209,7 @@ def _tidy(run_id: str, experiment_id: str) -> None:
 
 
 def _sweep(experiment_id: str, run_id: str) -> None:
-    """Delete trials of the run that were only half logged; their whole is in the journal."""
+    """Delete incomplete trials of the run; the work folder holds them complete."""
     client = mlflow.MlflowClient()
     for trial in trials_of(experiment_id, run_id):
         if trial.info.status not in WHOLE:
@@ -228,29 +228,29 @@ def _running(experiment_id: str) -> list[Any]:
 
 
 def _cause_of_death(tags: Mapping[str, str], started: int) -> str:
-    """Why whoever ran this is gone, in words; nothing if it may live."""
-    place = tags.get(LOCK_TAG, "a host that is not known")
+    """Why the run's process counts as dead, in words; an empty text if it may still be alive."""
+    place = tags.get(LOCK_TAG, "an unknown host")
     if place == lock_place():
-        return "its process ended without a word"
+        return "its process died unexpectedly"
     last = tags.get(HEARTBEAT) or datetime.fromtimestamp(started / 1000, timezone.utc).isoformat(
         timespec="seconds"
     )
     if datetime.now(timezone.utc) - datetime.fromisoformat(last) > timedelta(seconds=STALE_SECONDS):
-        return f"{place} has given no sign of life since {last}"
+        return f"no heartbeat from {place} since {last}"
     return ""
 
 
 def _beat(run_id: str, ended: threading.Event) -> None:
-    """Say that the run is alive, for other hosts."""
+    """Write the run's heartbeat regularly: other hosts read from it that the run is alive."""
     while not ended.wait(HEARTBEAT_SECONDS):
-        with contextlib.suppress(Exception):  # a sign of life that fails is no reason to die
+        with contextlib.suppress(Exception):  # a failed heartbeat must not end the run
             mlflow.MlflowClient().set_tag(run_id, HEARTBEAT, _now())
 
 
 def _as_tag(error: BaseException) -> str:
-    """An error as the run's tag ``error``, which holds 5,000 characters."""
-    said = one_line(error, 4000) if str(error) else ""
-    return f"{type(error).__name__}: {said}"
+    """An error as the run's tag ``error``; a tag holds 5,000 characters."""
+    text = one_line(error, 4000) if str(error) else ""
+    return f"{type(error).__name__}: {text}"
 
 
 def _now() -> str:
@@ -258,7 +258,7 @@ def _now() -> str:
 
 
 def _start_guard(experiment: str) -> subprocess.Popen[bytes]:
-    """Start a process that outlives this one, and closes its runs if this one ends without a word.
+    """Start a guard process that closes this process's runs if this process dies unexpectedly.
 
     It waits on a pipe, so it costs nothing and notices at once; it imports mlflow only when it has to act.
     """
@@ -269,7 +269,7 @@ def _start_guard(experiment: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # The URI may hold a password: in the environment, not among the arguments that anyone can list.
+        # The URI may hold a password, so it goes into the environment: any user can list the arguments.
         env={**os.environ, "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri())},
-        start_new_session=True,  # a Ctrl-C or a signal to the group must not take it along
+        start_new_session=True,  # a Ctrl-C or a signal to the group must not end it
     )

@@ -1,10 +1,10 @@
 """Runs: a parent run per run key, its trials, and what each logs.
 
-A parent run holds everything about a version: it is the version's ``run_id``,
-and a later attempt at the same run key goes on with it. No run stays RUNNING:
-an exception ends it; where a process ends without a word (SIGKILL, or SIGTERM
-under `mage run`) a small guard process ends it; what even the guard could not
-end, the next run of the model does, or the doctor.
+A parent run holds everything about a version: its id is the version's
+``run_id``, and a later attempt at the same run key continues it. No run stays
+RUNNING: an exception ends it; if the process dies unexpectedly (SIGKILL, or
+SIGTERM under `mage run`), a small guard process ends it; if the guard cannot,
+the next run of the model or the doctor does.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_I
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 RUN_KEY, LOCK_TAG = "run_key", "mlops.lock"
-OUTCOME = "outcome"  # tag that a version gets last: judged, proven, its aliases where they belong
-WHOLE = ("FINISHED", "FAILED")  # how a trial ends that was logged to its end
+OUTCOME = "outcome"  # final tag of a version: it is judged and verified, and its aliases are set
+WHOLE = ("FINISHED", "FAILED")  # statuses of a trial that was logged completely
 
 
 class Run:
-    """A parent run that is under way; see `start_run`."""
+    """A parent run in progress; see `start_run`."""
 
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id = run_id
@@ -41,45 +41,45 @@ class Run:
 
     @with_retry("logging parameters")
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Parameters of the run, as text."""
+        """Log parameters of the run, as text."""
         self.client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
 
     @with_retry("logging metrics")
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Numbers of the run."""
+        """Log metrics of the run."""
         self.client.log_batch(self.run_id, metrics=_metrics(metrics))
 
     @with_retry("setting tags")
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags of the run."""
+        """Set tags of the run."""
         self.client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
 
     @with_retry("logging a text")
     def log_text(self, name: str, text: str) -> None:
-        """A text as an artefact."""
+        """Log a text as an artefact."""
         self.client.log_text(self.run_id, text, name)
 
     def log_table(self, name: str, table: pd.DataFrame) -> None:
-        """A table as a CSV artefact."""
+        """Log a table as a CSV artefact."""
         self.log_text(name, table.to_csv(index=False))
 
     @with_retry("logging files")
     def log_files(self, paths: Sequence[Path], folder: str) -> None:
-        """Files as artefacts."""
+        """Log files as artefacts."""
         for path in paths:
             self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_card(self, markdown: str, page: str) -> None:
-        """The model card: two artefacts, and the run's description in the UI."""
+        """Log the model card: two artefacts, and the run's description in MLflow's pages."""
         self.log_text("model_card.md", markdown)
         self.log_text("model_card.html", page)
-        # Headings two levels lower: MLflow's page sets lines 18 pixels high, and a larger heading that wraps
-        # would be drawn over itself. No other line of a card begins with "#": text from outside is escaped.
+        # Headings two levels lower: MLflow's page uses a line height of 18 pixels, so the lines of a larger
+        # heading would overlap. No other line of a card begins with "#": text from outside is escaped.
         self.set_tags({MLFLOW_RUN_NOTE: re.sub("^#", "###", markdown, flags=re.MULTILINE)})
 
     @with_retry("logging source files")
     def log_months(self, months: pd.DataFrame) -> None:
-        """Source files (``url``, ``sha256``, ``role``, ``month``, ``rows``) as the run's datasets."""
+        """Log source files (``url``, ``sha256``, ``role``, ``month``, ``rows``) as the run's datasets."""
         inputs = [
             DatasetInput(
                 Dataset(
@@ -97,21 +97,21 @@ class Run:
 
     @with_retry("deleting {1}")
     def delete_trial(self, name: str) -> None:
-        """Delete the trials of this name, which are not what they were when they were logged."""
+        """Delete the trials of this name: their result has changed since they were logged."""
         for trial in trials_of(self.experiment_id, self.run_id):
             if trial.info.run_name == name:
                 self.client.delete_run(trial.info.run_id)
 
     @with_retry("looking up trials")
     def trials_logged(self) -> set[str]:
-        """Names of the trials that are logged already, and whole."""
+        """Names of the trials that are already logged completely."""
         trials = trials_of(self.experiment_id, self.run_id)
         return {str(trial.info.run_name) for trial in trials if trial.info.status in WHOLE}
 
     def log_trial(
         self, name: str, parameters: Mapping[str, Any], metrics: Mapping[str, float], error: str
     ) -> None:
-        """A finished trial as a nested run; only what is logged whole is ended, and the rest swept."""
+        """Log a finished trial as a nested run; it ends only when complete, so incomplete ones can be deleted."""
         ended = int(time.time() * 1000)
         trial_id = self._begin_trial(name, ended - int(metrics.get("seconds", 0) * 1000))
         self._fill_trial(trial_id, name, parameters, metrics, error)
@@ -145,14 +145,14 @@ class Run:
 
 
 def lock_place() -> str:
-    """Where this process's locks are: two processes with the same place cannot hold a lock at once."""
+    """Where this process's locks are: of two processes with the same place, only one can hold a lock."""
     url = locks.lock_url()
     return config.without_credentials(url) if url else f"{socket.gethostname()}:{config.state_dir()}"
 
 
 @with_retry("looking up a run")
 def metrics_of(run_id: str) -> dict[str, float]:
-    """Numbers that a run logged."""
+    """Metrics that a run logged."""
     return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
 
 
@@ -170,7 +170,7 @@ def tags_of(run_id: str) -> dict[str, str]:
 
 @with_retry("fetching {1}")
 def fetch_artefact(run_id: str, name: str, folder: Path) -> Path:
-    """A file that a run logged, fetched into `folder`."""
+    """Path of a file that a run logged, downloaded into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(folder)))
 

@@ -21,7 +21,7 @@ class ArtefactPlace:
     experiment : str
         Name of the experiment.
     uri : str
-        The place as the server gave it when the experiment was made; it may contain a password.
+        The place that the server chose when the experiment was created; it may contain a password.
     """
 
     experiment: str
@@ -40,7 +40,7 @@ def expected_revision() -> str:
 
 
 def table_revision(uri: str) -> str | None:
-    """Revision of the tables in the database at `uri`, or None where MLflow has made no tables yet.
+    """Revision of the tables in the database at `uri`, or None where MLflow has not created its tables yet.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def table_revision(uri: str) -> str | None:
 
 @with_retry("looking up where artefacts go")
 def artefact_places(experiments: Iterable[str]) -> tuple[ArtefactPlace, ...]:
-    """Artefact places of the experiments with these names, without the names that do not exist.
+    """Artefact places of the experiments with these names; names that do not exist are skipped.
 
     Raises
     ------

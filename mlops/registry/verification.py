@@ -1,8 +1,8 @@
-"""The proof before an alias moves: a version, fetched from the registry anew, answers as it was tested.
+"""The verification before an alias moves: the registry serves the model that was tested.
 
-What was tested is an object in the memory of the process that fitted it; what will be served is what the registry
-gives out. So a fresh process fetches the version, loads it with the code that it brings along, as anyone does, and
-is asked again: the raw test month in batch, a sample of it one by one, and what nobody asks on a good day.
+The test used an object in the memory of the process that fitted it; users get what the registry serves. So a fresh
+process downloads the version, loads it with the code inside it, as any user does, and compares predictions: the
+raw test month in batch, a sample of it one by one, and unusual requests such as unknown zones and nulls.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from mlops.registry.client import mlflow, probe, with_retry
 Array = npt.NDArray[Any]
 SAMPLE_ROWS = 300
 PASSED = "passed"
-# No module of the working folder is imported by mistake; the option is not in Python 3.10.
+# So that no module of the working folder is imported by mistake; Python 3.10 does not have the option.
 SAFE_PATH = ["-P"] if sys.version_info >= (3, 11) else []
 CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a version must answer, as it was tested.
+    """What a version must predict: its predictions in the test.
 
     Parameters
     ----------
     artefact_sha256 : str
         `digest` of the model's folder before it was logged.
     sample : Path
-        As from `write_sample`.
+        A file written by `write_sample`.
     predictions : Path, optional
-        A ``.npy`` file: minutes of every trip of the test month, float of shape (m,), in the month's order.
+        A ``.npy`` file: minutes for every trip of the test month, float of shape (m,), in the month's order.
     month_file : Path, optional
-        TLC's own file of the test month; without it only the sample is replayed.
+        TLC's own file of the test month; without it only the sample is compared.
     service, month : str
-        What that file holds.
+        Service and month of that file.
 
     Raises
     ------
     ConfigError
-        When there is a month's file and something that goes with it is missing.
+        When `month_file` is given without predictions, service or month.
     """
 
     artefact_sha256: str
@@ -69,30 +69,30 @@ class Expected:
     def __post_init__(self) -> None:
         if self.month_file and not (self.predictions and self.service and self.month):
             raise ConfigError(
-                f"{self.month_file}: expected predictions, service and month beside a month's file; got "
+                f"{self.month_file}: a month file needs predictions, service and month too; got "
                 f"predictions={self.predictions}, service={self.service!r}, month={self.month!r}"
             )
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Whether a version answers as it was tested, why or why not, and what was measured."""
+    """The result of a verification: passed or not, the reason, and what was measured."""
 
     passed: bool
     reason: str
     measured: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """Itself as plain values, for JSON."""
+        """Plain values, for JSON."""
         return asdict(self)
 
     def as_tag(self) -> str:
-        """The version's tag ``proof``: `PASSED`, or why it failed."""
+        """Value of the version's tag ``proof``: `PASSED`, or why the verification failed."""
         return PASSED if self.passed else f"failed: {self.reason}"
 
 
 def digest(artefact: Path) -> str:
-    """SHA-256 over the names and bytes of the files of a model's folder, in hexadecimal.
+    """SHA-256 over the names and bytes of all files in a model's folder, in hexadecimal.
 
     Examples
     --------
@@ -112,14 +112,14 @@ def digest(artefact: Path) -> str:
 def write_sample(
     path: Path, requests: pd.DataFrame, predictions: pd.DataFrame, rows: int = SAMPLE_ROWS
 ) -> Path:
-    """The Parquet file `path`: so many requests, evenly spaced, each beside what was predicted for it.
+    """Write `rows` evenly spaced requests with their predictions to the Parquet file `path`; returns `path`.
 
     Parameters
     ----------
     requests : DataFrame of n rows
-        As the model takes them; `REQUEST_COLUMNS` are kept.
+        The model's input; only `REQUEST_COLUMNS` are written.
     predictions : DataFrame of n rows
-        As the model gave them; every column is kept.
+        The model's output; every column is written.
     """
     chosen = np.unique(np.linspace(0, len(requests) - 1, min(rows, len(requests))).round().astype(np.int64))
     halves = [requests[list(REQUEST_COLUMNS)].iloc[chosen], predictions.iloc[chosen]]
@@ -128,19 +128,19 @@ def write_sample(
 
 
 def verify(uri: str, expected: Expected, folder: Path, timeout: float = 3600.0) -> Verification:
-    """Whether the version at `uri` answers as it was tested, found out by a fresh process.
+    """Check in a fresh process that the version at `uri` predicts the same as in its test.
 
-    Whatever goes wrong in there, its death included, is a failed proof: a version is at fault until it is proven.
-    Only a tracking server that is away says nothing about a version.
+    Any failure of that process, also its death, is a failed verification. The exception is a tracking server that
+    does not answer: that says nothing about the version.
 
     Parameters
     ----------
     uri : str
         ``models:/NAME/NUMBER``.
     folder : Path
-        Empty; the version and the cleaned month are put there.
+        An empty folder for the version and the cleaned month.
     timeout : float
-        Seconds for all of it.
+        Seconds for the whole verification.
 
     Raises
     ------
@@ -152,22 +152,22 @@ def verify(uri: str, expected: Expected, folder: Path, timeout: float = 3600.0) 
     asked = json.dumps(
         {"uri": uri, "folder": folder, "expected": asdict(expected), "asker": os.getpid()}, default=str
     )
-    proof = _ask(uri, asked, server, timeout, folder)
-    if not proof.passed:
-        _await(server, uri)  # gone for good meanwhile, it is what went wrong
-    measured = {**proof.measured, "seconds": round(time.monotonic() - started, 3)}
-    return replace(proof, reason=f"{uri}: {proof.reason}", measured=measured)
+    found = _ask(uri, asked, server, timeout, folder)
+    if not found.passed:
+        _await(server, uri)  # raises if the server is away now: then the server is the cause, not the version
+    measured = {**found.measured, "seconds": round(time.monotonic() - started, 3)}
+    return replace(found, reason=f"{uri}: {found.reason}", measured=measured)
 
 
-@with_retry("proving {1}")
+@with_retry("verifying {1}")
 def _await(server: str, uri: str) -> None:
     probe(server, CONNECT_SECONDS)
 
 
-@with_retry("proving {0}")
+@with_retry("verifying {0}")
 def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Verification:
-    """What a fresh process found."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a try before this, which met a server that was away
+    """Run the fresh process; returns what it found."""
+    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier try, during which the server was away
     folder.mkdir(parents=True)
     try:
         ended = subprocess.run(
@@ -177,36 +177,37 @@ def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Ver
             text=True,
             timeout=timeout,
             check=False,
-            start_new_session=True,  # a Ctrl-C at the terminal is for who asked, and no fault of the version
-            # The URI may hold a password: in the environment, not among the arguments that anyone can list.
+            start_new_session=True,  # a Ctrl-C at the terminal must not count as a fault of the version
+            # The URI may hold a password, so it goes into the environment: any user can list the arguments.
             env={**os.environ, "MLFLOW_TRACKING_URI": server},
         )
     except subprocess.TimeoutExpired:
-        return Verification(False, f"the proof was not done within {timeout:g} s, and was ended", {})
+        return Verification(False, f"the verification did not end within {timeout:g} s and was stopped", {})
     if ended.returncode:
-        return Verification(False, f"the proving process died: {_cause(ended.returncode, ended.stderr)}", {})
+        return Verification(
+            False, f"the verification process died: {_cause(ended.returncode, ended.stderr)}", {}
+        )
     try:
         answer = json.loads(ended.stdout)
-        unreachable, proof = answer.pop("unreachable"), Verification(**answer)
+        unreachable, found = answer.pop("unreachable"), Verification(**answer)
     except (ValueError, TypeError, KeyError, AttributeError):
         return Verification(
-            False, f"the proving process should answer in JSON; got {ended.stdout[-200:]!r}", {}
+            False, f"the verification process should answer in JSON; got {ended.stdout[-200:]!r}", {}
         )
     if unreachable:
-        raise TrackingDownError(proof.reason)
-    return proof
+        raise TrackingDownError(found.reason)
+    return found
 
 
 def _cause(status: int, stderr: str) -> str:
     if status == -signal.SIGKILL:
-        return "SIGKILL; the system does that to a process when memory runs out"
+        return "SIGKILL; the system kills a process when memory runs out"
     if status < 0:
         return signal.Signals(-status).name
-    return (
-        f"exit status {status}; {without_passwords((stderr.strip().splitlines() or ['it said nothing'])[-1])}"
-    )
+    last_line = (stderr.strip().splitlines() or ["no error output"])[-1]
+    return f"exit status {status}; {without_passwords(last_line)}"
 
 
-def without_passwords(said: object) -> str:
-    """Text on one line, with no user and no password of any URL in it."""
-    return one_line(re.sub(r"//\S*@", "//", one_line(said)), 600)
+def without_passwords(message: object) -> str:
+    """The text on one line, without user and password of any URL."""
+    return one_line(re.sub(r"//\S*@", "//", one_line(message)), 600)

@@ -1,4 +1,4 @@
-"""The process that verifies a version: it knows nothing of the one that fitted the model."""
+"""The process that verifies a version; it shares no memory with the process that fitted the model."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mlops.registry.client import MlflowException, mlflow, tracking_errors
 from mlops.registry.verification import Array, Expected, digest, without_passwords
 
 TOLERANCE = 1e-6  # minutes
-SINGLE_FRAMES = 36  # of the sample, also asked as tables of one row, which cost milliseconds each
-CHUNK_ROWS = 262_144  # of a month at once: MLflow copies what it checks
-WATCH_SECONDS = 0.5  # between two looks whether who asked lives
+SINGLE_FRAMES = 36  # requests of the sample that are also sent as tables of one row; each costs milliseconds
+CHUNK_ROWS = 262_144  # trips of a month per call: MLflow copies what it checks
+WATCH_SECONDS = 0.5  # between two checks that the parent process is alive
 
 
 ODD: tuple[dict[str, Any], ...] = (
@@ -35,11 +35,11 @@ ODD: tuple[dict[str, Any], ...] = (
     {"passenger_count": None},
     {"pickup_zone": 999, "dropoff_zone": 999, "distance_miles": None, "passenger_count": None},
 )
-"""What a request may say and still be answered."""
+"""Unusual values in a request that the model must accept."""
 
 
 def main() -> None:
-    """Read what is to be proven from stdin and write what was found to stdout, both JSON."""
+    """Read the task from stdin and write the result to stdout, both as JSON."""
     asked = json.load(sys.stdin)
     threading.Thread(target=_leave_with, args=(asked["asker"],), daemon=True).start()
     paths = {name: Path(path) for name, path in asked["expected"].items() if path and name in _PATHS}
@@ -48,11 +48,11 @@ def main() -> None:
     )
     passed = unreachable = False
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the answer alone
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result only
             reason, passed = examination.run(), True
     except TrackingDownError as error:
         reason, unreachable = str(error), True
-    except Exception as error:  # whatever keeps the version from answering is the reason it is not proven
+    except Exception as error:  # any error means that the version is not verified
         reason = without_passwords(error)
     answer = {"passed": passed, "reason": reason, "measured": examination.measured}
     sys.stdout.write(json.dumps({**answer, "unreachable": unreachable}))
@@ -62,21 +62,21 @@ _PATHS = ("sample", "predictions", "month_file")
 
 
 def _leave_with(asker: int) -> None:
-    """End this process once the one that asked is gone: the next attempt works in the same folder."""
+    """End this process once its parent is gone: the next attempt works in the same folder."""
     while os.getppid() == asker:
         time.sleep(WATCH_SECONDS)
     os._exit(1)
 
 
 class _Examination:
-    """The questions, one after the other; the first wrong answer raises `MlopsError`."""
+    """All checks, one after the other; the first wrong answer raises `MlopsError`."""
 
     def __init__(self, uri: str, expected: Expected, folder: Path) -> None:
         self.uri, self.expected, self.folder = uri, expected, folder
         self.measured: dict[str, float] = {"largest_difference": 0.0}
 
     def run(self) -> str:
-        """What was proven, in words."""
+        """Make all checks; returns what was verified, in words."""
         version = _fetch(self.uri, self.folder / "version")
         with _doing("the artefact is damaged: MLmodel cannot be read"):
             described = mlflow.models.Model.load(str(version)).flavors["python_function"]
@@ -90,33 +90,32 @@ class _Examination:
         self.replay_sample(model, requests, tested)
         _check_refusals(model, requests.iloc[[0]])
         _check_odd_requests(model, requests)
-        proven = f"{len(requests):,} requests in batch and one by one"
+        verified = f"{len(requests):,} requests in batch and one by one"
         month_file, predictions = self.expected.month_file, self.expected.predictions
         if month_file and predictions:
             rows = self.replay_month(model, month_file, predictions)
-            proven += f", and {rows:,} trips of {self.expected.service} {self.expected.month}"
-        return (
-            f"answers as it was tested ({proven}; within {self.measured['largest_difference']:.1g} minutes)"
-        )
+            verified += f", and {rows:,} trips of {self.expected.service} {self.expected.month}"
+        largest = self.measured["largest_difference"]
+        return f"predicts the same as in its test ({verified}; within {largest:.1g} minutes)"
 
     def replay_sample(self, model: Any, requests: pd.DataFrame, tested: pd.DataFrame) -> None:
-        """Compare every prediction for the sample: in batch, as tables of one row, and without a table."""
+        """Compare predictions for the sample: in batch, as tables of one row, and without a table."""
         few = np.unique(np.linspace(0, len(requests) - 1, SINGLE_FRAMES).round().astype(np.int64))
-        with _doing("the sample is not answered in batch"):
+        with _doing("the sample cannot be predicted in batch"):
             answered = model.predict(requests)
         self.compare("the sample in batch", answered, tested)
-        with _doing("the sample is not answered in tables of one row"):
+        with _doing("the sample cannot be predicted in tables of one row"):
             answered = pd.concat([model.predict(requests.iloc[[row]]) for row in few])
         self.compare("the sample in tables of one row", answered, tested.iloc[few])
-        with _doing("the sample is not answered one by one"):
+        with _doing("the sample cannot be predicted one by one"):
             answered = pd.DataFrame(map(model.get_raw_model().predict_one, requests.to_dict("records")))
         self.compare("the sample one by one", answered, tested)
         self.measured |= {"sample_rows": len(requests), "one_by_one": len(answered)}
 
     def replay_month(self, model: Any, month_file: Path, predictions: Path) -> int:
-        """Compare the minutes of every trip of the raw month; how many there are."""
+        """Compare the minutes of every trip of the raw month; returns the number of trips."""
         what = f"the test month {month_file.name}"
-        with _doing(f"{what} cannot be replayed"):
+        with _doing(f"{what} cannot be predicted again"):
             clean, month = self.folder / "month.parquet", Month.parse(self.expected.month)
             trips.clean_file(month_file, self.expected.service, month, clean)
             requests, tested = schemas.read_requests(clean), np.load(predictions)
@@ -128,9 +127,9 @@ class _Examination:
         return len(requests)
 
     def compare(self, what: str, answered: pd.DataFrame, tested: pd.DataFrame) -> None:
-        """Nothing, if the answers are those that were tested."""
+        """Raise unless the predictions are the same as in the test."""
         if len(answered) != len(tested):
-            raise MlopsError(f"{what}: expected {len(tested):,} answers; got {len(answered):,}")
+            raise MlopsError(f"{what}: expected {len(tested):,} predictions; got {len(answered):,}")
         if list(answered.columns) != list(tested.columns):
             raise MlopsError(f"{what}: expected {list(tested.columns)}; got {list(answered.columns)}")
         expected, got = tested.to_numpy(np.float64), answered.to_numpy(np.float64)
@@ -139,7 +138,7 @@ class _Examination:
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise MlopsError(
-                f"{what}: {wrong.any(axis=1).sum():,} of {len(tested):,} answers are not those that were tested; "
+                f"{what}: {wrong.any(axis=1).sum():,} of {len(tested):,} predictions differ from the test; "
                 f"in row {row} expected {tested.columns[column]} {expected[row, column]:.6f}, "
                 f"got {got[row, column]:.6f}"
             )
@@ -149,12 +148,12 @@ class _Examination:
 
 
 def _fetch(uri: str, folder: Path) -> Path:
-    """The version's folder, from the registry.
+    """Download the version from the registry; returns its folder.
 
     Raises
     ------
     MlopsError
-        When there is nothing to fetch.
+        When the registry does not have it.
     TrackingDownError
         When the registry does not answer.
     """
@@ -173,7 +172,7 @@ def _check_digest(artefact: Path, expected: str) -> None:
         return
     readers: dict[str, Callable[[Path], object]] = {
         "model.json": lambda path: json.loads(path.read_text()),
-        "booster.ubj": Path.stat,  # reading a damaged one may end the process
+        "booster.ubj": Path.stat,  # reading a damaged file may crash the process
         "encoder.npz": _read_arrays,
         "intervals.npz": _read_arrays,
     }
@@ -191,17 +190,17 @@ def _read_arrays(path: Path) -> list[Array]:
 
 
 def _load(version: Path) -> Any:
-    """The model, answering with the code that its version carries."""
+    """Load the model with the code inside its version."""
     model = mlflow.pyfunc.load_model(str(version))
     module = sys.modules[type(model.get_raw_model()).__module__]
     code = Path(str(module.__file__)).resolve()
     if not code.is_relative_to(version.resolve()):
-        raise MlopsError(f"expected it to bring its code along, under {version}; it took that of {code}")
+        raise MlopsError(f"expected the model to use the code inside its version, {version}; got {code}")
     return model
 
 
 def _read_sample(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Requests, and what was predicted for them."""
+    """Requests, and their predictions in the test."""
     stored = pd.read_parquet(path)
     if stored.empty:
         raise MlopsError("expected requests; got none")
@@ -209,7 +208,7 @@ def _read_sample(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _check_refusals(model: Any, request: pd.DataFrame) -> None:
-    """Nothing, if the version's schema refuses what is no request."""
+    """Raise unless the version's schema refuses invalid requests."""
     wrong = {
         "a request without pickup_zone": request.drop(columns="pickup_zone"),
         "a pickup_zone of text": request.assign(pickup_zone="downtown"),
@@ -219,16 +218,16 @@ def _check_refusals(model: Any, request: pd.DataFrame) -> None:
             got = f"the answer {model.predict(frame).to_dict('records')}"
         except MlflowException:
             continue
-        except Exception as error:  # the model's own, which the request should not have come to
+        except Exception as error:  # raised by the model, so the schema let the request through
             got = without_passwords(error)
         raise MlopsError(f"{what}: expected the schema to refuse it; got {got}")
 
 
 def _check_odd_requests(model: Any, requests: pd.DataFrame) -> None:
-    """Nothing, if unknown zones and nulls are answered with possible minutes, in a table and without one."""
+    """Raise unless unknown zones and nulls get a plausible duration, in a table and without one."""
     ordinary = requests.iloc[0].to_dict()
     frame = pd.DataFrame([ordinary | odd for odd in ODD]).astype(requests.dtypes.to_dict())
-    with _doing("unknown zones and nulls are not answered"):
+    with _doing("requests with unknown zones and nulls cannot be predicted"):
         in_batch = model.predict(frame).to_dict("records")
         singly = [model.get_raw_model().predict_one(ordinary | odd) for odd in ODD]
     for odd, answers in zip((*ODD, *ODD), (*in_batch, *singly), strict=True):
@@ -246,7 +245,7 @@ def _check_possible(odd: Mapping[str, Any], answers: Mapping[str, float]) -> Non
 
 @contextlib.contextmanager
 def _doing(trouble: str) -> Iterator[None]:
-    """Whatever is raised inside, as an `MlopsError` that says what it keeps from being done."""
+    """Turn any error raised inside the block into an `MlopsError` that begins with `trouble`."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Versions: registered once per run key, found again, scored through their artefact, and which is champion."""
+"""Versions: register one per run key, look them up, score them through their artefact, find the champion."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.runs import OUTCOME as OUTCOME
 
 PREFIX = "trip-duration-"
-SCORING_SECONDS = 3600  # for a champion to answer a month; more is a hang
-WARM_TRIALS = 3  # of the newest run, best first; the best of them is what it chose
+SCORING_SECONDS = 3600  # limit for a champion to predict a month; longer means that it hangs
+WARM_TRIALS = 3  # from the newest run, best first; the first is the one that the run chose
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Version:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all that a run does about its version is done."""
+        """Whether its run has done everything: judged, verified, aliases set."""
         return OUTCOME in self.tags
 
 
 @dataclass(frozen=True)
 class Start:
-    """Hyperparameters that did well in a run about an earlier month, and where they are from."""
+    """Hyperparameters that did well in a run about an earlier month, and where they come from."""
 
     parameters: dict[str, float]
     run_id: str
@@ -58,7 +58,7 @@ class Start:
 
 
 def model_name(service: str, *, sample: bool) -> str:
-    """Registered name: sample data can never become a real service's champion.
+    """Name of the registered model; sample data has its own, so it can never become a service's champion.
 
     Examples
     --------
@@ -100,15 +100,15 @@ def get(name: str, number: str) -> Version:
     Raises
     ------
     PromotionError
-        When there is none, naming those there are.
+        When it does not exist; the message lists the existing ones.
     """
     try:
         return _version(mlflow.MlflowClient().get_model_version(name, number))
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-    there = ", ".join(found.number for found in _versions(name)) or "none"
-    raise PromotionError(f"{name}: there is no version {number}; there are: {there}")
+    existing = ", ".join(found.number for found in _versions(name)) or "none"
+    raise PromotionError(f"{name}: there is no version {number}; existing versions: {existing}")
 
 
 @with_retry("{0}: looking up versions")
@@ -124,7 +124,7 @@ def _versions(name: str, and_also: str = "") -> tuple[Version, ...]:
 
 @with_retry("looking up registered models")
 def model_names() -> tuple[str, ...]:
-    """Names of this project's registered models; a server may hold others' too."""
+    """Names of this project's registered models; the server may also hold models of other projects."""
     found = mlflow.MlflowClient().search_registered_models(f"name LIKE '{PREFIX}%'", max_results=1000)
     return tuple(str(model.name) for model in found)
 
@@ -138,7 +138,7 @@ def find(name: str, key: str) -> Version | None:
 
 @with_retry("{0}: looking for lost versions")
 def lost_runs(name: str) -> tuple[str, ...]:
-    """Ids of finished runs whose version is not in the registry; only a run that registered a version finishes.
+    """Ids of finished runs whose version is missing: a run gets FINISHED only after it registered a version.
 
     Raises
     ------
@@ -175,16 +175,16 @@ def trips_learnt_from(version: Version) -> int | None:
 
 @with_retry("{0}: looking up earlier runs")
 def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[Start, ...]:
-    """Parameters to begin a search with: the champion's, and the best of the newest run, all about earlier months.
+    """Hyperparameters to start a search with: the champion's and the newest run's best, from earlier months.
 
     Parameters
     ----------
     name : str
         The registered model, and its experiment.
     before : str
-        The test month, YYYY-MM; a run about it, or about a later one, tells nothing here.
+        The test month, YYYY-MM; runs about this month or later ones are not used.
     parameters : collection of str
-        Those that are searched.
+        Names of the hyperparameters in the search.
 
     Raises
     ------
@@ -193,7 +193,7 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
     """
     client = mlflow.MlflowClient()
     experiment = client.get_experiment_by_name(name)
-    # Only parent runs know a month, so its presence tells them from trials.
+    # Only parent runs log a month; trials do not.
     query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
     runs = client.search_runs([experiment.experiment_id], query) if experiment else []
     earlier = sorted((run for run in runs if run.data.params["month"] < before), key=_month_and_start)
@@ -230,16 +230,16 @@ mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet(sys.argv[2])).
 
 @with_retry("fetching {0.uri}")
 def fetch(version: Version, folder: Path) -> Path:
-    """The version's files, from the registry into `folder`."""
+    """Download the version's files from the registry into `folder`; returns their path."""
     folder.mkdir(parents=True, exist_ok=True)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
 
 
 def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Predictions of a registered version, fetched into `folder` and asked as anyone would ask it.
+    """Predictions of a registered version, downloaded into `folder` and loaded as any user loads it.
 
-    That is in a process of its own, which takes the code that the artefact brings along: what was registered by an
-    earlier state of this package answers too.
+    A separate process loads it with the code inside the artefact, so versions that an earlier state of this
+    package registered answer too.
 
     Raises
     ------
@@ -248,15 +248,15 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
     TrackingDownError
         When the registry does not answer.
     OSError
-        When something about this machine kept it from answering.
+        When this machine is the cause, for example too little memory.
     """
     try:
         fetched = fetch(version, folder)
     except TrackingDownError:
         raise
-    except TrackingError as error:  # the registry answers that it has not got it
+    except TrackingError as error:  # the registry answers that it does not have the files
         raise MlopsError(str(error)) from error
-    # A name of its own: a process whose asker was killed may answer late.
+    # A unique name: a process whose parent was killed may write its answer late.
     asked, answered = folder / "requests.parquet", folder / f"answers-{uuid.uuid4().hex}.parquet"
     requests.to_parquet(asked, index=False)
     command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
@@ -266,12 +266,12 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
     )  # fmt: skip
     if ended.returncode < 0:
         raise ChildProcessError(
-            f"{version.uri}: the process that asks it was ended by {signal.Signals(-ended.returncode).name}. "
-            "Is there memory enough? Run again."
+            f"{version.uri}: the process that computes its predictions was ended by "
+            f"{signal.Signals(-ended.returncode).name}. Check that there is enough memory, and run again."
         )
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
-        raise MlopsError(f"{version.uri} does not answer: {last[:300]}")
+        raise MlopsError(f"{version.uri} gives no predictions: {last[:300]}")
     return pd.read_parquet(answered)
 
 
@@ -279,7 +279,7 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
 def register(
     name: str, model_uri: str, run_id: str, key: str, tags: Mapping[str, str], description: str = ""
 ) -> Version:
-    """The new version of a run key; the very one, when a try before this made it.
+    """Register the version of a run key; returns the existing one if an earlier try registered it.
 
     Raises
     ------
@@ -290,10 +290,10 @@ def register(
     for other in _versions(name, f" and tags.{RUN_KEY} = '{key}'"):
         if other.run_id == run_id:
             return other
-        if not other.is_complete and _champion(name) != other:  # of an attempt whose work folder is lost
+        if not other.is_complete and _champion(name) != other:  # from an attempt whose work folder is lost
             client.delete_model_version(name, other.number)
     with contextlib.suppress(MlflowException):
-        client.create_registered_model(name, description="Minutes that a requested taxi ride will take.")
+        client.create_registered_model(name, description="Predicts how many minutes a taxi ride will take.")
     created = client.create_model_version(
         name,
         model_uri,
@@ -307,7 +307,7 @@ def register(
 
 @with_retry("tagging {0.uri}")
 def tag(version: Version, tags: Mapping[str, str]) -> Version:
-    """The version with these tags beside its own, the last one written last."""
+    """Add these tags to the version, in their order; returns the version with all its tags."""
     for key, value in tags.items():
         mlflow.MlflowClient().set_model_version_tag(version.name, version.number, key, value[:4900])
     return Version(version.name, version.number, version.run_id, {**version.tags, **tags})
@@ -315,12 +315,12 @@ def tag(version: Version, tags: Mapping[str, str]) -> Version:
 
 @with_retry("describing {0.uri}")
 def describe(version: Version, text: str) -> None:
-    """One line about the version, for the registry's list."""
+    """Set the version's description: one line, shown in the registry's list."""
     mlflow.MlflowClient().update_model_version(version.name, version.number, description=text)
 
 
 def link(version: Version) -> str:
-    """Where a person looks at the version: a page of the server, or how to get one for a local store."""
+    """Where to see the version: a page of the server, or for a local store the command that opens one."""
     uri = str(mlflow.get_tracking_uri())
     if uri.startswith("http"):
         return f"{without_credentials(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"

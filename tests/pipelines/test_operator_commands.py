@@ -77,7 +77,7 @@ def test_the_list_of_versions_fits_a_terminal(machine: Machine) -> None:
         ("champion none -> 1", "promote"),
         ("champion 1 -> 2", "promote"),
     ]
-    assert moves[0][2] == "there is no champion yet"
+    assert moves[0][2] == "there was no champion before"
     assert "NOTE" not in text
 
 
@@ -95,7 +95,7 @@ def test_who_answered_on_a_day(machine: Machine) -> None:
 
     before = said(machine.mlops("registry", f"--as-of={first - timedelta(days=1):%Y-%m-%d}"))
     assert "no version was champion on" in before
-    assert f"the first came at {first.isoformat(timespec='milliseconds')}" in before
+    assert f"the first champion dates from {first.isoformat(timespec='milliseconds')}" in before
 
 
 def test_show_tells_about_the_champion(machine: Machine) -> None:
@@ -108,13 +108,16 @@ def test_show_tells_about_the_champion(machine: Machine) -> None:
 
 
 def test_promote_then_roll_back_twice_and_no_further(machine: Machine) -> None:
-    assert said(machine.mlops("promote", "3", *WHY)) == f"{URI}/3 is champion; before: version 2\n"
+    assert (
+        said(machine.mlops("promote", "3", *WHY))
+        == f"{URI}/3 is now champion; previous champion: version 2\n"
+    )
     assert machine.alias("champion") == "3"
-    assert f"{URI}/3 is champion already" in refused(machine.mlops("promote", "3", *WHY))
+    assert f"{URI}/3 is already champion; nothing was changed" in refused(machine.mlops("promote", "3", *WHY))
 
-    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/2 is champion; before: version 3\n"
-    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/1 is champion; before: version 2\n"
-    assert "there is no earlier champion to go back to" in refused(machine.mlops("rollback", *WHY))
+    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/2 is now champion; previous champion: version 3\n"
+    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/1 is now champion; previous champion: version 2\n"
+    assert "there is no earlier champion to roll back to" in refused(machine.mlops("rollback", *WHY))
     assert machine.alias("champion") == "1"
     text = said(machine.mlops("registry"))
     for move in ("champion 2 -> 3  by operator", "champion 3 -> 2  rollback", "champion 2 -> 1  rollback"):
@@ -122,17 +125,20 @@ def test_promote_then_roll_back_twice_and_no_further(machine: Machine) -> None:
 
 
 def test_roll_back_to_a_version_that_was_champion(machine: Machine) -> None:
-    assert "version 3 never was champion; `promote` makes it so" in refused(
+    assert "version 3 was never champion, so it cannot be rolled back to; use `promote`" in refused(
         machine.mlops("rollback", "--to=3", *WHY)
     )
-    assert said(machine.mlops("rollback", "--to=1", *WHY)) == f"{URI}/1 is champion; before: version 2\n"
+    assert (
+        said(machine.mlops("rollback", "--to=1", *WHY))
+        == f"{URI}/1 is now champion; previous champion: version 2\n"
+    )
     assert machine.alias("champion") == "1"
 
 
 @pytest.mark.parametrize("command", [("promote", "1"), ("rollback",)])
 def test_no_move_without_a_reason(command: tuple[str, ...], machine: Machine) -> None:
     told = refused(machine.mlops(*command, "--reason", " "), status=2)
-    assert told == "error: reason: expected why, for whoever reads the journal; got nothing"
+    assert told == "error: reason: expected a text that says why, for the journal; got nothing"
     assert machine.alias("champion") == "2"
 
 
@@ -170,7 +176,7 @@ def test_a_damaged_version_cannot_become_champion(
     for command in (("promote", "1"), ("rollback",)):
         told = refused(machine.mlops(*command, *WHY))
         assert f"{URI}/1 cannot become champion: {URI}/1: the artefact is damaged" in told
-        assert "Choose another version, or train it anew with --force." in told
+        assert "Choose another version, or train it again with --force." in told
     assert machine.alias("champion") == "2"
     assert re.search(r"^ +1 .* failed$", said(machine.mlops("registry")), re.M)
 
@@ -194,8 +200,11 @@ def test_a_damaged_champion_that_was_set_by_hand_loses_to_the_next_challenger(ma
 def test_the_same_settings_again_give_the_version_there_is(door: str, machine: Machine) -> None:
     ended = (machine.train if door == "train" else machine.mage_run)(**FEW)
     assert f"{URI}/1" in said(ended)
-    assert f"{URI}/1 is this very run, registered earlier: nothing to do; force trains anew" in ended.output
-    assert "registered earlier" in ended.stdout
+    assert (
+        f"{URI}/1 is already registered with this run key: nothing to do; set force to train again"
+        in ended.output
+    )
+    assert "already registered as" in ended.stdout
     assert "trial 1 of" not in ended.output
     assert machine.numbers() == ["1", "2", "3"]
 
@@ -211,7 +220,7 @@ def test_a_forced_run_is_another_version_of_the_same_run(machine: Machine) -> No
 
 def test_reproduce_gives_the_same_predictions(machine: Machine) -> None:
     text = said(machine.mlops("reproduce", "2"))
-    assert re.match(rf"{URI}/2 made again: the predictions of all [\d,]+ test trips are the same\n", text)
+    assert re.match(rf"{URI}/2 reproduced: the predictions for all [\d,]+ test trips are the same\n", text)
     assert machine.numbers() == ["1", "2", "3"]
 
 
@@ -221,7 +230,8 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
     pq.write_table(pq.read_table(replaced).slice(1), replaced)
     told = refused(machine.mlops("reproduce", "2", f"--source={source}"))
     assert re.search(
-        r"/2: its months are not those it was made from \(sha256 of 2023-02: expected \w{12}, got \w{12}\)\.",
+        r"/2: the source holds other months than those it was trained on "
+        r"\(sha256 of 2023-02: expected \w{12}, got \w{12}\)\.",
         told,
     )
 
@@ -232,18 +242,24 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
 @pytest.mark.parametrize(
     ("command", "status", "told"),
     [
-        ("promote 99 --reason x", 1, "there is no version 99; there are: 1, 2, 3"),
-        ("promote abc --reason x", 1, "there is no version abc; there are: 1, 2, 3"),
-        ("rollback --to 99 --reason x", 1, "version 99 never was champion"),
-        ("reproduce 99", 1, "there is no version 99; there are: 1, 2, 3"),
+        ("promote 99 --reason x", 1, "there is no version 99; existing versions: 1, 2, 3"),
+        ("promote abc --reason x", 1, "there is no version abc; existing versions: 1, 2, 3"),
+        ("rollback --to 99 --reason x", 1, "version 99 was never champion"),
+        ("reproduce 99", 1, "there is no version 99; existing versions: 1, 2, 3"),
         ("reproduce abc", 1, "there is no version abc"),
-        ("registry --model trip-duration-blue", 2, "got 'trip-duration-blue'. There are: trip-duration-sample"),
+        (
+            "registry --model trip-duration-blue", 2,
+            "got 'trip-duration-blue'. Registered models: trip-duration-sample",
+        ),
         ("promote 1 --model blue --reason x", 2, "model: expected the name of a registered model; got 'blue'"),
         ("reproduce 1 --model blue", 2, "model: expected the name of a registered model; got 'blue'"),
         ("show trip-duration-blue", 1, "trip-duration-blue: there is no champion yet"),
-        ("registry --as-of yesterday", 2, "as-of: expected a date such as 2026-10-03, or a time; got 'yesterday'"),
+        (
+            "registry --as-of yesterday", 2,
+            "as-of: expected a date such as 2026-10-03, or a time such as 2026-10-03T08:30; got 'yesterday'",
+        ),
         ("registry --as-of 2023-02-30", 2, "as-of: expected a date such as 2026-10-03, or a time"),
-        ("registry --as-of 9999-01-01", 2, "as-of: 9999-01-01 has not come yet"),
+        ("registry --as-of 9999-01-01", 2, "as-of: expected a day or a time in the past, UTC; got 9999-01-01"),
     ],
 )  # fmt: skip
 def test_wrong_input(command: str, status: int, told: str, past: tuple[Machine, Path]) -> None:
@@ -256,7 +272,7 @@ def test_wrong_input(command: str, status: int, told: str, past: tuple[Machine, 
 )
 def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path) -> None:
     told = refused(Machine(tmp_path, months).mlops(*command.split()), status=2)
-    assert told == "error: model: expected one registered model; there are 0: train one first"
+    assert told == "error: model: expected exactly one registered model; got 0: train one first"
 
 
 def test_of_two_models_one_must_be_chosen(machine: Machine) -> None:

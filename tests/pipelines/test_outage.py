@@ -111,11 +111,14 @@ def test_the_doctor_delivers_what_a_run_could_not(server: Server, machine: Machi
     server.start()
     waits = machine.mlops("doctor")
     assert waits.status == 1, waits.output
-    assert "OPEN\ttrip-duration-sample: a model tested on 2023-03 waits to be delivered" in waits.stdout
+    assert (
+        "OPEN\ttrip-duration-sample: the pending result of a model tested on 2023-03 is not delivered"
+        in waits.stdout
+    )
 
     delivered = machine.mlops("doctor", "--resume")
     assert delivered.status == 0, delivered.output
-    assert f"{URI}/1 is champion: there is no champion yet" in delivered.stdout
+    assert f"{URI}/1 is champion: there was no champion before" in delivered.stdout
     assert_whole(machine, ["2023-03"])
 
 
@@ -200,7 +203,7 @@ class Refusing(BaseHTTPRequestHandler):
             404,
             r"tracking server \S+: /health answered 404; expected 200\. Is MLFLOW_TRACKING_URI the address",
         ),
-        (200, r"tracking server \S+: the server answers only users whom it knows \(401\)"),
+        (200, r"tracking server \S+: the server requires a known user \(401\)"),
     ],
     ids=["another server", "a wrong password"],
 )

@@ -75,8 +75,8 @@ def test_versions_from_before_are_promoted_and_rolled_back(store: Path) -> None:
     register(store)
     register(store, "again")
 
-    assert operator.promote(NAME, "2", "why") == f"{URI}/2 is champion; before: version 1"
-    assert operator.rollback(NAME, "why not") == f"{URI}/1 is champion; before: version 2"
+    assert operator.promote(NAME, "2", "why") == f"{URI}/2 is now champion; previous champion: version 1"
+    assert operator.rollback(NAME, "why not") == f"{URI}/1 is now champion; previous champion: version 2"
     assert [versions.get(NAME, number).tags["proof"] for number in ("1", "2")] == ["passed", "passed"]
     moves = [(entry.alias, entry.before, entry.after, entry.verdict) for entry in alias_log.read(NAME)]
     assert moves == [
@@ -96,7 +96,7 @@ def test_a_version_from_before_whose_code_was_changed_is_refused(store: Path) ->
     code.write_text(text.replace("minute_of_day.astype(np.int16)", "(minute_of_day // 2).astype(np.int16)"))
     assert code.read_text() != text
 
-    with pytest.raises(PromotionError, match="answers are not those that were tested"):
+    with pytest.raises(PromotionError, match="predictions differ from the test"):
         operator.promote(NAME, "2", "why")
     assert alias_log.current(NAME, alias_log.CHAMPION) == "1"
 
@@ -174,11 +174,13 @@ def test_the_doctor_delivers_a_result_from_before(machine: Machine, migrated_sto
     shutil.copy(migrated_store, machine.state / "mlflow.db")
     kept = leave_pending(machine.state, machine.source)
     waits = machine.mlops("doctor")
-    assert f"OPEN\t{NAME}: a model tested on 2023-03 waits to be delivered" in waits.stdout, waits.output
+    assert (
+        f"OPEN\t{NAME}: the pending result of a model tested on 2023-03 is not delivered" in waits.stdout
+    ), waits.output
 
     delivered = machine.mlops("doctor", "--resume")
     assert delivered.status == 0, delivered.output
-    assert f"{URI}/1 is champion: there is no champion yet" in delivered.stdout
+    assert f"{URI}/1 is champion: there was no champion before" in delivered.stdout
     assert machine.unfinished() == []
     assert not kept.exists()
     (run,) = machine.parents()

@@ -281,7 +281,7 @@ def test_promotions_and_rollbacks_at_once_leave_one_champion(backend: str, place
 def refused(ended: Ended) -> bool:
     """Whether a person is told that there was nothing to do."""
     last = ended.stderr.strip().splitlines()[-1]
-    told = ("is champion already", "there is no earlier champion", "never was champion")
+    told = ("is already champion", "there is no earlier champion", "was never champion")
     return ended.status == 1 and last.startswith("error: ") and any(text in last for text in told)
 
 

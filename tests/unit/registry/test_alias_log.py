@@ -140,7 +140,9 @@ def test_a_version_that_is_not_there_becomes_nothing() -> None:
     with pytest.raises(TrackingError, match=f"^{NAME}: moving {CHAMPION}: MLflow failed: "):
         move("9")
 
-    assert alias_log.reconcile(NAME) == ("version 9, which was to become champion, is gone",)
+    assert alias_log.reconcile(NAME) == (
+        "the move of champion to version 9 was interrupted; dropped, because that version was deleted",
+    )
     assert alias_log.current(NAME, CHAMPION) == "1"
     assert alias_log.read(NAME)[-1].state == DROPPED
     assert alias_log.reconcile(NAME) == ()
@@ -156,8 +158,8 @@ def test_a_move_is_told_before_it_happens_and_completed_after_a_crash() -> None:
         move("2")
     assert told(alias_log.read(NAME)[-1]) == ("1", "2", "promote", INTENT)
     assert alias_log.current(NAME, CHAMPION) == "1"
-    assert alias_log.find_differences(NAME) == ("the move of champion to version 2 was cut off",)
-    assert alias_log.reconcile(NAME) == ("the move of champion to version 2 was cut off; completed",)
+    assert alias_log.find_differences(NAME) == ("the move of champion to version 2 was interrupted",)
+    assert alias_log.reconcile(NAME) == ("the move of champion to version 2 was interrupted; completed",)
 
     assert alias_log.current(NAME, CHAMPION) == "2"
     assert told(alias_log.read(NAME)[-1]) == ("1", "2", "promote", DONE)
@@ -182,7 +184,7 @@ def test_two_aliases_are_settled_each_for_itself() -> None:
         move("1", CHALLENGER)
     with killed_after_the_alias():
         move("2")
-    assert alias_log.reconcile(NAME) == ("the move of challenger to version 1 was cut off; completed",)
+    assert alias_log.reconcile(NAME) == ("the move of challenger to version 1 was interrupted; completed",)
 
     assert alias_log.aliases(NAME) == {CHALLENGER: "1", CHAMPION: "2"}
     assert {entry.state for entry in alias_log.read(NAME)} == {DONE}
@@ -210,7 +212,9 @@ def test_a_version_that_was_deleted_after_the_crash_does_not_become_champion() -
         move("2")
     mlflow_client().delete_model_version(NAME, "2")
 
-    assert alias_log.reconcile(NAME) == ("version 2, which was to become champion, is gone",)
+    assert alias_log.reconcile(NAME) == (
+        "the move of champion to version 2 was interrupted; dropped, because that version was deleted",
+    )
     assert alias_log.current(NAME, CHAMPION) == "1"
     assert alias_log.reconcile(NAME) == ()
 

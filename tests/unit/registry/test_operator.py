@@ -102,7 +102,8 @@ def test_a_champion_is_told_with_its_time_and_the_data_it_had_learnt_from() -> N
 @pytest.mark.usefixtures("reigns")
 def test_before_the_first_champion_its_time_is_told() -> None:
     assert operator.as_of(NAME, "2026-01-09") == (
-        f"{NAME}: no version was champion on 2026-01-09 (UTC); the first came at 2026-01-10T08:00:00.000+00:00"
+        f"{NAME}: no version was champion on 2026-01-09 (UTC); "
+        "the first champion dates from 2026-01-10T08:00:00.000+00:00"
     )
 
 
@@ -122,7 +123,7 @@ def test_a_version_that_was_deleted_since_is_named_all_the_same() -> None:
 
     assert operator.as_of(NAME, "2026-02-03T10:00:00").endswith(
         "version 2 (since 2026-02-03T09:00:00.000+00:00; until 2026-02-03T12:00:00.000+00:00), promote\n"
-        "its version has been deleted since"
+        "this version has been deleted since"
     )
 
 
@@ -143,7 +144,7 @@ def test_of_a_model_that_is_not_there_nothing_is_told(store: Path) -> None:
 @pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "2026-02-30", "2026-10", "", "10/03/2026"])
 def test_what_is_no_date_is_refused(when: str) -> None:
     assert refusal(lambda: operator.as_of(NAME, when), ConfigError) == (
-        f"as-of: expected a date such as 2026-10-03, or a time; got {when!r}"
+        f"as-of: expected a date such as 2026-10-03, or a time such as 2026-10-03T08:30; got {when!r}"
     )
 
 
@@ -152,7 +153,7 @@ def test_what_is_no_date_is_refused(when: str) -> None:
 
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_nobody_moves_a_champion_without_a_reason(reason: str) -> None:
-    told = "reason: expected why, for whoever reads the journal; got nothing"
+    told = "reason: expected a text that says why, for the journal; got nothing"
 
     assert refusal(lambda: operator.promote(NAME, "1", reason), ConfigError) == told
     assert refusal(lambda: operator.rollback(NAME, reason), ConfigError) == told
@@ -166,9 +167,10 @@ def test_what_cannot_become_champion_is_refused_with_the_next_act() -> None:
     ]
 
     assert refused == [
-        f"models:/{NAME}/1 is champion already",
-        f"{version} cannot become champion: its run did not end, or was not one of this project. Run it again.",
-        f"{NAME}: there is no version 9; there are: 1, 2",
+        f"models:/{NAME}/1 is already champion; nothing was changed",
+        f"{version} cannot become champion: its run did not finish, or another program registered it. "
+        "Train it again.",
+        f"{NAME}: there is no version 9; existing versions: 1, 2",
     ]
     assert alias_log.current(NAME, CHAMPION) == "1"
     assert len(alias_log.read(NAME)) == 3
@@ -177,20 +179,20 @@ def test_what_cannot_become_champion_is_refused_with_the_next_act() -> None:
 @pytest.mark.usefixtures("reigns")
 def test_one_that_was_rolled_back_is_not_gone_back_to_unless_asked_for(store: Path) -> None:
     none = (
-        f"{NAME}: there is no earlier champion to go back to. `registry` lists the versions, and "
+        f"{NAME}: there is no earlier champion to roll back to. `registry` lists the versions; "
         "`promote` makes any of them champion."
     )
     bare_version(store)
 
     assert refusal(lambda: operator.rollback(NAME, "why")) == none
     assert refusal(lambda: operator.rollback(NAME, "why", to="3")) == (
-        f"{NAME}: version 3 never was champion; `promote` makes it so."
+        f"{NAME}: version 3 was never champion, so it cannot be rolled back to; use `promote`."
     )
     assert refusal(lambda: operator.rollback(NAME, "why", to="2")).startswith(
         f"models:/{NAME}/2 cannot become champion: "
     )
     assert refusal(lambda: operator.rollback("trip-duration-green", "why")).startswith(
-        "trip-duration-green: there is no earlier champion to go back to."
+        "trip-duration-green: there is no earlier champion to roll back to."
     )
 
 
@@ -236,7 +238,7 @@ def test_a_move_by_hand_is_noticed_by_whoever_lists_even_while_somebody_is_at_wo
 
 
 def test_the_one_model_there_is_need_not_be_named(store: Path) -> None:
-    told = "model: expected one registered model; there are "
+    told = "model: expected exactly one registered model; got "
     assert refusal(operator.only_model, ConfigError) == f"{told}0: train one first"
     bare_version(store, "somebody-elses")
     bare_version(store, "trip-duration-green")
@@ -254,11 +256,11 @@ def test_a_model_that_is_named_must_be_there(store: Path) -> None:
 
     assert refusal(lambda: operator.registered_model("trip-duration-gren"), ConfigError) == (
         "model: expected the name of a registered model; got 'trip-duration-gren'. "
-        "There are: trip-duration-green"
+        "Registered models: trip-duration-green"
     )
 
 
 def test_a_day_that_has_not_come_is_refused(store: Path) -> None:
     assert refusal(lambda: operator.as_of(NAME, "2999-01-01"), ConfigError) == (
-        "as-of: 2999-01-01 has not come yet; expected a day or a time in the past, UTC"
+        "as-of: expected a day or a time in the past, UTC; got 2999-01-01"
     )

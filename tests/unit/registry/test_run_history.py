@@ -127,8 +127,8 @@ def test_deleted_artefacts_are_gone_with_the_models_and_others_stay(store: Path)
     [
         ("get_experiment_by_name", run_history.list_runs, "{0}: looking for old runs"),
         ("get_run", run_history.artefact_bytes, "run {0}: looking for artefacts"),
-        ("get_run", run_history.delete_trials, "deleting what run {0} left"),
-        ("get_run", run_history.delete_artefacts, "deleting what run {0} left"),
+        ("get_run", run_history.delete_trials, "run {0}: deleting its trials"),
+        ("get_run", run_history.delete_artefacts, "run {0}: deleting its artefacts"),
     ],
 )
 def test_a_question_that_fails_says_which(method: str, ask: Any, doing: str, store: Path) -> None:
