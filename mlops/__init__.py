@@ -1,16 +1,16 @@
-"""Trip-duration models of New York's taxis: load, clean, fit, judge, register.
+"""Models that predict how long New York taxi trips take: load, clean, fit, judge, register.
 
-Seven rooms; each may use those below it, and the last two lines are for all:
+Seven packages ("rooms"). Each may import those below it; the modules of the last two lines serve all of them:
 
-- `operations`: what keeps it alive: backfill, backtest, doctor, retention
-- `pipeline`: one month from its source to the registry; `pipeline.steps` is the whole story
+- `operations`: running the system over time: backfill, backtest, doctor, retention
+- `pipeline`: one month from its source to the registry; start reading at `pipeline.steps`
 - `registry`: MLflow: runs, versions, aliases
-- `evaluation`: how good a model is, and whether it becomes champion
+- `evaluation`: metrics of a model, and the verdict whether it becomes champion
 - `training`: from clean trips to a fitted model
-- `model`: what is served
+- `model`: the code and the artefact that are served
 - `data`: from TLC's files to clean trips
-- `mage`, `files`, `locks`: what a block needs, files written whole, one holder at a time
-- `config`, `month`, `errors`: settings, calendar months, every error
+- `mage`, `files`, `locks`: support for Mage blocks, atomic file writes, locks between runs
+- `config`, `month`, `errors`: settings, calendar months, error classes
 
 `__main__` is the command line.
 """

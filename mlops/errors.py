@@ -4,20 +4,20 @@
 
     MlopsError
     ├── ConfigError               a setting is unknown, malformed or contradictory
-    ├── SourceError               a month could not be had
-    │   ├── MonthNotPublishedError    the source does not have it (yet)
-    │   └── DownloadError             the source has it, fetching it failed
+    ├── SourceError               a month could not be fetched
+    │   ├── MonthNotPublishedError    the source does not have the month (yet)
+    │   └── DownloadError             the source has the month, but the download failed
     ├── TripSchemaError           a file is not a month of trips of this service
-    ├── DataQualityError          a month is unlike its predecessors
-    ├── EmptyTrainingSetError     no month, or no trip, is left to learn from
-    ├── TuningError               no trial gave a usable model
+    ├── DataQualityError          a month differs too much from the months before it
+    ├── EmptyTrainingSetError     no month, or no trip, is left to train on
+    ├── TuningError               no trial produced a usable model
     ├── TrackingError             the tracking server or the registry did not answer as expected
-    │   └── TrackingDownError         it did not answer at all
+    │   └── TrackingDownError         the server did not answer at all
     ├── PromotionError            a version may not, or cannot, become champion
     └── BusyError                 another run works on the same model
 
-A message says what, where, expected, got, and the next act. What a program may
-want to look at (months, counts, columns) is an attribute too.
+A message says what failed, where, what was expected, what was found, and what to
+do next. Values that a program may need (months, counts, columns) are attributes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 
 
 def one_line(said: object, most: int | None = None) -> str:
-    r"""A text or an error on one line, cut to `most` characters: for a tag, a log line or a message.
+    r"""Text of an object or error on one line, cut to `most` characters: for tags, log lines and messages.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def one_line(said: object, most: int | None = None) -> str:
 
 
 class MlopsError(Exception):
-    """Base of all errors meant for a person: the message is the whole story."""
+    """Base of all errors of this package; the message is written for the user."""
 
 
 class ConfigError(MlopsError):
@@ -47,16 +47,16 @@ class ConfigError(MlopsError):
 
 
 class SourceError(MlopsError):
-    """A month could not be had from its source."""
+    """A month could not be fetched from its source."""
 
 
 class MonthNotPublishedError(SourceError):
-    """The source does not hold this month.
+    """The source does not have this month.
 
     Attributes
     ----------
     service, month : str
-        What was asked for.
+        The month that was requested.
     """
 
     def __init__(self, message: str, *, service: str = "", month: str = "") -> None:
@@ -66,16 +66,16 @@ class MonthNotPublishedError(SourceError):
 
 
 class DownloadError(SourceError):
-    """The source did not deliver a month, although it may hold it."""
+    """The source did not deliver a month, although it may have it."""
 
 
 class TripSchemaError(MlopsError):
-    """A file is not a month of trips of the service it is named after.
+    """A file is not a month of trips of the service in its name.
 
     Attributes
     ----------
     columns : tuple of str
-        The columns that are missing, if that is the trouble.
+        The columns that are missing or of a wrong type, if that is the problem.
     """
 
     def __init__(self, message: str, *, columns: Sequence[str] = ()) -> None:
@@ -84,7 +84,7 @@ class TripSchemaError(MlopsError):
 
 
 class DataQualityError(MlopsError):
-    """A month has far fewer or more rows, or more rejections, than its predecessors.
+    """A month has far fewer or more rows, or more rejections, than the months before it.
 
     Attributes
     ----------
@@ -98,11 +98,11 @@ class DataQualityError(MlopsError):
 
 
 class EmptyTrainingSetError(MlopsError):
-    """There is no month, or no trip, to learn from."""
+    """There is no month, or no trip, to train on."""
 
 
 class TuningError(MlopsError):
-    """No trial of the search gave a usable model."""
+    """No trial of the search produced a usable model."""
 
 
 class TrackingError(MlopsError):

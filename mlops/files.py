@@ -1,4 +1,4 @@
-"""Files of the state folder: written whole or not at all, and known by their hash."""
+"""Files of the state folder: atomic writes and hashes."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ CHUNK_BYTES = 2**20
 
 @contextlib.contextmanager
 def atomic_write(target: Path) -> Iterator[Path]:
-    """A passing name beside the file `target`, which gets its own when the block is done: whole or not at all.
+    """Temporary path next to `target`; the file is renamed to `target` when the block ends without an error.
 
-    Whoever makes a file of this name waits for others who do. So the passing name can be the same each time, and
-    what a killed process left under it is written over.
+    Thus `target` is complete or absent. Processes that write the same target wait for each other, so the temporary
+    name is always the same, and the rest of a killed process is overwritten.
 
     Examples
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with atomic_write(Path(folder) / "trips.csv") as passing:
-    ...         _ = passing.write_text("minutes")
+    ...     with atomic_write(Path(folder) / "trips.csv") as temporary:
+    ...         _ = temporary.write_text("minutes")
     ...     [path.name for path in Path(folder).iterdir()]
     ['trips.csv']
     """
     locks = config.state().locks
     for folder in (locks, target.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    passing = target.with_name(f".{target.name}.tmp")
+    temporary = target.with_name(f".{target.name}.tmp")
     with FileLock(locks / f"{target.name}.lock", fallback_to_soft=False):
         try:
-            yield passing
-            passing.replace(target)
+            yield temporary
+            temporary.replace(target)
         finally:
-            passing.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:
-    """Hash of a file, 64 hexadecimal digits."""
+    """The sha256 of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):

@@ -1,9 +1,9 @@
-"""One holder at a time: a lock that a holder who dies does not keep.
+"""Locks with one holder at a time; a lock ends when the process of its holder ends.
 
-Runs on one machine meet at a file in the state folder. Where ``LOCK_URL`` names
-a PostgreSQL (``postgresql://user:password@host/database``, not through a pooler
-of transactions) runs on several machines meet there. Either lock goes with its
-process: the kernel closes the file, the server ends the session.
+Runs on one machine lock a file in the state folder. If ``LOCK_URL`` names a
+PostgreSQL (``postgresql://user:password@host/database``, not behind a pooler in
+transaction mode), runs on several machines use its advisory locks. Both kinds
+end with the process: the kernel closes the file, the server ends the session.
 
 Source: PostgreSQL's manual, "Advisory Locks"; flock(2).
 """
@@ -30,13 +30,13 @@ from mlops.errors import BusyError, ConfigError, TrackingError, one_line
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.25  # short, because an interrupt off the main thread arrives between two sleeps
-TELL_SECONDS = 60.0  # between two words about who is waited for
-GRACE_SECONDS = 3.0  # for which a process that a killed holder started may keep the lock
+POLL_SECONDS = 0.25  # short: outside the main thread an interrupt arrives only between two sleeps
+LOG_SECONDS = 60.0  # between two log lines about the holder
+GRACE_SECONDS = 3.0  # a child process of a killed holder may keep the lock for a moment
 CONNECT_SECONDS = 5
 DRIVERS = ("postgresql", "postgresql+psycopg2")
 
-# What tells a dead machine from a silent one within a minute, on this side and on the server's.
+# With these, both the client and the server notice a dead peer within a minute.
 KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 WHO_HOLDS = """
     SELECT pid = pg_backend_pid() AS mine, application_name, backend_start
@@ -47,52 +47,52 @@ WHO_HOLDS = """
 
 
 class Lock(ABC):
-    """A lock that can be taken; who has it keeps it until `close`, or death."""
+    """A lock; its holder keeps it until `close`, or until the process ends."""
 
     @abstractmethod
     def take(self) -> bool:
-        """Whether it is held now; does not wait."""
+        """Try to take the lock without waiting; whether this process holds it now."""
 
     @abstractmethod
     def check(self) -> None:
-        """Nothing, as long as it is held.
+        """Raise unless this process still holds the lock.
 
         Raises
         ------
         TrackingError
-            When it was lost, so that another may hold it by now.
+            When the lock was lost, so another process may hold it.
         """
 
     @abstractmethod
     def holder(self) -> str:
-        """Words about who holds it, as far as known."""
+        """Description of the holder, as far as known."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let it go, if it is held."""
+        """Release the lock, if it is held."""
 
 
 @contextlib.contextmanager
 def hold(name: str, *, on_busy: Literal["wait", "refuse"] = "wait", about: str = "") -> Iterator[Lock]:
-    """The lock of this name, held while the block runs.
+    """Hold the lock of this name while the block runs.
 
     Parameters
     ----------
     name : str
-        Of what only one may work on, also a file's name.
+        Name of the resource, for example a model; also used as a file name.
     on_busy : {"wait", "refuse"}
-        What to do while another holds it: wait, telling for whom, or give up after `GRACE_SECONDS`.
+        What to do while another process holds it: wait and log the holder, or give up after `GRACE_SECONDS`.
     about : str
-        What it is held for, told to those who wait.
+        Purpose, shown to processes that wait.
 
     Raises
     ------
     BusyError
-        When another holds it and `on_busy` is "refuse".
+        When another process holds it and `on_busy` is "refuse".
     ConfigError
-        When ``LOCK_URL`` is not the address of a PostgreSQL.
+        When ``LOCK_URL`` is not a PostgreSQL URL.
     TrackingError
-        When the server does not answer, or the lock's file cannot be written.
+        When the server does not answer, or the lock file cannot be written.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def hold(name: str, *, on_busy: Literal["wait", "refuse"] = "wait", about: str =
     ''
     """
     with contextlib.closing(_lock(name, about)) as lock:
-        began, told = time.monotonic(), -TELL_SECONDS
+        began, logged = time.monotonic(), -LOG_SECONDS
         while not lock.take():
             waited = time.monotonic() - began
             if on_busy == "refuse" and waited >= GRACE_SECONDS:
@@ -114,27 +114,27 @@ def hold(name: str, *, on_busy: Literal["wait", "refuse"] = "wait", about: str =
                     f"{name}: held by {lock.holder()}, so nothing was done. "
                     "Try again when that has ended, or set on_busy=wait."
                 )
-            if waited - told >= TELL_SECONDS:
+            if waited - logged >= LOG_SECONDS:
                 logger.info("%s is held by %s: waiting for it, %.0f s so far", name, lock.holder(), waited)
-                told = waited
+                logged = waited
             time.sleep(POLL_SECONDS)
         yield lock
 
 
 def holder(name: str) -> str:
-    """Words about who holds the lock of this name; nothing when it is free.
+    """Description of the holder of this lock; empty when the lock is free.
 
     Raises
     ------
     ConfigError, TrackingError
         As `hold`.
     """
-    with contextlib.closing(_lock(name, "looking whether it is free")) as lock:
+    with contextlib.closing(_lock(name, "checking whether it is free")) as lock:
         return "" if lock.take() else lock.holder()
 
 
 def lock_url() -> str:
-    """Address of the PostgreSQL at which machines meet: ``LOCK_URL``; nothing for one machine alone."""
+    """URL of the PostgreSQL for locks between machines: ``LOCK_URL``; empty when only this machine runs."""
     return os.environ.get("LOCK_URL", "")
 
 
@@ -144,12 +144,12 @@ def _lock(name: str, about: str) -> Lock:
 
 
 class _FileLock(Lock):
-    """A file that the kernel locks, and beside it a note who did."""
+    """A file locked by the kernel, and next to it a note about the holder."""
 
     def __init__(self, name: str, about: str) -> None:
         folder = config.state().locks
         self.about, self.note = about, folder / f"{name}.holder"
-        # A fallback of filelock's is a file that a dead holder leaves behind.
+        # No fallback: filelock's soft lock is a file that stays when its holder dies.
         self.lock = FileLock(folder / f"{name}.lock", thread_local=False, fallback_to_soft=False)
 
     def take(self) -> bool:
@@ -168,7 +168,7 @@ class _FileLock(Lock):
         return True
 
     def check(self) -> None:
-        return  # the kernel takes it from nobody
+        return  # the kernel never takes a file lock away
 
     def holder(self) -> str:
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -183,7 +183,7 @@ class _FileLock(Lock):
 
 
 class _AdvisoryLock(Lock):
-    """A lock of a PostgreSQL session, over a connection of its own."""
+    """An advisory lock of PostgreSQL, held by the session of its own connection."""
 
     def __init__(self, name: str, about: str, url: str) -> None:
         address = _address(url)
@@ -193,7 +193,7 @@ class _AdvisoryLock(Lock):
             **KEEPALIVES,
             "tcp_user_timeout": 60_000,
             "connect_timeout": CONNECT_SECONDS,
-            # Of a longer one the server would say on stderr that it was cut.
+            # PostgreSQL cuts longer names and warns about it on stderr.
             "application_name": _whoami(about).encode("ascii", "replace")[:63].decode(),
         }
         engine = sqlalchemy.create_engine(
@@ -213,12 +213,14 @@ class _AdvisoryLock(Lock):
 
     def check(self) -> None:
         holder = self._ask(WHO_HOLDS).first()
-        if holder is None or not holder.mine:  # as behind a pooler
+        if holder is None or not holder.mine:  # for example behind a pooler
             raise self._lost("another session answers")
 
     def holder(self) -> str:
         holder = self._ask(WHO_HOLDS).first()
-        if holder is None or not holder.application_name:  # a role sees little of another's sessions
+        if (
+            holder is None or not holder.application_name
+        ):  # a role may not see details of another role's sessions
             return "another session"
         return f"{holder.application_name}, connected since {_shown(holder.backend_start)}"
 
@@ -241,12 +243,12 @@ class _AdvisoryLock(Lock):
 
 
 def _address(url: str) -> sqlalchemy.URL:
-    """Address of a PostgreSQL; no message shows any of it, because it may hold a password."""
+    """Parsed URL of a PostgreSQL; no message shows any part of it, because it may contain a password."""
     try:
         address = sqlalchemy.make_url(url)
     except (SQLAlchemyError, ValueError):
         address = None
-    # What is behind an @ that is part of a password would be taken for the host.
+    # An unescaped @ in the password makes the parser take the rest of the password as the host.
     if address is None or address.drivername not in DRIVERS or "@" in (address.host or ""):
         raise ConfigError(
             "LOCK_URL: expected postgresql://user:password@host:port/database, with %40 for an @ and so on "

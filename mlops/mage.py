@@ -1,6 +1,6 @@
-"""What a Mage block needs before it can call the library: settings, a log that shows, a Ctrl-C that works.
+"""Setup for a Mage block before it calls the library: settings, logging to Mage's log, working Ctrl-C.
 
-Nothing here imports mage_ai; it only knows how Mage treats a block.
+This module does not import mage_ai.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from mlops.config import Settings
 from mlops.errors import ConfigError
 
-# What Mage itself passes to a block beside the pipeline's variables (mage-ai 0.9.80).
+# Variables that Mage itself adds to the pipeline's variables (mage-ai 0.9.80).
 MAGE_VARIABLES = frozenset(
     {
         "__error", "block_uuid", "configuration", "context", "ds", "dynamic_block_index", "env", "event",
@@ -30,15 +30,15 @@ MAGE_VARIABLES = frozenset(
 
 
 def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
-    """Settings from the keyword arguments that Mage gives to a block; the package's log then shows in Mage's.
+    """Settings from the keyword arguments of a Mage block; from then on this package logs to Mage's log.
 
     Parameters
     ----------
     variables : mapping
         The block's ``**kwargs``: the pipeline's variables and Mage's own.
     argv : sequence of str, optional
-        The process's arguments, by default ``sys.argv``: `mage run` ignores ``--runtime-vars`` that is
-        not valid JSON and goes on with defaults; here it is an error.
+        Arguments of the process, by default ``sys.argv``. `mage run` ignores ``--runtime-vars`` that is not
+        valid JSON and continues with defaults; here it is an error.
 
     Raises
     ------
@@ -52,20 +52,22 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
 
 
 def _let_ctrl_c_end_the_process() -> None:
-    """Let Ctrl-C do what SIGTERM does, where Python would only tell a main thread that waits for this one.
+    """Make Ctrl-C end the process at once, as SIGTERM does, when the block runs outside the main thread.
 
-    Under `mage run` a block runs off the main thread: without this the run goes on to its end, registers its
-    version and only then says "Aborted". The guard of `registry.run_lifecycle` closes what is cut
-    off. In the editor a block runs on the kernel's main thread, where an interrupt raises KeyboardInterrupt.
+    Under `mage run` it does. Without this, the run would continue to its end, register a version, and only then
+    print "Aborted". `registry.run_lifecycle` closes the interrupted run in MLflow. In the editor a block runs in
+    the kernel's main thread, where an interrupt raises KeyboardInterrupt.
     """
-    waits = threading.current_thread() is not threading.main_thread()
-    if waits and callable(signal.getsignal(signal.SIGINT)):  # not where a shell has it ignored
+    is_worker_thread = threading.current_thread() is not threading.main_thread()
+    if is_worker_thread and callable(
+        signal.getsignal(signal.SIGINT)
+    ):  # keep it ignored where a shell ignores it
         # `signal.signal` works in the main thread only.
         ctypes.pythonapi.PyOS_setsig(ctypes.c_int(signal.SIGINT), ctypes.c_void_p(signal.SIG_DFL))
 
 
 class _StdoutHandler(logging.Handler):
-    """Writes to whatever ``sys.stdout`` is at the time: Mage redirects it to a block's log, or to the editor."""
+    """Writes to the current ``sys.stdout``, which Mage redirects to the block's log or to the editor."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
@@ -83,7 +85,7 @@ def _log_to_stdout() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         package.addHandler(handler)
         package.setLevel(logging.INFO)
-        package.propagate = False  # Mage's root logger would say everything twice
+        package.propagate = False  # otherwise Mage's root logger repeats each line
 
 
 def _check_runtime_vars(argv: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Calendar months: what TLC's files, training windows and test sets are made of."""
+"""Calendar months: the unit of TLC's files, of training windows and of test sets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _PATTERN = re.compile(r"(\d{4})-(\d{2})")
 
 
 class MonthError(ConfigError):
-    """A text or two numbers are no month.
+    """A text or a pair of numbers is not a month.
 
     Attributes
     ----------
     problem : str
-        What is wrong, without the setting's name and without what came.
+        What is wrong, without the name of the setting and the value.
     """
 
     def __init__(self, problem: str, got: object = ...) -> None:
@@ -86,7 +86,7 @@ class Month:
     @property
     def end(self) -> datetime:
         """First moment after the month."""
-        return datetime(self.year + self.number // 12, self.number % 12 + 1, 1)  # 9998-12 has an end too
+        return datetime(self.year + self.number // 12, self.number % 12 + 1, 1)  # also valid for 9998-12
 
     def before(self, count: int) -> tuple[Month, ...]:
         """The `count` months before this one, oldest first.

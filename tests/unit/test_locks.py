@@ -77,7 +77,7 @@ def test_a_killed_holder_gives_it_up_at_once() -> None:
 def test_who_waits_says_so_now_and_then(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks, "TELL_SECONDS", 1.0)
+    monkeypatch.setattr(locks, "LOG_SECONDS", 1.0)
     with another_process() as process, caplog.at_level("INFO", logger="mlops"):
         threading.Timer(1.6, process.kill).start()
         with hold(NAME):
