@@ -1,0 +1,142 @@
+"""Take the pictures of docs/images from a running editor and a running MLflow. Run it in .venv-browser.
+
+In three terminals, with an empty state folder for all of them, so that the editor trains:
+
+    export MLOPS_STATE_DIR=/tmp/pictures
+    make editor
+    make mlflow
+    .venv-browser/bin/python tests/support/pictures.py docs/images
+
+Look at every picture before you commit it. `git checkout pipelines` removes the run status that the editor wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an environment without Playwright
+    from playwright.sync_api import Browser, Locator, Page
+
+BLOCKS = ("load_trips", "clean_trips", "build_features", "train_and_register")
+MODEL = "trip-duration-sample"
+WIDTH, HEIGHT, BLOCK_HEIGHT = 1280, 960, 780
+SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 120, 600
+SETTLE_MS = 2500  # pages of both programs draw in several steps
+PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header, which has no name
+NO_ASSISTANT = {
+    "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true",
+    "mlflow.assistant.panelOpen_v1": "false",
+}
+PANELS = {"before": "pipeline_editor_before_hidden", "after": "pipeline_editor_after_hidden"}
+
+
+def new_page(browser: Browser, stored: dict[str, str] | None = None) -> Page:
+    """Return a page of the pictures' width, with these values in its local storage."""
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    page.set_default_timeout(SECONDS_FOR_A_PAGE * 1000)
+    for name, value in (stored or {}).items():
+        page.add_init_script(f"localStorage.setItem({name!r}, {value!r})")
+    return page
+
+
+def header(page: Page, name: str) -> Locator:
+    """Return the header of a block in the editor."""
+    link = page.get_by_role("link", name=name, exact=True)
+    return page.locator(".code-block-header-sticky").filter(has=link)
+
+
+def run_block(page: Page, name: str) -> None:
+    """Run one block by its button and wait until its test has passed."""
+    block = header(page, name).locator("xpath=../../..")
+    header(page, name).locator(PLAY).click()
+    alone = page.get_by_text("Execute block", exact=True)  # a menu opens where blocks before it have run
+    passed = block.get_by_text("1/1 tests passed.")
+    alone.or_(passed).first.wait_for()
+    if alone.is_visible():
+        alone.click()
+    passed.wait_for(timeout=SECONDS_FOR_A_BLOCK * 1000)
+    page.wait_for_timeout(SETTLE_MS)
+
+
+def open_editor(browser: Browser, mage: str, hidden: tuple[str, ...]) -> Page:
+    """Return the editor's page, these side panels closed, when its kernel is ready."""
+    stored = {"hide_kernel_warning": "1", "pipeline_editor_after_width": "400"}
+    page = new_page(browser, stored | {PANELS[panel]: "true" for panel in hidden})
+    page.goto(f"{mage}/pipelines/trip_duration_training/edit")
+    header(page, BLOCKS[-1]).wait_for()
+    page.get_by_text(re.compile(r"Memory: [1-9]")).wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    return page
+
+
+def show_output(page: Page, name: str, height: float) -> dict[str, float]:
+    """Scroll a block's output to the top, below its header, and return that part of the page."""
+    passed = header(page, name).locator("xpath=../../..").get_by_text("1/1 tests passed.")
+    passed.evaluate("it => {it.style.scrollMarginTop = '70px'; it.scrollIntoView({block: 'start'})}")
+    page.wait_for_timeout(SETTLE_MS)
+    box = header(page, name).bounding_box()
+    assert box
+    return {"x": box["x"], "y": box["y"], "width": box["width"], "height": height}
+
+
+def photograph_editor(browser: Browser, mage: str, folder: Path) -> None:
+    """Run the blocks one after the other: a picture of each output, then one of the whole editor."""
+    page = open_editor(browser, mage, hidden=("before", "after"))
+    for name in BLOCKS:
+        run_block(page, name)
+        page.screenshot(path=folder / f"block_{name}.png", clip=show_output(page, name, BLOCK_HEIGHT))
+    page.close()
+    page = open_editor(browser, mage, hidden=("before",))
+    show_output(page, "build_features", HEIGHT)
+    page.screenshot(path=folder / "editor.png")
+    page.close()
+
+
+def photograph_mlflow(browser: Browser, mlflow: str, folder: Path) -> None:
+    """Take pictures of version 1 in the registry, of its run, and of its model card alone."""
+    page = new_page(browser, NO_ASSISTANT)
+    asked = f"{mlflow}/ajax-api/2.0/mlflow/model-versions/get?name={MODEL}&version=1"
+    run_id = page.request.get(asked).json()["model_version"]["run_id"]
+    info = page.request.get(f"{mlflow}/ajax-api/2.0/mlflow/runs/get?run_id={run_id}").json()["run"]["info"]
+    run = f"{mlflow}/#/experiments/{info['experiment_id']}/runs/{run_id}"
+    pictures: dict[str, tuple[str, str]] = {
+        "registry": (f"{mlflow}/#/models/{MODEL}", "@ champion"),
+        "run": (run, "test_rmse"),
+        "artifacts": (f"{run}/artifacts/model_card.html", "slices.csv"),
+    }
+    for name, (url, shows) in pictures.items():
+        page.goto(url)
+        page.get_by_text(shows).filter(visible=True).first.wait_for()
+        page.wait_for_timeout(SETTLE_MS)
+        page.screenshot(path=folder / f"{name}.png")
+    card = page.request.get(f"{mlflow}/get-artifact?run_uuid={run_id}&path=model_card.html")
+    page.set_content(card.text())
+    page.screenshot(path=folder / "model_card.png")
+    page.close()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    from playwright.sync_api import sync_playwright
+
+    parser = argparse.ArgumentParser(description="Take the pictures of docs/images.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--mage", default="http://127.0.0.1:6789")
+    parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    parser.add_argument("--only", choices=("mage", "mlflow"), help="take the pictures of one program")
+    options: Any = parser.parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
+        if options.only != "mlflow":
+            photograph_editor(browser, options.mage, options.folder)
+        if options.only != "mage":
+            photograph_mlflow(browser, options.mlflow, options.folder)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
