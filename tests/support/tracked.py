@@ -15,6 +15,7 @@ from mlops.model.intervals import Intervals
 from mlops.registry import artifact, versions
 from mlops.registry.client import MlflowException, mlflow
 from mlops.registry.run_lifecycle import start_run
+from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
 from mlops.registry.versions import Version
 from mlops.training.boosting import build_matrix, train
 
@@ -47,14 +48,18 @@ def state_of(run_id: str) -> tuple[str, str | None]:
     return str(run.info.status), run.data.tags.get("error")
 
 
+def fitted(seed: int) -> DurationModel:
+    """A small model."""
+    matrix = build_matrix([make_batch(300, seed)], seed=seed, threads=1)
+    fit = train(matrix, {"learning_rate": 0.3, "max_depth": 4}, seed=seed, threads=1, rounds=5)
+    known, took = make_features(300, seed + 1)
+    predicted = DurationModel(matrix.encoder, fit.booster).minutes(known)
+    return DurationModel(matrix.encoder, fit.booster, intervals=Intervals.fit(known, predicted, took))
+
+
 def save_artefact(folder: Path) -> Path:
     """A small model's folder."""
-    matrix = build_matrix([make_batch(300)], seed=1, threads=1)
-    fit = train(matrix, {"learning_rate": 0.3, "max_depth": 4}, seed=1, threads=1, rounds=5)
-    known, took = make_features(300, seed=1)
-    predicted = DurationModel(matrix.encoder, fit.booster).minutes(known)
-    model = DurationModel(matrix.encoder, fit.booster, intervals=Intervals.fit(known, predicted, took))
-    return model.save(folder / "model")
+    return fitted(seed=0).save(folder / "model")
 
 
 def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **tags: str) -> str:
@@ -88,3 +93,7 @@ def registered(artefact: Path, key: str = KEY, **tags: str) -> Version:
     with start_run(NAME, "r", key) as run:
         uri = artifact.log_model(run.run_id, run.experiment_id, artefact, make_requests(3))
         return versions.register(NAME, uri, run.run_id, key, {"test_month": "2023-06", **tags}, "the first")
+
+
+def trials_of(run: Run) -> list[Any]:
+    return [found for found in runs_of() if found.data.tags.get(MLFLOW_PARENT_RUN_ID) == run.run_id]

@@ -1,48 +1,41 @@
-"""Runs that always end, go on where an earlier attempt was cut off, and hold what was logged once."""
+"""Runs that always end, and go on where an earlier attempt was cut off."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import psutil
 import pytest
 from support.builders import make_requests
 from support.tracked import (
     AWAY,
+    KEY,
     NAME,
+    OTHER_KEY,
     bare_version,
     fails_at,
     mlflow_client,
     runs_of,
     save_artefact,
     state_of,
+    trials_of,
 )
 
 from mlops import locks
-from mlops.errors import TrackingError
 from mlops.registry import artifact, run_lifecycle, runs
 from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import HEARTBEAT, LOCK_TAG, close_orphans, lock_place, start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
 
-KEY, OTHER_KEY = "ab" * 32, "cd" * 32
-WITHOUT_A_WORD = ("KILLED", "its process ended without a word")
-
-
-def trials_of(run: Run) -> list[Any]:
-    return [found for found in runs_of() if found.data.tags.get(MLFLOW_PARENT_RUN_ID) == run.run_id]
+DIED = ("KILLED", "its process died unexpectedly")
 
 
 # --- Runs end -----------------------------------------------------------------------------------------------
@@ -95,89 +88,13 @@ def test_a_run_whose_end_cannot_be_told_keeps_its_error_and_is_ended_by_the_next
         raise ValueError("no trips")
     assert state_of(run.run_id) == ("RUNNING", "ValueError: no trips")
     assert mlflow.active_run() is None
-    assert f"run {run.run_id} could not be ended, the next run does: " in caplog.text
+    assert f"run {run.run_id} could not be closed; the next run of the model closes it: " in caplog.text
 
     assert close_orphans(run.experiment_id) == 1
-    assert state_of(run.run_id) == WITHOUT_A_WORD
-
-
-def test_long_texts_are_kept_or_cut_but_never_end_a_run(store: Path) -> None:
-    with start_run(NAME, "r", KEY) as run:
-        run.log_trial("trial 1", {"max_depth": 8}, {}, "RuntimeError: " + "x" * 20_000)
-        run.log_card("# Card\n" + "x" * 20_000, "<html>")
-        run.log_parameters({"source": "https://" + "x" * 5_000})
-    with pytest.raises(ValueError, match="xxx"), start_run(NAME, "r", OTHER_KEY) as failed:
-        raise ValueError("x" * 20_000)
-
-    assert state_of(run.run_id)[0] == "FINISHED"
-    assert str(state_of(failed.run_id)[1]).startswith("ValueError: xxx")
-    assert len(mlflow.artifacts.load_text(f"runs:/{run.run_id}/model_card.md")) == 20_007
-    assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/model_card.html") == "<html>"
-
-
-def test_the_description_has_lower_headings_than_the_card(store: Path) -> None:
-    with start_run(NAME, "r", KEY) as run:
-        run.log_card("# Card\n\n## Data #1\n\n- \\# text\n", "<html>")
-
-    note = mlflow.get_run(run.run_id).data.tags["mlflow.note.content"]
-    assert note == "### Card\n\n#### Data #1\n\n- \\# text\n"
-    assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/model_card.md").startswith("# Card\n\n## Data")
-
-
-def test_tables_files_and_months_are_logged(store: Path, tmp_path: Path) -> None:
-    (tmp_path / "plot.png").write_bytes(b"png")
-    months = pd.DataFrame(
-        {
-            "url": ["/data/green_tripdata_2023-06.parquet", "/data/green_tripdata_2023-05.parquet"],
-            "sha256": ["ab" * 32, "cd" * 32],
-            "role": ["test", "validation"],
-            "month": ["2023-06", "2023-05"],
-            "rows": [10, 20],
-        }
-    )
-    with start_run(NAME, "r", KEY) as run:
-        run.log_table("months.csv", months)
-        run.log_files([tmp_path / "plot.png"], "plots")
-        run.log_months(months)
-    inputs = {i.dataset.name: i for i in mlflow_client().get_run(run.run_id).inputs.dataset_inputs}
-    test = inputs["green_tripdata_2023-06.parquet"]
-
-    fetched = runs.fetch_artefact(run.run_id, "months.csv", tmp_path / "new" / "folder")
-    assert fetched.read_text() == months.to_csv(index=False)
-    assert fetched.is_relative_to(tmp_path / "new" / "folder")
-    assert [f.path for f in mlflow_client().list_artifacts(run.run_id, "plots")] == ["plots/plot.png"]
-    assert len(inputs) == 2
-    assert ("ab" * 32).startswith(test.dataset.digest)
-    assert json.loads(test.dataset.source) == {"url": "/data/green_tripdata_2023-06.parquet"}
-    assert json.loads(test.dataset.profile) == {"num_rows": 10}
-    assert {tag.key: tag.value for tag in test.tags} == {"mlflow.data.context": "test"}
-
-
-def test_what_was_not_logged_cannot_be_fetched(store: Path, tmp_path: Path) -> None:
-    with start_run(NAME, "r", KEY) as run:
-        pass
-    with pytest.raises((TrackingError, OSError)):
-        runs.fetch_artefact(run.run_id, "months.csv", tmp_path)
-    with pytest.raises(TrackingError, match=r"^looking up a run: MLflow failed: .*none"):
-        runs.tags_of("none")
+    assert state_of(run.run_id) == DIED
 
 
 # --- Trials -------------------------------------------------------------------------------------------------
-
-
-def test_trials_are_nested_and_ended(store: Path) -> None:
-    with start_run(NAME, "parent", KEY) as run:
-        run.log_trial("trial 1", {"max_depth": 8}, {"validation_rmse": 4.5, "seconds": 2.0}, "")
-        run.log_trial("trial 2", {"max_depth": 5}, {"validation_rmse": float("nan")}, "RuntimeError: boom")
-        assert run.trials_logged() == {"trial 1", "trial 2"}
-    good, bad = sorted(trials_of(run), key=lambda trial: trial.info.run_name)
-
-    assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
-    assert good.data.params == {"max_depth": "8"}
-    assert good.data.metrics == {"validation_rmse": 4.5, "seconds": 2.0}
-    assert good.info.end_time - good.info.start_time == 2000
-    assert bad.data.metrics == {}
-    assert bad.data.tags["error"] == "RuntimeError: boom"
 
 
 def half_logged(run: Run, name: str = "trial 1") -> str:
@@ -204,28 +121,6 @@ def test_and_when_the_next_attempt_begins_so_that_it_is_logged_anew(store: Path)
         again.log_trial("trial 3", {"max_depth": 7}, {}, "")
 
     assert [trial.data.params["max_depth"] for trial in trials_of(again)] == ["8", "9", "7"]
-
-
-@pytest.fixture
-def patient(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is away is waited for."""
-    monkeypatch.setattr("mlops.registry.client._Patience.seconds", 5.0)
-    monkeypatch.setattr("mlops.registry.client.FIRST_PAUSE", 0.01)
-
-
-@pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize(("method", "after"), [("log_batch", False), ("set_terminated", True)])
-def test_a_trial_is_logged_once_and_whole_though_the_server_was_away(
-    method: str, after: bool, store: Path
-) -> None:
-    with start_run(NAME, "r", KEY) as run:
-        with fails_at(method, AWAY, once=True, after=after):
-            run.log_trial("trial 1", {"max_depth": 8}, {"validation_rmse": 4.5}, "")
-        assert run.trials_logged() == {"trial 1"}
-    (trial,) = trials_of(run)
-
-    assert (trial.info.status, trial.data.params) == ("FINISHED", {"max_depth": "8"})
-    assert trial.data.metrics == {"validation_rmse": 4.5}
 
 
 # --- The next attempt ---------------------------------------------------------------------------------------
@@ -275,7 +170,7 @@ def test_of_two_that_were_cut_off_the_later_is_gone_on_with(store: Path) -> None
     with start_run(NAME, "r", KEY) as again:
         assert again.run_id == later
 
-    assert state_of(earlier) == WITHOUT_A_WORD
+    assert state_of(earlier) == DIED
 
 
 def test_beginning_is_tried_again_without_a_second_run(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,8 +256,8 @@ def test_who_has_the_lock_ends_what_its_last_holder_left(
     left = left_running(beat_ago=0)
 
     assert close_orphans(experiment()) == 1
-    assert state_of(left) == WITHOUT_A_WORD
-    assert f"run {left} was left RUNNING: now KILLED, because its process ended without a word" in caplog.text
+    assert state_of(left) == DIED
+    assert f"run {left} was still RUNNING; closed as KILLED: its process died unexpectedly" in caplog.text
     assert close_orphans(experiment()) == 0
 
 
@@ -383,7 +278,7 @@ def test_of_a_run_under_another_lock_its_last_sign_of_life_tells(
     status, error = state_of(elsewhere)
     assert status == ("KILLED" if closed else "RUNNING")
     if closed:
-        assert str(error).startswith("elsewhere:/state has given no sign of life since 20")
+        assert str(error).startswith("no heartbeat from elsewhere:/state since 20")
 
 
 def test_a_run_that_does_not_say_where_its_lock_is_counts_as_elsewhere(store: Path) -> None:
@@ -395,7 +290,7 @@ def test_a_run_that_does_not_say_where_its_lock_is_counts_as_elsewhere(store: Pa
 
     assert close_orphans(experiment()) == 1
     assert state_of(new) == ("RUNNING", None)
-    assert str(state_of(old)[1]).startswith("a host that is not known has given no sign of life since ")
+    assert str(state_of(old)[1]).startswith("no heartbeat from an unknown host since ")
 
 
 def test_the_trials_of_a_dead_run_are_ended_with_it_and_no_word_is_lost_on_them(
@@ -407,14 +302,14 @@ def test_the_trials_of_a_dead_run_are_ended_with_it_and_no_word_is_lost_on_them(
         assert close_orphans(parent.experiment_id) == 2
         assert state_of(other.run_id)[0] == "RUNNING"
 
-    assert state_of(trial) == WITHOUT_A_WORD
+    assert state_of(trial) == DIED
     assert len(caplog.messages) == 1
 
 
 def test_a_new_run_closes_what_an_earlier_one_left(store: Path) -> None:
     dead = left_running()
     with start_run(NAME, "second", KEY) as run:
-        assert state_of(dead) == WITHOUT_A_WORD
+        assert state_of(dead) == DIED
 
     assert state_of(run.run_id)[0] == "FINISHED"
 
@@ -428,7 +323,7 @@ def test_clearing_up_leaves_alone_whoever_is_at_work(store: Path, monkeypatch: p
         assert state_of(left)[0] == "RUNNING"
 
     assert run_lifecycle.clear_up(NAME) == 1
-    assert state_of(left) == WITHOUT_A_WORD
+    assert state_of(left) == DIED
 
 
 def test_the_run_of_a_judged_version_that_was_cut_off_is_finished(store: Path) -> None:
@@ -438,7 +333,7 @@ def test_the_run_of_a_judged_version_that_was_cut_off_is_finished(store: Path) -
 
     assert close_orphans(experiment()) == 1
     assert state_of(judged) == ("FINISHED", None)
-    assert state_of(other) == WITHOUT_A_WORD
+    assert state_of(other) == DIED
 
 
 def test_another_attempt_at_the_same_key_has_a_run_of_its_own(store: Path) -> None:
@@ -450,16 +345,6 @@ def test_another_attempt_at_the_same_key_has_a_run_of_its_own(store: Path) -> No
         pass
 
     assert first.run_id == again.run_id != second.run_id
-
-
-def test_the_place_of_a_lock_is_this_state_folder_or_a_database_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("LOCK_URL", raising=False)
-    assert lock_place() == f"{socket.gethostname()}:{tmp_path / 'state'}"
-    monkeypatch.setenv("LOCK_URL", "postgresql://me:secret@db.example:5432/mlflow")
-
-    assert lock_place() == "postgresql://db.example:5432/mlflow"
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> bool:
@@ -504,7 +389,7 @@ def test_a_process_that_ends_without_a_word_leaves_no_run_running(sent: signal.S
         os.killpg(process.pid, sent)  # the whole group, as a terminal or a service manager does
         assert process.wait() == -sent
 
-    assert wait_until(lambda: state_of(run_id) == WITHOUT_A_WORD)
+    assert wait_until(lambda: state_of(run_id) == DIED)
 
 
 def test_the_guard_ends_with_the_run_and_knows_no_password_among_its_arguments(store: Path) -> None:
