@@ -1,4 +1,4 @@
-"""What every test gets: a state folder of its own, no tracking server, one thread, and a log left as it was."""
+"""Fixtures for every test: its own state folder, no tracking server, one thread, and a restored log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import settings
 PROJECT = Path(__file__).resolve().parent.parent
 REAL_MONTHS = PROJECT.parent / "shared" / "tlc" / "trip-data"
 
-# A slow or busy machine is no finding, and a failure on one machine must be one on the next.
+# A slow or busy machine must not fail a test, and a failure must be repeatable on another machine.
 settings.register_profile("mlops", deadline=None, derandomize=True, database=None)
 settings.load_profile("mlops")
 
@@ -23,10 +23,10 @@ settings.load_profile("mlops")
 def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("MLOPS_THREADS", "1")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # set first, so that what a test makes of it is undone too
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # set first, so that a value set by a test is undone too
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("LOCK_URL", raising=False)
-    monkeypatch.setattr(sys, "path", sys.path.copy())  # MLflow puts the code of a model that it loads there
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # MLflow adds the code of each loaded model
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def tlc_months() -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite tracking store as MLflow leaves it after its migrations, which take seconds."""
+    """A SQLite tracking store after MLflow's migrations, which take seconds."""
     from mlops.registry import client
 
     state = tmp_path_factory.mktemp("migrated")
@@ -59,7 +59,7 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(migrated_store: Path, tmp_path: Path) -> Path:
-    """State folder of this test with an empty tracking store, connected to."""
+    """State folder of this test with an empty tracking store, which is connected."""
     from mlops.registry import client
 
     state = tmp_path / "state"

@@ -1,4 +1,4 @@
-"""The blocks as files, and as functions that run one after another without Mage."""
+"""The blocks: their files, and their functions called one after another without Mage."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mlops.registry.client import mlflow
 
 FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
 FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
-STEPS = [path for path in FILES if path.parent.name != "callbacks"]  # those return a table, and test it
+STEPS = [path for path in FILES if path.parent.name != "callbacks"]  # blocks that return a table and test it
 PIPELINES = sorted((PROJECT / "pipelines").glob("*/metadata.yaml"))
 TRIGGERS = sorted((PROJECT / "pipelines").glob("*/triggers.yaml"))
 MOST_LINES = 20
 
 
 def load(path: Path) -> ModuleType:
-    """A block's file, imported on its own: Mage's decorators then return the function that they decorate."""
+    """Import a block's file on its own: Mage's decorators then return the function that they decorate."""
     spec = importlib.util.spec_from_file_location(f"block_{path.stem}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -37,7 +37,7 @@ def load(path: Path) -> ModuleType:
 
 
 def decorated(path: Path, decorator: str) -> list[str]:
-    """Names of the functions under a decorator."""
+    """Names of the functions with a decorator."""
     functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
     return [
         f.name for f in functions if decorator in [d.id for d in f.decorator_list if isinstance(d, ast.Name)]
@@ -45,7 +45,7 @@ def decorated(path: Path, decorator: str) -> list[str]:
 
 
 def lines_of_code(path: Path) -> int:
-    """Lines that are not blank, comment or docstring."""
+    """Number of lines that are not blank, comment or docstring."""
     tree = ast.parse(path.read_text())
     prose: set[int] = set()
     for node in ast.walk(tree):
@@ -92,7 +92,7 @@ def test_no_block_s_folder_shadows_an_installed_package() -> None:
 
 
 @pytest.mark.parametrize(("pipeline", "expected"), [(PIPELINE, BLOCKS), (MAINTENANCE, MAINTENANCE_BLOCKS)])
-def test_a_pipeline_is_wired_in_the_order_of_its_story(pipeline: str, expected: dict[str, str]) -> None:
+def test_a_pipeline_s_blocks_are_in_the_order_of_its_steps(pipeline: str, expected: dict[str, str]) -> None:
     blocks = read(PROJECT / "pipelines" / pipeline / "metadata.yaml")["blocks"]
     assert {block["uuid"]: f"{block['type']}s" for block in blocks} == expected
     order = list(expected)
@@ -121,7 +121,7 @@ def test_the_project_is_known_and_says_nothing_home() -> None:
     assert not Path(project["variables_dir"]).is_absolute()
 
 
-def test_maintenance_keeps_as_long_as_its_defaults_say_and_mage_as_long() -> None:
+def test_maintenance_and_mage_keep_files_for_the_default_number_of_days() -> None:
     pipeline, project = PROJECT / "pipelines" / MAINTENANCE / "metadata.yaml", read(PROJECT / "metadata.yaml")
     assert read(pipeline)["variables"] == cleanup.Retention().model_dump()
     days = f"{cleanup.Retention().keep_days}d"
@@ -129,7 +129,7 @@ def test_maintenance_keeps_as_long_as_its_defaults_say_and_mage_as_long() -> Non
 
 
 @pytest.mark.parametrize("path", TRIGGERS, ids=lambda path: path.parent.name)
-def test_triggers_have_what_mage_wants_of_them(path: Path) -> None:
+def test_triggers_have_the_fields_that_mage_needs(path: Path) -> None:
     for trigger in read(path)["triggers"]:
         assert {
             "name",
@@ -148,7 +148,7 @@ def test_triggers_have_what_mage_wants_of_them(path: Path) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def library_as_it_was() -> Iterator[None]:
-    """What a block changes for its process, Mage's, is put back in this one."""
+    """Restore what a block changes for its process, which under Mage is Mage's."""
     logger = logging.getLogger("mlops")
     before = logger.level, logger.propagate, list(logger.handlers)
     uri = mlflow.get_tracking_uri()
@@ -159,7 +159,7 @@ def library_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
-    """What each block returns, called one after another with the pipeline's variables and Mage's own."""
+    """The output of each block, called one after another with the pipeline's variables and Mage's own."""
     folder = tmp_path_factory.mktemp("blocks")
     machine = Machine(folder / "machine", write_months(folder / "source"))
     variables = read(PROJECT / "pipelines" / PIPELINE / "metadata.yaml")["variables"] | machine.settings()
@@ -181,7 +181,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]
 
 @pytest.fixture
 def check() -> Callable[[str, pd.DataFrame], None]:
-    """A block's `@test`, as Mage calls it: with the block's output."""
+    """Call a block's `@test` as Mage does: with the block's output."""
 
     def call(name: str, output: pd.DataFrame) -> None:
         path = PROJECT / BLOCKS[name] / f"{name}.py"
@@ -211,7 +211,7 @@ def test_what_the_editor_shows_is_worth_looking_at(outputs: Mapping[str, pd.Data
     assert all(len(output) <= 20 for output in outputs.values())
 
 
-def test_blocks_hand_on_nothing_that_mage_would_change(
+def test_blocks_pass_on_nothing_that_mage_would_change(
     outputs: Mapping[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     for name, output in outputs.items():

@@ -1,4 +1,4 @@
-"""Where messages go, and which triggers there are, as Mage reads both from their files."""
+"""Receivers of messages, and triggers, as Mage reads both from their files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(monkeypatch: pytest.MonkeyPatch, **environment: str) -> NotificationCon
 
 
 @pytest.mark.parametrize("nowhere", [{}, dict.fromkeys(NAMES, "None")])
-def test_nowhere_unless_told(nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_go_nowhere_by_default(nowhere: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     config = read(monkeypatch, **nowhere)
     assert not config.slack_config.is_valid
     assert not config.teams_config.is_valid
@@ -43,7 +43,7 @@ def test_nowhere_unless_told(nowhere: dict[str, str], monkeypatch: pytest.Monkey
     assert config.alert_on == [AlertOn.PIPELINE_RUN_PASSED_SLA]
 
 
-def test_everywhere_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_go_to_every_configured_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks = {"SLACK_WEBHOOK_URL": "https://slack.example/1", "TEAMS_WEBHOOK_URL": "https://teams.example/2"}
     config = read(monkeypatch, **hooks, **MAIL)
     assert (config.slack_config.webhook_url, config.teams_config.webhook_url) == (
@@ -62,14 +62,14 @@ def test_everywhere_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def triggers(pipeline: str) -> list[Trigger]:
-    """As Mage reads them; it leaves out what it cannot read, with a line in its log."""
+    """The triggers as Mage reads them; it skips a trigger that it cannot read, with a line in its log."""
     text = (PROJECT / "pipelines" / pipeline / "triggers.yaml").read_text()
     found = load_trigger_configs(text, pipeline_uuid=pipeline, repo_path=str(PROJECT), raise_exception=True)
     assert len(found) == len(yaml.safe_load(text)["triggers"])
     return list(found)
 
 
-def test_the_schedule_is_as_promised() -> None:
+def test_the_schedule_is_as_documented() -> None:
     found = {trigger.name: trigger for trigger in triggers(PIPELINE)}
     assert list(found) == ["green_monthly", "yellow_monthly", "fhvhv_monthly"]
     assert [trigger.status.value for trigger in found.values()] == ["active", "inactive", "inactive"]
@@ -83,7 +83,7 @@ def test_the_schedule_is_as_promised() -> None:
         assert settings.source_patience + settings.tracking_patience < trigger.sla
 
 
-def test_upkeep_is_weekly() -> None:
+def test_maintenance_is_weekly() -> None:
     (trigger,) = triggers(MAINTENANCE)
     assert (trigger.schedule_interval, trigger.status.value, trigger.envs) == ("@weekly", "active", ["prod"])
     assert trigger.token is None

@@ -1,4 +1,4 @@
-"""Months small enough that a whole run takes seconds, sound ones and broken ones."""
+"""Months so small that a whole run takes seconds, and machines that use them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.doors import PROJECT, Ended, Machine, write_months
 
 @pytest.fixture(scope="session")
 def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ordinary folder with the green months 2023-01 to 2023-04 of the synthetic city."""
+    """A folder with the green months 2023-01 to 2023-04 of the synthetic city."""
     return write_months(tmp_path_factory.mktemp("months"))
 
 
@@ -21,7 +21,7 @@ def machine(tmp_path: Path, months: Path) -> Machine:
 
 @pytest.fixture(scope="session")
 def mage_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
-    """A machine on which `mage run` ran twice: as the README says, then with `--test` from another folder."""
+    """A machine on which `mage run` ran twice: as in the README, then with `--test` from another folder."""
     machine = Machine(tmp_path_factory.mktemp("mage"), months)
     first = machine.run(*machine.mage_command(project="."), cwd=PROJECT)
     return machine, [first, machine.mage_run("--test")]
@@ -29,7 +29,7 @@ def mage_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[M
 
 @pytest.fixture(scope="session")
 def train_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
-    """A machine on which `python -m mlops train` ran: twice alike, alike but forced, and about the next month."""
+    """A machine on which `python -m mlops train` ran: twice the same, then forced, then for the next month."""
     machine = Machine(tmp_path_factory.mktemp("train"), months)
     return machine, [
         machine.train(),

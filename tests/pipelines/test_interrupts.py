@@ -1,4 +1,4 @@
-"""A run that is stopped, politely or not, is closed as KILLED within seconds: no version, but its trials kept."""
+"""A run stopped by any signal is closed as KILLED within seconds, without a version; its trials are kept."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from support.doors import Machine, wait_until
 
 from mlops.pipeline.checkpoint import Checkpoint
 
-MANY = 10_000  # trials: more than a test could wait for
+MANY = 10_000  # trials: more than a test can wait for
 SECONDS = 30
 CLOSED = "interrupted; the run was closed"
 
-# Ctrl-C while MLflow writes, which a signal sent from outside would only hit now and then.
+# Ctrl-C while MLflow writes: a signal from outside would hit this moment only sometimes.
 AMID_MLFLOW = """
 import os, signal, sys
 from mlops.registry.client import mlflow
@@ -45,7 +45,7 @@ def test_a_run_that_is_stopped(door: str, number: signal.Signals, status: int, m
         process.wait_for("trial 2 of")
         process.send(number)
         ended = process.end(SECONDS)
-    # A process that a signal ended says -15; a shell would call that 143.
+    # The status of a process ended by SIGTERM is -15; a shell reports 143.
     assert (ended.status if ended.status >= 0 else 128 - ended.status) == status, ended.output
     assert "Traceback" not in ended.output
     assert (CLOSED in ended.stderr.splitlines()) == (door == "train" and number == signal.SIGINT)
@@ -55,7 +55,7 @@ def test_a_run_that_is_stopped(door: str, number: signal.Signals, status: int, m
     assert machine.parents()[0].data.tags["error"]
     assert machine.versions() == []
     assert machine.half_written() == []
-    # What the next attempt goes on with: every trial that is logged, and hardly one that is not.
+    # The next attempt continues with every logged trial, and at most a few others.
     (folder,) = machine.unfinished()
     assert folder.name == machine.parents()[0].data.tags["run_key"]
     kept = {f"trial {trial['number']}" for trial in Checkpoint(folder).entries("trials")}
@@ -66,7 +66,7 @@ def test_a_run_that_is_stopped(door: str, number: signal.Signals, status: int, m
 
 @pytest.mark.timeout(120)
 def test_ctrl_c_waits_until_mlflow_has_written(machine: Machine) -> None:
-    """Cut off amid a query, MLflow leaves SQLite locked, and the run could not be closed."""
+    """If a query is interrupted, MLflow leaves SQLite locked, and the run cannot be closed."""
     arguments = machine.train_command()[3:]
     ended = machine.run(sys.executable, "-c", AMID_MLFLOW, *arguments)
     assert ended.status == 130, ended.output

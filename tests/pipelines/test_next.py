@@ -1,4 +1,4 @@
-"""Month `next` and backfills, through the doors: in order, nothing twice, nothing skipped."""
+"""Month `next` and backfills, in real processes: months in order, none twice, none skipped."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def publish(machine: Machine, month: Month, rows: int = 1500) -> None:
     write_month(machine.source / sources.file_name("green", month), "green", month, rows=rows)
 
 
-def test_a_month_after_the_other_then_nothing_then_one_anew(machine: Machine) -> None:
+def test_months_in_order_then_nothing_to_do_then_a_republished_one(machine: Machine) -> None:
     first = machine.train(**NEXT)
     assert first.status == 0, first.output
     nothing = machine.mage_run("--test", **NEXT)
@@ -75,7 +75,7 @@ def test_two_at_once_take_a_month_each(machine: Machine) -> None:
     assert machine.statuses() == ["FINISHED"] * 2
 
 
-def test_a_backfill_goes_in_order_skips_and_goes_on(machine: Machine) -> None:
+def test_a_backfill_goes_in_order_skips_judged_months_and_continues(machine: Machine) -> None:
     machine_wide = (
         "backfill",
         "--service=green",
@@ -113,14 +113,14 @@ def test_a_backfill_goes_in_order_skips_and_goes_on(machine: Machine) -> None:
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: tuple[str, ...], told: str, machine: Machine) -> None:
+def test_invalid_combinations_are_refused(options: tuple[str, ...], told: str, machine: Machine) -> None:
     ended = machine.mlops(*options)
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.stderr.splitlines()[-1].startswith(f"error: {told}")
     assert machine.versions() == []
 
 
-def test_an_outage_is_no_month_to_come(machine: Machine) -> None:
+def test_an_outage_is_not_an_unpublished_month(machine: Machine) -> None:
     with publishing(machine.source) as publisher:
         publisher.refuses = -1
         ended = machine.train(**NEXT | {"source": publisher.url})
@@ -128,7 +128,7 @@ def test_an_outage_is_no_month_to_come(machine: Machine) -> None:
     assert "HTTP 403, as for" in ended.stderr.splitlines()[-1]
 
 
-def test_a_month_that_was_left_out_is_told(machine: Machine) -> None:
+def test_a_skipped_month_is_reported(machine: Machine) -> None:
     assert machine.train(**NEXT).status == 0
     publish(machine, APRIL + 1)
     ended = machine.train(**NEXT)

@@ -1,4 +1,4 @@
-"""What a person asks of a registry and does to it, as they would: commands in a terminal, one after the other."""
+"""Commands on a registry, typed one after another as in a terminal."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import pyarrow.parquet as pq
 import pytest
 from support.doors import SAMPLE_MODEL, Ended, Machine
 
-FEW = {"min_test_rows": 500}  # the months are small, and their verdicts shall count
+FEW = {"min_test_rows": 500}  # the months are small, but their verdicts must count
 APRIL = {"month": "2023-04", **FEW}
 WHY = ("--reason", "slow at night")
 URI = f"models:/{SAMPLE_MODEL}"
-pytestmark = pytest.mark.timeout(600)  # whoever comes first pays for three runs
+pytestmark = pytest.mark.timeout(600)  # the first test waits for three runs
 
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory, months: Path) -> Iterator[tuple[Machine, Path]]:
-    """A machine with champion 1, then champion 2, and 3, which is 2 trained again; and a copy of its state."""
+    """A machine with champion 1, then champion 2, and 3 (2 trained again), and a copy of its state."""
     folder = tmp_path_factory.mktemp("operator")
     machine = Machine(folder / "machine", months)
     for ended in (machine.train(**FEW), machine.train(**APRIL), machine.train("--force", **APRIL)):
         assert ended.status == 0, ended.output
     copy = shutil.copytree(machine.state, folder / "copy")
     with pytest.MonkeyPatch.context() as patch:
-        # A connection kept open would still show the store of the test before.
+        # An open connection would still show the store of the previous test.
         patch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
         yield machine, copy
 
 
 @pytest.fixture
 def machine(past: tuple[Machine, Path]) -> Machine:
-    """That machine, as if no other test had touched it."""
+    """That machine, restored to its first state."""
     machine, copy = past
     shutil.rmtree(machine.state)
     shutil.copytree(copy, machine.state)
@@ -43,13 +43,13 @@ def machine(past: tuple[Machine, Path]) -> Machine:
 
 
 def said(ended: Ended) -> str:
-    """What a command that went well printed."""
+    """Output of a command that succeeded."""
     assert ended.status == 0, ended.output
     return ended.stdout
 
 
 def refused(ended: Ended, status: int = 1) -> str:
-    """The one line with which a command failed."""
+    """The single error line of a command that failed."""
     assert ended.status == status, ended.output
     assert ended.stdout == ""
     line = ended.stderr.splitlines()[-1]
@@ -59,7 +59,7 @@ def refused(ended: Ended, status: int = 1) -> str:
 
 
 def artefacts(machine: Machine, name: str) -> list[Path]:
-    """A file of the model's folder, of each version, the oldest first."""
+    """A file of the model's folder for each version, oldest first."""
     return sorted(machine.state.rglob(f"artifacts/data/model/{name}"), key=lambda path: path.stat().st_mtime)
 
 
@@ -98,7 +98,7 @@ def test_who_answered_on_a_day(machine: Machine) -> None:
     assert f"the first champion dates from {first.isoformat(timespec='milliseconds')}" in before
 
 
-def test_show_tells_about_the_champion(machine: Machine) -> None:
+def test_show_describes_the_champion(machine: Machine) -> None:
     text = said(machine.mlops("show", SAMPLE_MODEL))
     assert f"champion is {URI}/2, learnt from 2023-01 to 2023-03, tested on" in text
     assert "pair median" in text
@@ -193,7 +193,7 @@ def test_a_damaged_champion_that_was_set_by_hand_loses_to_the_next_challenger(ma
     assert f"{URI}/1 does not answer" in reason
 
 
-# --- Once more ----------------------------------------------------------------------------------------------
+# --- Again --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("door", ["train", "mage run"])
@@ -263,7 +263,7 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
     ],
 )  # fmt: skip
 def test_wrong_input(command: str, status: int, told: str, past: tuple[Machine, Path]) -> None:
-    machine, _ = past  # left as it is
+    machine, _ = past  # unchanged
     assert told in refused(machine.mlops(*command.split()), status)
 
 

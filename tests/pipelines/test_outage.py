@@ -1,4 +1,4 @@
-"""A tracking server that goes away: what a run does without it, and how nothing is lost."""
+"""A tracking server that goes away: what a run does without it, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine, Process, wait_u
 from support.failures import closed_port
 
 MLFLOW = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
-FEW = {"min_test_rows": 500}  # the months are small, and their verdicts shall count
-TRIALS = 40  # enough that the server can go away between two of them
+FEW = {"min_test_rows": 500}  # the months are small, but their verdicts must count
+TRIALS = 40  # enough trials for the server to go away between two of them
 URI = f"models:/{SAMPLE_MODEL}"
 
 
 class Server:
-    """MLflow's own server over a machine's store: killed, stopped and started again, always at one port."""
+    """MLflow's own server over a machine's store; it can be killed, stopped and restarted on the same port."""
 
     def __init__(self, machine: Machine) -> None:
         with socket.socket() as unused:
@@ -71,7 +71,7 @@ def server(machine: Machine, migrated_store: Path) -> Iterator[Server]:
 
 
 def cut_off(server: Server, month: str) -> Ended:
-    """A run whose server is killed while it is tuning, and does not come back."""
+    """A run whose server is killed during tuning and does not come back."""
     command = server.machine.train_command(month=month, max_trials=TRIALS, tracking_patience=2, **FEW)
     with server.machine.start(*command) as process:
         process.wait_for("trial 1 of")
@@ -80,7 +80,7 @@ def cut_off(server: Server, month: str) -> Ended:
 
 
 def assert_kept(machine: Machine, ended: Ended) -> None:
-    """The run went on to its end without the server, and said where its result is."""
+    """The run finished without the server and logged where its result is."""
     assert ended.status == 1, ended.output
     assert "Traceback" not in ended.output
     assert ended.output.count("going on without the tracking server; trials are logged at the end") == 1
@@ -93,7 +93,7 @@ def assert_kept(machine: Machine, ended: Ended) -> None:
 
 
 def assert_whole(machine: Machine, months: list[str]) -> None:
-    """One version a month in their order, the newest champion; every trial logged once; no loose ends."""
+    """One version per month in order, the newest is champion, every trial is logged once, nothing is pending."""
     assert [version.tags["test_month"] for version in machine.versions()] == months
     assert machine.alias("champion") == str(len(months))
     assert machine.statuses() == ["FINISHED"] * len(months)
@@ -126,7 +126,7 @@ def test_the_next_run_delivers_first_what_an_earlier_one_could_not(server: Serve
     assert_kept(machine, cut_off(server, "2023-03"))
     server.start()
     with machine.start(*machine.train_command(month="2023-04", **FEW)) as process:
-        ended = process.end(240)  # it is two runs
+        ended = process.end(240)  # two runs
     assert ended.status == 0, ended.output
     assert "delivering trip-duration-sample tested on 2023-03, fitted earlier" in ended.stderr
     assert f"{URI}/2" in ended.stdout
@@ -135,7 +135,7 @@ def test_the_next_run_delivers_first_what_an_earlier_one_could_not(server: Serve
 
 @contextlib.contextmanager
 def tuning(machine: Machine, patience: float) -> Iterator[Process]:
-    """A run that has finished a trial."""
+    """A run that has finished one trial."""
     command = machine.train_command(max_trials=TRIALS, tracking_patience=patience, **FEW)
     with machine.start(*command) as process:
         process.wait_for("trial 1 of")
@@ -154,7 +154,7 @@ def test_a_run_waits_for_a_server_that_comes_back(server: Server, machine: Machi
 
 
 def test_a_server_that_hangs_and_answers_late(server: Server, machine: Machine) -> None:
-    """What it was asked while it hung it does afterwards, although it was asked again meanwhile."""
+    """The server later handles requests from while it hung, although they were sent again meanwhile."""
     machine.variables["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"
     with tuning(machine, patience=120) as process:
         server.send(signal.SIGSTOP)
@@ -166,19 +166,19 @@ def test_a_server_that_hangs_and_answers_late(server: Server, machine: Machine) 
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_is_down_is_told_within_its_timeout(machine: Machine) -> None:
+def test_a_server_that_is_down_is_reported_within_the_timeout(machine: Machine) -> None:
     started = time.monotonic()
     with closed_port() as port:
         machine.variables["MLFLOW_TRACKING_URI"] = address = f"http://127.0.0.1:{port}"
         ended = machine.train(connect_timeout=1, tracking_patience=600)
-    assert time.monotonic() - started < 30  # most of it imports
+    assert time.monotonic() - started < 30  # mostly imports
     assert ended.status == 1, ended.output
     assert ended.stderr.splitlines()[-1].startswith(f"error: tracking server {address}: no answer within 1 s")
     assert not (machine.state / "work").exists()
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A server whose health is good, or not even that, and which refuses everything else."""
+    """A server that refuses everything, except its health check where wanted."""
 
     health, status = 200, 401
     asked: list[str]
@@ -207,7 +207,7 @@ class Refusing(BaseHTTPRequestHandler):
     ],
     ids=["another server", "a wrong password"],
 )
-def test_a_server_that_refuses_is_not_asked_again(health: int, told: str, machine: Machine) -> None:
+def test_a_refused_request_is_not_sent_again(health: int, told: str, machine: Machine) -> None:
     handler = type("Handler", (Refusing,), {"health": health, "asked": []})
     with HTTPServer(("127.0.0.1", 0), handler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the flat layout left in registries and state folders, read by today's code (tests/fixtures/README.md)."""
+"""Registries and state folders that the flat layout wrote, read by today's code (tests/fixtures/README.md)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ URI = f"models:/{NAME}"
 
 
 def recorded() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Requests, and what the old code answered."""
+    """Requests, and the predictions of the old code."""
     kept = json.loads((FIXTURES / "answers_before_rooms.json").read_text())
     requests = pd.DataFrame(kept["requests"])
     return requests.assign(pickup_at=pd.to_datetime(requests["pickup_at"])), pd.DataFrame(kept["answers"])
 
 
 def register(state: Path, name: str = "version") -> Path:
-    """Register the version as a run of the flat layout did, in the store of a state folder; where it is kept."""
+    """Register the version in the store of a state folder as the flat layout did; return its folder."""
     own, told = mlflow_client(), REGISTRY["version_tags"]
     folder = Path(shutil.copytree(BEFORE, state / "artifacts" / name))
     found = own.get_experiment_by_name(NAME)
@@ -124,7 +124,7 @@ def test_a_champion_from_before_is_met_by_a_run_of_today(
 
 
 def rmse_of_before(machine: Machine, folder: Path) -> float:
-    """Of the version from before, on the test month, found out in this process."""
+    """Test RMSE of the old version, computed in this process."""
     april = Month(2023, 4)
     clean = folder / "clean.parquet"
     trips.clean_file(machine.source / f"green_tripdata_{april}.parquet", "green", april, clean)
@@ -137,7 +137,7 @@ def rmse_of_before(machine: Machine, folder: Path) -> float:
 
 
 def leave_pending(state: Path, months: Path) -> Path:
-    """What a run of the flat layout kept when its tracking server was away; its folder."""
+    """Write the pending result of a run of the flat layout; return its folder."""
     untold = json.loads((WORK / "untold.json").read_text())
     key = json.loads((WORK / "origin.json").read_text())["run_key"]
     folder = state / "work" / untold["name"] / key
@@ -149,13 +149,13 @@ def leave_pending(state: Path, months: Path) -> Path:
     table = pd.read_csv(folder / "months.csv", keep_default_na=False)
     made = pd.DataFrame([make_files(row) for row in table.to_dict("records")])
     assert (table["sha256"].str.len() == 64).all()
-    # Of the files made here: another version of pyarrow writes the same trips as other bytes.
+    # Hashes of the files made here: another version of pyarrow writes the same trips as other bytes.
     table.assign(**made.to_dict("list")).to_csv(folder / "months.csv", index=False)
     return folder
 
 
 def make_files(row: dict[str, Any]) -> dict[str, str]:
-    """The Parquet files that a row of months.csv names, which the fixture leaves out; their hashes."""
+    """Make the Parquet files that a row of months.csv names and the fixture does not have; return their hashes."""
     raw, clean, features = (Path(row[name]) for name in ("raw", "path", "features"))
     for path in (raw, clean, features):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""A person at a browser: signs in to Mage, runs a pipeline's blocks, opens pages.
+"""A scripted browser: signs in to Mage, runs a pipeline's blocks, opens pages.
 
-Run in .venv-browser, a JSON object (`Visit`) on stdin; says on stdout, as JSON, what was shown and what went
-wrong on which page.
+Run it in .venv-browser with a JSON object (`Visit`) on stdin. It prints as JSON what was shown, and which
+errors occurred on which page.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # pytest, which looks for doctests here, runs where there is no Playwright
+if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an environment without Playwright
     from playwright.sync_api import Browser, Locator
 
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 60, 240
-PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header has no name
-QUIET_MS = 1000  # a page that fails does it soon after it has shown what was asked for
+PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header, which has no name
+QUIET_MS = 1000  # a page fails soon after it shows the expected texts, or not at all
 
 HARMLESS = {
     "left the page": r"net::ERR_ABORTED$",
     "sign-in asked for twice": r'^Error: Abort fetching component for route: "/sign-in"',
     "layout in two steps": r"ResizeObserver loop completed with undelivered notifications",
 }
-"""Complaints that are nobody's loss, by name.
+"""Harmless errors, by name.
 
-The browser drops what a page still asks for when one goes on to the next (Mage's asks for its status without
-end); Mage's first answer to a stranger sends to the sign-in page, once more while it is being fetched; and a
-table of MLflow's that settles in a second step is told of by the browser as an error.
+The browser cancels a page's open requests when it leaves the page (Mage's pages request their status without
+end). Mage redirects to the sign-in page a second time while that page is being fetched. The browser reports an
+error when a table of MLflow gets its layout in two steps.
 """
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What to do.
+    """The steps of one visit.
 
     Parameters
     ----------
     screenshots : str
         Folder.
     number : int
-        Of the first screenshot.
+        Number of the first screenshot.
     cookies : str
-        File in which they are kept from one visit to the next.
+        File that keeps the cookies between visits.
     mage : dict, optional
-        ``url``, ``email``, ``password``: sign in there first.
+        ``url``, ``email``, ``password`` to sign in first.
     editor : dict, optional
         ``url`` of a pipeline's edit page, names of its ``blocks``: run them one after the other.
     pages : list of dict
@@ -67,7 +67,7 @@ class Visit:
 
 
 class Person:
-    """Who looks, and notes every complaint of the page in front of them.
+    """The user of the browser; records every error of the current page.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Person:
         )
 
     def note(self, kind: str, text: str) -> None:
-        """Keep a complaint, under the name of the harmless one that it is."""
+        """Record an error; a harmless one gets its name from `HARMLESS`."""
         known = [name for name, pattern in HARMLESS.items() if re.search(pattern, text)]
         self.complaints.append(
             {"page": self.where, "kind": kind, "text": text, "harmless": "".join(known[:1])}
@@ -108,7 +108,7 @@ class Person:
 
     @contextmanager
     def at(self, name: str) -> Iterator[None]:
-        """A page by name: complaints are noted under it; in the end it is photographed, also when it fails."""
+        """Record errors under a page's name; take a screenshot at the end, even after a failure."""
         self.where = name
         try:
             yield
@@ -119,7 +119,7 @@ class Person:
             self.number += 1
 
     def sign_in(self, url: str, email: str, password: str) -> None:
-        """By Mage's form."""
+        """Sign in with Mage's form."""
         with self.at("login"):
             self.page.goto(url)
             self.page.get_by_placeholder("Email").fill(email)
@@ -129,13 +129,13 @@ class Person:
             self.page.get_by_text("Pipeline run metrics").wait_for()
 
     def run_blocks(self, url: str, blocks: list[str]) -> dict[str, dict[str, Any]]:
-        """What is shown under each block of the pipeline, after it was run by its button."""
+        """Run each block of the pipeline by its button; return what is shown under it."""
         with self.at("editor"):
             self.page.goto(url)
             for name in blocks:
                 self.header(name).wait_for()
-            # Mage takes a kernel for a restarted one when it is slow to tell its process's number, hides what the
-            # block says and shows a box in which a person clicks "Don't show again", which is this:
+            # Mage treats a kernel as restarted when it is slow to report its process number. It then hides the
+            # block's output and shows a dialog. This setting is its button "Don't show again":
             self.page.evaluate("localStorage.setItem('hide_kernel_warning', '1')")
             self.page.get_by_text(re.compile(r"Memory: [1-9]")).wait_for()
         return {name: self.run_block(name) for name in blocks}
@@ -148,7 +148,7 @@ class Person:
             header.locator(PLAY).click()
             alone = self.page.get_by_text("Execute block", exact=True)
             table = block.get_by_role("table")
-            # Where blocks before it have run, the button opens a menu.
+            # If earlier blocks have run, the button opens a menu.
             alone.or_(block.get_by_text("tests passed.")).or_(table).first.wait_for()
             if alone.is_visible():
                 alone.click()
@@ -157,12 +157,12 @@ class Person:
         return {"table": read(table), "text": block.inner_text()}
 
     def header(self, name: str) -> Locator:
-        """Of a block in the editor."""
+        """The header of a block in the editor."""
         link = self.page.get_by_role("link", name=name, exact=True)
         return self.page.locator(".code-block-header-sticky").filter(has=link)
 
     def look(self, name: str, url: str, shows: list[str]) -> None:
-        """Open a page and wait until it shows all that it should."""
+        """Open a page and wait until it shows all expected texts."""
         with self.at(name):
             self.page.goto(url)
             for text in shows:
@@ -170,14 +170,14 @@ class Person:
 
 
 def read(table: Locator) -> list[dict[str, str]]:
-    """Rows of a table as Mage draws it, by column; the row's number is left out."""
+    """Rows of a table as Mage draws it, by column, without the row number."""
     names = table.get_by_role("columnheader").all_inner_texts()[1:]
     rows = [row.get_by_role("cell").all_inner_texts()[1:] for row in table.get_by_role("row").all()[1:]]
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def go(visit: Visit, executable: str) -> dict[str, Any]:
-    """What was shown on the way: tables, texts, complaints; and the error that ended it, if one did."""
+    """What was shown: tables, texts, errors of pages; and the exception that ended the visit, if any."""
     from playwright.sync_api import Error, sync_playwright
 
     blocks: dict[str, Any] = {}

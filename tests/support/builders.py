@@ -1,9 +1,9 @@
-"""Trips made by hand or at random, readable at sight.
+"""Builders of trips, by hand or at random.
 
-Four ways in: `make_trips` (columns as `mlops.data.trips.read_trips` yields them),
+Four entry points: `make_trips` (columns as `mlops.data.trips.read_trips` yields them),
 `trip` with `write_month` (edge rows in a TLC-shaped Parquet file),
 `make_requests` (what the model takes), and `make_batch` or `write_features`
-(what it learns from).
+(training data).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mlops.training.feature_files import FEATURE_SCHEMA, Batch
 
 MAY = Month(2023, 5)
 
-# Written out once more on purpose: a wrong name in mlops.data.trips must not hide here.
+# Repeated here on purpose: a wrong name in mlops.data.trips must make tests fail.
 TLC_NAMES = {
     "green": {
         "pickup_at": "lpep_pickup_datetime",
@@ -70,7 +70,7 @@ def trip(
     passenger_count: float | None = 1,
     **tlc: Any,
 ) -> dict[str, Any]:
-    """An ordinary trip of ten minutes, but for what is said; `tlc` sets TLC's other columns by their names."""
+    """A valid trip of ten minutes with the given changes; `tlc` sets TLC's other columns by their names."""
     start = datetime.fromisoformat(pickup_at) if isinstance(pickup_at, str) else pickup_at
     started, lasted = start or datetime(2023, 5, 10), timedelta(seconds=seconds or 0)
     return {
@@ -86,7 +86,7 @@ def trip(
 
 
 def month_table(service: str, *rows: dict[str, Any]) -> pa.Table:
-    """Rows from `trip` as a table with the service's TLC columns, and fares beside them."""
+    """Rows from `trip` as a table with the service's TLC columns and fares."""
     names, money = (
         TLC_NAMES[service],
         [name for name in rows[0] if name not in TYPES] if rows else list(MONEY),
@@ -102,7 +102,7 @@ def write_month(path: Path, service: str, *rows: dict[str, Any]) -> Path:
 
 
 def make_trips(n: int = 200, seed: int = 0, *, month: Month = MAY, zones: int = 12) -> dict[str, np.ndarray]:
-    """Honest trips of a small town, as `mlops.data.trips.read_trips` yields them; one in ten has no passengers."""
+    """Trips of a small town, as `mlops.data.trips.read_trips` yields them; one in ten has no passenger count."""
     rng = np.random.default_rng(seed)
     seconds = int((month.end - month.start).total_seconds())
     pickup_at = np.datetime64(month.start, "us") + rng.integers(0, seconds, n) * np.timedelta64(1, "s")
@@ -137,20 +137,20 @@ def make_requests(n: int = 200, seed: int = 0, *, month: Month = MAY) -> pd.Data
 def make_features(
     n: int = 200, seed: int = 0, *, month: Month = MAY
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features of `make_trips`, and how many minutes each took."""
+    """Features of `make_trips`, and durations in minutes."""
     trips = make_trips(n, seed, month=month)
     return request_features(trips), trips["duration_minutes"]
 
 
 def make_batch(n: int = 200, seed: int = 0, *, month: Month = MAY) -> Batch:
-    """The same as a batch to learn from."""
+    """The same as a training batch."""
     return Batch(*make_features(n, seed, month=month))
 
 
 def write_features(
     path: Path, n: int = 200, seed: int = 0, *, month: Month = MAY, for_training: np.ndarray | None = None
 ) -> Path:
-    """Features of `make_trips` as a feature file; every trip is one to learn from, unless it is said which are."""
+    """Features of `make_trips` as a feature file; by default every trip is for training."""
     known, minutes = make_features(n, seed, month=month)
     marks = np.ones(n, bool) if for_training is None else for_training
     pq.write_table(

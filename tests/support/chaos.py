@@ -1,7 +1,7 @@
-"""Runs that are killed: where exactly, and where they are tracked.
+"""Runs that kill themselves at an exact point, and the tracking stores that they use.
 
-As a script it is the command line whose process kills itself at one point: ``chaos.py MOMENT train ...``, with
-a `Moment` as JSON.
+As a script, this is the command line with a process that kills itself at one point: ``chaos.py MOMENT train ...``,
+with a `Moment` as JSON.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS = 2.0  # into a call that is cut off in its midst; the proof takes longer
+SECONDS = 2.0  # after which a call is interrupted; verification takes longer
 MLFLOW = "mlflow:MlflowClient."
 CONCLUDE, MOVE_ALIAS = "mlops.pipeline.release_stage:promote", f"{MLFLOW}set_registered_model_alias"
 
 
 @dataclass(frozen=True)
 class Moment:
-    """A point in a run: before, after or amid a call of one function.
+    """A point in a run: before, during or after a call of one function.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Moment:
     call : str
         The function, ``module:path.of.attributes``.
     within : str
-        Another one; calls count once that has begun.
+        Another function; calls count after it has started.
     count : int
         Which of the calls.
     """
@@ -89,7 +89,7 @@ UPLOAD_TO_SERVER = Moment(
 
 
 def stage(name: str, backend: str) -> Moment:
-    """The moment of that name; an upload goes through another class of MLflow's where a server takes it."""
+    """The moment of that name; with a server, an upload goes through another class of MLflow."""
     return (
         UPLOAD_TO_SERVER
         if (name, backend) == ("uploading the model", "server")
@@ -98,12 +98,12 @@ def stage(name: str, backend: str) -> Moment:
 
 
 def command(moment: Moment, arguments: list[str]) -> list[str]:
-    """The command line with these arguments, as a process that kills itself at the moment."""
+    """The command line with these arguments, in a process that kills itself at the moment."""
     return [sys.executable, __file__, json.dumps(asdict(moment)), *arguments]
 
 
 def arrange(moment: Moment) -> None:
-    """Let this process be killed at the moment."""
+    """Make this process kill itself at the moment."""
     begun, calls = threading.Event(), itertools.count(1)
 
     def begin(call: Callable[[], Any]) -> Any:
@@ -147,7 +147,7 @@ def _wrap(name: str, around: Callable[[Callable[[], Any]], Any]) -> None:
 
 
 class Workers:
-    """Jobs on one tracking store, so many at once; a job's failed assertion is raised by its result."""
+    """Jobs on one tracking store, several at once; the result of a job raises its failed assertion."""
 
     def __init__(self, at_once: int, setting: contextlib.AbstractContextManager[dict[str, str]]) -> None:
         self._pool, self._stack = ThreadPoolExecutor(at_once), contextlib.ExitStack()
@@ -155,7 +155,7 @@ class Workers:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment of those who use the store, which is there when this returns."""
+        """Environment of the store's users; the store exists when this returns."""
         return self._variables.result()
 
     def submit(self, job: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -168,7 +168,7 @@ class Workers:
 
 @contextlib.contextmanager
 def mlflow_server(folder: Path) -> Iterator[dict[str, str]]:
-    """Environment that leads to an MLflow server over a PostgreSQL, at which locks are held too."""
+    """Environment for an MLflow server over a PostgreSQL, which also holds the locks."""
     import pytest
     import requests
     from support.doors import PROJECT, end_group, wait_until

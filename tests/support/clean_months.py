@@ -1,4 +1,4 @@
-"""Months of hand-written rows, cleaned through real files as the pipeline does it."""
+"""Months of hand-written rows, cleaned through real files as in the pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlops.training.feature_files import write_features
 
 
 def features_of(folder: Path, raw: Path, service: str = "green") -> pd.DataFrame:
-    """A raw month's feature table, through the files of the pipeline."""
+    """Feature table of a raw month, made through the files of the pipeline."""
     clean_file(raw, service, MAY, folder / "clean.parquet")
     write_features(folder / "clean.parquet", folder / "features.parquet")
     return pd.read_parquet(folder / "features.parquet")

@@ -1,4 +1,4 @@
-"""What must end a run within seconds, in one readable error, whichever door it came through."""
+"""Failures that must end a run within seconds with one readable error, in every way to start it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPOILT = "green_tripdata_2023-03.parquet"
 
 @dataclass(frozen=True)
 class Failure:
-    """A setting or a file that is wrong, and what a person is told.
+    """A wrong setting or file, and the expected message.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Failure:
     settings : mapping
         What the run changes.
     spoil : callable
-        From the path of the sound test month to the bytes that take its place.
+        From the path of the valid test month to the bytes that replace it.
     status : int
         Exit status of the command line; Mage's is always 1.
     """
@@ -37,7 +37,7 @@ class Failure:
     status: int = 1
 
     def source(self, sound: Path, folder: Path) -> Path:
-        """A folder with links to the sound months, and the spoilt one beside them."""
+        """A folder with links to the valid months and the spoilt month."""
         folder.mkdir()
         for path in sound.iterdir():
             (folder / path.name).symlink_to(path)
@@ -88,12 +88,12 @@ MORE_FAILURES = {
     "service without distance": Failure("fhv trips have no distance", {"service": "fhv"}, status=2),
     "no such folder": Failure("there is no folder /nowhere", {"source": "/nowhere"}, status=2),
 }
-"""Those that one door is enough for."""
+"""Failures for which one way to start a run is enough."""
 
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port at which nobody listens, and which nobody else can take meanwhile."""
+    """A port on which nobody listens, and which no other process can take meanwhile."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         yield unused.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Who holds a lock, in the tests of both kinds: a process that can be killed, and threads that want it at once."""
+"""Holders of a lock, for tests of both kinds of lock: a process that can be killed, and competing threads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ with hold(sys.argv[1], about="green 2023-06"):
 
 @contextlib.contextmanager
 def another_process(name: str = NAME) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the lock; killed at the end, if it still is there."""
+    """A process that holds the lock; killed at the end if it still runs."""
     command = [sys.executable, "-c", HOLDS, name]
     with subprocess.Popen(command, cwd=config.PROJECT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -39,7 +39,7 @@ def another_process(name: str = NAME) -> Iterator[subprocess.Popen[str]]:
 
 
 def most_at_once() -> int:
-    """How many of two threads, which want the lock five times each, had it at once."""
+    """Largest number of threads that held the lock at once, of two that take it five times each."""
     inside, most = 0, 0
 
     def work() -> None:

@@ -1,4 +1,4 @@
-"""Where a test reads the messages that Mage sends to a webhook."""
+"""A webhook for tests, which receives the messages that Mage sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Inbox:
-    """Messages in the order in which they came: title, and text."""
+    """Messages in the order of arrival: title and text."""
 
     url: str = ""
     messages: list[tuple[str, str]] = field(default_factory=list)
@@ -25,7 +25,7 @@ class Inbox:
 
 @contextlib.contextmanager
 def receiving() -> Iterator[Inbox]:
-    """A webhook on a free port that takes what Slack's takes, while the block runs."""
+    """A webhook like Slack's on a free port, while the block runs."""
     inbox = Inbox()
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Mage's REST API, asked by somebody who is logged in, as its pages ask it."""
+"""Mage's REST API, used as a logged-in user's browser uses it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class MageApi:
 
     @classmethod
     def of(cls, stack: Stack) -> MageApi:
-        """Logged in."""
+        """Log in and return the API."""
         api = cls(stack)
         owner = stack.values["DEFAULT_OWNER_EMAIL"], stack.values["DEFAULT_OWNER_PASSWORD"]
         token = log_in(stack, *owner)["session"]["token"]
@@ -27,7 +27,7 @@ class MageApi:
         return api
 
     def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """What it answers; most errors come in the body of a 200."""
+        """The answer to a request; Mage returns most errors in the body of a 200."""
         url = self.stack.compose.url("mage", f"/api/{path}")
         response = self.session.request(method, url, json=body or None, timeout=60)
         response.raise_for_status()
@@ -36,7 +36,7 @@ class MageApi:
         return answer
 
     def backfill(self, pipeline: str, first: str, last: str, variables: dict[str, Any]) -> int:
-        """Number of a backfill that has begun, one run for each month from first to last (YYYY-MM)."""
+        """Start a backfill with one run per month from first to last (YYYY-MM); return its number."""
         made = self.call("POST", f"pipelines/{pipeline}/backfills", backfill={"name": "by a test"})[
             "backfill"
         ]

@@ -1,4 +1,4 @@
-"""Mage's tables, made by its own migrations, with a trigger and a run made through its own models."""
+"""Mage's tables, created by its own migrations, with a trigger and a run created through its own models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ db_connection.session.commit()
 
 
 def make_tables(url: str, folder: Path) -> None:
-    """An active trigger `monthly` of `training`, with a timeout of two hours, and a run RUNNING since 11:00."""
+    """Create a trigger `monthly` of `training` with a timeout of two hours, and a run RUNNING since 11:00."""
     own = {"MAGE_DATABASE_CONNECTION_URL": url, "MAGE_DATA_DIR": str(folder)}
     command = [sys.executable, "-W", "ignore", "-c", MAKE]
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""A throwaway PostgreSQL of the tests' own, on a free port, that can be stopped and started again."""
+"""A temporary PostgreSQL for tests, on a free port; it can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server in a folder; its only role is `postgres`, which anybody on this machine may be."""
+    """A server in a folder; its only role is `postgres`, without a password."""
 
     programs: Path
     folder: Path
@@ -36,7 +36,7 @@ class Postgres:
         self._run("pg_ctl", "start", "-w", "-l", f"{self.folder / 'log'}", "-o", listen)
 
     def stop(self) -> None:
-        """End the server and all sessions at once, as a machine does that is switched off."""
+        """Stop the server and all sessions at once, as when the machine is switched off."""
         self._run("pg_ctl", "stop", "-w", "-m", "immediate")
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -45,7 +45,7 @@ class Postgres:
             cwd=self.folder,
             env={"PATH": os.defpath, "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # a pipe would stay open as long as the server runs
+            stdout=subprocess.DEVNULL,  # a pipe would stay open while the server runs
             stderr=subprocess.DEVNULL,
             timeout=60,
             **self.user,
@@ -58,7 +58,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """A server while the block runs; the test is skipped where none is installed."""
     programs, user = postgres_programs()
-    # Not among pytest's folders, which are closed to other users and too deep for a socket's path.
+    # Not in pytest's folders: other users cannot enter them, and their paths are too long for a socket.
     with tempfile.TemporaryDirectory(prefix="postgres-") as place:
         if user:
             shutil.chown(place, user["user"])

@@ -1,4 +1,4 @@
-"""A web server that publishes a folder as TLC's site does: 403 for whatever is not there, an ETag for what is."""
+"""A web server that publishes a folder as TLC's site does: 403 for a missing file, an ETag for others."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 
 @dataclass
 class Publisher:
-    """The server, and what a test may do to it.
+    """The server, and the attributes with which a test controls it.
 
     Attributes
     ----------
     folder : Path
-        What it publishes.
+        The published folder.
     refuses : int
-        So many more requests are refused, whatever they ask for; -1 for all.
+        Number of next requests to refuse, for any file; -1 for all.
     asked : list of (str, str)
-        Method of each request, and file name, a path where it is not among the months.
+        Method and file name of each request; a path if it is not a month.
     """
 
     folder: Path
@@ -32,7 +32,7 @@ class Publisher:
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def body(self, name: str) -> bytes | None:
-        """What a request for the file gets; None is a refusal."""
+        """Body of the answer to a request for the file; None is a refusal."""
         if self.refuses:
             self.refuses -= 1
             return None

@@ -1,4 +1,4 @@
-"""A running stack of the tests' own, on free ports, and clients of it that know nothing else of this machine."""
+"""A running stack for tests, on free ports, and clients that know nothing else of this machine."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ print(json.dumps(model.predict(rides)["duration_minutes"].tolist()))
 
 @contextlib.contextmanager
 def place() -> Iterator[Path]:
-    """A folder that every user may enter, as PostgreSQL's must; pytest's are closed."""
+    """A folder that every user may enter, as PostgreSQL needs; pytest's folders are closed."""
     with tempfile.TemporaryDirectory(prefix="stack-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def postgres_programs() -> tuple[Path, dict[str, Any]]:
-    """Where they are, and arguments of subprocess for who may run them; skips the test where that is nobody."""
+    """Folder of the programs, and subprocess arguments for a user who may run them, or skip the test."""
     try:
         return cluster.programs(), cluster.user()
     except StackError as error:
@@ -66,7 +66,7 @@ def require_programs() -> None:
 
 
 def free_ports() -> dict[str, str]:
-    """One for every service, by the variable that sets it."""
+    """A free port for every service, by the variable that sets it."""
     names = [name for name in variables() if name.endswith("_PORT")]
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in names]
@@ -76,7 +76,7 @@ def free_ports() -> dict[str, str]:
 
 
 def bare_environment(home: Path) -> dict[str, str]:
-    """No secret and no setting, where there is no git and no curl, as in a slim image."""
+    """An environment without secrets, settings, git and curl, as in a slim image."""
     if not home.exists():
         (home / "bin").mkdir(parents=True)
         for name in ("sh", "env", "uname"):
@@ -88,11 +88,11 @@ def bare_environment(home: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_stack(folder: Path, **mage: str) -> Iterator[Stack]:
-    """A stack with every service healthy while the block runs; nothing of it is left, whatever happened.
+    """A stack with every service healthy while the block runs; no process of it is left afterwards.
 
-    `mage` is environment of Mage's, beside what docker-compose.yml sets.
+    `mage` is environment of Mage in addition to that of docker-compose.yml.
 
-    Mage's triggers stay out, which are for production: they would train on TLC's real months.
+    Mage's production triggers are off: they would train on TLC's real months.
     """
     said: list[str] = []
     how = {
@@ -108,7 +108,7 @@ def running_stack(folder: Path, **mage: str) -> Iterator[Stack]:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines of living processes of the stack's services, and of its supervisord."""
+    """Command lines of running processes of the stack's services, and of its supervisord."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -130,7 +130,7 @@ def members(stack: Stack, name: str) -> list[psutil.Process]:
 
 
 def kill(process: psutil.Process) -> None:
-    """SIGKILL to this process alone, as when memory runs out, and it is gone."""
+    """Send SIGKILL to this process only, as when memory runs out, and wait until it is gone."""
     process.kill()
     deadline = time.monotonic() + 10
     while left_of([process]):
@@ -139,16 +139,16 @@ def kill(process: psutil.Process) -> None:
 
 
 def kill_supervisord(stack: Stack) -> None:
-    """SIGKILL to supervisord, which leaves the services behind."""
+    """Send SIGKILL to supervisord; the services keep running."""
     (supervisord,) = family(stack.folder, SUPERVISORD)
     kill(supervisord)
 
 
 def back_after_kill(stack: Stack, name: str, seconds: float = 15.0) -> float:
-    """Seconds until a service that got SIGKILL was healthy again, without anything done about it.
+    """Kill a service and return the seconds until it is healthy again without help.
 
-    Nothing of the killed one may be left then. The limit holds on a machine that has its cores for itself;
-    where more processes want to run than there are cores, it grows by that ratio.
+    No process of the killed one may be left then. The limit is for a machine with free cores; if more processes
+    want to run than there are cores, it grows by that ratio.
     """
     first, former, began = leader(stack, name), members(stack, name), time.monotonic()
     kill(first)
@@ -162,7 +162,7 @@ def back_after_kill(stack: Stack, name: str, seconds: float = 15.0) -> float:
 
 
 def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run; not others that got their numbers."""
+    """The processes that still run, and not later ones with the same numbers."""
     found = []
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -186,14 +186,14 @@ def command_line(folder: Path, *arguments: str, **environment: str) -> subproces
 
 @dataclass(frozen=True)
 class Client:
-    """A machine that knows the tracking server's address and a user of it, and nothing else."""
+    """A machine that knows only the tracking server's address and one of its users."""
 
     folder: Path
     stack: Stack
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """This Python, in an empty folder."""
+        """Run this Python in an empty folder."""
         environment = bare_environment(self.folder)
         self.folder.joinpath("work").mkdir(exist_ok=True)
         names = [name for name in self.stack.client if name.startswith("MLFLOW_TRACKING_")]
@@ -209,19 +209,19 @@ class Client:
         )
 
     def python(self, *arguments: str) -> str:
-        """What it prints."""
+        """Output of such a run."""
         done = self.run(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def predict(self) -> list[float]:
-        """The champion's minutes for two rides."""
+        """The champion's predictions for two rides, in minutes."""
         minutes: list[float] = json.loads(self.python("-c", PREDICT).splitlines()[-1])
         return minutes
 
 
 def ask_mlflow(stack: Stack, path: str, host: str = "", **query: str) -> requests.Response:
-    """MLflow's answer to its first user."""
+    """MLflow's answer to a request of its first user."""
     user = (stack.values["MLFLOW_TRACKING_USERNAME"], stack.values["MLFLOW_TRACKING_PASSWORD"])
     url = stack.compose.url("mlflow", f"/api/2.0/mlflow/{path}")
     return requests.get(url, params=query, auth=user, headers={"Host": host} if host else {}, timeout=30)
@@ -249,7 +249,7 @@ def connect(stack: Stack, role: str, database: str, password: str | None = None)
 
 
 def select(stack: Stack, role: str, statement: str) -> list[Any]:
-    """First column of what the role gets in its own database; changes are kept."""
+    """First column of a statement's result in the role's own database; commits changes."""
     with contextlib.closing(connect(stack, role, role)) as database, database:
         cursor = database.cursor()
         cursor.execute(statement)
@@ -257,7 +257,7 @@ def select(stack: Stack, role: str, statement: str) -> list[Any]:
 
 
 def log_in(stack: Stack, email: str, password: str) -> Any:
-    """What Mage answers to somebody who logs in as its pages do, with the key that they send."""
+    """Mage's answer to a login as from its pages, with the key that they send."""
     key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]
     body = {"session": {"email": email, "password": password}}
     url = stack.compose.url("mage", "/api/sessions")
@@ -265,7 +265,7 @@ def log_in(stack: Stack, email: str, password: str) -> Any:
 
 
 def copy_for_image(target: Path) -> Path:
-    """What the image holds: the checkout without what .dockerignore names."""
+    """A copy of what the image contains: the checkout without what .dockerignore excludes."""
     lines = (PROJECT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
 

@@ -1,4 +1,4 @@
-"""The model card's page as a browser shows it."""
+"""The model card's page in a browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [
 
 
 def look(at: Path, *how: str) -> str:
-    """What Chromium prints about a file, without a network."""
+    """Output of Chromium for a file, without a network."""
     command = (
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -36,7 +36,7 @@ def look(at: Path, *how: str) -> str:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page, in a folder of its own."""
+    """The page in its own folder."""
     folder = tmp_path_factory.mktemp("card")
     table, actual, predicted = by_slice()
     drawn = plots(folder / "plots", actual, predicted, table, IMPORTANCE)
@@ -62,4 +62,4 @@ def test_a_browser_paints_it(file: Path, width: int, tmp_path: Path) -> None:
     assert pixels.shape[:2] == (5000, width)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
     for half in np.split(pixels, 2):
-        assert 0.01 < (half < 0.6).all(axis=2).mean() < 0.5  # ink on paper, at the top and below
+        assert 0.01 < (half < 0.6).all(axis=2).mean() < 0.5  # dark pixels at the top and below

@@ -1,4 +1,4 @@
-"""Killed at any moment, a run leaves nothing that one rerun does not mend; many at once are as good as one.
+"""A run killed at any moment is completed by one rerun; several runs at once give the result of one.
 
 `make test` kills a run at each stage over SQLite and over an MLflow server on PostgreSQL, at 5 random moments over
 SQLite and at one over the server, and moves aliases 8 times at once; `make chaos` has more of all, on both.
@@ -29,10 +29,10 @@ pytestmark = pytest.mark.timeout(900)
 THOROUGH = "CHAOS_MOMENTS" in os.environ
 STARTS, MOVES = 8, 20 if THOROUGH else 8
 MOMENTS = int(os.environ.get("CHAOS_MOMENTS", "5"))
-SECONDS = 60  # for guards, who import mlflow before they act
-SECONDS_QUEUED = 600  # for commands that wait for each other
+SECONDS = 60  # for guards, which import mlflow before they act
+SECONDS_QUEUED = 600  # for commands that wait for one another
 BACKENDS = ("sqlite", "server")
-# Of the time that a run takes: one at random in each stretch of it, the last a little after its end.
+# Fractions of a run's duration: one random moment in each part of it, the last a little after its end.
 SHARES = [f"random {1.05 * (n + random.Random(n).random()) / MOMENTS:.3f}" for n in range(MOMENTS)]
 SQLITE_SHARES = [("sqlite", share) for share in SHARES]
 DISASTERS = [
@@ -46,14 +46,14 @@ DISASTERS = [
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a run comes to that nobody kills."""
+    """Result of a run that is not killed."""
 
     seconds: float
     facts: dict[str, Any]
 
 
 class Place:
-    """A tracking store that runs share, one after the other or each with its own."""
+    """A tracking store: shared by runs one after another, or one for each run."""
 
     def __init__(self, workers: Workers, folder: Path, months: Path) -> None:
         self.workers, self.folder, self.months = workers, folder, months
@@ -61,7 +61,7 @@ class Place:
 
     @contextlib.contextmanager
     def machine(self, name: str) -> Iterator[Machine]:
-        """An empty machine; what it left at a server is out of the way afterwards."""
+        """An empty machine; what it left on a server is removed afterwards."""
         machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables)
         try:
             yield machine
@@ -79,7 +79,7 @@ class Place:
             return Undisturbed(seconds, facts(machine))
 
     def run_killed(self, backend: str, disaster: str) -> None:
-        """Kill a run, run it again, and look at what is there."""
+        """Kill a run, run it again, and check the result."""
         undisturbed = self.undisturbed.result()
         with self.machine(disaster) as machine:
             ordinary = machine.train_command(min_test_rows=500)
@@ -92,7 +92,7 @@ class Place:
                     process.send(signal.SIGKILL)
                 ended = process.end(SECONDS_QUEUED)
                 assert at_random or ended.status == -signal.SIGKILL, f"{disaster} never came: {ended.output}"
-                again = train(machine)  # while what the killed process started may still run
+                again = train(machine)  # while children of the killed process may still run
             assert again.status == 0, again.output
             check(machine, undisturbed)
             if disaster.startswith("champion"):
@@ -101,7 +101,7 @@ class Place:
 
 
 def empty(client: Any) -> None:
-    """Take the model and its runs out of a server's store."""
+    """Remove the model and its runs from a server's store."""
     for model in client.search_registered_models():
         client.delete_registered_model(model.name)
     experiment = client.get_experiment_by_name(SAMPLE_MODEL)
@@ -116,13 +116,13 @@ def train(machine: Machine, **changed: Any) -> Ended:
 
 
 def run(machine: Machine, command: list[str]) -> Ended:
-    """What came of a command, which may have to wait for others."""
+    """Result of a command, which may have to wait for others."""
     with machine.start(*command) as process:
         return process.end(SECONDS_QUEUED)
 
 
 def facts(machine: Machine) -> dict[str, Any]:
-    """What a run logged that the same run must log again: all but times."""
+    """What the same run must log again: everything except times."""
     (parent,) = machine.parents()
     trials = [
         (trial.info.run_name, trial.info.status, trial.data.params, untimed(trial.data.metrics))
@@ -141,7 +141,7 @@ def untimed(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def check(machine: Machine, undisturbed: Undisturbed) -> None:
-    """One version, one champion, nothing RUNNING or half done, and the numbers of a run that nobody killed."""
+    """One version, one champion, nothing RUNNING or half done, and the numbers of a run that was not killed."""
     wait_until(lambda: "RUNNING" not in machine.statuses(), SECONDS, machine.statuses)
     assert machine.statuses() == ["FINISHED"]
     assert facts(machine) == undisturbed.facts
@@ -161,7 +161,7 @@ def aliases(machine: Machine) -> dict[str, str]:
 
 
 def replay(machine: Machine) -> dict[str, str]:
-    """Where the aliases are, by the journal alone; every move starts where the last one ended, and is done."""
+    """Positions of the aliases by the journal alone; every move starts where the last one ended, and is done."""
     tags = machine.client.get_registered_model(SAMPLE_MODEL).tags
     place: dict[str, str] = {}
     for name in sorted(name for name in tags if name.startswith("journal.")):
@@ -180,12 +180,12 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def places(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, months: Path
 ) -> Iterator[dict[str, Place]]:
-    """Stores of the backends that are asked for."""
+    """Stores of the selected backends."""
     found: dict[str, Place] = {}
     try:
         for backend in {params["backend"] for params in asked(request)}:
             folder = tmp_path_factory.mktemp(backend)
-            # Each on SQLite has a store of its own; at the server one comes after the other.
+            # With SQLite each run has its own store; on the server runs come one after another.
             at_once, store = (
                 (1, mlflow_server(folder))
                 if backend == "server"
@@ -200,7 +200,7 @@ def places(
 
 @pytest.fixture(scope="module")
 def reruns(request: pytest.FixtureRequest, places: dict[str, Place]) -> dict[tuple[str, str], Future[None]]:
-    """Every disaster that is asked for, under way: there are several at once."""
+    """Every selected case, started: several run at once."""
     return {
         (each["backend"], each["disaster"]): places[each["backend"]].workers.submit(
             places[each["backend"]].run_killed, each["backend"], each["disaster"]
@@ -217,14 +217,14 @@ def asked(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("backend", "disaster"), DISASTERS)
-def test_one_rerun_mends_a_run_that_was_killed(
+def test_one_rerun_completes_a_killed_run(
     backend: str, disaster: str, reruns: dict[tuple[str, str], Future[None]]
 ) -> None:
     reruns[backend, disaster].result()
 
 
-def test_a_proof_ends_when_nobody_is_left_who_asked_for_it(tmp_path: Path) -> None:
-    """Else it would write into the folder in which the next attempt works."""
+def test_a_verification_ends_when_its_parent_process_is_gone(tmp_path: Path) -> None:
+    """Otherwise it would write into the folder in which the next attempt works."""
     expected = {"artefact_sha256": "", "sample": str(tmp_path / "sample.parquet")}
     asked = {"uri": "models:/none/1", "folder": str(tmp_path), "expected": expected, "asker": 0}
     ended = subprocess.run(
@@ -279,7 +279,7 @@ def test_promotions_and_rollbacks_at_once_leave_one_champion(backend: str, place
 
 
 def refused(ended: Ended) -> bool:
-    """Whether a person is told that there was nothing to do."""
+    """Whether the output reports that there was nothing to do."""
     last = ended.stderr.strip().splitlines()[-1]
     told = ("is already champion", "there is no earlier champion", "was never champion")
     return ended.status == 1 and last.startswith("error: ") and any(text in last for text in told)

@@ -1,4 +1,4 @@
-"""A lock by a PostgreSQL, shared by machines: the promises of a file's, and a check that it is still held."""
+"""A lock in PostgreSQL, shared by machines: it works like a file lock, and checks that it is still held."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _locks_there(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wait of seconds where only what comes after it is looked at."""
+    """Shorten waits where a test checks only what comes after them."""
     monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
 
@@ -50,7 +50,7 @@ def test_no_file_is_used() -> None:
         assert not (config.state_dir() / "locks").exists()
 
 
-def test_who_holds_it_is_said_and_forgotten_afterwards() -> None:
+def test_the_holder_is_recorded_and_removed_afterwards() -> None:
     assert holder(NAME) == ""
     with another_process() as process:
         said = holder(NAME)
@@ -72,7 +72,7 @@ def test_a_lock_that_is_held_is_refused_with_the_holders_name_and_the_next_act()
     assert str(refused.value).endswith("Try again when that has ended, or set on_busy=wait.")
 
 
-def test_a_killed_holder_gives_it_up_at_once_to_who_waits(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_waiting_process_gets_the_lock_of_a_killed_holder_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with another_process() as process, caplog.at_level("INFO", logger="mlops"):
         killed = threading.Timer(0.5, process.kill)
         killed.start()
@@ -98,7 +98,7 @@ def test_two_threads_hold_it_one_after_the_other() -> None:
     assert most_at_once() == 1
 
 
-def test_a_lock_that_another_holds_or_nobody_is_found_lost() -> None:
+def test_a_lock_that_another_or_nobody_holds_counts_as_lost() -> None:
     with hold(NAME) as lock:
         lock._ask("SELECT pg_advisory_unlock_all()")  # type: ignore[attr-defined]
         with pytest.raises(TrackingError, match=r"has ended \(another session answers\), and the lock"):
@@ -118,7 +118,7 @@ def test_a_session_is_closed_and_no_transaction_left_open_while_it_lasts(server:
         time.sleep(0.05)
 
 
-def test_what_is_said_about_a_holder_is_cut_before_the_server_does(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_holder_s_description_is_cut_before_the_server_cuts_it(capfd: pytest.CaptureFixture[str]) -> None:
     with hold(NAME, about="Ä" * 200):
         said = holder(NAME).partition(", connected")[0]
     assert len(said) == 63
@@ -145,17 +145,17 @@ def test_the_lock_of_another_database_is_another(server: Postgres, monkeypatch: 
         lock.check()
 
 
-def test_the_server_soon_misses_a_machine_that_is_gone() -> None:
+def test_the_server_soon_detects_a_dead_machine() -> None:
     with hold(NAME) as lock:
         assert lock._ask("SHOW tcp_keepalives_idle").scalar() == "30"  # type: ignore[attr-defined]
 
 
-def test_a_lock_that_went_with_its_server_is_found_lost(server: Postgres) -> None:
+def test_a_lock_of_a_stopped_server_counts_as_lost(server: Postgres) -> None:
     with hold(NAME) as lock:
         lock.check()
         server.stop()
         server.start()
-        for _ in range(3):  # also once SQLAlchemy has connected anew
+        for _ in range(3):  # also after SQLAlchemy has connected again
             with pytest.raises(TrackingError) as lost:
                 lock.check()
             assert str(lost.value).startswith(

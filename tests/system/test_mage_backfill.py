@@ -1,6 +1,6 @@
-"""Mage's own backfill: all its runs start at once, and the months are judged one by one, in their order.
+"""Mage's own backfill: all its runs start at once, and the months are judged one by one, in order.
 
-With REAL_BACKFILL=1 it is seven real months instead, timed beside the same trainings on the command line.
+With REAL_BACKFILL=1 it trains seven real months instead, and compares the time with the command line.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def judged(client: Any, name: str) -> list[str]:
 
 
 def run_backfill(stack: Stack, first: str, last: str, seconds: float, **variables: Any) -> Counter[str]:
-    """How the runs of a backfill ended; never more than one of them was under way."""
+    """Final statuses of a backfill's runs; at most one of them ran at any time."""
     api, most = MageApi.of(stack), 0
     number = api.backfill(
         PIPELINE, first, last, {"month": "next", "start_month": first, "end_month": last} | variables
@@ -65,7 +65,7 @@ def run_backfill(stack: Stack, first: str, last: str, seconds: float, **variable
 
 
 def forget(client: Any, name: str) -> None:
-    """Let nothing be registered under the name, so that the same trainings meet the same champions again."""
+    """Delete the registered model, so that the same trainings are compared with the same champions again."""
     client.rename_experiment(client.get_experiment_by_name(name).experiment_id, f"{name} through Mage")
     client.delete_registered_model(name)
 

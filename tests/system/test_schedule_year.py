@@ -1,7 +1,7 @@
-"""A year in minutes: the stack left alone with its schedule, while months come, come late, broken and anew.
+"""A year in minutes: the stack runs its schedule while months are published, late, damaged or republished.
 
-The trigger is the repository's, with its interval shortened from a day to none, small months and few trials.
-On the way Mage is killed, and MLflow and PostgreSQL are restarted, each amid a run.
+The trigger is the repository's, with no interval instead of a day, small months and few trials.
+Mage is killed, and MLflow and PostgreSQL are restarted, each during a run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 @dataclass(frozen=True)
 class Year:
-    """The stack, the site where months appear, and the messages."""
+    """The stack, the site that publishes months, and the messages."""
 
     stack: stacks.Stack
     publisher: Publisher
@@ -43,26 +43,26 @@ class Year:
     client: Any
 
     def publish(self, month: Month, rows: int = 1500) -> None:
-        """Let a month appear, all of it at once, in place of what was there under its name."""
+        """Publish a month in one step; it replaces a file of the same name."""
         write_month(self.path(month), "green", month, rows=rows)
 
     def path(self, month: Month) -> Path:
         return self.publisher.folder / f"green_tripdata_{month}.parquet"
 
     def judged(self) -> list[str]:
-        """Test months of the versions that are done with, in the order in which they were registered."""
+        """Test months of the complete versions, in the order of registration."""
         found = self.client.search_model_versions(f"name = '{SAMPLE_MODEL}'")
         done = [version for version in found if "outcome" in version.tags]
         return [version.tags["test_month"] for version in sorted(done, key=lambda v: int(v.version))]
 
     def runs(self) -> list[Any]:
-        """Runs that are no trials, oldest first."""
+        """Runs that are not trials, oldest first."""
         everywhere = [experiment.experiment_id for experiment in self.client.search_experiments()]
         found = self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"])
         return [run for run in found if "mlflow.parentRunId" not in run.data.tags]
 
     def wait_for(self, *months: Month) -> None:
-        """Return once exactly these months, beside those before, are judged and told of."""
+        """Return when exactly these additional months are judged and reported."""
         expected = [*self.judged_until_now, *map(str, months)]
         self.wait_until(lambda: self.judged() == expected)
         told = f"{SAMPLE_MODEL} {months[-1]}: version {len(expected)} is"
@@ -73,7 +73,7 @@ class Year:
         wait_until(true, SECONDS_TO_TRAIN, lambda: (self.judged(), self.inbox.messages, self.runs()))
 
     def amid(self, month: Month) -> str:
-        """Id of the run about the month, once it is under way."""
+        """Id of the run for the month, once it has started."""
 
         def running() -> list[str]:
             return [
@@ -86,7 +86,7 @@ class Year:
         return running()[0]
 
     def mage_shows_failed(self, run: str, cause: str) -> bool:
-        """Whether the run is shown as failed in Mage, with these words in its log."""
+        """Whether Mage shows the run as failed, with these words in its log."""
         api = MageApi.of(self.stack)
         self.wait_until(lambda: api.call("GET", f"pipeline_runs/{run}")["pipeline_run"]["status"] == "failed")
         logs = api.call("GET", f"pipelines/{PIPELINE}/logs?pipeline_run_id[]={run}")["logs"][0]
@@ -120,7 +120,7 @@ def year() -> Iterator[Year]:
 
 
 def _project(target: Path, source: str) -> Path:
-    """The Mage project with the repository's green trigger, at once instead of daily, on small months."""
+    """The Mage project with the repository's green trigger, without an interval, on small months."""
     stacks.copy_project(target)
     shutil.rmtree(target / "pipelines" / "maintenance", ignore_errors=True)
     path = target / "pipelines" / PIPELINE / "triggers.yaml"
@@ -132,14 +132,14 @@ def _project(target: Path, source: str) -> Path:
     return target
 
 
-def test_a_year_that_nobody_watches(year: Year) -> None:
+def test_an_unattended_year(year: Year) -> None:
     march, april, may, june, july, august, september, october = Month.range(FIRST, FIRST + 7)
 
-    # Three months are there. Mage is killed in the second, MLflow restarted in the third.
+    # Three months are published. Mage is killed in the second, MLflow is restarted in the third.
     year.wait_for(march)
     run = year.amid(april)
     killed = leader(year.stack, "mage")
-    for process in members(year.stack, "mage"):  # all of it at once, as when memory runs out
+    for process in members(year.stack, "mage"):  # the whole process group, as when memory runs out
         process.kill()
     year.wait_for(april)  # supervisord has started it again
     assert leader(year.stack, "mage") != killed
@@ -150,7 +150,7 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
     assert not [title for title in year.inbox.titles if "failed" in title]
 
-    # Nothing to do is no news. Then a month appears, and PostgreSQL is restarted while it is learnt.
+    # Nothing to do: no message. Then a month is published, and PostgreSQL is restarted during its training.
     said = len(year.inbox.messages)
     time.sleep(8)
     assert len(year.inbox.messages) == said
@@ -159,14 +159,14 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     year.stack.start_service("postgres")
     year.wait_for(june)
 
-    # A month of downtime, in which three months appear: one after the other, in their order.
+    # A downtime of one month, with three months published meanwhile: they are trained in order.
     year.stack.stop_service("mage")
     for month in (july, august, september):
         year.publish(month)
     year.stack.start_service("mage")
     year.wait_for(july, august, september)
 
-    # An upload that broke off is told of once, shown in MLflow with the same words, and mended by a whole one.
+    # A truncated upload is reported once, shown in MLflow with the same words, and fixed by a complete one.
     whole = year.path(september).read_bytes()
     year.path(october).write_bytes(whole[: len(whole) // 2])
     year.wait_until(lambda: bool(year.inbox.titles) and "failed" in year.inbox.titles[-1])
@@ -185,7 +185,7 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     year.publish(october)
     year.wait_for(october)
 
-    # The newest month is published anew: judged again on what it says now, and the version before is marked.
+    # The newest month is republished: it is judged again on the new file, and the earlier version is marked.
     year.publish(october, rows=1600)
     year.wait_for(october)
     assert "after the month was republished" in year.inbox.titles[-1]
@@ -197,7 +197,7 @@ def test_a_year_that_nobody_watches(year: Year) -> None:
     assert list(marked) == ["8"]
     assert "rows added" in marked["8"]
 
-    # Exactly these versions, in this order; nothing left open.
+    # Exactly these versions, in this order; nothing is RUNNING.
     months = [march, april, may, june, july, august, september, october, october]
     assert year.judged() == [str(month) for month in months]
     judged = [title for title in year.inbox.titles if ": version" in title]

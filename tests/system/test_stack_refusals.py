@@ -1,4 +1,4 @@
-"""What stands in the way of a stack's start, and what is left when it fails: nothing."""
+"""What prevents a stack's start; a failed start leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_taken_port_is_named_and_nothing_runs(tmp_path):
     assert not (tmp_path / "stack" / "run").exists()
 
 
-def test_a_port_that_is_none_is_refused(tmp_path):
+def test_an_invalid_port_is_refused(tmp_path):
     done = command_line(tmp_path / "stack", "start", MAGE_PORT="tcp://10.0.0.1:80")
     assert done.returncode == 1
     assert "MAGE_PORT: expected a port, 1 to 65535; got 'tcp://10.0.0.1:80'" in done.stderr
@@ -58,7 +58,7 @@ def test_a_folder_closed_to_postgresqls_user_is_named(tmp_path):
     assert processes_of(closed / "stack") == []
 
 
-def test_a_service_that_dies_takes_what_was_started_with_it():
+def test_when_a_service_dies_the_started_ones_are_stopped():
     require_programs()
     with place() as other:
         folder = other / "stack"
@@ -78,7 +78,7 @@ def test_a_service_that_dies_takes_what_was_started_with_it():
     [(b"POSTGRES_PASSWORD=x\nhunter2\n", "NAME=value in line 2"), (b"\xff\xfe\x00\x9d", "expected text")],
 )
 @pytest.mark.parametrize("command", ["start", "status", "stop"])
-def test_a_damaged_env_is_named_and_left_as_it_is(tmp_path, command, content, expected):
+def test_a_damaged_env_is_named_and_not_changed(tmp_path, command, content, expected):
     env = tmp_path / "stack" / ".env"
     env.parent.mkdir()
     env.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The two sides that the benchmark compares: this library and the course."""
+"""The two sides of the benchmark: this library and the course's recipe."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_course_s_search_ends_in_time_with_its_best_fit(monkeypatch: pytest.
     assert rmse(found.recipe.predict(validation)) == pytest.approx(min(errors), rel=1e-4)
 
 
-def test_a_fit_of_the_course_s_search_is_cut_off_at_the_deadline() -> None:
+def test_a_fit_of_the_course_s_search_stops_at_the_deadline() -> None:
     now = time.perf_counter()
     assert course._deadline(now - 1).after_iteration(None, 0, {})
     assert not course._deadline(now + 600).after_iteration(None, 0, {})

@@ -1,4 +1,4 @@
-"""Settings are right before anything is touched, through whichever door they come."""
+"""Settings are validated before anything is changed, in every way to start a run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_setting_is_described() -> None:
     assert Settings().describe() == {name: str(value) for name, value in defaults().items()}
 
 
-def test_what_is_left_out_takes_its_default() -> None:
+def test_a_missing_setting_has_its_default() -> None:
     settings = Settings.parse({"service": "yellow", "month": " 2019-12 ", "source": " tlc "})
 
     assert (settings.service, settings.month, settings.source) == ("yellow", "2019-12", "tlc")
@@ -60,7 +60,7 @@ def test_a_ceiling_and_a_half_life_may_be_left_open() -> None:
     assert Settings.parse({"tuning_seconds": None, "half_life_months": 1.5}).half_life_months == 1.5
 
 
-def test_what_decides_a_result_is_told_from_what_does_not() -> None:
+def test_settings_that_change_the_result_are_separate_from_the_others() -> None:
     settings = Settings(source="https://me:secret@example.org/", force=True)
 
     assert settings.result_settings() == Settings().result_settings()
@@ -88,7 +88,7 @@ def test_a_misspelt_setting_names_the_nearest(misspelt: str, meant: str) -> None
     assert refusal(**{misspelt: 1}) == f"unknown setting '{misspelt}'; did you mean '{meant}'?"
 
 
-def test_a_setting_that_is_like_no_other_names_them_all() -> None:
+def test_an_unknown_setting_similar_to_none_lists_all() -> None:
     assert refusal(zzz=1) == f"unknown setting 'zzz'; known settings: {', '.join(Settings.model_fields)}"
 
 
@@ -196,7 +196,7 @@ def test_runtime_variables_that_are_not_json_are_refused(argv: list[str]) -> Non
 
 
 @pytest.mark.parametrize("value", ["[1]", '"service"', "null", "3"])
-def test_runtime_variables_that_are_no_object_are_refused(value: str) -> None:
+def test_runtime_variables_that_are_not_an_object_are_refused(value: str) -> None:
     for argv in as_arguments(value):
         with pytest.raises(ConfigError) as refused:
             from_mage({}, argv)
@@ -236,7 +236,7 @@ def test_the_tracking_server_comes_from_the_environment(monkeypatch: pytest.Monk
     assert config.tracking_uri() == "http://127.0.0.1:5000"
 
 
-def test_threads_are_those_asked_for_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_those_requested_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_THREADS", "3")
     assert config.threads() == 3
     monkeypatch.setenv("MLOPS_THREADS", "")
@@ -250,7 +250,7 @@ def test_a_containers_quota_counts_as_cores(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²"])
-def test_threads_that_are_no_number_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_are_not_a_number_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_THREADS", text)
     with pytest.raises(ConfigError) as refused:
         config.threads()

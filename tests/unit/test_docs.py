@@ -1,4 +1,4 @@
-"""What the documents promise is what is there."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMANDS = [
 
 
 def table(header: str) -> list[list[str]]:
-    """Cells of the rows of the README's table that starts with this header."""
+    """Cells of each row of the README's table with this header."""
     rows = README[README.index(header) :].split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
@@ -87,7 +87,7 @@ def test_runtime_variables_are_understood(command: str) -> None:
     assert (PROJECT / "pipelines" / words[words.index("run") + 2] / "metadata.yaml").is_file()
 
 
-def test_every_command_is_of_a_kind_that_is_tried() -> None:
+def test_every_command_is_of_a_tested_kind() -> None:
     known = (
         "make ",
         ".venv/bin/mage run",

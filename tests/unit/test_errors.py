@@ -1,4 +1,4 @@
-"""The tree in the docstring is the tree of the classes."""
+"""The tree of errors in the docstring matches the classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlops.errors import DataQualityError, MlopsError, MonthNotPublishedError, T
 
 
 def drawn_tree(text: str) -> dict[str, str]:
-    """Child -> parent, by how far a name is indented."""
+    """Child -> parent, by the indentation of the names."""
     path: list[tuple[int, str]] = []
     parents = {}
     for line in text.splitlines():

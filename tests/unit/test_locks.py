@@ -1,4 +1,4 @@
-"""A lock by a file: one holder at a time, whoever dies gives it up, and who waits is told for whom."""
+"""File locks: one holder at a time, a dead holder loses the lock, and a waiting process logs who holds it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def _files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wait of seconds where only what comes after it is looked at."""
+    """Shorten waits where a test checks only what comes after them."""
     monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
 
 
-def test_who_holds_it_is_said_and_forgotten_afterwards() -> None:
+def test_the_holder_is_recorded_and_removed_afterwards() -> None:
     assert holder(NAME) == ""
     with another_process() as process:
         said = holder(NAME)
@@ -40,7 +40,7 @@ def test_who_holds_it_is_said_and_forgotten_afterwards() -> None:
     assert holder(NAME) == ""
 
 
-def test_a_holder_without_a_note_is_somebody_all_the_same() -> None:
+def test_a_holder_without_a_record_still_holds_the_lock() -> None:
     with another_process():
         (config.state_dir() / "locks" / f"{NAME}.holder").unlink()
         assert holder(NAME) == "another process"
@@ -55,7 +55,7 @@ def test_a_lock_that_is_held_is_refused_with_the_holders_name_and_the_next_act()
     assert str(refused.value).endswith("Try again when that has ended, or set on_busy=wait.")
 
 
-def test_a_refusal_waits_for_what_a_killed_holder_leaves_behind() -> None:
+def test_a_refusal_first_waits_for_children_of_a_killed_holder() -> None:
     with another_process() as process:
         threading.Timer(0.5, process.kill).start()
         with hold(NAME, on_busy="refuse") as lock:
@@ -63,7 +63,7 @@ def test_a_refusal_waits_for_what_a_killed_holder_leaves_behind() -> None:
             assert process.wait(5) == -signal.SIGKILL
 
 
-def test_a_killed_holder_gives_it_up_at_once() -> None:
+def test_a_killed_holder_loses_the_lock_at_once() -> None:
     with another_process() as process:
         process.kill()
         process.wait()
@@ -74,7 +74,7 @@ def test_a_killed_holder_gives_it_up_at_once() -> None:
             assert holder(NAME).startswith(f"{HERE}:{os.getpid()}, since ")
 
 
-def test_who_waits_says_so_now_and_then(
+def test_a_waiting_process_logs_it_repeatedly(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(locks, "LOG_SECONDS", 1.0)
@@ -100,15 +100,15 @@ def test_two_threads_hold_it_one_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("hurried")
-def test_an_error_in_the_block_lets_it_go() -> None:
+def test_an_error_in_the_block_releases_the_lock() -> None:
     with pytest.raises(RuntimeError, match="cut off"), hold(NAME) as lock:
         raise RuntimeError("cut off")
     assert [path.name for path in (config.state_dir() / "locks").iterdir()] == [f"{NAME}.lock"]
     with hold(NAME, on_busy="refuse") as next_lock:
-        assert next_lock is not lock  # which is still there, and does not hold it
+        assert next_lock is not lock  # which still runs, and does not hold the lock
 
 
-def test_who_waits_can_be_interrupted() -> None:
+def test_a_waiting_process_can_be_interrupted() -> None:
     command = [sys.executable, "-c", HOLDS, NAME]
     with (
         another_process(),
@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatc
         "secret",
     ],
 )
-def test_an_address_that_is_none_is_refused_and_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_refused_and_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCK_URL", url)
 
     with pytest.raises(ConfigError) as refused, hold(NAME):
@@ -156,7 +156,7 @@ def test_an_address_that_is_none_is_refused_and_not_shown(url: str, monkeypatch:
     assert refused.value.__cause__ is refused.value.__context__ is None
 
 
-def test_a_server_that_does_not_run_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_run_is_reported_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))  # and does not listen
         port = listener.getsockname()[1]

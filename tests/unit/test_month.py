@@ -1,4 +1,4 @@
-"""Months: written, ordered, added up."""
+"""Months: text, order and addition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ steps = st.integers(-500, 500)
 
 
 @given(months)
-def test_what_is_written_is_read_back(month: Month) -> None:
+def test_a_month_s_text_can_be_parsed_again(month: Month) -> None:
     assert Month.parse(str(month)) == month
     assert eval(repr(month), {"Month": Month.parse}) == month
 

@@ -13,7 +13,7 @@ from mlops.config import PROJECT
 CHECKED = ("mlops", "stack", "benchmarks")
 MAX_MODULE_LINES = 400
 MAX_BODY_LINES = 40
-MAX_TOP_MODULES = 10  # directly in mlops/, `__init__` and `__main__` among them
+MAX_TOP_MODULES = 10  # modules directly in mlops/, with `__init__` and `__main__`
 OF_MLFLOW = ("mlflow", "MlflowException")
 
 
@@ -40,7 +40,7 @@ def body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def long_bodies(source: str) -> dict[str, int]:
-    """Lines of the functions and methods whose body is too long, by name."""
+    """Functions and methods whose body is too long, with their lines."""
     functions = [
         node
         for node in ast.walk(ast.parse(source))
@@ -50,7 +50,7 @@ def long_bodies(source: str) -> dict[str, int]:
 
 
 def uses_of_mlflow(source: str) -> Iterator[str]:
-    """What a module imports of MLflow, from wherever, and the attributes through which it reaches MLflow."""
+    """Imports of MLflow in a module, from any place, and attributes that give access to MLflow."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mlflow")
@@ -133,6 +133,6 @@ def test_a_docstring_alone_is_no_body() -> None:
 
 
 def test_no_two_test_files_have_the_same_name() -> None:
-    """Pytest would import one of them for both, and leave the other out."""
+    """Pytest would import one of them for both, and ignore the other."""
     names = [path.name for path in (PROJECT / "tests").rglob("test_*.py")]
     assert sorted(names) == sorted(set(names))

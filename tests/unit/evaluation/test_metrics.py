@@ -1,4 +1,4 @@
-"""Metrics by their formulas, slices that add up, and the baseline by SQL."""
+"""Metrics against their formulas, slices that add up, and the baseline against SQL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ minutes = st.floats(1, 60)
 
 
 def predictions_of(predicted: np.ndarray, half_80: float = 2.0, half_95: float = 4.0) -> pd.DataFrame:
-    """Predictions with ranges of the same width around each."""
+    """Predictions with intervals of equal width."""
     ends = {"low_80": -half_80, "high_80": half_80, "low_95": -half_95, "high_95": half_95}
     bounds = {f"{end}_minutes": predicted + shift for end, shift in ends.items()}
     return pd.DataFrame({"duration_minutes": predicted, **bounds})
@@ -60,7 +60,7 @@ def test_metrics_are_their_formulas(pairs: list[tuple[float, float]]) -> None:
 
 
 def interpolated(values: list[float], share: float) -> float:
-    """Quantile between the two nearest ranks."""
+    """Quantile, interpolated between the two nearest ranks."""
     ordered, place = sorted(values), share * (len(values) - 1)
     low = int(place)
     high = min(low + 1, len(values) - 1)
@@ -90,14 +90,14 @@ def test_one_trip_has_no_r2() -> None:
 
 
 def sliced(n: int = 500, **columns: object) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """Slices of random errors, the requests they belong to, and the errors."""
+    """Slices of random errors, their requests, and the errors."""
     requests = make_requests(n).assign(**columns)
     rng = np.random.default_rng(0)
     actual, predicted = rng.uniform(1, 60, (2, n))
     return slices(requests, actual, predictions_of(predicted)), requests, predicted - actual
 
 
-WHOLE = ["hour", "weekday", "distance", "hour band", "week"]  # slices that every trip is in
+WHOLE = ["hour", "weekday", "distance", "hour band", "week"]  # groupings in which every trip has a slice
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -112,7 +112,7 @@ def test_a_slice_adds_up_to_all_rows(name: str) -> None:
 
 
 @pytest.mark.parametrize("miles", [np.nan, np.inf, -1.0, 1e9])
-def test_trips_of_no_sensible_distance_are_in_a_slice_too(miles: float) -> None:
+def test_trips_with_an_invalid_distance_are_in_a_slice_too(miles: float) -> None:
     table, requests, _ = sliced()
     odd = requests["distance_miles"].where(np.arange(len(requests)) % 5 > 0, miles)
     table, _, error = sliced(distance_miles=odd)
@@ -204,11 +204,11 @@ def test_trips_from_and_to_airports_are_slices_and_other_trips_are_in_none() -> 
     ]
 
 
-def test_the_gate_looks_at_groupings_that_there_are() -> None:
+def test_the_verdict_uses_existing_groupings() -> None:
     assert set(GATED) == set(groupings(make_requests(1))) - {"hour", "weekday"}
 
 
-def test_the_champions_rmse_stands_beside() -> None:
+def test_the_champions_rmse_is_beside_the_challengers() -> None:
     table, requests, error = sliced()
     actual = np.random.default_rng(1).uniform(1, 60, len(error))
     beside = slices(requests, actual, predictions_of(actual + error), actual + 2 * error)
@@ -235,7 +235,7 @@ def test_the_requests_index_does_not_matter_and_nothing_is_changed() -> None:
     requests, actual, predicted = make_requests(50), *np.random.default_rng(0).uniform(1, 60, (2, 50))
     expected = slices(requests, actual, predictions_of(predicted))
     shuffled = requests.set_index(np.arange(50)[::-1] * 3)
-    predictions = predictions_of(predicted).set_index(shuffled.index)  # as a model gives them
+    predictions = predictions_of(predicted).set_index(shuffled.index)  # in the form of a model's output
     before, predictions_before = shuffled.copy(deep=True), predictions.copy(deep=True)
 
     pd.testing.assert_frame_equal(slices(shuffled, actual, predictions), expected)
@@ -286,7 +286,7 @@ def test_coverage_is_counted_trip_by_trip(trips: list[tuple[float, float, float,
         assert found[name] == pytest.approx(sum(inside) / len(trips))
 
 
-def test_each_interval_is_measured_against_its_own_promise() -> None:
+def test_each_interval_is_measured_against_its_own_level() -> None:
     assert NOMINAL == {"coverage_80": 0.8, "coverage_95": 0.95}
 
 
@@ -294,7 +294,7 @@ def slices_with(*rows: tuple[int, float, float]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rows", "coverage_80", "coverage_95"])
 
 
-def test_the_worst_slice_is_furthest_from_what_is_promised_on_either_side() -> None:
+def test_the_worst_slice_is_furthest_from_the_level_on_either_side() -> None:
     wide = slices_with((5000, 0.79, 0.94), (1000, 0.95, 0.96), (2000, 0.7, 0.955))
     narrow = slices_with((5000, 0.81, 0.99), (1000, 0.795, 0.90))
 
@@ -367,7 +367,7 @@ def test_the_way_back_is_another_pair() -> None:
     assert baseline.predict({"pickup_zone": [1, 2], "dropoff_zone": [2, 1]}).tolist() == [5.0, 9.0]
 
 
-def test_a_zone_that_does_not_exist_is_no_other_pair() -> None:
+def test_an_invalid_zone_does_not_match_another_pair() -> None:
     baseline = PairMedian(
         {"pickup_zone": np.array([2, 7]), "dropoff_zone": np.array([5, 7])}, np.array([5.0, 9.0])
     )

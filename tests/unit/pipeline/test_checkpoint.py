@@ -1,4 +1,4 @@
-"""What an attempt leaves is whole or not there, and the next attempt finds it."""
+"""What an attempt leaves is complete or absent, and the next attempt finds it."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def test_without_a_state_folder_nothing_is_unfinished(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_what_waits_to_be_told_comes_by_month_whatever_its_key() -> None:
+def test_pending_results_are_ordered_by_month_not_by_key() -> None:
     for key, month in (("aa", "2023-07"), ("bb", "2023-05"), ("cc", "2023-06")):
         Checkpoint.of(NAME, key).note(PENDING, {"month": month})
-    Checkpoint.of(NAME, "dd").note("origin", {"month": "2023-04"})  # cut off before it had anything to tell
+    Checkpoint.of(NAME, "dd").note("origin", {"month": "2023-04"})  # killed before it had a result
     Checkpoint.of("trip-duration-yellow", "ee").note(PENDING, {"month": "2023-01"})
 
     assert [waiting.key for waiting in checkpoint.pending(NAME)] == ["bb", "cc", "aa"]
@@ -148,7 +148,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     ]
 
 
-def test_two_who_make_one_file_wait_for_each_other(tmp_path: Path) -> None:
+def test_two_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
     target, order = tmp_path / "trips.parquet", []
 
     def make(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What an attempt keeps of its search, so that the next one goes on with it."""
+"""What an attempt keeps of its search, so that the next one continues it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def logged(run: Run) -> list[tuple[str, float]]:
     return sorted((found.info.run_name, found.data.metrics["validation_rmse"]) for found in trials)
 
 
-def test_trials_are_kept_and_told_and_read_back_by_the_next_attempt(store: Path) -> None:
+def test_trials_are_kept_and_logged_and_read_by_the_next_attempt(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         for number in (1, 2):
             TrialLog(attempt(run)).keep(trial(number, 4.0 + number))
@@ -52,7 +52,7 @@ def test_trials_are_kept_and_told_and_read_back_by_the_next_attempt(store: Path)
     assert logged(run) == [("trial 1", 5.0), ("trial 2", 6.0)]
 
 
-def test_of_a_trial_that_was_done_again_the_last_counts(store: Path) -> None:
+def test_the_last_result_of_a_repeated_trial_counts(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         first = TrialLog(attempt(run))
         for number in (1, 2, 3):
@@ -67,7 +67,7 @@ def test_of_a_trial_that_was_done_again_the_last_counts(store: Path) -> None:
     assert logged(run) == [("trial 1", 4.5), ("trial 2", 4.2), ("trial 3", 4.5)]
 
 
-def test_a_server_that_is_away_does_not_keep_trials_from_being_kept(store: Path) -> None:
+def test_trials_are_kept_while_the_server_is_away(store: Path) -> None:
     class Away:
         asked = 0
 
@@ -85,7 +85,7 @@ def test_a_server_that_is_away_does_not_keep_trials_from_being_kept(store: Path)
 
 
 @pytest.mark.parametrize("starts", [(), (START,)])
-def test_every_attempt_begins_as_the_first_one_did_and_logs_it(
+def test_every_attempt_starts_with_the_points_of_the_first_and_logs_them(
     starts: tuple[Start, ...], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(versions, "warm_starts", lambda *_: starts)
@@ -101,7 +101,7 @@ def test_every_attempt_begins_as_the_first_one_did_and_logs_it(
     assert ("warm_start.csv" in files) == bool(starts)
 
 
-def test_an_attempt_has_a_name_of_its_own_which_the_next_one_keeps(store: Path) -> None:
+def test_an_attempt_has_a_unique_name_which_the_next_one_keeps(store: Path) -> None:
     one = origin_of(Checkpoint.of(NAME, KEY), Settings())
 
     assert origin_of(Checkpoint.of(NAME, KEY), Settings(force=True)) == one

@@ -1,4 +1,4 @@
-"""What a person reads in a terminal: a leaderboard, and a version described."""
+"""Texts for a terminal: the leaderboard, and the description of a version."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ CHAMPION = Incumbent("1", test_month="2023-05", last_month_learnt="2023-04")
 
 
 def judged(incumbent: Incumbent | None = None, **rmse: float) -> Evidence:
-    """Two days of 100 trips with these RMSE; the pair median's is 5.6."""
+    """Evidence of two days with 100 trips and these RMSE; the pair median's is 5.6."""
     sums = {name: 100 * value**2 for name, value in {"pair_median": 5.6, **rmse}.items()}
     days = pd.DataFrame({"day": ["2023-06-01", "2023-06-02"], "trips": 100, **sums})
     return Evidence("2023-06", days, pd.DataFrame(), incumbent, True, 1.0, 60.0, 8_000_000, 0.002)
 
 
 def trials_of(*rmse: float) -> list[Trial]:
-    """One trial for each RMSE, with trees as deep as its number; NaN for one that failed."""
+    """One trial per RMSE; its number is the depth of its trees. NaN is a failed trial."""
     return [
         Trial(number, 1, {"max_depth": number}, 30, r, 1.0, "boom" if math.isnan(r) else "")
         for number, r in enumerate(rmse, 1)
@@ -46,7 +46,7 @@ def board(evidence: Evidence, *trials: Trial, chosen: int = 0) -> pd.DataFrame:
     return leaderboard(MADE, "champion: better", MEASURED, evidence, trials[chosen], trials)
 
 
-def test_the_leaderboard_has_the_version_what_it_met_then_trials_best_first() -> None:
+def test_the_leaderboard_has_the_version_its_rivals_then_trials_best_first() -> None:
     table = board(judged(CHAMPION, champion=4.5, course=5.1), *trials_of(4.9, math.nan, 4.7), chosen=2)
 
     assert tuple(table.columns) == COLUMNS
@@ -102,7 +102,7 @@ def test_a_version_is_described_beside_its_baseline() -> None:
     assert text.endswith('load it: mlflow.pyfunc.load_model("models:/trip-duration-sample@champion")')
 
 
-def test_programs_are_told_what_a_row_is_and_which_version(tmp_path: Path) -> None:
+def test_programs_can_read_the_kind_and_version_of_a_row(tmp_path: Path) -> None:
     table = board(judged(CHAMPION, champion=4.5), *trials_of(4.7))
     table.to_csv(tmp_path / "leaderboard.csv", index=False)
     for found in (table, read(tmp_path / "leaderboard.csv")):

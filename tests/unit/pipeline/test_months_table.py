@@ -1,4 +1,4 @@
-"""A step's table is refused when it does not hold what the next step needs, in words, with what to do next."""
+"""A step's table is refused if it lacks what the next step needs; the message says what to do next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mlops.pipeline.months_table import COLUMNS, SCHEMAS, STEPS, SUMMARY, nothin
 
 SHA = "ab" * 32
 RULES = ("outside_month", "zone_unknown")
-FILE = Path(__file__)  # any file that is there
+FILE = Path(__file__)  # any existing file
 
 
 def make_months(path: Path = FILE, training: int = 1) -> pd.DataFrame:
@@ -67,7 +67,7 @@ def make_cleaned(
 
 
 def make_summary() -> pd.DataFrame:
-    """Two features, as `steps.build_features` describes them; nobody counted passengers."""
+    """Two features, as `steps.build_features` describes them; every passenger count is missing."""
     return pd.DataFrame(
         {
             "feature": ["weekday", "passenger_count"],
@@ -88,7 +88,7 @@ def months() -> pd.DataFrame:
 
 
 def through_mage(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as the next block gets it: Mage keeps it as Parquet between blocks."""
+    """The table as the next block gets it: Mage stores it as Parquet between blocks."""
     with tempfile.TemporaryDirectory() as folder:
         table.to_parquet(Path(folder) / "data.parquet")
         return pd.read_parquet(Path(folder) / "data.parquet")
@@ -104,7 +104,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
 # --- One definition -----------------------------------------------------------------------------------------
 
 
-def test_every_column_says_what_it_is_and_which_step_adds_it() -> None:
+def test_every_column_has_a_description_and_the_step_that_adds_it() -> None:
     for name, column in {**COLUMNS, **SUMMARY.columns, **months_table.NOTHING.columns}.items():
         assert column.description, name
         assert column.metadata["added_by"] in STEPS, name
@@ -121,7 +121,7 @@ def test_the_settings_that_chose_the_months_are_those_that_later_steps_check() -
     assert set(months_table.SELECTION_FIELDS) == set(ingest.selection(Settings()))
 
 
-def test_paths_and_what_lies_there_are_not_logged() -> None:
+def test_paths_and_their_contents_are_not_logged() -> None:
     assert set(months_table.NOT_LOGGED) == {
         "path", "raw", "features", "prepared", "clean_sha256", "features_sha256",
     }  # fmt: skip
@@ -221,7 +221,7 @@ CORRUPTIONS += [
 
 
 @pytest.mark.parametrize(("step", "spoil", "told"), CORRUPTIONS)
-def test_whatever_is_spoilt_is_refused_with_what_to_do_next(
+def test_a_spoilt_table_is_refused_with_what_to_do_next(
     step: str, spoil: Callable[[pd.DataFrame], pd.DataFrame], told: str
 ) -> None:
     table = through_mage(TABLES[step]())
@@ -243,7 +243,7 @@ def test_a_missing_column_is_named_with_what_it_is(step: str, name: str) -> None
 
 
 def assert_for_a_person(error: DataQualityError, step: str) -> None:
-    """The message says where, and what to do next; nothing in it is pandera's."""
+    """The message names the place and what to do next; it has no text of pandera."""
     text = str(error)
     assert text.startswith(f"{step}: ")
     assert text.endswith(f". Run {step} again, and the blocks after it.")
@@ -267,7 +267,7 @@ def test_a_lost_trip_is_found_wherever_it_is_lost(data: st.DataObject) -> None:
     }
 
 
-def test_a_column_of_an_own_block_is_no_error(months: pd.DataFrame) -> None:
+def test_an_extra_column_of_a_user_s_block_is_allowed(months: pd.DataFrame) -> None:
     validate(months.assign(weather="rain"), "load_trips")
 
 
@@ -302,7 +302,7 @@ def test_a_block_that_was_not_run_has_no_table() -> None:
 # --- The blocks' checks -------------------------------------------------------------------------------------
 
 
-def test_months_that_make_a_run_pass(months: pd.DataFrame) -> None:
+def test_months_that_form_a_valid_run_pass(months: pd.DataFrame) -> None:
     months_table.check_months(months)
 
 
@@ -319,7 +319,7 @@ def test_a_run_needs_a_training_month(months: pd.DataFrame) -> None:
         ("month", "2023-02", "expected distinct months"),
     ],
 )
-def test_a_month_that_is_none_is_refused(months: pd.DataFrame, column: str, value: object, told: str) -> None:
+def test_an_invalid_month_is_refused(months: pd.DataFrame, column: str, value: object, told: str) -> None:
     months.loc[0, column] = value
     with pytest.raises(DataQualityError, match=told):
         months_table.check_months(months)
@@ -360,7 +360,7 @@ def test_features_are_described_in_full(spoil: Callable[[pd.DataFrame], pd.DataF
     assert_for_a_person(caught.value, "build_features")
 
 
-# --- Kept in a file -----------------------------------------------------------------------------------------
+# --- In a file ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("source", ["sample", "2023", "007", "NA", "1e3", "True"])

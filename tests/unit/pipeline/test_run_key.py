@@ -1,4 +1,4 @@
-"""The same run has the same key through whatever door, and what would change its result changes the key."""
+"""The same run has the same key however it starts; whatever changes the result changes the key."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_the_key_is_64_hexadecimal_digits() -> None:
     assert set(key()) <= set("0123456789abcdef")
 
 
-def test_every_setting_is_looked_at_here() -> None:
+def test_every_setting_is_covered_here() -> None:
     assert set(OTHERWISE) == set(Settings.model_fields)
     assert all(getattr(Settings(), name) != value for name, value in OTHERWISE.items())
 
 
 @pytest.mark.parametrize("name", OTHERWISE)
-def test_settings_change_the_key_unless_they_only_say_how(name: str) -> None:
-    start = {"start_month": "2023-04"} if name == "end_month" else {}  # without which it makes no sense
+def test_settings_change_the_key_unless_they_are_operational(name: str) -> None:
+    start = {"start_month": "2023-04"} if name == "end_month" else {}  # which it needs
     changed = key() != key(**start, **{name: OTHERWISE[name]})
 
     assert changed == (name not in OPERATIONAL)
@@ -127,7 +127,7 @@ def test_a_new_a_renamed_and_a_nested_module_are_noticed(project: Path) -> None:
     assert len(seen) == 4
 
 
-def test_what_makes_no_model_does_not_change_the_key(project: Path) -> None:
+def test_code_that_makes_no_model_does_not_change_the_key(project: Path) -> None:
     before = key()
     (project / "README.md").write_text("new")
     (project / "tests").mkdir()
@@ -137,7 +137,7 @@ def test_what_makes_no_model_does_not_change_the_key(project: Path) -> None:
     assert key() == before
 
 
-def test_all_that_is_listed_is_there_and_every_reason_is_about_code_that_counts() -> None:
+def test_listed_files_exist_and_every_exception_is_within_counted_code() -> None:
     assert all((config.PROJECT / name).exists() for name in (*CODE, *NOT_DECIDING))
     for name, reason in NOT_DECIDING.items():
         assert reason
@@ -146,7 +146,7 @@ def test_all_that_is_listed_is_there_and_every_reason_is_about_code_that_counts(
 
 @pytest.fixture
 def whole_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The project's own Python files and lock in another folder, where they may be changed."""
+    """A copy of the project's Python files and lock, which tests may change."""
     for place in ("mlops", "data_loaders", "transformers", "data_exporters"):
         for path in (config.PROJECT / place).rglob("*.py"):
             copy = tmp_path / path.relative_to(config.PROJECT)
@@ -180,7 +180,7 @@ def replace(path: Path, old: str, new: str) -> None:
         ("transformers/clean_trips.py", "rules=RULES)", "rules=(RULES)  # all of them\n    )"),
     ],
 )
-def test_what_decides_nothing_does_not_change_the_key(
+def test_code_that_decides_nothing_does_not_change_the_key(
     path: str, old: str, new: str, whole_project: Path
 ) -> None:
     before = key(max_trials=5)
@@ -203,13 +203,13 @@ def test_what_decides_nothing_does_not_change_the_key(
         ("data_exporters/train_and_register.py", "settings", "other"),
     ],
 )
-def test_what_decides_changes_the_key(path: str, old: str, new: str, whole_project: Path) -> None:
+def test_code_that_decides_changes_the_key(path: str, old: str, new: str, whole_project: Path) -> None:
     before = key()
     replace(whole_project / path, old, new)
     assert key() != before
 
 
-def test_a_block_of_one_s_own_counts(whole_project: Path) -> None:
+def test_a_user_s_own_block_counts(whole_project: Path) -> None:
     before = key()
     (whole_project / "transformers" / "drop_holidays.py").write_text(
         "def drop_holidays(months): return months\n"
@@ -229,7 +229,7 @@ def test_line_endings_do_not_change_the_key(whole_project: Path) -> None:
     assert changed > 60
 
 
-def test_a_file_that_is_no_python_counts_as_it_is(project: Path) -> None:
+def test_a_file_that_is_not_python_counts_as_its_bytes(project: Path) -> None:
     keys = []
     for text in (b"not python\n", b"not python\r\n", b"not even python\n", b"\0"):
         (project / "data_loaders" / "scratch.py").write_bytes(text)
@@ -267,7 +267,7 @@ def test_python_counts_up_to_its_minor_version(project: Path, monkeypatch: pytes
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_without_a_lock_file_there_is_a_key_all_the_same(project: Path) -> None:
+def test_without_a_lock_file_there_is_still_a_key(project: Path) -> None:
     (project / "requirements.txt").unlink()
 
     assert len(key()) == 64
@@ -297,7 +297,7 @@ def test_the_commit_says_whether_files_differ_from_it(project: Path) -> None:
 def test_outside_a_checkout_there_is_no_commit(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(project.parent))
     assert git_commit() == ""
-    monkeypatch.setenv("PATH", str(project))  # nor without git
+    monkeypatch.setenv("PATH", str(project))  # nor if git is missing
     assert git_commit() == ""
 
 
@@ -307,12 +307,12 @@ LIMIT = 2.0
 
 
 def far(trips: Columns, month: Month) -> Mask:
-    """Trips that go far."""
+    """Trips over a long distance."""
     return np.asarray(trips["distance_miles"] > LIMIT)
 
 
 def farther(trips: Columns, month: Month) -> Mask:
-    # Another comment, another name, no docstring: the same rule.
+    # The same rule with another comment and name, and no docstring.
 
     return np.asarray(trips["distance_miles"] > LIMIT)
 
@@ -356,7 +356,7 @@ def test_the_order_of_rules_changes_the_key_since_it_changes_the_test_set() -> N
     assert rules_sha256(both) != rules_sha256(both[::-1])
 
 
-def test_a_rule_is_its_name_whether_it_is_for_training_and_what_it_does() -> None:
+def test_a_rule_counts_by_name_training_only_and_behaviour() -> None:
     assert len({own(far), own(far, "not near"), own(far, training_only=False)}) == 3
     assert own(far) == own(farther)
 

@@ -1,4 +1,4 @@
-"""Which month comes next, whatever was judged, in whatever order; and which versions are of other bytes."""
+"""The next month, whatever months were judged in whatever order; and versions made from other bytes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ some_months = st.sets(st.integers(0, 24).map(lambda n: Month(2023, 1) + n))
 
 
 @given(some_months, some_months)
-def test_months_follow_one_another_however_often_it_is_asked(judged: set[Month], more: set[Month]) -> None:
-    """A week of downtime skips nothing: the month waited for stays the same until it is judged."""
+def test_months_follow_one_another_however_often_a_check_runs(judged: set[Month], more: set[Month]) -> None:
+    """A week of downtime skips nothing: the next month stays the same until it is judged."""
     start = Month(2023, 1)
     waited = waiting_for(judged, start, None)
     assert waited not in judged
@@ -43,7 +43,7 @@ def test_a_range_is_filled_without_gaps_and_never_left(judged: set[Month], first
     assert taken == [month for month in wanted if month not in judged]
 
 
-def test_there_has_to_be_a_beginning() -> None:
+def test_an_empty_registry_needs_a_start_month() -> None:
     with pytest.raises(
         ConfigError, match="start_month: no month is judged yet; expected the first test month"
     ):
@@ -54,14 +54,14 @@ def test_there_has_to_be_a_beginning() -> None:
 def version(
     store: Path, month: Month, files: dict[str, str], *, name: str = NAME, judged: bool = True
 ) -> str:
-    """Number of a version whose run had these files."""
+    """Register a version whose run used these files; return its number."""
     with start_run(name, "r", secrets.token_hex(32)) as run:
         run.log_table("months.csv", pd.DataFrame({"month": list(files), "sha256": list(files.values())}))
     tags = {"test_month": str(month), **({"outcome": "challenger"} if judged else {})}
     return bare_version(store, name=name, run_id=run.run_id, **tags)
 
 
-def test_only_what_was_judged_to_its_end_counts(store: Path) -> None:
+def test_only_complete_versions_count(store: Path) -> None:
     version(store, APRIL, {})
     version(store, MAY, {}, judged=False)
     again = version(store, APRIL, {"2023-03": "aa"})
@@ -79,12 +79,12 @@ def test_a_month_is_current_if_one_of_its_versions_is_of_these_bytes(store: Path
     versions = schedule.judged(NAME)[MAY]
     now = {"2023-03": "z1", "2023-04": "a2", "2023-05": "b1"}
     assert schedule.is_current(versions, {**now, "2023-04": "a1"})
-    assert schedule.is_current(versions, {"2023-05": "b1"})  # of a shorter window
+    assert schedule.is_current(versions, {"2023-05": "b1"})  # with a shorter window
     assert not schedule.is_current(versions, now)
     version(store, MAY, {"2023-04": "a2", "2023-05": "b1"})
     both = schedule.judged(NAME)[MAY]
     assert schedule.is_current(both, now)
-    assert schedule.is_current(both, {**now, "2023-04": "a1"})  # it changed back: nothing to do again
+    assert schedule.is_current(both, {**now, "2023-04": "a1"})  # it changed back: nothing to do
 
 
 def test_versions_of_other_bytes_are_marked_once_and_for_good(store: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_model_is_guessed_from_what_is_registered(store: Path) -> None:
     green = Settings(source="https://example.org/trips")
     assert schedule.guess_model_name(green) == "trip-duration-green"
     version(store, MAY, {})
-    assert schedule.guess_model_name(green) == NAME  # a site of the sample's months, as it seems
+    assert schedule.guess_model_name(green) == NAME  # apparently a site with the sample's months
     version(store, MAY, {}, name="trip-duration-green")
     assert schedule.guess_model_name(green) == "trip-duration-green"
     assert schedule.guess_model_name(Settings()) == NAME

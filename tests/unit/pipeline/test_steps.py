@@ -1,4 +1,4 @@
-"""Steps refuse what another run, or other settings, left for them; what is known of the months is handed on."""
+"""Steps refuse tables of another run or other settings, and pass on what is known about the months."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def test_other_rules_have_files_of_their_own_and_leave_the_test_rows_alone(
 
 
 def short(limit: float) -> tuple[Rule, ...]:
-    """The usual rules and one of one's own, under the same name whatever its limit."""
+    """The default rules and an own rule, whose name does not depend on its limit."""
     return (*RULES, Rule("long_way", lambda trips, month: trips["distance_miles"] > limit))
 
 
-def test_a_changed_own_rule_has_files_and_a_run_key_of_its_own_though_its_name_stays(
+def test_a_changed_own_rule_with_the_same_name_has_other_files_and_another_run_key(
     months: pd.DataFrame, settings: Settings
 ) -> None:
     tables = [steps.clean_trips(months, settings, rules=short(limit)) for limit in (2.0, 1.0, 2.0)]
@@ -99,7 +99,7 @@ def test_a_changed_own_rule_has_files_and_a_run_key_of_its_own_though_its_name_s
     assert keys[0] == keys[2] == keys[3] != keys[1]
 
 
-def test_the_usual_rules_are_known_by_what_they_do(months: pd.DataFrame, settings: Settings) -> None:
+def test_the_default_rules_are_hashed_by_their_behaviour(months: pd.DataFrame, settings: Settings) -> None:
     usual = steps.clean_trips(months, settings)
     renamed = [
         replace(rule, rejects=lambda trips, month: trips["distance_miles"] > 50) for rule in RULES[-1:]
@@ -109,13 +109,13 @@ def test_the_usual_rules_are_known_by_what_they_do(months: pd.DataFrame, setting
     assert usual["usual_rules"].all()
     assert steps._key(settings, months) == steps._key(
         settings, usual
-    )  # as `train` looks it up before cleaning
+    )  # as in `train`, which looks it up before cleaning
     assert list(own) == list(usual)
     assert not own["usual_rules"].any()
     assert steps._key(settings, own) != steps._key(settings, usual)
 
 
-def test_steps_refuse_a_table_that_is_not_whole(months: pd.DataFrame, settings: Settings) -> None:
+def test_steps_refuse_an_incomplete_table(months: pd.DataFrame, settings: Settings) -> None:
     cleaned = steps.clean_trips(months, settings)
     summary = steps.build_features(cleaned, settings)
     with pytest.raises(DataQualityError, match=r"column 'sha256' .* is missing; .* Run load_trips again"):
@@ -143,9 +143,9 @@ def test_the_rules_that_reject_most_come_first(months: pd.DataFrame, settings: S
 
 @pytest.fixture
 def quick(settings: Settings) -> Settings:
-    """The run over the small months with one trial, and the month after them for the run that follows.
+    """A run on the small months with one trial, and the next month for a second run.
 
-    Few trips allow a verdict, so that the first version becomes champion.
+    The limit of test rows is low, so that the first version becomes champion.
     """
     write_month(Path(settings.source) / "green_tripdata_2023-04.parquet", "green", Month(2023, 4), rows=400)
     return settings.model_copy(update={"max_trials": 1, "train_months": 1, "min_test_rows": 1})
@@ -159,7 +159,7 @@ def runs() -> list[Any]:
     return list(found)
 
 
-def test_a_run_begins_with_what_the_one_before_found_unless_told_not_to(quick: Settings) -> None:
+def test_a_run_starts_with_the_best_points_of_the_last_one_unless_switched_off(quick: Settings) -> None:
     steps.train(quick)
     april = quick.model_copy(update={"month": "2023-04", "max_trials": 3})
     steps.train(april)
@@ -177,7 +177,7 @@ def test_a_run_begins_with_what_the_one_before_found_unless_told_not_to(quick: S
 
 
 @pytest.mark.parametrize("compared", [True, False])
-def test_the_courses_recipe_is_tested_beside_ours_where_asked_for(compared: bool, quick: Settings) -> None:
+def test_compare_course_also_tests_the_courses_recipe(compared: bool, quick: Settings) -> None:
     steps.train(quick.model_copy(update={"compare_course": compared}))
     (run,) = runs()
 

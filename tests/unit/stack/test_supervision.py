@@ -1,4 +1,4 @@
-"""supervisord with one tiny service: what it is given arrives, what dies comes back, nothing is left."""
+"""supervisord with one tiny service: values arrive unchanged, a dead service is restarted, nothing is left."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Tiny:
         return self.home / self.name
 
     def how(self, **environment: str) -> dict[str, Any]:
-        """Arguments of `start`; the compose file is written."""
+        """Write the compose file and return the arguments of `start`."""
         self.home.mkdir(exist_ok=True)
         (self.home / "server.py").write_text(SERVER)
         check = f"import socket; socket.create_connection(('{LOOPBACK}', {self.port}), 5).close()"
@@ -112,7 +112,7 @@ class Tiny:
 
     @contextmanager
     def running(self, **environment: str) -> Iterator[Stack]:
-        """Healthy while the block runs; nothing is left of it afterwards."""
+        """A stack that is healthy while the block runs; no process is left afterwards."""
         stack = start(self.folder, say=lambda line: None, **self.how(**environment))
         former = members(stack, "mage")
         try:
@@ -155,7 +155,7 @@ def test_values_arrive_unchanged_whatever_the_folder_is_called(tiny: Tiny, name:
     assert told["arguments"] == list(ODD.values())
 
 
-def test_the_services_inherit_nothing_of_supervisords(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_services_inherit_nothing_from_supervisord(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "another server's")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     with tiny.running():
@@ -182,7 +182,7 @@ def test_a_socket_whose_path_would_be_too_long_is_in_a_private_folder(tiny: Tiny
     assert not socket_.parent.exists()
 
 
-def test_a_killed_service_is_back_and_its_orphans_are_gone(tiny: Tiny) -> None:
+def test_a_killed_service_is_restarted_and_its_orphans_are_gone(tiny: Tiny) -> None:
     with tiny.running() as stack:
         assert stack.supervisord.exits("mage") == []
         first, former = leader(stack, "mage"), members(stack, "mage")
@@ -198,7 +198,7 @@ def leader_or_none(stack: Stack) -> psutil.Process | None:
     return psutil.Process(pid) if pid else None
 
 
-def test_what_is_stopped_stays_so_and_counts_as_no_restart(tiny: Tiny) -> None:
+def test_a_stopped_service_stays_stopped_and_is_not_counted_as_a_restart(tiny: Tiny) -> None:
     with tiny.running() as stack:
         stack.stop_service("mage")
         time.sleep(1.5)
@@ -215,7 +215,7 @@ def test_logs_rotate(tiny: Tiny) -> None:
             stack.start_service("mage")
     logs = sorted(stack.log("mage").parent.glob("mage.log*"))
     assert [path.name for path in logs] == ["mage.log", "mage.log.1", "mage.log.2"]
-    # supervisord looks at the size after each of its writes, of 128 KiB at most.
+    # supervisord checks the size after each write, of at most 128 KiB.
     assert all(20 * 1024 <= path.stat().st_size < 148 * 1024 for path in logs[1:])
 
 
@@ -244,15 +244,15 @@ def test_stop_ends_what_a_killed_supervisord_left(tiny: Tiny) -> None:
 
 
 def test_stop_ends_a_supervisord_whose_socket_is_gone(tiny: Tiny) -> None:
-    """It lives, and would start again what is ended before it."""
+    """It still runs, and would restart a service that is stopped before it."""
     with tiny.running() as stack:
         stack.supervisord.socket.unlink()
         assert stack.stop() == ["mage"]
         tiny.assert_nothing_runs()
 
 
-def test_what_a_machine_left_that_was_switched_off_is_no_obstacle(tiny: Tiny) -> None:
-    """Its files name a process that is another one's by now, and a socket on which nobody listens."""
+def test_files_of_a_switched_off_machine_do_not_prevent_a_start(tiny: Tiny) -> None:
+    """Its files name a process number that now belongs to another process, and a socket without a listener."""
     supervisord = Supervisord(tiny.folder)
     supervisord.run.mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as stale, subprocess.Popen(["sleep", "60"]) as other:
