@@ -61,7 +61,7 @@ def settings_page() -> str:
             "",
             "## Settings that change the result",
             "",
-            "They are part of the [run key](../concepts.md): another value is another run.",
+            "They are part of the [run key](../concepts.md#run-key): another value is another run.",
             "",
             *_settings_table(result),
             "",

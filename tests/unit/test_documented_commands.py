@@ -160,7 +160,8 @@ def understand(words: Sequence[str]) -> None:
     elif command[:2] == ["mage", "run"]:
         assert (PROJECT / "pipelines" / command[3] / "metadata.yaml").is_file()
         if "--runtime-vars" in command:
-            Settings.parse(json.loads(command[command.index("--runtime-vars") + 1]))
+            given = json.loads(command[command.index("--runtime-vars") + 1])
+            assert Settings.parse(given).model_dump().items() >= given.items()
     elif command[:3] == ["docker", "compose", "exec"]:
         assert command[3] in yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]
         understand(command[4:])
