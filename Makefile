@@ -77,11 +77,12 @@ docs: .venv/installed .venv-docs/installed  ## build the documentation site into
 docs-serve: docs  ## the same at http://127.0.0.1:8000, with search, built again at each change
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8000
 
-check: .venv/installed  ## format, lint, types and import contracts
+check: .venv/installed  ## format, lint, types, import contracts and the documentation site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
 
 test: check install .venv-browser/installed  ## everything that must hold: check, then every test
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
