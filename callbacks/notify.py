@@ -1,4 +1,4 @@
-"""One message when a month is judged, and one when something keeps it from being judged."""
+"""Send one message when a month is judged, and one when a failure prevents the verdict."""
 
 if "callback" not in globals():
     from mage_ai.data_preparation.decorators import callback
@@ -21,7 +21,7 @@ def notify_of_a_failure(*args, **variables):
 
 
 def _send(message):
-    """To wherever the project's metadata.yaml says that messages go."""
+    """Send to the channels that the project's metadata.yaml configures."""
     if message:
         config = NotificationConfig.load(config=get_repo_config().notification_config)
         NotificationSender(config).send(message.title, message.text, message.text)

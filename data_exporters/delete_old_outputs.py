@@ -1,4 +1,4 @@
-"""Delete old block outputs and logs of scheduled runs, by Mage's own means; metadata.yaml says how old."""
+"""Delete old block outputs and logs of scheduled runs with Mage's functions; metadata.yaml sets the age."""
 
 if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
@@ -8,8 +8,8 @@ from mlops.operations.retention import cleanup
 
 @data_exporter
 def delete_old_outputs(summary, *args, **variables):
-    """The summary with a row for what Mage kept of its own runs."""
-    # Late, because importing them opens Mage's database.
+    """The summary with one more row for Mage's own outputs and logs."""
+    # Imported here, because the import opens Mage's database.
     from mage_ai.data_preparation.logging.logger_manager import LoggerManager
     from mage_ai.data_preparation.variable_manager import clean_variables
 

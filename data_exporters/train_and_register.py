@@ -1,4 +1,4 @@
-"""Tune on the validation month, fit again, test on the test month, register, and let the verdict decide."""
+"""Tune on the validation month, fit again, test on the test month, register, and apply the verdict."""
 
 if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
@@ -9,7 +9,7 @@ from mlops.pipeline import leaderboard, steps
 
 @data_exporter
 def train_and_register(summary, *args, **variables):
-    """The new version beside its baseline and the champion it met, then the trials, best first."""
+    """The new version, its baseline and the champion it was compared with, then the trials, best first."""
     settings = from_mage(variables)
     return steps.train_and_register(summary, settings).board
 

@@ -1,4 +1,4 @@
-"""Where trips come from: the source's months, fetched once and known to be whole."""
+"""Fetch the months of the run from the source, and check that each file is complete."""
 
 if "data_loader" not in globals():
     from mage_ai.data_preparation.decorators import data_loader, test

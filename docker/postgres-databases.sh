@@ -1,17 +1,17 @@
 #!/bin/sh
-# A database and a role of the same name for each of Mage and MLflow; neither role sees the other's.
+# Creates a database and a role of the same name for Mage and for MLflow; neither role can read the other's.
 #
-# The postgres image runs this once, on an empty volume. It may be run again at any time, which
-# also sets the roles' passwords to those of the environment:
+# The postgres image runs this once, on an empty volume. It can be run again at any time; then it also
+# sets the roles' passwords to those of the environment:
 #
 #     docker compose up --detach postgres
 #     docker compose exec postgres sh /docker-entrypoint-initdb.d/databases.sh
 #
-# Reads MAGE_DB_PASSWORD and MLFLOW_DB_PASSWORD, and what psql itself reads (PGHOST, PGPORT, ...).
+# Reads MAGE_DB_PASSWORD and MLFLOW_DB_PASSWORD, and the variables of psql (PGHOST, PGPORT, ...).
 set -eu
 
 ensure_database() { # NAME PASSWORD_VARIABLE
-    # \getenv, not an argument: arguments show in the list of processes.
+    # \getenv, not an argument, because the list of processes shows arguments.
     psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set "name=$1" \
         --username "${POSTGRES_USER:-postgres}" --dbname postgres <<SQL
 \getenv password $2

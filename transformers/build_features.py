@@ -1,4 +1,4 @@
-"""What the model sees of a request; mlops/model/features.py is the only place that defines it."""
+"""Build the model's features; their only definition is in mlops/model/features.py."""
 
 if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
@@ -9,7 +9,7 @@ from mlops.pipeline import months_table, steps
 
 @transformer
 def build_features(months, *args, **variables):
-    """One row per feature: its meaning, how often it is missing, least, mean and most."""
+    """One row per feature: its meaning, share of missing values, minimum, mean and maximum."""
     settings = from_mage(variables)
     return steps.build_features(months, settings)
 

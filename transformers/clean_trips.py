@@ -1,4 +1,4 @@
-"""Which trips are learnt from. For a rule of your own: rules=(*RULES, Rule("name", ...)); it is counted too."""
+"""Clean the trips. Add your own rule as rules=(*RULES, Rule("name", ...)); its rejections are counted too."""
 
 if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
@@ -10,7 +10,7 @@ from mlops.pipeline import months_table, steps
 
 @transformer
 def clean_trips(months, *args, **variables):
-    """One row per month: rows, kept, rejected by each rule, and what is unusual about it."""
+    """One row per month: rows, rows kept, rows rejected by each rule, and what is unusual."""
     settings = from_mage(variables)
     return steps.clean_trips(months, settings, rules=RULES)
 
