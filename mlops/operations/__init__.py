@@ -1,12 +1,12 @@
-"""What keeps it alive.
+"""Operations: catch up on months, send notifications, check the installation, delete old files.
 
 In reading order:
 
-- `backfill`: a range of months, one after the other
-- `notifications`: what is sent about a run that nobody watches
-- `backtest`: what other policies would have led to, over past months
-- `policies`: those policies, and how they compare
-- `reproduce`: a version made again, and compared
-- `doctor`: the check-up
-- `retention`: what is old and can be made again is deleted
+- `backfill`: train a range of months, one after the other
+- `notifications`: messages about unattended runs
+- `backtest`: results that other policies would have had over past months
+- `policies`: these policies, and a comparison of their results
+- `reproduce`: train a version again and compare its predictions
+- `doctor`: check the installation
+- `retention`: delete old files that can be created again
 """

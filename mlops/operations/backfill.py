@@ -1,4 +1,4 @@
-"""A range of months, trained one after the other; what is judged is skipped."""
+"""Train a range of months, one after the other; judged months are skipped."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mlops.pipeline.run_result import RunResult
 
 
 def backfill(settings: Settings, first: Month, last: Month) -> Iterator[RunResult]:
-    """Results of the months from first to last, trained in their order; what is judged is skipped.
+    """Train the months from `first` to `last` in order and yield each result; judged months are skipped.
 
     Raises
     ------
     MonthNotPublishedError
-        When one of them is not there, after those before it are done.
+        When a month is not published; the months before it are done.
     MlopsError
-        As `steps.train`; the same again continues from there.
+        As `steps.train`; the same call again continues from there.
     """
     chosen = {"month": NEXT, "start_month": str(first), "end_month": str(last)}
     settings = Settings.parse(settings.model_dump() | chosen)
     while not (result := steps.train(settings)).is_nothing:
         yield result
-    if result.month:  # it is waited for
+    if result.month:  # the month that is not published yet
         raise MonthNotPublishedError(f"{result.reason}.", service=settings.service, month=result.month)

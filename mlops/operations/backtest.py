@@ -1,13 +1,13 @@
-"""What would have happened: cadences, windows and gates over past months, without a registry.
+"""The backtest (command `replay`): compare training policies over past months, without a registry.
 
-The months are prepared once, as a run prepares them. About each month a model
-is fitted at most once, for all policies that would have trained it, and what it
-answers is kept in the output folder: a replay that was stopped, or is asked for
-more, goes on from there. `policies` then plays the policies through.
+The months are prepared once, as in a run. For each month and training window,
+one model is fitted for all policies, and its predictions are kept in the output
+folder: a backtest that was stopped, or is extended, continues from there.
+`policies` then simulates each policy.
 
-Two things are not as in a run. Searches do not start warm, since what they would
-draw on differs from policy to policy. And no model is refused for the time of a
-request, which would be another one each time.
+Two things differ from a run. Searches do not start from earlier runs, because
+these differ between policies. And no model is refused for the duration of a
+request, because that duration is different at each measurement.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """The model of a run about one month: fitted when it is first asked for, and never again.
+    """The model of a run about one month, fitted once and then kept.
 
     Parameters
     ----------
     settings : Settings
-        Of that run.
+        Settings of that run.
     split : Split
     months : mapping
-        By month, the row in which `steps.build_features` describes it.
+        For each month, its row in the table from `steps.build_features`.
     folder : Path
-        Where it is kept, under the run's key.
+        Where it is kept; the name is the run key.
     """
 
     settings: Settings
@@ -74,12 +74,12 @@ class Candidate:
 
     @functools.cached_property
     def model(self) -> DurationModel:
-        """The model as it was saved."""
+        """The saved model."""
         return DurationModel.load(self.folder / "model")
 
     @property
     def is_fitted(self) -> bool:
-        """Whether it was fitted already."""
+        """Whether it is already fitted."""
         return self.folder.is_dir()
 
     @property
@@ -99,7 +99,7 @@ class Candidate:
             made = Path(passing) / "candidate"
             model.save(made / "model")
             (made / "fitted.json").write_text(json.dumps(about, indent=1))
-            if not self.is_fitted:  # by another replay, meanwhile
+            if not self.is_fitted:  # another backtest may have fitted it in the meantime
                 made.replace(self.folder)
 
     def minutes(self, month: Month) -> Array:
@@ -118,7 +118,7 @@ class Candidate:
         return metrics.error_metrics(actual, self.minutes(month))["rmse"]
 
     def judged(self, champion: Candidate | None, limits: Limits) -> Verdict:
-        """The verdict on it as the challenger of an earlier one."""
+        """The verdict on it as challenger of an earlier model, the champion."""
         requests, actual = _trips(Path(self.months[self.split.test]["path"]))
         pairs, minutes = feature_files.pairs_and_minutes(self._learnt(), for_training=True)
         predicted = {
@@ -150,7 +150,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What policies would have led to.
+    """The results of a backtest.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class Replayed:
     months : tuple of Month
     outcomes : mapping of Policy to sequence of Served
     folder : Path
-        Where ``backtest.csv``, ``policies.csv`` and ``backtest.png`` are.
+        Where ``replay.csv``, ``policies.csv`` and ``replay.png`` are.
     """
 
     service: str
@@ -185,37 +185,37 @@ class Replayed:
         return (
             f"{self.service}, first test month {self.months[0]}, served from {self.months[1]} to "
             f"{self.months[-1]}; RMSE in minutes:\n\n{shown.to_string(index=False)}\n\n"
-            f"month by month, and drawn: {self.folder}"
+            f"tables by month and a plot are in {self.folder}"
         )
 
 
 def replay(
     settings: Settings, first: str, last: str, played: Sequence[Policy], output: Path | None = None
 ) -> Replayed:
-    """What each policy would have led to from `first`, about which all train, to `last`.
+    """Simulate each policy from `first`, the month that every policy trains on, to `last`.
 
     Parameters
     ----------
     settings : Settings
-        Of all runs, but for what a replay varies: month, training months, warm start.
+        Settings of all runs; the backtest replaces month, training months and warm start.
     first, last : str
         YYYY-MM.
     played : sequence of Policy
     output : Path, optional
-        Folder for tables, plot and fitted models; in the state folder unless told otherwise.
+        Folder for tables, plot and fitted models, by default in the state folder.
 
     Raises
     ------
     ConfigError
-        When `last` does not come after `first`.
+        When `last` is not after `first`.
     MlopsError
-        As the steps of a run do; nothing is written then but fitted models.
+        As the steps of a run; then only fitted models are written.
     """
     months = Month.range(Month.parse(first), Month.parse(last))
     if len(months) < 2:
         raise ConfigError(
-            f"from {first} to {last}: expected a last month after the first, since the model that is tested on "
-            "the first serves from the next one on"
+            f"from {first} to {last}: expected a last month after the first, because the model that is tested on "
+            "the first month serves from the next month on"
         )
     config.threads()
     folder = output or config.state().backtests / f"{settings.service}_{months[0]}_{months[-1]}"
@@ -231,7 +231,7 @@ def replay(
 def _played(
     policy: Policy, months: Sequence[Month], candidates: Mapping[tuple[int, Month], Candidate], limits: Limits
 ) -> tuple[policies.Served, ...]:
-    """Each month under one policy."""
+    """Simulate one policy; returns its months."""
 
     def model(month: Month) -> Candidate:
         return candidates[policy.window, month]
@@ -248,7 +248,7 @@ def _played(
 def _candidates(
     settings: Settings, months: Sequence[Month], played: Sequence[Policy], folder: Path
 ) -> dict[tuple[int, Month], Candidate]:
-    """By window and test month, the models that any of the policies asks for; windows share what is alike."""
+    """The models that the policies need, by window and test month; windows with equal months share a model."""
     asked = sorted(
         {
             (policy.window, month)
@@ -273,7 +273,7 @@ def _candidates(
 def _splits(
     settings: Settings, asked: Sequence[tuple[int, Month]]
 ) -> dict[tuple[int, Month], months_split.Split]:
-    """Months of each run, as far as the source reaches back."""
+    """The months of each run, as far back as the source goes."""
     source = ingest.open_source(settings)
     earliest = min(month - 2 - window for window, month in asked)
     wanted = Month.range(earliest, max(month for _, month in asked))
@@ -288,21 +288,21 @@ def _splits(
         fewer = [s for (w, _), s in splits.items() if w == window and len(s.training) < window]
         if fewer:
             logger.warning(
-                "window %d: %s starts with %s, so %d of the models learn from fewer months than that",
+                "window %d: %s starts with %s, so %d of the models learn from fewer months than the window",
                 window, source.url, held[0], len(fewer),
             )  # fmt: skip
     return splits
 
 
 def _settings_of_run(settings: Settings, split: months_split.Split) -> Settings:
-    """Settings of the run about a split, but for limits: what is asked of a model does not change the model."""
+    """Settings of the run about a split, with default limits: limits do not change the fitted model."""
     usual = {name: Settings.model_fields[name].default for name in (*_LIMITS, "compare_course")}
     own = {"month": str(split.test), "train_months": len(split.training), "warm_start": False}
     return settings.model_copy(update={**usual, **own})
 
 
 def _prepared(settings: Settings, months: Sequence[Month]) -> Described:
-    """All months, fetched, cleaned and with their features beside them."""
+    """Fetch and clean all months and build their features; returns each month's row."""
     span = settings.model_copy(update={"month": str(months[-1]), "train_months": len(months) - 2})
     summary = steps.build_features(steps.clean_trips(ingest.load(span), span), span)
     table = months_table.read(summary)
@@ -310,12 +310,13 @@ def _prepared(settings: Settings, months: Sequence[Month]) -> Described:
 
 
 def _fit(candidates: Mapping[tuple[int, Month], Candidate]) -> None:
-    """Fit those that are not fitted yet, in the order of their months."""
+    """Fit the candidates that are not fitted yet, in order of their months."""
     different = sorted(set(candidates.values()), key=lambda each: (each.split.test, len(each.split.training)))
     for number, candidate in enumerate(different, 1):
         split = candidate.split
         about = (
-            f"model {number} of {len(different)}, {len(split.training)} + 1 months, tested on {split.test}"
+            f"model {number} of {len(different)}, training months: {len(split.training)}, "
+            f"test month: {split.test}"
         )
         if candidate.is_fitted:
             logger.info("%s, fitted earlier", about)
@@ -329,7 +330,7 @@ def _fit(candidates: Mapping[tuple[int, Month], Candidate]) -> None:
 
 @functools.lru_cache(maxsize=2)
 def _trips(clean: Path) -> tuple[pd.DataFrame, Array]:
-    """Requests of a month and how long they took."""
+    """Requests of a month, and the duration of each in minutes."""
     return schemas.read_requests(clean), schemas.read_minutes(clean)
 
 
@@ -337,13 +338,13 @@ _LIMITS = tuple(field.name for field in dataclasses.fields(Limits) if field.name
 
 
 def _quality(row: Mapping[Any, Any]) -> Quality:
-    """Counts of a month, back from its row."""
+    """A month's counts, read from its row."""
     rejected = {rule.name: int(row[f"rejected_{rule.name}"]) for rule in RULES}
     return Quality(int(row["rows"]), int(row["kept"]), int(row["test_rows"]), rejected)
 
 
 def _write(found: Replayed) -> None:
-    """Both tables and the plot, all of them or none."""
+    """Write both tables and the plot, all or none."""
     names = ("replay.csv", "policies.csv", "replay.png")
     with contextlib.ExitStack() as passing:
         by_month, compared, plot = (
@@ -351,4 +352,4 @@ def _write(found: Replayed) -> None:
         )
         policies.by_month(found.outcomes).to_csv(by_month, index=False)
         policies.compared(found.outcomes).to_csv(compared, index=False)
-        policies.draw(found.outcomes, plot, f"{found.service}: what would have happened")
+        policies.draw(found.outcomes, plot, f"{found.service}: backtest of training policies")

@@ -1,7 +1,8 @@
-"""What is said about a run that nobody watches: a judged month, or what keeps it from being judged.
+"""Messages about unattended runs: a month was judged, or an error prevents it.
 
-One message each. The same failure is said again after a day, not at every try;
-a month that is not published yet is no news. So silence means trouble.
+Each is sent once. The same failure is sent again after a day, not at every
+try. A month that is not published yet causes no message. So if no message
+comes at all, the scheduler itself has a problem.
 """
 
 from __future__ import annotations
@@ -27,26 +28,26 @@ from mlops.pipeline import schedule
 from mlops.pipeline.schedule import REPUBLISHED
 from mlops.registry import client, run_lifecycle, runs, versions
 
-AGAIN_HOURS = 20.0  # before the same failure is said once more: a daily check says it daily
+AGAIN_HOURS = 20.0  # before the same failure is sent again: a daily check then sends it every day
 
 
 @dataclass(frozen=True)
 class Message:
-    """A subject, and what happened, in sentences."""
+    """A subject line, and the text."""
 
     title: str
     text: str
 
 
 def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | None:
-    """What to say about a step's table: something about a judged month, once; nothing about other tables.
+    """The message about a judged month, once; None for a table of another step.
 
     Parameters
     ----------
     table : DataFrame
-        What a block returned.
+        The output of a block.
     variables : mapping
-        Those that Mage gives to a block.
+        The variables that Mage gives to a block.
     """
     if "kind" not in table:
         return None
@@ -64,32 +65,32 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
 
 
 def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | None:
-    """What to say about a failed run, unless it was said in the last hours; MLflow then shows it too.
+    """The message about a failed run, or None if it was sent in the last hours; MLflow shows the failure too.
 
     Parameters
     ----------
     error : BaseException
-        What the block raised.
+        The error that the block raised.
     variables : mapping
         As `of_result`.
     """
     try:
         settings = from_mage(variables)
-    except ConfigError:  # maybe the failure itself
+    except ConfigError:  # the wrong setting may be the failure itself
         settings = Settings()
     name, run_id = versions.model_name(settings.service, sample=settings.source == "sample"), ""
     is_there = False
-    with contextlib.suppress(MlopsError):  # what is said matters more than where it is shown
+    with contextlib.suppress(MlopsError):  # send the message even if MLflow cannot be reached
         _connect(settings)
         name, is_there = schedule.guess_model_name(settings), True
-    told = str(error) or type(error).__name__
-    if not _is_news(name, told):
+    text = str(error) or type(error).__name__
+    if not _is_news(name, text):
         return None
     if is_there:
         with contextlib.suppress(MlopsError):
             run_id = run_lifecycle.log_failure(name, f"{settings.service} {settings.month}", error)
     shown = f"\nMLflow: run {run_id}" if run_id else ""
-    return Message(f"{name}: a run failed", f"{told}{shown}{_where(variables)}")
+    return Message(f"{name}: a run failed", f"{text}{shown}{_where(variables)}")
 
 
 def _connect(settings: Settings) -> None:
@@ -97,20 +98,20 @@ def _connect(settings: Settings) -> None:
 
 
 def _where(variables: Mapping[str, Any]) -> str:
-    """Where Mage shows the run, as far as it says so."""
+    """A line with the address of Mage's page about the run; empty if Mage gives no run id."""
     run, pipeline = variables.get("pipeline_run_id"), variables.get("pipeline_uuid")
     host = os.environ.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"  # as in Mage's own messages
     return f"\nMage: {host}/pipelines/{pipeline}/runs/{run}" if run and pipeline else ""
 
 
 def _is_news(name: str, about: str, *, for_ever: bool = False) -> bool:
-    """Whether this was not said yet, or long ago; from now on it was."""
+    """Whether this message was not sent recently; records it as sent."""
     digest = hashlib.sha256(about.encode()).hexdigest()[:16]
     note = config.state().sent / f"{name}-{digest}.json"
     now = datetime.now(timezone.utc)
     if note.is_file():
-        said = datetime.fromisoformat(json.loads(note.read_text())["at"])
-        if for_ever or now - said < timedelta(hours=AGAIN_HOURS):
+        sent = datetime.fromisoformat(json.loads(note.read_text())["at"])
+        if for_ever or now - sent < timedelta(hours=AGAIN_HOURS):
             return False
     with atomic_write(note) as passing:
         passing.write_text(json.dumps({"at": now.isoformat(), "about": one_line(about, 500)}))

@@ -1,14 +1,13 @@
-"""How often to train, on how much, and what may serve: policies, and what each of them would have led to.
+"""Training policies (how often to train, on how many months, which model serves) and their results.
 
-A policy goes through the months in their order. When the trips of a month are
-known, it may train a model about that month, and the model may become champion;
-so **a model that was tested on a month serves from the next month on**, and what
-a month counts is the error of the champion that was there before. That TLC
-publishes a month some seven weeks late is left out: it would move every policy
-by the same two months.
+A policy is simulated month by month. When the trips of a month are known, it
+may train a model that is tested on this month, and this model may become
+champion; so **a model that was tested on a month serves from the next month
+on**, and each month is scored with the champion from before it. TLC publishes a
+month about seven weeks late; the simulation ignores this, because it would
+shift every policy by the same two months.
 
-Everything here is pure, but for the picture that `draw` writes. A model is named by the month that it was
-tested on.
+Everything here is pure, except `draw`, which writes a picture. A model is named by its test month.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ GATES = {
 }
 LOOKS = {"once": ("#8b9199", 2.4), "always": ("#f0a04b", 4.4), "verdict": ("#14518f", 1.6)}
 STROKES, SHAPES = ("-", "--", ":", "-."), "osD^"
-MOST = 120  # months, as the setting train_months allows
+MOST = 120  # months, the maximum of the setting train_months
 
 Judge = Callable[[Month, "Month | None"], Verdict]
-"""From challenger and champion, or None, to the verdict on the challenger's test month."""
+"""A function of challenger and champion (or None); it returns the verdict on the challenger's test month."""
 
 
 @dataclass(frozen=True, order=True)
 class Policy:
-    """What decides which model serves.
+    """The rule that decides which model serves.
 
     Parameters
     ----------
     cadence : int
-        A model is trained every so many months.
+        Months between two trainings.
     window : int
-        Most months of training, as the setting ``train_months``.
+        Maximum number of training months, like the setting ``train_months``.
     gate : str
         One of `GATES`.
     """
@@ -60,13 +59,13 @@ class Policy:
     gate: str
 
     def trains(self, position: int, champion: Month | None) -> bool:
-        """Whether a model is trained about the month at this position, the first being 0."""
+        """Whether a model is trained for the month at this position, counted from 0."""
         if self.gate == "once":
             return champion is None
         return position % self.cadence == 0
 
     def decide(self, judge: Judge, challenger: Month, champion: Month | None) -> Verdict:
-        """What becomes of a new model; only the gate that needs it asks `judge`."""
+        """The verdict on a new model; only the gate ``verdict`` calls `judge`."""
         if self.gate == "verdict":
             return judge(challenger, champion)
         return Verdict("promote", (GATES[self.gate],), {})
@@ -74,19 +73,19 @@ class Policy:
 
 @dataclass(frozen=True)
 class Served:
-    """A month under a policy.
+    """The result of one month under a policy.
 
     Parameters
     ----------
     month : Month
     champion : Month or None
-        The model that served it; None when there was none yet.
+        The model that served in this month; None if there was none yet.
     rmse : float
-        Of that model on the month's trips, minutes; NaN when there was none.
+        RMSE of that model on the month's trips, minutes; NaN without a model.
     verdict : Verdict or None
-        On the model that was trained about the month, once its trips were known; None when there was none.
+        The verdict on the model that was trained for this month; None if none was trained.
     seconds : float
-        What training it took.
+        CPU seconds of that training.
     """
 
     month: Month
@@ -100,12 +99,12 @@ Outcomes = Mapping[Policy, Sequence[Served]]
 
 
 def parse(cadences: str, windows: str, gates: str) -> tuple[Policy, ...]:
-    """Policies of all combinations, written as lists with commas; ``once`` trains once, whatever the cadence.
+    """Policies for all combinations of the comma-separated lists; ``once`` trains once at any cadence.
 
     Raises
     ------
     ConfigError
-        Naming what is no whole number, no gate, or nothing.
+        For an empty list, a value that is not a whole number, or an unknown gate.
 
     Examples
     --------
@@ -129,19 +128,19 @@ def simulate(
     judge: Judge,
     seconds: Callable[[Month], float],
 ) -> tuple[Served, ...]:
-    """Each month under the policy, in the order of `months`.
+    """Results of each month under the policy, in the order of `months`.
 
     Parameters
     ----------
     policy : Policy
     months : sequence of Month
-        One after the other, oldest first. Nothing serves the first.
+        Consecutive months, oldest first. No model serves the first month.
     rmse : callable
-        From a model and a month to its RMSE there, minutes.
+        Takes a model and a month; returns the model's RMSE on it, minutes.
     judge : callable
-        As `Judge`.
+        See `Judge`.
     seconds : callable
-        From a model to what training it took.
+        Takes a model; returns the CPU seconds of its training.
 
     Examples
     --------
@@ -170,7 +169,7 @@ def by_month(outcomes: Outcomes) -> pd.DataFrame:
     -------
     DataFrame
         ``cadence``, ``window``, ``gate``, ``month``, ``champion``, ``rmse``, ``trained``, ``verdict``, ``reason``
-        and ``cpu_minutes``: what `Served` says, with text for months and verdict.
+        and ``cpu_minutes``: the fields of `Served`, with months and verdict as text.
     """
     return pd.DataFrame(
         [
@@ -191,7 +190,7 @@ def by_month(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def compared(outcomes: Outcomes) -> pd.DataFrame:
-    """One row per policy, best first; those that left months unserved come last.
+    """One row per policy, best first; policies with months without a champion come last.
 
     Returns
     -------
@@ -207,8 +206,8 @@ def compared(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def draw(outcomes: Outcomes, path: Path, title: str) -> None:
-    """Write a picture as PNG: RMSE by month, a panel for each window, and mean RMSE against time."""
-    from matplotlib.figure import Figure  # late: half a second that nothing else needs
+    """Write a PNG: RMSE by month, one panel for each window, and mean RMSE against CPU time."""
+    from matplotlib.figure import Figure  # imported here, because the import takes half a second
 
     windows = sorted({policy.window for policy in outcomes})
     figure = Figure(figsize=(4.4 * (len(windows) + 1), 5.6), layout="constrained")
@@ -217,7 +216,7 @@ def draw(outcomes: Outcomes, path: Path, title: str) -> None:
     looks = _looks(outcomes)
     for window, panel in zip(windows, panels, strict=True):
         panel.sharey(panels[0])
-        panel.set_title(f"window of {_told(window)}", fontsize=11)
+        panel.set_title(f"window of {_months(window)}", fontsize=11)
         for policy, look in looks.items():
             if policy.window == window:
                 _draw_months(panel, outcomes[policy], look)
@@ -234,16 +233,16 @@ def draw(outcomes: Outcomes, path: Path, title: str) -> None:
 
 
 def _looks(outcomes: Outcomes) -> dict[Policy, dict[str, Any]]:
-    """How each policy is drawn, in this order: the gate is its colour, the cadence its stroke and shape.
+    """Style of each policy, in drawing order: the gate sets the colour, the cadence sets line style and marker.
 
-    Policies that agree lie upon each other, so what is drawn later is thinner.
+    Lines of policies with equal results overlap, so later lines are thinner.
     """
     cadences = sorted({policy.cadence for policy in outcomes})
     looks = {}
     for policy in sorted(outcomes, key=lambda each: (list(LOOKS).index(each.gate), each)):
         colour, width = LOOKS[policy.gate]
         place = cadences.index(policy.cadence)
-        every = "month" if policy.cadence == 1 else _told(policy.cadence)
+        every = "month" if policy.cadence == 1 else _months(policy.cadence)
         looks[policy] = {
             "color": colour,
             "linewidth": width,
@@ -256,18 +255,18 @@ def _looks(outcomes: Outcomes) -> dict[Policy, dict[str, Any]]:
 
 
 def _draw_months(panel: Any, served: Sequence[Served], look: Mapping[str, Any]) -> None:
-    """RMSE by month; the months in which a new champion began to serve are marked."""
+    """Draw RMSE by month; a marker shows each month in which a new champion began to serve."""
     months = [str(each.month) for each in served[1:]]
     changes = enumerate(itertools.pairwise(served))
     began = [place for place, (before, now) in changes if now.champion != before.champion]
     panel.plot(range(len(months)), [each.rmse for each in served[1:]], markevery=began, **look)
     ticks = range(0, len(months), math.ceil(len(months) / 12))
-    panel.set_xlabel("a mark: a new champion begins to serve")
+    panel.set_xlabel("marker: a new champion begins to serve")
     panel.set_xticks(ticks, [months[tick] for tick in ticks], rotation=45, ha="right", rotation_mode="anchor")
 
 
 def _draw_costs(panel: Any, outcomes: Outcomes, looks: Mapping[Policy, Mapping[str, Any]]) -> None:
-    """Mean RMSE against CPU minutes, each point with its windows beside it."""
+    """Draw mean RMSE against CPU minutes, with the windows beside each point."""
     windows: dict[tuple[float, float], set[int]] = {}
     for policy, look in looks.items():
         sums = _sums(outcomes[policy])
@@ -275,14 +274,14 @@ def _draw_costs(panel: Any, outcomes: Outcomes, looks: Mapping[Policy, Mapping[s
         panel.plot(*place, **{**look, "linestyle": ""})
         windows.setdefault(place, set()).add(policy.window)
     for place, found in windows.items():
-        told = ", ".join(map(str, sorted(found)))
-        panel.annotate(told, place, (9, 5), textcoords="offset points", fontsize=9)
-    panel.set_title("what it costs (beside each mark: its window)", fontsize=11)
+        text = ", ".join(map(str, sorted(found)))
+        panel.annotate(text, place, (9, 5), textcoords="offset points", fontsize=9)
+    panel.set_title("cost (the number is the window, in months)", fontsize=11)
     panel.set(xlabel="CPU minutes of training", ylabel="mean RMSE (minutes)")
     panel.margins(0.12)
 
 
-def _told(months: int) -> str:
+def _months(months: int) -> str:
     return f"{months} month{'s' if months > 1 else ''}"
 
 
@@ -317,12 +316,12 @@ def _gates(text: str) -> list[str]:
         if word not in GATES:
             near = difflib.get_close_matches(word, GATES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"gates: expected some of {', '.join(GATES)}; got {word!r}{hint}")
+            raise ConfigError(f"gates: expected one or more of {', '.join(GATES)}; got {word!r}{hint}")
     return words
 
 
 def _words(name: str, text: str, example: str) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if not words:
-        raise ConfigError(f"{name}: expected a list with commas, for example {example}; got {text!r}")
+        raise ConfigError(f"{name}: expected a comma-separated list, for example {example}; got {text!r}")
     return words

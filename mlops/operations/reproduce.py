@@ -1,4 +1,4 @@
-"""A version made again from what its run recorded: the same files, the same settings, the same predictions?"""
+"""Train a version again from its recorded files and settings, and compare the predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How far the predictions of a model made again are from those that were tested.
+    """How far the predictions of the reproduced model are from those in the original test.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Reproduction:
     largest_difference : float
         Minutes.
     differs : tuple of str
-        What is not as it was when the version was made: code, environment.
+        What has changed since the version was trained: code, environment.
     """
 
     version: Version
@@ -48,25 +48,24 @@ class Reproduction:
         return self.largest_difference == 0.0
 
     def __str__(self) -> str:
-        made = f"{self.version.uri} made again: the predictions of all {self.rows:,} test trips are"
-        found = (
-            "the same" if self.is_same else f"NOT the same: up to {self.largest_difference:.6g} minutes apart"
-        )
+        made = f"{self.version.uri} reproduced: the predictions for all {self.rows:,} test trips are"
+        apart = f"NOT the same: they differ by up to {self.largest_difference:.6g} minutes"
+        found = "the same" if self.is_same else apart
         return "\n".join([f"{made} {found}", *(f"  {text}" for text in self.differs)])
 
 
 def reproduce(name: str, number: str, source: str | None = None) -> Reproduction:
-    """The version trained once more with its recorded settings; nothing is registered.
+    """Train the version again with its recorded settings, and compare; nothing is registered.
 
     Parameters
     ----------
     source : str, optional
-        Where the months are now; where they were then, unless told otherwise.
+        Where the months are now, by default the source of the original run.
 
     Raises
     ------
     DataQualityError
-        When the source holds other bytes than the version was made from, naming the months.
+        When the source's files differ from those that the version was trained on; the message names the months.
     PromotionError
         When there is no such version.
     """
@@ -92,8 +91,8 @@ def _reproduce(version: Version, source: str | None, folder: Path) -> Reproducti
     predicted = judge_stage.minutes_of(model.predict(schemas.read_requests(clean)))
     if len(predicted) != len(tested):
         raise DataQualityError(
-            f"{version.uri}: expected {len(tested):,} test trips as then; got {len(predicted):,}. "
-            "Was it made with other cleaning rules?"
+            f"{version.uri}: expected {len(tested):,} test trips, as in the original run; got "
+            f"{len(predicted):,}. Use the cleaning rules of that run."
         )
     gap = float(np.max(np.abs(predicted - tested), initial=0.0))
     return Reproduction(version, len(tested), gap, _differs(tags))
@@ -105,7 +104,7 @@ def _recorded_settings(version: Version, source: str) -> Settings:
     chosen = {name: None if text == "None" else text for name, text in values.items()}
     if not source:
         raise ConfigError(
-            f"{version.uri}: its run did not record where its months were; say so with --source"
+            f"{version.uri}: its run did not record the source of its months; name it with --source"
         )
     return Settings.parse({**chosen, "source": source})
 
@@ -120,8 +119,9 @@ def _require_same_files(version: Version, months: pd.DataFrame, recorded: pd.Dat
     ]
     if other:
         raise DataQualityError(
-            f"{version.uri}: its months are not those it was made from (sha256 of {'; '.join(other)}). "
-            "TLC replaces files now and then; name a --source that still has the old ones."
+            f"{version.uri}: the source holds other months than those it was trained on "
+            f"(sha256 of {'; '.join(other)}). "
+            "TLC sometimes replaces files; name a --source that still has the old ones."
         )
 
 
@@ -140,10 +140,10 @@ def _starts(version: Version, tags: dict[str, str], folder: Path) -> list[dict[s
 def _differs(tags: dict[str, str]) -> tuple[str, ...]:
     now = run_key.made_by()
     found = [
-        f"{what} is not what it was then (commit {tags.get('git_commit') or 'not known'})"
+        f"{what} has changed since this version was trained (commit {tags.get('git_commit') or 'unknown'})"
         for what, key in (("the code", "code_sha256"), ("the environment", "environment_sha256"))
         if tags.get(key) != now[key]
     ]
     if tags.get("tuning_hit_ceiling") == "true":
-        found.append("the search had hit its ceiling in seconds, so it cannot be repeated exactly")
+        found.append("the search had reached its limit tuning_seconds, so it cannot be repeated exactly")
     return tuple(found)

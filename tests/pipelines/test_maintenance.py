@@ -92,7 +92,7 @@ def test_a_champion_survives_the_tidying(machine: Machine) -> None:
     assert answer(machine) == answered
     again = machine.mlops("reproduce", "1")
     assert again.status == 0, again.output
-    assert "the predictions of all" in again.stdout
+    assert "the predictions for all" in again.stdout
     doctor = machine.mlops("doctor")
     assert doctor.status == 0, doctor.output
     assert machine.mlops("tidy").stdout.startswith("nothing is older than 90 days")
@@ -103,4 +103,4 @@ def test_settings_that_are_not_there_are_refused(machine: Machine) -> None:
     ended = machine.run(*command)
     assert ended.status == 1
     assert "keep_day" in ended.message
-    assert "There are: keep_days, dry_run" in ended.message
+    assert "Known settings: keep_days, dry_run" in ended.message

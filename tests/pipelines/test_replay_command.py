@@ -63,7 +63,7 @@ def test_a_replay_prints_its_table_best_first(replayed: tuple[Machine, Ended]) -
     assert ended.status == 0, ended.output
     lines = ended.stdout.splitlines()
     assert lines[0] == "green, first test month 2023-03, served from 2023-04 to 2023-04; RMSE in minutes:"
-    assert lines[-1] == f"month by month, and drawn: {output(machine)}"
+    assert lines[-1] == f"tables by month and a plot are in {output(machine)}"
     rows = [line.split() for line in lines[3:-2]]
     # Both windows begin with 2023-01, and nobody has served for long: one model, one error.
     assert len(rows) == 10
@@ -145,7 +145,7 @@ def test_a_replay_that_was_stopped_goes_on(machine: Machine) -> None:
     assert [path for path in output(machine).rglob("*") if path.name.startswith(".")] == []
     ended = machine.run(*given)
     assert ended.status == 0, ended.output
-    assert "model 1 of 2, 1 + 1 months, tested on 2023-03, fitted earlier" in ended.stderr
+    assert "model 1 of 2, training months: 1, test month: 2023-03, fitted earlier" in ended.stderr
     assert ended.stderr.count("final fit") == 1
 
 

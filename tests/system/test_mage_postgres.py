@@ -42,7 +42,8 @@ def test_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         set_time_zone(postgres.url, "America/New_York")
         (zone,) = opened()
         assert (
-            "its time zone is America/New_York, and Mage compares schedules in UTC; ALTER DATABASE " in zone
+            "its time zone is America/New_York, but Mage compares schedules in UTC; run ALTER DATABASE "
+            in zone
         )
 
 

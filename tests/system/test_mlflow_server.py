@@ -68,14 +68,14 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 def test_a_name_that_the_server_does_not_know(port: int) -> None:
     (told,) = tracking_server.look_over(f"http://localhost:{port}", 10.0)
     assert told.is_open
-    assert f"refuses the name localhost:{port}; start it with localhost:{port} added to" in told.text
+    assert f"it refuses the host name localhost:{port}; start it with localhost:{port} added to" in told.text
 
 
 def test_the_server_answers_and_has_our_version(port: int) -> None:
     uri, ours = f"http://127.0.0.1:{port}", mlflow.__version__
     assert list(tracking_server.look_over(uri, 10.0)) == [
-        Finding(f"tracking server {uri}: answers"),
-        Finding(f"MLflow: the server is {ours}, this client {ours}"),
+        Finding(f"tracking server {uri}: it answers"),
+        Finding(f"MLflow versions: server {ours}, client {ours}"),
     ]
 
 
@@ -84,7 +84,7 @@ def test_its_artefacts_lie_in_its_own_folder(port: int, tmp_path: Path) -> None:
     client.connect(uri, tmp_path / "state", 10.0)
     (here,) = tracking_server.artefacts(uri, ["trip-duration-green"])
     assert not here.is_open
-    assert "a folder of this machine" in here.text
+    assert "a folder on this machine; runs on other machines cannot reach it" in here.text
     (elsewhere,) = tracking_server.artefacts("http://mlflow:5000", ["trip-duration-green"])
     assert elsewhere.is_open
     assert "--serve-artifacts" in elsewhere.text

@@ -1,8 +1,8 @@
-"""The check-up: first the machine and the servers, then what runs left open, which is closed where that is safe.
+"""All checks: first the machine and the servers, then unfinished runs, which are closed where that is safe.
 
-Each check is small and independent of the others. A check that fails is a
-finding, and so is a tracking server that does not answer: the remaining checks
-are made all the same.
+Each check is small and independent of the others. If a check fails, or if the
+tracking server does not answer, that is a finding, and the other checks still
+run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     Parameters
     ----------
     resume : bool
-        Deliver the results that could not be sent to the tracking server.
+        Deliver pending results, which wait in the state folder because the tracking server was away.
     """
     yield from carried_out("import path", host.import_path)
     yield from carried_out("time zone", lambda: host.time_zone(mage_database.schedules_run_here()))
@@ -39,7 +39,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
         yield from carried_out("artefacts", partial(tracking_server.artefacts, config.tracking_uri(), names))
         yield from carried_out("registered models", partial(_models, resume))
     else:
-        yield Finding("registered models: not looked at; they are once the tracking server can be asked")
+        yield Finding("registered models: not checked, because the tracking server cannot be used")
     yield from carried_out("memory and disk", partial(_room, can_be_asked))
 
 
@@ -59,16 +59,16 @@ def _experiments() -> tuple[str, ...]:
 
 
 def _room(can_be_asked: bool) -> Findings:
-    """Memory and disk compared with what the newest run's months need, or the usual months."""
+    """Compare memory and disk with what the newest run's months need, or the usual months."""
     rows, whose = (_newest_window() if can_be_asked else None) or host.usual_rows(Settings())
     yield from host.memory(rows, whose)
     yield from host.disk(rows)
 
 
 def _newest_window() -> tuple[int, str] | None:
-    """Trips that the newest version of some model learnt from, the most there are, and which version it is.
+    """The largest number of trips that a model's newest version learnt from, and that version's URI.
 
-    None where no version is registered, or no newest version has logged its months.
+    None if no version is registered, or if no newest version has logged its months.
     """
     newest = [version for name in versions.model_names() for version in versions.list_all(name)[-1:]]
     learnt = [(versions.trips_learnt_from(version), version.uri) for version in newest]
@@ -83,8 +83,9 @@ def _models(resume: bool) -> Findings:
             names.add(name)
             which = ", ".join(lost[:NAMED]) + (", ..." if len(lost) > NAMED else "")
             yield Finding(
-                f"{name}: finished runs whose version the registry has lost: {len(lost)} (run {which})"
-                "; restore it from a backup or, if they were deleted on purpose, delete these runs in MLflow too",
+                f"{name}: finished runs whose version is missing in the registry: {len(lost)} (run {which})"
+                "; restore the registry from a backup or, if the versions were deleted on purpose, delete these "
+                "runs in MLflow too",
                 is_open=True,
             )
     for name in sorted(names):
@@ -96,13 +97,13 @@ def _models(resume: bool) -> Findings:
 def _check(name: str, resume: bool) -> Findings:
     closed = run_lifecycle.clear_up(name)
     if closed is not None:
-        told = f"runs and trials whose process is gone: {closed}, now ended as KILLED"
-        yield Finding(f"{name}: {told if closed else 'no run is left open'}")
+        text = f"runs and trials whose process is gone: {closed}, now closed as KILLED"
+        yield Finding(f"{name}: {text if closed else 'no run is left open'}")
     try:
         with run_lifecycle.work_lock(name, "refuse", "the doctor's check-up") as lock:
             with locks.hold(f"{name}.aliases", on_busy="refuse", about="the doctor's check-up"):
                 for text in alias_log.reconcile(name):
-                    yield Finding(f"{name}: {text}; it is in the journal now")
+                    yield Finding(f"{name}: {text}; recorded in the journal")
             if resume:
                 yield from (
                     Finding(str(delivery), is_open=not delivery.is_delivered)
@@ -110,7 +111,10 @@ def _check(name: str, resume: bool) -> Findings:
                 )
             yield from _left(name)
     except BusyError as error:
-        yield Finding(f"{name}: somebody is at work ({error}); its journal and outbox were not looked at")
+        yield Finding(
+            f"{name}: its journal and pending results were not checked, because another process works on it "
+            f"({error})"
+        )
 
 
 def _left(name: str) -> Findings:
@@ -118,15 +122,18 @@ def _left(name: str) -> Findings:
     for attempt in kept:
         note = attempt.noted(checkpoint.PENDING)
         if note:
-            waits = f"{name}: a model tested on {note['month']} waits to be delivered"
-            yield Finding(f"{waits}; python -m mlops doctor --resume", is_open=True)
+            yield Finding(
+                f"{name}: the pending result of a model tested on {note['month']} is not delivered; "
+                "run python -m mlops doctor --resume",
+                is_open=True,
+            )
         else:
             yield Finding(
-                f"{name}: a run was cut off after {len(attempt.entries('trials'))} trials ({attempt.folder}); the "
-                "same settings again go on from there, and deleting the folder forgets it"
+                f"{name}: a run was interrupted after {len(attempt.entries('trials'))} trials ({attempt.folder}); "
+                "run it with the same settings to continue, or delete the folder to discard it"
             )
     keys = {attempt.key for attempt in kept}
     for version in versions.list_all(name):
         if not version.is_complete and version.tags.get(runs.RUN_KEY) not in keys:
-            cut_off = f"{version.uri}: was registered, but its run did not end; run it again"
-            yield Finding(cut_off, is_open=True)
+            text = f"{version.uri}: it was registered, but its run did not finish; run it again"
+            yield Finding(text, is_open=True)

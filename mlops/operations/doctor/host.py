@@ -1,4 +1,4 @@
-"""What a run needs of its machine: the right package, UTC, memory, disk."""
+"""What a run needs from its machine: the right package, UTC, memory, disk."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ROWS_A_MONTH = {
     "yellow": 3_700_000,
     "fhvhv": 21_000_000,
 }  # TLC's larger months of 2023 to 2024
-LEAST_FREE_BYTES = 2e9  # below this a disk fills up within a few runs, whatever they are about
+LEAST_FREE_BYTES = 2e9  # below this, a few runs of any service fill the disk
 BYTES_PER_TRIP_ON_DISK = 60  # month, clean trips, features and artefacts together; see `disk`
 
 
 def import_path(path: Sequence[str] | None = None) -> Findings:
-    """Whether Mage's blocks import this project's package, and nothing of this project hides another's.
+    """Check that Mage's blocks import this project's package, and that no block folder hides another package.
 
     Parameters
     ----------
     path : sequence of str, optional
-        Where modules are looked for, by default ``sys.path``.
+        Folders to search for modules, by default ``sys.path``.
     """
     looked_in = list(sys.path if path is None else path)
     if looked_in[:1] in ([""], [str(Path.cwd())]):  # `python -m` puts it first; `mage` does not
@@ -42,17 +42,17 @@ def import_path(path: Sequence[str] | None = None) -> Findings:
     found = Path(spec.origin).resolve().parent.parent if spec and spec.origin else None
     if found is None:
         yield Finding(
-            f"mlops: Mage's blocks cannot import it; run make install, or set PYTHONPATH={config.PROJECT}",
+            f"package mlops: Mage's blocks cannot import it; run make install, or set PYTHONPATH={config.PROJECT}",
             True,
         )
     elif found != config.PROJECT:
         yield Finding(
-            f"mlops: Mage's blocks import it from {found}, not from {config.PROJECT}; take {found} out of "
+            f"package mlops: Mage's blocks import it from {found}, not from {config.PROJECT}; remove {found} from "
             "PYTHONPATH, or run make install here",
             is_open=True,
         )
     else:
-        yield Finding(f"mlops: imported from {found}")
+        yield Finding(f"package mlops: imported from {found}")
     for folder in PACKAGE_FOLDERS:
         if (config.PROJECT / folder / "__init__.py").exists():
             yield Finding(
@@ -61,49 +61,49 @@ def import_path(path: Sequence[str] | None = None) -> Findings:
 
 
 def time_zone(scheduled: bool, offset: timedelta | None = None) -> Findings:
-    """Whether this process's clock shows UTC, as Mage's schedules do.
+    """Check that this process uses UTC, as Mage's schedules do.
 
     Parameters
     ----------
     scheduled : bool
         Whether schedules run here; if not, the finding needs no action.
     offset : timedelta, optional
-        From UTC, by default this process's.
+        Offset from UTC, by default this process's.
     """
     shown = datetime.now().astimezone().utcoffset() if offset is None else offset
     if not shown:
-        yield Finding("time zone: UTC, as Mage's schedules")
+        yield Finding("time zone: UTC, like Mage's schedules")
         return
-    told = f"time zone: {shown.total_seconds() / 3600:+g} h from UTC, and Mage compares schedules in UTC"
-    yield Finding(f"{told}; start Mage with TZ=UTC", is_open=scheduled)
+    text = f"time zone: {shown.total_seconds() / 3600:+g} h from UTC, but Mage compares schedules in UTC"
+    yield Finding(f"{text}; start Mage with TZ=UTC", is_open=scheduled)
 
 
 def memory(rows: int, whose: str, available: int | None = None) -> Findings:
-    """Whether there is enough memory to learn from so many trips.
+    """Check that there is enough memory to train on this number of trips.
 
     Parameters
     ----------
     rows : int
         Trips of training and validation months.
     whose : str
-        Which version or months the trips belong to, for the message.
+        The version or months that the trips belong to, for the message.
     available : int, optional
-        Bytes, by default what is free now.
+        Free memory in bytes, by default measured now.
     """
     there = psutil.virtual_memory().available if available is None else available
     needed = rows * ingest.BYTES_PER_TRIP
-    told = f"memory: {_shown(needed)} for the {rows:,} trips of {whose}; {_shown(there)} are free"
+    text = f"memory: {_shown(needed)} needed for the {rows:,} trips of {whose}; {_shown(there)} free"
     if needed > there:
         share = max(1, int(100 * there / needed))
-        yield Finding(f"{told}: make room, or lower train_months to some {share} % of what it is", True)
+        yield Finding(f"{text}; free memory, or reduce train_months to about {share} % of its value", True)
     else:
-        yield Finding(told)
+        yield Finding(text)
 
 
 def disk(rows: int, free: int | None = None) -> Findings:
-    """Whether a run about so many trips has room on each disk that it writes to.
+    """Check that a run on this number of trips has room on each disk that it writes to.
 
-    A trip takes some 24 bytes in TLC's Parquet, 19 in the clean trips and 6 in the features, measured on green
+    A trip takes about 24 bytes in TLC's Parquet, 19 in the clean trips and 6 in the features, measured on green
     months; the rest is artefacts.
     """
     needed = max(LEAST_FREE_BYTES, rows * BYTES_PER_TRIP_ON_DISK)
@@ -117,19 +117,19 @@ def disk(rows: int, free: int | None = None) -> Findings:
             continue
         seen.add(there.stat().st_dev)
         room = shutil.disk_usage(there).free if free is None else free
-        told = f"disk: {_shown(room)} free at {folder}"
+        text = f"disk: {_shown(room)} free at {folder}"
         if room < needed:
             yield Finding(
-                f"{told}, expected {_shown(needed)} or more; run python -m mlops tidy, or let {variable} name a "
-                "folder with room",
+                f"{text}, expected {_shown(needed)} or more; run python -m mlops tidy, or set {variable} to a "
+                "folder on a larger disk",
                 is_open=True,
             )
         else:
-            yield Finding(f"{told}, of {_shown(needed)} that a run may need")
+            yield Finding(f"{text}; a run may need {_shown(needed)}")
 
 
 def usual_rows(settings: Settings) -> tuple[int, str]:
-    """Trips that these settings are likely to need, and which months those are, for the message."""
+    """Number of trips that a run with these settings usually reads, and a name for them, for the message."""
     months = settings.train_months + 1
     return months * ROWS_A_MONTH[settings.service], f"{months} usual {settings.service} months"
 

@@ -1,6 +1,6 @@
-"""Mage's database: whether it is there, has its tables, and has no stuck run and no inactive trigger.
+"""Mage's database: does it exist, has it its tables, is there a stuck run or an inactive trigger?
 
-Read with SQLAlchemy, since the library does not know Mage.
+Read with SQLAlchemy, because `mlops` does not import Mage.
 Source: mage_ai/orchestration/db/models/schedules.py and db/__init__.py, mage-ai 0.9.80.
 """
 
@@ -23,9 +23,9 @@ from mlops.operations.doctor.finding import Finding, Findings
 
 TABLES = ("pipeline_schedule", "pipeline_run", "block_run")
 CONNECT_SECONDS = 5
-STUCK_AFTER = timedelta(days=1)  # of a run whose trigger has no timeout
+STUCK_AFTER = timedelta(days=1)  # for a run whose trigger has no timeout
 UTC_NAMES = ("utc", "etc/utc", "gmt", "etc/gmt", "uct", "universal", "zulu")
-_ENVIRONMENTS = {"production": "prod", "development": "dev"}  # as Mage reads ENV
+_ENVIRONMENTS = {"production": "prod", "development": "dev"}  # Mage's short names for values of ENV
 
 _SCHEDULES = table(
     "pipeline_schedule",
@@ -49,7 +49,7 @@ _RUNS = table(
 
 @dataclass(frozen=True)
 class Trigger:
-    """A trigger as `triggers.yaml` has it."""
+    """A trigger from a file `triggers.yaml`."""
 
     pipeline: str
     name: str
@@ -64,7 +64,7 @@ def address() -> str:
 
 
 def data_folder() -> Path:
-    """Where Mage keeps this project's outputs, logs and, by default, its database."""
+    """Folder in which Mage keeps this project's outputs, logs and, by default, its database."""
     described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text()) or {}
     folder = os.environ.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
     base = Path(folder).expanduser()
@@ -72,17 +72,17 @@ def data_folder() -> Path:
 
 
 def look_over(now: datetime | None = None) -> Findings:
-    """Findings about Mage's database, and what its scheduler has in it.
+    """Findings about Mage's database and about the scheduler's runs and triggers in it.
 
     Raises
     ------
     OSError, sqlalchemy.exc.SQLAlchemyError
-        When the database cannot be read half way.
+        When reading the database fails after it answered once.
     """
     url = address()
     shown = config.without_credentials(url)
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        yield Finding(f"Mage's database: {shown} is not there yet; mage start makes it")
+        yield Finding(f"Mage's database: {shown} does not exist yet; mage start creates it")
         return
     try:
         engine = _engine(url)
@@ -96,15 +96,15 @@ def look_over(now: datetime | None = None) -> Findings:
         return
     try:
         if not present and engine.dialect.name == "sqlite":
-            yield Finding(f"Mage's database: {shown} has no tables yet; mage start makes them")
+            yield Finding(f"Mage's database: {shown} has no tables yet; mage start creates them")
         elif lacking := [name for name in TABLES if name not in present]:
             yield Finding(
-                f"Mage's database {shown}: tables {', '.join(lacking)} are missing; start Mage once (mage start), "
-                "which makes them",
+                f"Mage's database {shown}: tables {', '.join(lacking)} are missing; start Mage once (mage start) "
+                "to create them",
                 is_open=True,
             )
         else:
-            yield Finding(f"Mage's database: {shown} has its tables")
+            yield Finding(f"Mage's database: {shown} has all its tables")
             with engine.connect() as connection:
                 yield from _server_time_zone(connection)
                 yield from _stuck_runs(connection, now or datetime.now(timezone.utc))
@@ -114,7 +114,7 @@ def look_over(now: datetime | None = None) -> Findings:
 
 
 def triggers(project: Path = config.PROJECT) -> list[Trigger]:
-    """Triggers that the project's files hold."""
+    """All triggers in the project's files."""
     found = []
     for path in sorted((project / "pipelines").glob("*/triggers.yaml")):
         for entry in (yaml.safe_load(path.read_text()) or {}).get("triggers") or []:
@@ -124,7 +124,7 @@ def triggers(project: Path = config.PROJECT) -> list[Trigger]:
 
 
 def schedules_run_here() -> bool:
-    """Whether Mage, started in this environment, would take up a trigger of the project's files."""
+    """Whether Mage, started with this environment, would run a trigger of the project's files."""
     return any(trigger.active and _is_for(trigger, _environment()) for trigger in triggers(config.PROJECT))
 
 
@@ -149,15 +149,15 @@ def _server_time_zone(connection: sqlalchemy.Connection) -> Findings:
     if zone.lower() not in UTC_NAMES:
         name = connection.engine.url.database
         yield Finding(
-            f"Mage's database: its time zone is {zone}, and Mage compares schedules in UTC; "
-            f"ALTER DATABASE {name} SET timezone TO 'UTC'",
+            f"Mage's database: its time zone is {zone}, but Mage compares schedules in UTC; "
+            f"run ALTER DATABASE {name} SET timezone TO 'UTC'",
             is_open=True,
         )
 
 
 def _stuck_runs(connection: sqlalchemy.Connection, now: datetime) -> Findings:
     began = sqlalchemy.func.coalesce(_RUNS.c.started_at, _RUNS.c.created_at, type_=DateTime(timezone=True))
-    status = cast(_RUNS.c.status, String)  # PostgreSQL has a type of its own for it
+    status = cast(_RUNS.c.status, String)  # in PostgreSQL it is an enum
     query = (
         select(_RUNS.c.id, _RUNS.c.pipeline_uuid, status.label("status"), began.label("began"))
         .add_columns(_SCHEDULES.c.settings)
@@ -168,8 +168,8 @@ def _stuck_runs(connection: sqlalchemy.Connection, now: datetime) -> Findings:
         age, allowed = now - _aware(row.began), _patience(row.settings)
         if age > allowed:
             yield Finding(
-                f"Mage: run {row.id} of {row.pipeline_uuid} is {row.status.lower()} for {_hours(age)}, and "
-                f"{_hours(allowed)} were expected at most; cancel it on the pipeline's Runs page, or restart Mage",
+                f"Mage: run {row.id} of {row.pipeline_uuid} has status {row.status.lower()} for {_hours(age)}, "
+                f"expected at most {_hours(allowed)}; cancel it on the pipeline's Runs page, or restart Mage",
                 is_open=True,
             )
 
@@ -189,10 +189,10 @@ def _sleeping_triggers(connection: sqlalchemy.Connection) -> Findings:
         status = known.get((trigger.pipeline, trigger.name))
         about = f"Mage: trigger {trigger.name} of {trigger.pipeline}"
         if not trigger.active or status == "ACTIVE":
-            yield Finding(f"{about} is {'active' if status == 'ACTIVE' else 'inactive, as its file says'}")
+            yield Finding(f"{about} is {'active' if status == 'ACTIVE' else 'inactive, as set in its file'}")
         elif not _is_for(trigger, here):
             wanted = " or ".join(trigger.environments)
-            yield Finding(f"{about} does not run here, where ENV is {here}; it does with ENV={wanted}")
+            yield Finding(f"{about} does not run here, because ENV is {here}; it runs with ENV={wanted}")
         elif status is None:
             yield Finding(
                 f"{about} is not in Mage's database; start Mage's scheduler (mage start)", is_open=True
@@ -214,7 +214,7 @@ def _patience(settings: Mapping[str, Any] | None) -> timedelta:
 def _aware(moment: datetime) -> datetime:
     return (
         moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-    )  # SQLite keeps UTC without saying so
+    )  # SQLite stores UTC without a time zone
 
 
 def _hours(span: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""Whether the tracking server can be used: it answers, accepts our user, has our version, tables and artefacts."""
+"""Can the tracking server be used: does it answer, accept our user, match our version, tables and artefacts?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from mlops.pipeline import checkpoint
 from mlops.registry import client, server_facts
 
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
-_ANY_QUESTION = "/api/2.0/mlflow/experiments/search?max_results=1"  # /health and /version answer every host
+_ANY_QUESTION = (
+    "/api/2.0/mlflow/experiments/search?max_results=1"  # /health and /version accept any Host header
+)
 
 
 def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
@@ -39,14 +41,14 @@ def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
 
 
 def artefacts(uri: str, names: Sequence[str]) -> Findings:
-    """Findings about where artefacts of the experiments with these names go, if a server decides that.
+    """Findings about where the artefacts of these experiments go, if a server decides that.
 
     The caller has connected to the tracking store.
     """
     if not uri.startswith("http"):
         return
     found = server_facts.artefact_places(names)
-    if not found:  # a new experiment will get a place like that of the server's first one
+    if not found:  # a new experiment gets the same kind of place as the server's first experiment
         first = server_facts.default_artefact_place()
         found = (first,) if first else ()
     for artefact_place in found:
@@ -57,40 +59,38 @@ def artefacts(uri: str, names: Sequence[str]) -> Findings:
             yield Finding(f"{about}, through the server")
         elif place.startswith("/") or scheme == "file":
             if _is_here(uri):
-                yield Finding(
-                    f"{about}, a folder of this machine, which other machines' runs could not reach"
-                )
+                yield Finding(f"{about}, a folder on this machine; runs on other machines cannot reach it")
             else:
                 yield Finding(
-                    f"{about}, the server's own folder, which this machine cannot reach; start the server with "
-                    "--serve-artifacts --artifacts-destination FOLDER, and rename this experiment, which keeps "
-                    "its place",
+                    f"{about}, a folder on the server that this machine cannot reach; start the server with "
+                    "--serve-artifacts --artifacts-destination FOLDER, and rename this experiment, because an "
+                    "experiment never changes its place",
                     is_open=True,
                 )
         else:
-            yield Finding(f"{about}, written by each client with keys of its own")
+            yield Finding(f"{about}; each client needs its own access keys for this store")
 
 
 def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
-    """Findings about the Host header and passwords. Returns whether the server answers our requests."""
+    """Findings about the Host header and the login. Returns whether the server answers our requests."""
     shown = config.without_credentials(uri)
     bare = _without_user(uri)
     anonymous = requests.get(f"{bare}{_ANY_QUESTION}", timeout=timeout, auth=_nobody)
     if anonymous.status_code == 403 and "Invalid Host header" in anonymous.text:
         host = urlsplit(bare).netloc
         yield Finding(
-            f"tracking server {shown}: refuses the name {host}; start it with {host} added to "
+            f"tracking server {shown}: it refuses the host name {host}; start it with {host} added to "
             f"MLFLOW_SERVER_ALLOWED_HOSTS (or --allowed-hosts {host},localhost:*)",
             is_open=True,
         )
         return False
     if anonymous.status_code == 200:
         if _is_here(uri):
-            yield Finding(f"tracking server {shown}: answers")
+            yield Finding(f"tracking server {shown}: it answers")
         else:
             yield Finding(
-                f"tracking server {shown}: answers anybody who reaches it; start it with --app-name basic-auth "
-                f"and set {USER} and {PASSWORD}, or let it listen on 127.0.0.1 alone",
+                f"tracking server {shown}: it requires no login; start it with --app-name basic-auth "
+                f"and set {USER} and {PASSWORD}, or let it listen on 127.0.0.1 only",
                 is_open=True,
             )
         return True
@@ -98,17 +98,19 @@ def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
     if status in (401, 403) and (_credentials() or bare != uri.rstrip("/")):
         status = _ask(uri, _ANY_QUESTION, timeout).status_code
         if status == 200:
-            yield Finding(f"tracking server {shown}: answers to our user, and not to strangers")
+            yield Finding(f"tracking server {shown}: it answers our user, and requires a login")
             return True
         yield Finding(
-            f"tracking server {shown}: refuses our user ({status}); correct {USER}, {PASSWORD}", True
+            f"tracking server {shown}: it refuses our user ({status}); correct {USER} and {PASSWORD}", True
         )
     elif status in (401, 403):
-        yield Finding(f"tracking server {shown}: asks who we are ({status}); set {USER} and {PASSWORD}", True)
+        yield Finding(
+            f"tracking server {shown}: it requires a login ({status}); set {USER} and {PASSWORD}", True
+        )
     else:
         yield Finding(
-            f"tracking server {shown}: answers {status} to a question after experiments, expected 200; look into "
-            "its log, and whether MLFLOW_TRACKING_URI is an MLflow server's address",
+            f"tracking server {shown}: it answers {status} to a request for experiments, expected 200; read its "
+            "log, and check that MLFLOW_TRACKING_URI is the address of an MLflow server",
             is_open=True,
         )
     return False
@@ -116,13 +118,13 @@ def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
 
 def _version(uri: str, timeout: float) -> Findings:
     ours, answer = server_facts.client_version(), _ask(uri, "/version", timeout)
-    theirs = answer.text.strip()[:40] if answer.status_code == 200 else f"not told ({answer.status_code})"
+    theirs = answer.text.strip()[:40] if answer.status_code == 200 else f"unknown ({answer.status_code})"
     if ours.split(".")[:2] == theirs.split(".")[:2]:
-        yield Finding(f"MLflow: the server is {theirs}, this client {ours}")
+        yield Finding(f"MLflow versions: server {theirs}, client {ours}")
     else:
         yield Finding(
-            f"MLflow: the server is {theirs}, this client {ours}; install mlflow=={ours} on the server "
-            "(requirements-mlflow.txt), then mlflow db upgrade",
+            f"MLflow versions: server {theirs}, client {ours}; install mlflow=={ours} on the server "
+            "(requirements-mlflow.txt), then run mlflow db upgrade there",
             is_open=True,
         )
 
@@ -131,21 +133,21 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
     """Finding about the tables of a tracking database. Returns whether MLflow can work with them."""
     shown = config.without_credentials(uri)
     if _is_file_yet_to_be_made(uri):
-        yield Finding(f"tracking store {shown}: not there yet; the first run makes it")
+        yield Finding(f"tracking store {shown}: it does not exist yet; the first run creates it")
         return bool(checkpoint.unfinished())  # unfinished attempts can be checked without it
     if not uri.startswith(("sqlite:///", "postgresql")):
-        yield Finding(f"tracking store {shown}: of a kind that is not looked into")
+        yield Finding(f"tracking store {shown}: not checked; only SQLite, PostgreSQL and servers are")
         return True
     revision, expected = server_facts.table_revision(uri), server_facts.expected_revision()
     if revision not in (None, expected):
         yield Finding(
-            f"tracking store {shown}: its tables are at revision {revision}, "
-            f"MLflow {server_facts.client_version()} expects {expected}; "
-            f"make a copy, then .venv-mlflow/bin/mlflow db upgrade {shown}",
+            f"tracking store {shown}: its tables have revision {revision}, "
+            f"but MLflow {server_facts.client_version()} expects {expected}; "
+            f"make a copy, then run .venv-mlflow/bin/mlflow db upgrade {shown}",
             is_open=True,
         )
         return False
-    yield Finding(f"tracking store {shown}: answers" + ("" if revision else ", with no tables yet"))
+    yield Finding(f"tracking store {shown}: it answers" + ("" if revision else ", with no tables yet"))
     return True
 
 
@@ -172,7 +174,7 @@ def _credentials() -> bool:
 
 
 def _ask(uri: str, path: str, timeout: float) -> requests.Response:
-    """The answer to a request with the token or password of the environment, or else of the address."""
+    """Answer to a request that logs in with the environment's token or password, or else with the URI's."""
     token, user = os.environ.get(TOKEN), os.environ.get(USER)
     if user:
         password = os.environ.get(PASSWORD, "")

@@ -1,9 +1,9 @@
-"""What is old and can be made again is deleted; champions and their evidence stay.
+"""Delete old files that can be created again; champions and their evidence stay.
 
 In reading order:
 
 - `cleanup`: find and delete, under the models' locks
-- `policy`: what may go: a pure decision
-- `files`: files of the state folder
-- `runs`: what old runs left in MLflow
+- `policy`: the decision what may be deleted
+- `files`: files in the state folder
+- `runs`: trials and artefacts of old runs in MLflow
 """

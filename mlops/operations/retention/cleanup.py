@@ -1,7 +1,7 @@
-"""Old files that can be made again are deleted; champions and their evidence stay.
+"""Find and delete old files that can be created again; champions and their evidence stay.
 
-A file is recent if the disk says so (its last write or read), or if a recent
-run used it: runs log the sha256 of each of their months. Either one keeps it.
+A file is recent, and stays, if it was written or read recently, or if a recent
+run used it: runs log the sha256 of each of their months.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Retention(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    keep_days: int = Field(90, ge=1, description="days that something must have lain unused before it goes")
-    dry_run: bool = Field(False, description="list what would go, and delete nothing")
+    keep_days: int = Field(90, ge=1, description="days without use after which something is deleted")
+    dry_run: bool = Field(False, description="only list what would be deleted")
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Retention:
-        """From names and values.
+        """Settings from names and values.
 
         Raises
         ------
@@ -53,18 +53,18 @@ class Retention(BaseModel):
         Traceback (most recent call last):
             ...
         mlops.errors.ConfigError: keep_days: input should be greater than or equal to 1; got 0. \
-There are: keep_days, dry_run
+Known settings: keep_days, dry_run
         """
         try:
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            told = f"{first['loc'][0]}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}"
-            raise ConfigError(f"{told}. There are: {', '.join(cls.model_fields)}") from error
+            text = f"{first['loc'][0]}: {first['msg'][0].lower()}{first['msg'][1:]}; got {first['input']!r}"
+            raise ConfigError(f"{text}. Known settings: {', '.join(cls.model_fields)}") from error
 
 
 def from_mage(variables: Mapping[str, Any]) -> Retention:
-    """From the keyword arguments that Mage gives to a block, as `mage.from_mage` does it for a run."""
+    """Settings from the keyword arguments that Mage gives to a block, like `mage.from_mage` for a run."""
     mage.from_mage({})
     return Retention.parse(
         {name: value for name, value in variables.items() if name not in mage.MAGE_VARIABLES}
@@ -72,12 +72,12 @@ def from_mage(variables: Mapping[str, Any]) -> Retention:
 
 
 def find_leftovers(retention: Retention) -> pd.DataFrame:
-    """What may go, the largest first.
+    """Everything that may be deleted, largest first.
 
     Returns
     -------
     DataFrame
-        ``kind``, ``place`` (a path, or a run's id), ``days`` since it was used, ``megabytes``.
+        ``kind``, ``place`` (a path, or a run's id), ``days`` since its last use, ``megabytes``.
     """
     _connect()
     now = time.time()
@@ -89,13 +89,13 @@ def find_leftovers(retention: Retention) -> pd.DataFrame:
 def delete_leftovers(found: pd.DataFrame, retention: Retention) -> pd.DataFrame:
     """Delete the leftovers, and count them by kind.
 
-    They are looked up again under the models' locks. What was used in the meantime stays, and so does what belongs
-    to a model that another process works on.
+    They are looked up again under the models' locks. A leftover that was used in the meantime stays, and so does
+    one of a model that another process works on.
 
     Returns
     -------
     DataFrame
-        ``kind``, ``found``, ``deleted``, ``megabytes`` (of the deleted), ``oldest_days``.
+        ``kind``, ``found``, ``deleted``, ``megabytes`` (deleted), ``oldest_days``.
     """
     gone: set[tuple[str, str]] = set()
     if not retention.dry_run:
@@ -121,7 +121,8 @@ def with_mage_s_own(
 ) -> pd.DataFrame:
     """The summary with a row for the folders that Mage's `steps` delete in its data folder.
 
-    Mage decides by a run's scheduled time and looks at scheduled runs only; others overwrite their last output.
+    Mage decides by a run's scheduled time, and deletes outputs of scheduled runs only; other runs overwrite
+    their last output.
     """
     before = _outputs()
     if not retention.dry_run:
@@ -141,21 +142,23 @@ def with_mage_s_own(
 
 
 def check_leftovers(leftovers: pd.DataFrame) -> None:
-    """Nothing, if the leftovers are a table of distinct things that lay unused for a day or more.
+    """Raise unless all leftovers are distinct and unused for a day or more.
 
     Raises
     ------
     MlopsError
     """
     young = leftovers.loc[leftovers["days"] < PASSING_DAYS, "place"].tolist()
-    if young or leftovers.duplicated(["kind", "place"]).any():
+    twice = leftovers.loc[leftovers.duplicated(["kind", "place"]), "place"].tolist()
+    if young or twice:
         raise MlopsError(
-            f"find_leftovers: expected distinct leftovers, each a day old or more; got younger {young}"
+            "find_leftovers: expected distinct leftovers, each at least a day old; "
+            f"got younger {young}, duplicate {twice}"
         )
 
 
 def check_summary(summary: pd.DataFrame) -> None:
-    """Nothing, if no more was deleted than was found.
+    """Raise if more was deleted than was found.
 
     Raises
     ------
@@ -163,11 +166,11 @@ def check_summary(summary: pd.DataFrame) -> None:
     """
     wrong = summary.loc[(summary["deleted"] > summary["found"]) | (summary["megabytes"] < 0), "kind"].tolist()
     if wrong:
-        raise MlopsError(f"delete_leftovers: expected no more deleted than found; got more of {wrong}")
+        raise MlopsError(f"delete_leftovers: expected at most as many deleted as found; got more for {wrong}")
 
 
 def _outputs() -> dict[str, int]:
-    """Bytes of what Mage keeps of each scheduled run, by folder."""
+    """Bytes that Mage keeps for each scheduled run, by folder."""
     kept = {}
     for kind in (".variables", ".logs"):
         for folder in mage_database.data_folder().glob(f"pipelines/*/{kind}/*/*T*"):
@@ -181,20 +184,20 @@ def _connect() -> None:
 
 
 def _names() -> list[str]:
-    """Models of this project, whether or not a version of them is registered."""
+    """All model names of this project, with or without a registered version."""
     known = {versions.model_name(service, sample=False) for service in config.SERVICES}
     known |= {versions.model_name("", sample=True), *versions.model_names()}
     return sorted(known | {kept.folder.parent.name for kept in checkpoint.unfinished()})
 
 
 def _busy(held: contextlib.ExitStack) -> list[str]:
-    """Models that another process works on; the locks of all other models are now held."""
+    """Take the locks of all models, held by `held`; returns the models that another process works on."""
     busy = []
     for name in _names():
         try:
-            held.enter_context(run_lifecycle.work_lock(name, "refuse", "tidying up"))
+            held.enter_context(run_lifecycle.work_lock(name, "refuse", "cleanup"))
         except BusyError as error:
-            logger.warning("%s: left alone, and with it what runs share: %s", name, error)
+            logger.warning("%s: nothing of it is deleted, nor any file that models share: %s", name, error)
             busy.append(name)
     return busy
 
@@ -204,7 +207,7 @@ def _is_used(candidate: Candidate, busy: Collection[str]) -> bool:
 
 
 def _delete(candidate: Candidate) -> bool:
-    """Whether it was deleted; a failure is logged, and the next candidate is tried."""
+    """Delete a candidate; returns whether it was deleted. A failure is logged, and the cleanup continues."""
     try:
         if candidate.kind in (TRIALS, ARTEFACTS):
             return runs.delete(candidate)
@@ -212,7 +215,7 @@ def _delete(candidate: Candidate) -> bool:
     except TrackingDownError:
         raise
     except (OSError, TrackingError) as error:
-        logger.warning("%s %s stays: %s", candidate.kind, candidate.place, error)
+        logger.warning("%s %s could not be deleted: %s", candidate.kind, candidate.place, error)
         return False
 
 

@@ -1,4 +1,4 @@
-"""Files of the state folder that can be made or fetched again, and how they are deleted under their locks."""
+"""Files in the state folder that can be created or fetched again; each is deleted under its lock."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from mlops.operations.retention.policy import (
 )
 from mlops.pipeline import checkpoint
 
-_MONTHS = "months.csv"  # of an attempt: its months, with the files that it needs
+_MONTHS = "months.csv"  # in the folder of an attempt: its months, with the files that it needs
 _NEEDED = ("raw", "path", "features")
 _PASSING = ("months/**/.*.part", "prepared/**/.*.tmp", "months/**/.*.tmp", "work/**/*.new", ".*.tmp")
 
 
 def candidates() -> list[Candidate]:
-    """Files and folders below the state folder that may be old."""
+    """Files and folders below the state folder that may be deleted once they are old."""
     return [*_months(), *_prepared(), *_attempts(), *_passing(), *_locks()]
 
 
 def needed_by_attempts() -> set[str]:
-    """Paths that undelivered results still need: their folders, and the files of their months."""
+    """Paths that pending results still need: their folders, and the files of their months."""
     needed = set()
     for waiting in checkpoint.pending():
         needed.add(str(waiting.folder))
@@ -46,7 +46,7 @@ def needed_by_attempts() -> set[str]:
 
 
 def delete(candidate: Candidate) -> bool:
-    """Whether it was deleted; it stays if its lock is held, or if it was used since it was found."""
+    """Delete a candidate unless its lock is held or it was used since; returns whether it was deleted."""
     path = Path(candidate.place)
     lock = path if candidate.kind == LOCK else _lock_of(candidate.kind, path)
     try:
@@ -55,7 +55,7 @@ def delete(candidate: Candidate) -> bool:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock, timeout=0, fallback_to_soft=False):
             if candidate.kind == LOCK:
-                path.unlink(missing_ok=True)  # while it is held: who waits for it opens a new one
+                path.unlink(missing_ok=True)  # while held: a process that waits for it opens a new file
                 return True
             return _remove(candidate, path)
     except Timeout:
@@ -72,13 +72,13 @@ def _remove(candidate: Candidate, path: Path) -> bool:
         if candidate.kind == MONTH:
             _manifest(path).unlink(missing_ok=True)
         if candidate.kind == REPLACED:
-            for note in path.parent.glob(f"{path.stem}_to_*.txt"):  # how it differs from what came after it
+            for note in path.parent.glob(f"{path.stem}_to_*.txt"):  # how it differs from the next file
                 note.unlink(missing_ok=True)
     return True
 
 
 def _lock_of(kind: str, path: Path) -> Path | None:
-    """The lock under which such a file is made; None where the model's lock covers it, or no process writes it."""
+    """The lock under which such a file is written; None if the model's lock covers it or nothing writes it."""
     if kind == MONTH:
         return path.with_name(f".{path.name}.lock")
     return config.state_dir() / "locks" / f"{path.name}.lock" if kind == PREPARED else None
@@ -113,7 +113,7 @@ def _passing() -> Iterator[Candidate]:
 
 
 def _locks() -> Iterator[Candidate]:
-    """Locks on the making of files that are gone; those of models are few, and stay."""
+    """Locks for files that no longer exist; the few locks of models stay."""
     state = config.state_dir()
     for lock in state.glob("months/*/.*.lock"):
         if not lock.with_name(lock.name.removeprefix(".").removesuffix(".lock")).exists():
@@ -130,13 +130,13 @@ def _file(kind: str, path: Path, sha256: str = "") -> Candidate:
 
 
 def _last_used(path: Path) -> float:
-    """When it was last written or read. Some disks record no reads; then only the months that runs log show it."""
+    """Time of the last write or read. Some disks record no reads; then only the months in the runs show a use."""
     found = path.stat()
     return max(found.st_mtime, 0.0 if path.is_dir() else found.st_atime)
 
 
 def _sha256(month: Path) -> str:
-    """The sha256 in its manifest; empty without a manifest, and then only its age decides."""
+    """The sha256 in the month's manifest; empty without a manifest, and then only the age decides."""
     try:
         return str(json.loads(_manifest(month).read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):

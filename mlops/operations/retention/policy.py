@@ -1,4 +1,4 @@
-"""What may be deleted: a pure decision from what there is, its age, and what is still needed."""
+"""The decision what may be deleted, from the candidates, their age, and what is still needed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 DAY_SECONDS = 86_400.0
-PASSING_DAYS = 1  # after which no process still writes to a temporary file
-SHA_DIGITS = 12  # of a month's sha256, as in the names of what is made of it
+PASSING_DAYS = 1  # after a day, no process still writes to a temporary file
+SHA_DIGITS = 12  # first digits of a month's sha256, as in the names of the files made from it
 
 MONTH, REPLACED, PREPARED = "cached month", "replaced month", "prepared file"
-WORK, PASSING, LOCK = "abandoned attempt", "passing file", "lock file"
+WORK, PASSING, LOCK = "abandoned attempt", "temporary file", "lock file"
 TRIALS, ARTEFACTS = "trials of a run", "artefacts of a failed run"
 IN_USE_BY_RECENT = (MONTH, REPLACED, PREPARED)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that may be old.
+    """Something that may be deleted.
 
     Parameters
     ----------
     kind : str
-        One of this module's.
+        One of this module's constants.
     place : str
         Its path, or the id of its run.
     last_used : float
@@ -30,9 +30,9 @@ class Candidate:
     bytes : int
         Its size on the disk; 0 where only the tracking server knows it.
     sha256 : str
-        First digits of the sha256 of the month that it is or was made from; empty where there is no such month.
+        First digits of the sha256 of its month, or of the month it was made from; empty without such a month.
     model : str
-        Registered model that it belongs to; empty where any model may use it.
+        Registered model that it belongs to; empty if any model may use it.
     """
 
     kind: str
@@ -43,22 +43,22 @@ class Candidate:
     model: str = ""
 
     def days(self, now: float) -> float:
-        """Its age."""
+        """Days since its last use."""
         return (now - self.last_used) / DAY_SECONDS
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What must stay, however old it is.
+    """What must stay at any age.
 
     Parameters
     ----------
     recent : collection of str
         First digits of the sha256 of months that recent runs used.
     evidence : collection of str
-        The same of months that a champion, past or present, learnt from or was tested on.
+        The same for months that a past or present champion learnt from or was tested on.
     places : collection of str
-        Paths and run ids: undelivered results, runs of champions, runs that a search starts from.
+        Paths and run ids: pending results, runs of champions, runs that a search starts from.
     """
 
     recent: Collection[str] = ()
@@ -67,7 +67,7 @@ class Wanted:
 
 
 def old(candidates: Iterable[Candidate], wanted: Wanted, now: float, keep_days: int) -> list[Candidate]:
-    """Candidates that may go, the largest first.
+    """Candidates that may be deleted, largest first.
 
     Examples
     --------
@@ -85,5 +85,5 @@ def _may_go(candidate: Candidate, wanted: Wanted, now: float, keep_days: int) ->
         return False
     if candidate.kind in IN_USE_BY_RECENT and candidate.sha256 in wanted.recent:
         return False
-    # A month that the source still publishes can be fetched again; one that was replaced exists only here.
+    # A month that the source still publishes can be fetched again; a replaced month exists only here.
     return not (candidate.kind == REPLACED and candidate.sha256 in wanted.evidence)

@@ -1,6 +1,6 @@
-"""What old runs left in MLflow and is no longer needed: trials, and artefacts of runs that failed.
+"""Trials of old runs and artefacts of failed runs in MLflow, which are no longer needed.
 
-Parent runs, versions, verdicts and cards stay.
+Parent runs, versions, verdicts and model cards stay.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def candidates(name: str) -> list[Candidate]:
 
 
 def wanted(name: str, now: float, keep_days: int) -> Wanted:
-    """What a model still needs: its recent months, its champions' months and runs, the runs that later runs read.
+    """What a model still needs: recent months, its champions' months and runs, and runs that later runs read.
 
-    Later runs read the newest run, whose trials a search starts from, and the runs of unfinished attempts.
+    Later runs read the newest run, because a search starts from its trials, and the runs of unfinished attempts.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def wanted(name: str, now: float, keep_days: int) -> Wanted:
 
 
 def delete(candidate: Candidate) -> bool:
-    """Delete what a run left; always True, since what cannot be deleted raises.
+    """Delete the trials or artefacts of a run; always returns True, because a failure raises.
 
     Raises
     ------
@@ -89,5 +89,5 @@ def _last_used(run: PastRun) -> float:
 
 
 def _months(runs: Iterable[PastRun]) -> set[str]:
-    """First digits of the sha256 of the months that runs were made from."""
+    """First digits of the sha256 of the months that these runs used."""
     return {digest[:SHA_DIGITS] for run in runs for digest in run.month_digests}

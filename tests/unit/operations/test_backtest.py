@@ -220,12 +220,12 @@ def test_policies_are_all_combinations_each_once() -> None:
         ("1,x", "3", "always", "cadences: expected months, whole numbers from 1 to 120; got 'x' in '1,x'"),
         ("0", "3", "always", "cadences: expected months, whole numbers from 1 to 120; got '0'"),
         ("1", "121", "always", "windows: expected months, whole numbers from 1 to 120; got '121'"),
-        ("1", ",", "always", "windows: expected a list with commas, for example 1,3; got ','"),
+        ("1", ",", "always", "windows: expected a comma-separated list, for example 1,3; got ','"),
         (
             "1",
             "3",
             "allways",
-            "gates: expected some of verdict, always, once; got 'allways'; did you mean 'always'?",
+            "gates: expected one or more of verdict, always, once; got 'allways'; did you mean 'always'?",
         ),
     ],
 )
@@ -247,7 +247,7 @@ def source(tmp_path: Path) -> Path:
     ("first", "last", "error", "told"),
     [
         ("2023-04", "2023-03", ConfigError, "from 2023-04 to 2023-03: expected a last month after the first"),
-        ("2023-04", "2023-04", ConfigError, "serves from the next one on"),
+        ("2023-04", "2023-04", ConfigError, "serves from the next month on"),
         ("April", "2023-04", ConfigError, "expected YYYY-MM, for example 2023-10; got 'April'"),
         (
             "2023-04",

@@ -19,7 +19,7 @@ from mlops.registry.client import mlflow
 NAME = "trip-duration-sample"
 
 
-ABOUT_SURROUNDINGS = ("mlops:", "time zone:", "Mage", "tracking store", "memory:", "disk:")
+ABOUT_SURROUNDINGS = ("package mlops:", "time zone:", "Mage", "tracking store", "memory:", "disk:")
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def findings(*, resume: bool = False) -> list[Finding]:
     """Those about models; the machine around is sound."""
     found = list(checkup.check_up(resume=resume))
     around = [finding for finding in found if finding.text.startswith(ABOUT_SURROUNDINGS)]
-    assert any(finding.text.endswith("mlflow.db: answers") for finding in around)
+    assert any(finding.text.endswith("mlflow.db: it answers") for finding in around)
     assert [finding for finding in around if finding.is_open] == []
     return [finding for finding in found if finding not in around]
 
@@ -76,7 +76,7 @@ def test_nothing_is_open(store: Path) -> None:
 def test_a_run_whose_process_is_gone_is_ended(store: Path) -> None:
     register(outcome="champion")
     run = start(**{run_lifecycle.LOCK_TAG: run_lifecycle.lock_place()})
-    assert findings() == [Finding(f"{NAME}: runs and trials whose process is gone: 1, now ended as KILLED")]
+    assert findings() == [Finding(f"{NAME}: runs and trials whose process is gone: 1, now closed as KILLED")]
     assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
     assert findings() == [Finding(f"{NAME}: no run is left open")]
 
@@ -91,7 +91,7 @@ def test_a_run_of_another_host_is_left_alone(store: Path) -> None:
 def test_an_alias_moved_by_hand_is_written_down(store: Path) -> None:
     register(outcome="champion")
     mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
-    told = Finding(f"{NAME}: champion was moved by hand from version none to 1; it is in the journal now")
+    told = Finding(f"{NAME}: champion was moved by hand from version none to 1; recorded in the journal")
     assert told in findings()
     assert told not in findings()
     assert [entry.verdict for entry in alias_log.read(NAME)] == [alias_log.BY_HAND]
@@ -103,28 +103,29 @@ def test_an_attempt_that_was_cut_off_can_be_gone_on_with(store: Path) -> None:
     kept.append("trials", {"number": 2})
     assert findings()[1:] == [
         Finding(
-            f"{NAME}: a run was cut off after 2 trials ({kept.folder}); the same settings again go on "
-            "from there, and deleting the folder forgets it"
+            f"{NAME}: a run was interrupted after 2 trials ({kept.folder}); "
+            "run it with the same settings to continue, or delete the folder to discard it"
         )
     ]
 
 
 def test_a_version_whose_run_did_not_end_is_open(store: Path) -> None:
     register(run_key="0123")
-    assert open_ends() == [f"models:/{NAME}/1: was registered, but its run did not end; run it again"]
+    assert open_ends() == [f"models:/{NAME}/1: it was registered, but its run did not finish; run it again"]
 
 
 def test_a_version_that_an_attempt_can_still_finish_is_told_once(store: Path) -> None:
     register(run_key="0123")
     Checkpoint.of(NAME, "0123")
     assert open_ends() == []
-    assert "a run was cut off after 0 trials" in findings()[-1].text
+    assert "a run was interrupted after 0 trials" in findings()[-1].text
 
 
 def test_a_model_that_waits_is_open_until_it_is_delivered(store: Path) -> None:
     wait("0123", "2023-04")
     assert open_ends() == [
-        f"{NAME}: a model tested on 2023-04 waits to be delivered; python -m mlops doctor --resume"
+        f"{NAME}: the pending result of a model tested on 2023-04 is not delivered; "
+        "run python -m mlops doctor --resume"
     ]
 
 
@@ -132,10 +133,11 @@ def test_what_cannot_be_delivered_says_what_to_do_and_does_not_keep_others(store
     later, earlier = wait("0123", "2023-04"), wait("4567", "2023-03")
     told = [text for text in open_ends(resume=True) if "cannot be delivered" in text]
     assert [text.partition(":")[0] for text in told] == [
-        f"{NAME} tested on {month}, fitted earlier, cannot be delivered" for month in ("2023-03", "2023-04")
+        f"pending result of {NAME}, tested on {month}, cannot be delivered"
+        for month in ("2023-03", "2023-04")
     ]
-    assert told[0].endswith(f"Delete {earlier.folder}, and train it again.")
-    assert told[1].endswith(f"Delete {later.folder}, and train it again.")
+    assert told[0].endswith(f"Delete {earlier.folder} and train it again.")
+    assert told[1].endswith(f"Delete {later.folder} and train it again.")
 
 
 def test_what_another_holds_is_not_looked_at(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +146,12 @@ def test_what_another_holds_is_not_looked_at(store: Path, monkeypatch: pytest.Mo
     with run_lifecycle.work_lock(NAME, "refuse", "training green 2023-04"):
         (busy,) = findings(resume=True)
     assert not busy.is_open
-    assert busy.text.startswith(f"{NAME}: somebody is at work ({NAME}.work: held by ")
+    assert busy.text.startswith(
+        f"{NAME}: its journal and pending results were not checked, because another process works on it "
+        f"({NAME}.work: held by "
+    )
     assert "training green 2023-04" in busy.text
-    assert busy.text.endswith("its journal and outbox were not looked at")
+    assert busy.text.endswith("or set on_busy=wait.)")
 
 
 def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +161,7 @@ def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.Mon
     assert away.startswith("tracking server http://127.0.0.1:1: no answer within 5 s")
     assert "Start it (`make mlflow`)" in away
     told = [finding.text for finding in found]
-    assert "registered models: not looked at; they are once the tracking server can be asked" in told
+    assert "registered models: not checked, because the tracking server cannot be used" in told
     assert told[-1].startswith("disk: ")
 
 
@@ -181,7 +186,7 @@ def test_a_registry_that_was_emptied_is_open(store: Path) -> None:
 
     client.delete_registered_model(NAME)
     (lost,) = open_ends()
-    assert lost.startswith(f"{NAME}: finished runs whose version the registry has lost: 1 (run ")
+    assert lost.startswith(f"{NAME}: finished runs whose version is missing in the registry: 1 (run ")
     assert version.run_id in lost
 
     client.delete_run(version.run_id)  # as it says, if it was meant

@@ -29,7 +29,7 @@ def package(folder: Path) -> Path:
 
 def test_this_project_s_package_is_imported() -> None:
     assert list(host.import_path(["", str(config.PROJECT)])) == [
-        Finding(f"mlops: imported from {config.PROJECT}")
+        Finding(f"package mlops: imported from {config.PROJECT}")
     ]
 
 
@@ -37,7 +37,8 @@ def test_another_package_of_this_name_that_comes_first_is_open(tmp_path: Path) -
     other = package(tmp_path / "other")
     (told,) = opened(host.import_path([str(other), str(config.PROJECT)]))
     assert told == (
-        f"mlops: Mage's blocks import it from {other}, not from {config.PROJECT}; take {other} out of PYTHONPATH, "
+        f"package mlops: Mage's blocks import it from {other}, not from {config.PROJECT}; "
+        f"remove {other} from PYTHONPATH, "
         "or run make install here"
     )
 
@@ -47,7 +48,7 @@ def test_the_working_directory_does_not_count_since_mage_does_not_look_there(
 ) -> None:
     monkeypatch.chdir(config.PROJECT)
     (told,) = opened(host.import_path([str(config.PROJECT), str(tmp_path)]))
-    assert told.startswith("mlops: Mage's blocks cannot import it; run make install")
+    assert told.startswith("package mlops: Mage's blocks cannot import it; run make install")
     (told,) = opened(host.import_path(["", str(package(tmp_path / "other"))]))
     assert "import it from" in told
 
@@ -73,7 +74,7 @@ def test_a_process_in_another_time_zone_is_open(zone: str) -> None:
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     if zone == "UTC":
-        assert shown == "False time zone: UTC, as Mage's schedules\n"
+        assert shown == "False time zone: UTC, like Mage's schedules\n"
     else:
         assert shown.startswith("True time zone: -")
         assert shown.endswith("start Mage with TZ=UTC\n")
@@ -87,7 +88,7 @@ def test_half_hours_are_told() -> None:
 def test_where_no_schedule_runs_another_time_zone_is_only_told() -> None:
     (told,) = host.time_zone(False, timedelta(hours=-4))
     assert told == Finding(
-        "time zone: -4 h from UTC, and Mage compares schedules in UTC; start Mage with TZ=UTC"
+        "time zone: -4 h from UTC, but Mage compares schedules in UTC; start Mage with TZ=UTC"
     )
 
 
@@ -95,8 +96,8 @@ def test_memory_is_enough_up_to_the_last_byte() -> None:
     needed = 1000 * ingest.BYTES_PER_TRIP
     assert opened(host.memory(1000, "models:/x/1", needed)) == []
     (told,) = opened(host.memory(1000, "models:/x/1", needed - 1))
-    assert "for the 1,000 trips of models:/x/1" in told
-    assert told.endswith("make room, or lower train_months to some 99 % of what it is")
+    assert "needed for the 1,000 trips of models:/x/1; " in told
+    assert told.endswith("; free memory, or reduce train_months to about 99 % of its value")
 
 
 def test_a_disk_that_is_nearly_full_is_open(tmp_path: Path) -> None:

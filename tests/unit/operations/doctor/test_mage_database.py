@@ -84,9 +84,9 @@ def test_before_mage_ran_nothing_is_open_and_nothing_is_made(project: Path, tmp_
 def test_all_is_well(database: Path) -> None:
     assert opened() == []
     assert told() == [
-        f"Mage's database: sqlite:///{database} has its tables",
+        f"Mage's database: sqlite:///{database} has all its tables",
         "Mage: trigger monthly of training is active",
-        "Mage: trigger by hand of training is inactive, as its file says",
+        "Mage: trigger by hand of training is inactive, as set in its file",
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_run_beyond_its_trigger_s_timeout_is_stuck(database: Path) -> None:
     started = NOW - timedelta(hours=1)
     assert opened(started + timedelta(hours=2)) == []
     assert opened(started + timedelta(hours=2, seconds=1)) == [
-        "Mage: run 1 of training is running for 2.0 h, and 2.0 h were expected at most; "
+        "Mage: run 1 of training has status running for 2.0 h, expected at most 2.0 h; "
         "cancel it on the pipeline's Runs page, or restart Mage"
     ]
 
@@ -111,7 +111,7 @@ def test_a_run_that_never_began_is_stuck_too(database: Path) -> None:
         "UPDATE pipeline_run SET status = 'INITIAL', started_at = NULL, created_at = '2026-10-30 12:00:00'",
     )
     (stuck,) = opened()
-    assert stuck.startswith("Mage: run 1 of training is initial for 48.0 h")
+    assert stuck.startswith("Mage: run 1 of training has status initial for 48.0 h")
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED"])
@@ -141,7 +141,7 @@ def test_a_trigger_for_another_environment_is_told_and_not_open(
     monkeypatch.delenv("ENV")
     assert opened() == []
     assert (
-        "Mage: trigger monthly of training does not run here, where ENV is dev; it does with ENV=prod"
+        "Mage: trigger monthly of training does not run here, because ENV is dev; it runs with ENV=prod"
         in told()
     )
     monkeypatch.setenv("ENV", "production")
@@ -171,8 +171,8 @@ def test_a_trigger_of_another_checkout_is_not_ours(database: Path) -> None:
 def test_missing_tables_are_open(database: Path) -> None:
     change(database, "DROP TABLE block_run")
     assert opened() == [
-        f"Mage's database sqlite:///{database}: tables block_run are missing; start Mage once (mage start), "
-        "which makes them"
+        f"Mage's database sqlite:///{database}: tables block_run are missing; start Mage once (mage start) "
+        "to create them"
     ]
 
 
@@ -180,7 +180,7 @@ def test_an_empty_file_is_what_mage_run_leaves(project: Path, tmp_path: Path) ->
     path = tmp_path / "mage" / "project" / "mage-ai.db"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert told() == [f"Mage's database: sqlite:///{path} has no tables yet; mage start makes them"]
+    assert told() == [f"Mage's database: sqlite:///{path} has no tables yet; mage start creates them"]
 
 
 def test_a_database_that_does_not_answer_is_open_and_its_password_not_shown(

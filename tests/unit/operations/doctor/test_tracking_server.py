@@ -74,8 +74,8 @@ def test_all_is_well() -> None:
     with server() as uri:
         assert look_over(uri) == (
             [
-                Finding(f"tracking server {uri}: answers"),
-                Finding(f"MLflow: the server is {OURS}, this client {OURS}"),
+                Finding(f"tracking server {uri}: it answers"),
+                Finding(f"MLflow versions: server {OURS}, client {OURS}"),
             ],
             True,
         )
@@ -84,7 +84,7 @@ def test_all_is_well() -> None:
 def test_another_patch_is_the_same_version() -> None:
     patch = ".".join([*OURS.split(".")[:2], "99"])
     with server(patch) as uri:
-        assert look_over(uri)[0][1] == Finding(f"MLflow: the server is {patch}, this client {OURS}")
+        assert look_over(uri)[0][1] == Finding(f"MLflow versions: server {patch}, client {OURS}")
 
 
 @pytest.mark.parametrize("theirs", ["2.22.0", "3.1", "<html>"])
@@ -93,8 +93,8 @@ def test_another_version_is_open(theirs: str) -> None:
         told, usable = look_over(uri)
     assert usable
     assert told[1] == Finding(
-        f"MLflow: the server is {theirs}, this client {OURS}; install mlflow=={OURS} on the server "
-        "(requirements-mlflow.txt), then mlflow db upgrade",
+        f"MLflow versions: server {theirs}, client {OURS}; install mlflow=={OURS} on the server "
+        "(requirements-mlflow.txt), then run mlflow db upgrade there",
         is_open=True,
     )
 
@@ -105,7 +105,10 @@ def test_a_refused_host_is_told_with_host_and_port() -> None:
     host = uri.removeprefix("http://")
     assert not usable
     assert told.is_open
-    assert f"refuses the name {host}; start it with {host} added to MLFLOW_SERVER_ALLOWED_HOSTS" in told.text
+    assert (
+        f"it refuses the host name {host}; start it with {host} added to MLFLOW_SERVER_ALLOWED_HOSTS"
+        in told.text
+    )
 
 
 def test_a_server_that_wants_a_password() -> None:
@@ -113,7 +116,7 @@ def test_a_server_that_wants_a_password() -> None:
         (told,), usable = look_over(uri)
     assert (told.is_open, usable) == (True, False)
     assert told.text.endswith(
-        "asks who we are (401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        "it requires a login (401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     )
 
 
@@ -130,7 +133,7 @@ def test_a_wrong_password_and_the_right_one(monkeypatch: pytest.MonkeyPatch) -> 
         found, usable = look_over(uri)
     assert usable
     assert [finding.is_open for finding in found] == [False, False]
-    assert found[0].text.endswith("answers to our user, and not to strangers")
+    assert found[0].text.endswith("it answers our user, and requires a login")
 
 
 def test_a_password_in_the_address_is_used_and_not_shown() -> None:
@@ -145,14 +148,14 @@ def test_a_server_that_answers_strangers_elsewhere_than_on_loopback_is_open() ->
         told, usable = look_over(uri)
     assert usable
     assert told[0].is_open
-    assert "answers anybody who reaches it; start it with --app-name basic-auth" in told[0].text
+    assert "it requires no login; start it with --app-name basic-auth" in told[0].text
 
 
 def test_something_else_than_a_tracking_server() -> None:
     with server(status=404) as uri:
         (told,), usable = look_over(uri)
     assert (told.is_open, usable) == (True, False)
-    assert "answers 404 to a question after experiments, expected 200" in told.text
+    assert "it answers 404 to a request for experiments, expected 200" in told.text
 
 
 def test_a_server_that_is_away() -> None:
@@ -166,7 +169,7 @@ def test_a_server_that_is_away() -> None:
 
 def test_a_store_as_the_installed_mlflow_made_it(store: Path) -> None:
     assert look_over(f"sqlite:///{store / 'mlflow.db'}") == (
-        [Finding(f"tracking store sqlite:///{store / 'mlflow.db'}: answers")],
+        [Finding(f"tracking store sqlite:///{store / 'mlflow.db'}: it answers")],
         True,
     )
 
@@ -179,7 +182,8 @@ def test_a_store_of_another_revision_is_open(store: Path) -> None:
     assert (told.is_open, usable) == (True, False)
     expected = server_facts.expected_revision()
     assert (
-        f"its tables are at revision cafe, MLflow {OURS} expects {expected}; make a copy, then " in told.text
+        f"its tables have revision cafe, but MLflow {OURS} expects {expected}; make a copy, then run "
+        in told.text
     )
     assert told.text.endswith(f"mlflow db upgrade sqlite:///{path}")
 
@@ -187,7 +191,9 @@ def test_a_store_of_another_revision_is_open(store: Path) -> None:
 def test_a_store_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     (told,), usable = look_over(f"sqlite:///{path}")
-    assert told == Finding(f"tracking store sqlite:///{path}: not there yet; the first run makes it")
+    assert told == Finding(
+        f"tracking store sqlite:///{path}: it does not exist yet; the first run creates it"
+    )
     assert not usable
     assert not path.exists()
 
@@ -201,8 +207,18 @@ def test_artefacts_of_a_database_are_nobody_s_concern(store: Path) -> None:
     [
         ("mlflow-artifacts:/3", "http://mlflow:5000", False, "through the server"),
         ("file:///srv/artifacts/3", "http://mlflow:5000", True, "--serve-artifacts"),
-        ("file:///srv/artifacts/3", "http://127.0.0.1:5000", False, "a folder of this machine"),
-        ("s3://key:secret@bucket/3", "http://mlflow:5000", False, "keys of its own"),
+        (
+            "file:///srv/artifacts/3",
+            "http://127.0.0.1:5000",
+            False,
+            "a folder on this machine; runs on other machines cannot reach it",
+        ),
+        (
+            "s3://key:secret@bucket/3",
+            "http://mlflow:5000",
+            False,
+            "each client needs its own access keys for this store",
+        ),
     ],
 )
 def test_where_artefacts_of_a_server_go(place: str, uri: str, is_open: bool, told: str, store: Path) -> None:

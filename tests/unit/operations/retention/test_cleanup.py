@@ -285,7 +285,7 @@ def test_artefacts_of_runs_that_failed_go_and_those_of_versions_stay(store: Path
     [
         ({"keep_days": 0}, "keep_days: input should be greater than or equal to 1; got 0"),
         ({"keep_days": "many"}, "keep_days: .*; got 'many'"),
-        ({"keep_day": 9}, "keep_day: .*There are: keep_days, dry_run"),
+        ({"keep_day": 9}, "keep_day: .*Known settings: keep_days, dry_run"),
     ],
 )
 def test_wrong_input(given: dict[str, Any], told: str) -> None:
@@ -300,7 +300,7 @@ def test_mage_s_own_variables_are_not_ours() -> None:
 
 def test_checks_refuse_what_cannot_be() -> None:
     young = pd.DataFrame([{"kind": MONTH, "place": "a", "days": 0.5, "megabytes": 0.0}])
-    with pytest.raises(MlopsError, match=r"got younger \['a'\]"):
+    with pytest.raises(MlopsError, match=r"got younger \['a'\], duplicate \[\]"):
         cleanup.check_leftovers(young)
     twice = pd.concat([young.assign(days=9.0)] * 2)
     with pytest.raises(MlopsError, match="expected distinct leftovers"):
