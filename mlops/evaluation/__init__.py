@@ -1,10 +1,10 @@
-"""How good a model is, and whether it becomes champion. All of it is pure.
+"""How good a model is, and whether it becomes champion. Only `plots` writes files.
 
 In reading order:
 
 - `metrics`: errors, coverage, slices, and the pair median
-- `comparison`: the evidence of a verdict, small enough to be kept
-- `promotion`: promote, keep or refuse: the verdict
+- `comparison`: the evidence for a verdict, small enough to store with a model
+- `promotion`: the verdict: promote, keep or refuse
 - `plots`: the plots of a model card
-- `model_card`: the model card, from the text and the style in `templates/`
+- `model_card`: the model card, from the templates in `templates/`
 """

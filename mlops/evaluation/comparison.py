@@ -1,7 +1,7 @@
-"""What a verdict is made from: sums of squared errors by day and by slice, small enough to be kept beside a model.
+"""The evidence for a verdict: sums of squared errors by day and by slice, small enough to store with a model.
 
-Trips of a day share its weather and its roadworks, so the interval of a
-difference is bootstrapped over days, the two models' errors together.
+Trips of one day share its weather and road works. So the bootstrap for the
+interval of a difference draws days, and uses the same days for both models.
 
 Source: B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval); A. Davison,
 D. Hinkley, "Bootstrap Methods and their Application", 1997 (resampling of clusters).
@@ -28,17 +28,17 @@ BASELINES = {"pair_median": "the pair median", "course": "the course's recipe"}
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The incumbent, as the registry knows it.
+    """The current champion, as the registry describes it.
 
     Parameters
     ----------
     version : str
     test_month : str
-        YYYY-MM, the month it was judged on; empty where that is not known.
+        YYYY-MM, the month it was judged on; empty if unknown.
     last_month_learnt : str
-        YYYY-MM; empty where that is not known.
+        YYYY-MM, its last training month; empty if unknown.
     error : str
-        Why it could not be loaded or scored.
+        Why it could not be loaded or scored; empty if it was.
     """
 
     version: str
@@ -49,23 +49,24 @@ class Incumbent:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a verdict is made from: everything about the same trips of one month.
+    """Everything that a verdict depends on, except the limits. All errors are of the same trips of one month.
 
     Parameters
     ----------
     test_month : str
         YYYY-MM.
     days : DataFrame
-        ``day`` (YYYY-MM-DD), ``trips``, and for each contender its sum of squared errors, minutes squared:
+        ``day`` (YYYY-MM-DD), ``trips``, and the sum of squared errors (minutes squared) of each contender:
         ``challenger``, ``pair_median``, and ``champion`` and ``course`` if they were scored.
     slices : DataFrame
-        ``slice``, ``value``, ``trips``, and the same sums of ``challenger`` and ``champion``; those in `GATED`.
-    champion : Champion or None
-        None when there is none yet.
+        ``slice``, ``value``, ``trips``, and the same sums for ``challenger`` and ``champion``. Only the slices in
+        `GATED`.
+    champion : Incumbent or None
+        None if there is no champion yet.
     finite : bool
-        Whether all the challenger's predictions are.
+        Whether all predictions of the challenger are finite.
     least_minutes, most_minutes : float
-        Of the challenger's predictions.
+        Range of the challenger's predictions.
     artefact_bytes : int
     row_seconds : float
         CPU time of one request.
@@ -87,27 +88,27 @@ class Evidence:
         return int(self.days["trips"].sum())
 
     def rmse(self, contender: str) -> float:
-        """Its RMSE on all trips, minutes; NaN where it was not scored."""
+        """RMSE of a contender on all trips, minutes; NaN if it was not scored."""
         return float(_rmse(self._sums(contender)))
 
     def rmse_interval(self, contender: str) -> tuple[float, float]:
-        """95 % interval of its RMSE, minutes; NaN where it was not scored."""
+        """95 % interval of a contender's RMSE, minutes; NaN if it was not scored."""
         return _interval(self._resampled(contender))
 
     def gain_interval(self) -> tuple[float, float]:
-        """95 % interval of the champion's RMSE less the challenger's, both on the same days, minutes."""
-        with np.errstate(invalid="ignore"):  # infinity less infinity
+        """95 % interval of the champion's RMSE minus the challenger's, both on the same days, minutes."""
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
             return _interval(self._resampled("champion") - self._resampled("challenger"))
 
     def _resampled(self, contender: str) -> Array:
-        """RMSE on each of `RESAMPLES` draws of as many days; the same draws for every contender."""
+        """RMSE on each of `RESAMPLES` bootstrap samples of the days; the same samples for every contender."""
         sums = self._sums(contender)
         if not len(sums):
             return np.full(RESAMPLES, np.nan)
         return _rmse(sums[np.random.default_rng(SEED).integers(0, len(sums), (RESAMPLES, len(sums)))])
 
     def _sums(self, contender: str) -> Array:
-        """Trips and squared error of each day, oldest first, shape (days, 2); no day where it was not scored."""
+        """Trips and squared error of each day, oldest first, shape (days, 2); empty if it was not scored."""
         if contender not in self.days:
             return np.empty((0, 2))
         return self.days.sort_values("day")[["trips", contender]].to_numpy(np.float64)
@@ -128,13 +129,13 @@ def gather(
     Parameters
     ----------
     requests : DataFrame of n rows
-        As the model takes them.
+        Inputs of the model.
     actual : array of shape (n,)
         Minutes.
     predicted : mapping of str to array of shape (n,)
         Minutes by contender: ``challenger``, ``pair_median``, and ``champion`` and ``course`` if they were scored.
     test_month, champion, artefact_bytes, row_seconds
-        As `Evidence` has them.
+        As in `Evidence`.
     """
     with np.errstate(over="ignore"):
         squared = {name: (minutes - actual) ** 2 for name, minutes in predicted.items()}
@@ -156,8 +157,8 @@ def gather(
 
 
 def _rmse(sums: Array) -> Array:
-    """RMSE of trips and squared errors that are summed by day, shape (..., days, 2) to (...)."""
-    with np.errstate(all="ignore"):  # what is not finite is refused later
+    """RMSE from trips and squared errors summed by day, shape (..., days, 2) to (...)."""
+    with np.errstate(all="ignore"):  # the verdict refuses values that are not finite
         trips, squared = np.moveaxis(sums.sum(axis=-2), -1, 0)
         return np.asarray(np.sqrt(squared / trips))
 

@@ -1,7 +1,7 @@
-"""How good a model is, where it is not, and the baseline that it has to beat.
+"""How good a model is, in total and by slice, and the baseline that it has to beat.
 
-Everything here is pure. Errors are predicted minus actual, in minutes; a
-positive bias predicts too long.
+All functions are pure. Errors are predicted minus actual, in minutes. A positive
+bias means that predictions are too long.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ HOUR_LABELS = ("0-6 h", "6-10 h", "10-16 h", "16-20 h", "20-24 h")
 AIRPORTS = {1: "EWR", 132: "JFK", 138: "LGA"}
 """Zones of the TLC's map that are airports."""
 GATED = ("hour band", "week", "distance", "pair", "from airport", "to airport")
-"""Slices that the verdict looks at: coarse enough to tell a regression from the noise of a month."""
+"""Slices that the verdict checks: large enough to distinguish a regression from the noise of a month."""
 
 
 def error_metrics(actual: Array, predicted: Array) -> dict[str, float]:
-    """RMSE, MAE, 90th percentile of the absolute error, R2 and bias; minutes, but for R2.
+    """RMSE, MAE, 90th percentile of the absolute error, R2 and bias; all in minutes except R2.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def coverage(actual: Array, predictions: pd.DataFrame) -> dict[str, float]:
 
 
 def worst_coverage(by_slice: pd.DataFrame, least_rows: int = 1000) -> dict[str, float]:
-    """Coverage of the slice, of at least `least_rows` trips, that is furthest from what its interval promises."""
+    """Coverage in the slice where it is furthest from nominal, among slices of at least `least_rows` trips."""
     found = {}
     for name, promised in NOMINAL.items():
         shares = by_slice.loc[by_slice["rows"] >= least_rows, name]
@@ -71,16 +71,16 @@ def worst_coverage(by_slice: pd.DataFrame, least_rows: int = 1000) -> dict[str, 
 def slices(
     requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame, champion: Array | None = None
 ) -> pd.DataFrame:
-    """Errors and coverage by every one of the `groupings`.
+    """Errors and coverage by slice, for each of the `groupings`.
 
     Parameters
     ----------
     requests : DataFrame of n rows
-        As the model takes them.
+        Inputs of the model.
     actual : array of shape (n,)
         Minutes.
     predictions : DataFrame of n rows
-        As the model gives them.
+        Outputs of the model.
     champion : array of shape (n,), optional
         Minutes that the champion predicts.
 
@@ -88,7 +88,7 @@ def slices(
     -------
     DataFrame
         ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, ``coverage_80``, ``coverage_95``, and
-        ``champion_rmse`` if there is one; within a slice in the order of its values, pairs with the busiest first.
+        ``champion_rmse`` if `champion` is given. Each slice is sorted by its values; pairs by trips, most first.
     """
     error = predictions["duration_minutes"].to_numpy() - actual
     measures = {"rmse": error**2, "mae": np.abs(error), "bias": error, **_inside(actual, predictions)}
@@ -102,7 +102,7 @@ def slices(
 
 
 def groupings(requests: pd.DataFrame) -> dict[str, pd.Categorical]:
-    """For each kind of slice, the one that each of the n trips is in, or none: for report and verdict alike.
+    """For each kind of slice, the value of each of the n trips, or NaN. Reports and verdicts use the same slices.
 
     Examples
     --------
@@ -128,7 +128,9 @@ def groupings(requests: pd.DataFrame) -> dict[str, pd.Categorical]:
 
 
 def sums_by(groups: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) -> pd.DataFrame:
-    """``slice``, ``value``, ``trips``, and the sum of each column of shape (n,); no slice without trips.
+    """Trips and the sum of each column by slice: ``slice``, ``value``, ``trips`` and `columns`.
+
+    Slices without trips are dropped.
 
     Examples
     --------
@@ -139,7 +141,7 @@ def sums_by(groups: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) 
     """
     tables = []
     for name, values in groups.items():
-        place = values.codes.astype(np.intp) + 1  # 0: in none
+        place = values.codes.astype(np.intp) + 1  # 0: in no slice
         trips = np.bincount(place, minlength=len(values.categories) + 1)[1:]
         sums = {
             column: np.bincount(place, numbers, len(trips) + 1)[1:] for column, numbers in columns.items()
@@ -152,7 +154,9 @@ def sums_by(groups: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) 
 
 
 class PairMedian:
-    """The baseline: the median duration of past trips between the two zones, or of all where there are none.
+    """The pair median, a baseline: the median duration of past trips between the two zones.
+
+    For a zone pair without past trips it is the median of all past trips.
 
     Parameters
     ----------
@@ -177,7 +181,7 @@ def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
 
 
 def _named(values: Array, names: Mapping[int, str]) -> pd.Categorical:
-    """The values that have a name, by it; none for the others."""
+    """Values replaced by their names; NaN for values without a name."""
     return pd.Categorical(values, categories=list(names)).rename_categories(dict(names))
 
 

@@ -1,8 +1,8 @@
-"""The model card: what a version predicts, what it was trained on, how good it is, and how to make it again.
+"""The model card: what a version predicts, its training data, its test results, and how to reproduce it.
 
-`markdown` is the card as Markdown. `page` is the same text with the plots, as
-one HTML file that needs no other file. Their text and style are the templates
-in `templates/`; what a template shows is computed here.
+`markdown` returns the card as Markdown. `page` returns the same text with the
+plots as one HTML file that needs no other file. Text and style are in
+`templates/`; this module computes the values that the templates show.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LEAST_ROWS, WORST = 100, 8
 
 
 class Markdown(str):
-    """Text that is Markdown already; in any other text that a template shows, markup is escaped."""
+    """Text that is already Markdown. Templates escape the markup in any other text."""
 
 
 RIDES = {"green": "a green taxi", "yellow": "a yellow taxi", "fhvhv": "an Uber or Lyft car"}
 OUTCOMES = {
-    "promote": Markdown("**Promote.** It passes every check and may become champion:"),
-    "keep": Markdown("**Keep the champion.** It is fit for use, but its improvement is too small:"),
-    "refuse": Markdown("**Refuse.** It is not fit for use, or cannot be compared fairly:"),
+    "promote": Markdown("**Promote.** This version passes every check and may become champion. Reasons:"),
+    "keep": Markdown("**Keep the champion.** This version is fit for use, but not enough better. Reasons:"),
+    "refuse": Markdown("**Refuse.** This version is not fit for use, or cannot be compared fairly. Reasons:"),
 }
 METRICS = {
     "test_mae": "mean absolute error (minutes)",
@@ -42,9 +42,9 @@ METRICS = {
     "test_bias": "bias (minutes; positive: predictions are too long)",
     "test_r2": "R²",
     "test_coverage_80": "share of trips inside their 80 % interval",
-    "test_coverage_80_worst_slice": "the same in the slice furthest from 0.8",
+    "test_coverage_80_worst_slice": "the same share, in the slice where it is furthest from 0.8",
     "test_coverage_95": "share of trips inside their 95 % interval",
-    "test_coverage_95_worst_slice": "the same in the slice furthest from 0.95",
+    "test_coverage_95_worst_slice": "the same share, in the slice where it is furthest from 0.95",
 }
 SLICES = {
     "slice": "slice", "value": "value", "rows": "trips", "rmse": "RMSE", "champion_rmse": "champion's RMSE",
@@ -54,33 +54,33 @@ SLICES = {
 
 @dataclass(frozen=True)
 class Card:
-    """What a card is made from.
+    """The content of a card.
 
     Parameters
     ----------
     name : str
         The registered model.
     version : str or None
-        Its number, None before it is registered.
+        Number of the version; None before it is registered.
     settings, origin : mapping of str to str
-        As `Settings.describe` gives them; what the version was made from (``run_key``, ``run_id``, ``git_commit``,
-        ``code_sha256``, ...).
+        The settings as `Settings.describe` returns them, and what identifies the run (``run_key``, ``run_id``,
+        ``git_commit``, ``code_sha256``, ...).
     measured : mapping of str to float
         ``test_rows``, and those of `METRICS` that were measured.
     outcome, reasons : str, sequence of str
-        One of `OUTCOMES`, and every reason for it.
+        A key of `OUTCOMES`, and every reason for it.
     contenders : DataFrame
-        ``contender``, its name in the table, and ``rmse``, ``low``, ``high``: minutes, with the 95 % interval.
+        ``contender`` (a name), and ``rmse``, ``low``, ``high``: RMSE and its 95 % interval in minutes.
     gain : tuple of three floats or None
-        RMSE of the champion minus the challenger's, minutes, and the ends of its 95 % interval.
+        The champion's RMSE minus the challenger's, and the ends of its 95 % interval, all in minutes.
     by_slice : DataFrame
-        As from `metrics.slices`; ``champion_rmse`` where there is a champion.
+        As `metrics.slices` returns it.
     importance : mapping of str to float
-        Share of the gain by feature, most first.
+        Share of the total gain by feature, largest first.
     months : DataFrame
-        As `steps.build_features` describes them.
-    proof : mapping or None
-        ``passed``, ``reason``, ``rows``, ``one_by_one``, ``largest_difference`` (minutes).
+        The months table (`pipeline.months_table`).
+    verification : mapping or None
+        ``passed``, ``reason``, ``rows``, ``one_by_one``, ``largest_difference`` (minutes); None before it is done.
     plots : sequence of Path
         PNG files, for the page.
     """
@@ -97,12 +97,12 @@ class Card:
     by_slice: pd.DataFrame
     importance: Mapping[str, float]
     months: pd.DataFrame
-    proof: Mapping[str, Any] | None = None
+    verification: Mapping[str, Any] | None = None
     plots: Sequence[Path] = ()
 
     @property
     def title(self) -> str:
-        """Name, version once there is one, test month."""
+        """Model name, version if it is registered, and test month."""
         version = f", version {self.version}" if self.version else ""
         return f"{self.name}{version}, tested on {self.settings['month']}"
 
@@ -113,7 +113,7 @@ def markdown(card: Card) -> str:
 
 
 def page(card: Card) -> str:
-    """The card as one HTML file: style and plots are inside, it has no script and makes no request."""
+    """The card as one HTML file that contains its style and plots, has no script and makes no request."""
     results, background = map(_html, _sections(card))
     template = HTML_TEMPLATES.get_template("model_card.html.jinja")
     figures = [_figure(path) for path in card.plots]
@@ -121,7 +121,7 @@ def page(card: Card) -> str:
 
 
 def _sections(card: Card) -> tuple[str, str]:
-    """Markdown of what stands above the plots, and of what stands below them."""
+    """Markdown above the plots, and Markdown below them."""
     shown = {
         "card": card,
         "ride": RIDES[card.settings["service"]],
@@ -161,32 +161,32 @@ def _months(months: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rejected(months: pd.DataFrame) -> pd.DataFrame:
-    """Trips rejected by each rule in the months of each role; rules that rejected none are left out."""
+    """Trips rejected by each rule in the months of each role, without rules that rejected none."""
     counts = months.filter(like="rejected_").groupby(months["role"], sort=False).sum().T
     named = counts.rename(lambda rule: rule.removeprefix("rejected_").replace("_", " "))
     return named[named.sum(axis=1) > 0].rename_axis("rule").reset_index()
 
 
 def _unusual(months: pd.DataFrame) -> list[str]:
-    """What is unlike the months before, one line for each month of which something is noted."""
+    """One line for each month that differs from the months before it, with the differences."""
     return [f"{m}: {note}" for m, note in zip(months["month"], months["unusual"], strict=True) if note]
 
 
 def _html(text: str) -> Markup:
-    """HTML of a Markdown text, in which HTML stays text. A table wider than the page can be scrolled."""
+    """HTML of a Markdown text, with any HTML in the text escaped. A table wider than the page can be scrolled."""
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     rendered = renderer.render(text).replace("<table>", '<div class="wide" tabindex="0">\n<table>')
     return Markup(rendered.replace("</table>", "</table>\n</div>"))
 
 
 def _figure(path: Path) -> tuple[str, str]:
-    """What a PNG file shows, and its bytes in base64."""
+    """Description of a PNG file (alt text), and its bytes in base64."""
     description = PLOTS.get(path.stem, path.stem.replace("_", " "))
     return description, base64.b64encode(path.read_bytes()).decode()
 
 
 def _table(table: pd.DataFrame) -> Markdown:
-    """Markdown of a table: numbers to the right, counts with thousands, others to three places.
+    """Markdown of a table: numbers right-aligned, counts with thousands separators, others with three decimals.
 
     Examples
     --------
@@ -221,12 +221,12 @@ def _bullets(lines: Iterable[str]) -> Markdown:
 
 
 def _interval(low: float, high: float) -> Markdown:
-    """Both ends of an interval in words, or a dash where it is not known."""
+    """Both ends of an interval, or a dash if it is unknown."""
     return Markdown(f"{low:.3f} to {high:.3f}" if np.isfinite([low, high]).all() else "–")
 
 
 def _thousands(number: float) -> Markdown:
-    return Markdown(f"{float(number):,.0f}")  # float: of a number that is missing, its error gives the name
+    return Markdown(f"{float(number):,.0f}")  # float(): for a missing number, its error names the variable
 
 
 def _decimals(number: float) -> Markdown:
@@ -234,14 +234,14 @@ def _decimals(number: float) -> Markdown:
 
 
 def _code(text: str) -> Markdown:
-    """Text inside a fenced block: on one line, so that it cannot end the block."""
+    """Text for a fenced block, on one line so that it cannot end the block."""
     return Markdown(" ".join(text.split()))
 
 
 def _escaped(value: object) -> str:
-    r"""Any value as text on one line, with all that Markdown would take for markup escaped.
+    r"""Any value as text on one line, with Markdown markup escaped.
 
-    `Markdown` stays as it is.
+    A `Markdown` value is returned unchanged.
 
     Examples
     --------
@@ -256,7 +256,7 @@ def _escaped(value: object) -> str:
 
 
 def _templates(**options: Any) -> jinja2.Environment:
-    """The folder of templates. A name that is not given is an error; a line of only a tag leaves no line."""
+    """Environment of the template folder. An undefined name is an error; a line with only a tag leaves no line."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=jinja2.StrictUndefined,

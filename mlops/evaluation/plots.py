@@ -1,4 +1,4 @@
-"""The plots of a model card: what a version did on its test month, as PNG files."""
+"""The plots of a model card: a version's predictions and errors on its test month, as PNG files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLOTS = {
     "error_by_hour": "Bars of the RMSE in minutes, one for each hour of pickup",
     "importance": "Bars of each feature's share of the trees' total gain",
 }
-"""File stems of the plots that `plots` draws, and a description of each for readers who cannot see it."""
+"""File stems of the plots that `plots` draws, with a text description (alt text) of each."""
 
 
 def plots(
@@ -33,15 +33,15 @@ def plots(
     Parameters
     ----------
     folder : Path
-        Where they are written; made if it is missing.
+        Folder for the files; created if it is missing.
     actual, predicted : array of shape (n,)
         Minutes of the test month's trips.
     by_slice : DataFrame
-        As from `metrics.slices`; its slice ``hour`` is drawn.
+        As `metrics.slices` returns it; the slice ``hour`` is drawn.
     importance : mapping of str to float
-        Share of the gain by feature, most first.
+        Share of the total gain by feature, largest first.
     """
-    from matplotlib.figure import Figure  # late: half a second that only a report needs
+    from matplotlib.figure import Figure  # imported here: it takes half a second, and only reports need it
 
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}

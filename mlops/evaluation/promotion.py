@@ -1,7 +1,7 @@
-"""Whether a challenger becomes champion, why, and from what: a pure decision that anyone can make again.
+"""Whether a challenger becomes champion, with all reasons: a pure decision that anyone can repeat.
 
-The evidence is small, so it is kept beside the model with the limits and the
-verdict (``promotion.json``), and `replay` decides from that file alone.
+The evidence is small. It is stored with the limits and the verdict in the run's
+``verdict.json``, and `replay` decides again from that file alone.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ from mlops.month import Month
 
 Array = npt.NDArray[Any]
 
-LEAST_DAYS = 7  # the bootstrap cannot tell from fewer how days differ
+LEAST_DAYS = 7  # with fewer, the bootstrap cannot estimate how much days differ
 NAMED_SLICES = 5
 _TEXT = ("day", "slice", "value")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is asked of a challenger.
+    """Requirements that a challenger must meet.
 
     Parameters
     ----------
     min_improvement : float
-        Share of the champion's RMSE.
+        Share of the champion's RMSE by which the challenger's must be lower.
     max_slice_regression : float
-        Share by which the RMSE of a slice may grow.
+        Share by which the RMSE of a slice may be above the champion's.
     min_test_rows : int
+        Fewest trips of a test month.
     max_champion_age_months : int
-        A champion judged on a month further back than this is replaced by any challenger that is not worse.
+        A champion judged more months ago than this gives way to any challenger that is not significantly worse.
     min_slice_rows : int
-        Trips of a slice below which its RMSE is mostly noise.
+        Slices with fewer trips are not checked: their RMSE is mostly noise.
     max_artefact_bytes : int
     max_row_seconds : float
         CPU time of one request, once the model is loaded.
 
     Notes
     -----
-    On green months of 2023 the RMSE of a slice of 500 trips or more grew by at most 8.8 % from a model to any
-    later one, 4.4 % to the next; a slice of fewer than 50 by up to 82 %. Artefacts have 6 to 9 MB, a request
-    takes 2 ms: their limits are there for what is broken, not for what is large or a busy machine.
+    On green months of 2023, the RMSE of slices of 500 trips or more grew by at most 4.4 % from one model to the
+    next and 8.8 % to any later one; in slices of fewer than 50 trips by up to 82 %. An artefact has 6 to 9 MB and
+    a request takes 2 ms. The limits for size and time are far above, so that they stop only broken models.
     """
 
     min_improvement: float = 0.01
@@ -66,16 +67,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of the challenger.
+    """The decision on a challenger.
 
     Parameters
     ----------
     outcome : str
-        ``promote``; ``keep`` if it is fit but not better enough; ``refuse`` if it is unfit or cannot be judged.
+        ``promote``; ``keep`` the champion, if the challenger is valid but not enough better; ``refuse``, if the
+        challenger is not fit for use or cannot be compared fairly.
     reasons : tuple of str
-        All of them, not only the first.
+        All reasons, not only the first.
     measured : dict of str to float
-        Every number that was looked at, as far as there is one; all finite.
+        Every number that the decision used and that is finite.
     """
 
     outcome: str
@@ -95,24 +97,24 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A verdict beside all that it was made from: the content of ``promotion.json``."""
+    """A verdict with its evidence and limits: the content of ``verdict.json``."""
 
     evidence: Evidence
     limits: Limits
     verdict: Verdict
 
     def to_json(self) -> str:
-        """Strict JSON that keeps every digit; NaN and the infinities are written as text."""
+        """Strict JSON with every digit; NaN and infinities are strings."""
         return json.dumps(_plain(self), indent=1, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Record as `to_json` wrote it.
+        """Record from the JSON that `to_json` wrote.
 
         Raises
         ------
         MlopsError
-            When the text is something else.
+            When the text is not such JSON.
         """
         try:
             found = json.loads(text)
@@ -139,7 +141,7 @@ def decide(evidence: Evidence, limits: Limits = Limits()) -> Verdict:
     >>> days = pd.DataFrame({"day": ["2023-05-01"], "trips": [6000], "challenger": [9e4], "pair_median": [2e5]})
     >>> found = decide(Evidence("2023-05", days, pd.DataFrame(), None, True, 2.0, 55.0, 8_000_000, 0.002))
     >>> found.outcome, found.reason, round(found.measured["rmse_challenger"], 2)
-    ('promote', 'there is no champion yet', 3.87)
+    ('promote', 'there was no champion before', 3.87)
     """
     slices = _slices(evidence, limits)
     measured = _measured(evidence, slices)
@@ -156,19 +158,19 @@ def decide(evidence: Evidence, limits: Limits = Limits()) -> Verdict:
 
 
 def replay(text: str) -> Verdict:
-    """The verdict once more, from the evidence and the limits of a ``promotion.json`` alone.
+    """The verdict, decided again from the evidence and the limits in the text of a ``verdict.json``.
 
     Raises
     ------
     MlopsError
-        When the text is no such file's.
+        When the text is not that of a ``verdict.json``.
     """
     record = Record.from_json(text)
     return decide(record.evidence, record.limits)
 
 
 def _measured(evidence: Evidence, slices: pd.DataFrame) -> dict[str, float]:
-    """Every number that the decision looks at, but for those that there are not."""
+    """Every number that the decision uses, without those that are missing or not finite."""
     found = {f"rmse_{name}": evidence.rmse(name) for name in ("challenger", "champion", *BASELINES)}
     found |= {
         "test_rows": evidence.rows,
@@ -189,49 +191,49 @@ def _measured(evidence: Evidence, slices: pd.DataFrame) -> dict[str, float]:
 
 
 def _unfit(evidence: Evidence, limits: Limits) -> Iterator[str]:
-    """What is wrong with the challenger or its test month, whoever it is compared with."""
+    """Problems of the challenger or its test month that need no comparison."""
     if not evidence.finite:
         yield "some of the predictions are not finite"
     elif not SHORTEST_MINUTES <= evidence.least_minutes <= evidence.most_minutes <= LONGEST_MINUTES:
         yield (
-            f"the predictions are {evidence.least_minutes:.4g} to {evidence.most_minutes:.4g} minutes; "
-            f"expected {SHORTEST_MINUTES:g} to {LONGEST_MINUTES:g}"
+            f"the predictions are {evidence.least_minutes:.4g} to {evidence.most_minutes:.4g} minutes, "
+            f"but must be {SHORTEST_MINUTES:g} to {LONGEST_MINUTES:g} minutes"
         )
     if evidence.rows < limits.min_test_rows:
-        yield f"the test month has {evidence.rows:,} trips; at least {limits.min_test_rows:,} are needed"
+        yield f"the test month has {evidence.rows:,} trips, but at least {limits.min_test_rows:,} are needed"
     if evidence.artefact_bytes > limits.max_artefact_bytes:
         size, most = evidence.artefact_bytes / 1e6, limits.max_artefact_bytes / 1e6
-        yield f"the artefact has {size:,.1f} MB; at most {most:,.1f} are allowed"
+        yield f"the artefact has {size:,.1f} MB, but at most {most:,.1f} MB are allowed"
     if not evidence.row_seconds <= limits.max_row_seconds:
         took, most = evidence.row_seconds, limits.max_row_seconds
-        yield f"one request takes {took:.3f} s of CPU; at most {most:g} are allowed"
+        yield f"one request takes {took:.3f} s of CPU time, but at most {most:g} s are allowed"
 
 
 def _no_better_than_baselines(evidence: Evidence) -> Iterator[str]:
     rmse = evidence.rmse("challenger")
-    for name, told in BASELINES.items():
+    for name, shown in BASELINES.items():
         if name == "course" and name not in evidence.days:
-            continue  # a setting asks for it
+            continue  # it is compared only if the setting `compare_course` is true
         if not rmse < evidence.rmse(name):
-            yield f"RMSE {rmse:.4f} does not beat {evidence.rmse(name):.4f} of {told}"
+            yield f"RMSE {rmse:.4f} is not below the RMSE {evidence.rmse(name):.4f} of {shown}"
 
 
 def _not_comparable(evidence: Evidence) -> Iterator[str]:
-    """Why a comparison with the champion would say nothing."""
+    """Reasons why a comparison with the champion is not fair or not reliable."""
     champion = evidence.champion
     if champion is None:
         return
     if not champion.last_month_learnt or champion.last_month_learnt >= evidence.test_month:
         yield (
-            f"the {_name(champion)} has learnt from months up to {champion.last_month_learnt or 'one not known'}: "
-            f"on {evidence.test_month} the comparison is not fair"
+            f"the {_name(champion)} was trained on months up to {champion.last_month_learnt or 'an unknown one'}, "
+            f"so a comparison on {evidence.test_month} is not fair"
         )
     if "champion" in evidence.days and len(evidence.days) < LEAST_DAYS:
-        yield f"trips of {len(evidence.days)} days are compared; at least {LEAST_DAYS} are needed"
+        yield f"the comparison has trips of {len(evidence.days)} days, but at least {LEAST_DAYS} are needed"
 
 
 def _slices(evidence: Evidence, limits: Limits) -> pd.DataFrame:
-    """The slices of enough trips, RMSE of both and how much it grew, most first; none without a champion's."""
+    """RMSE of both models by slice and its growth, largest growth first; empty if the champion was not scored."""
     if "champion" not in evidence.slices or not math.isfinite(evidence.rmse("champion")):
         return pd.DataFrame()
     table = evidence.slices[evidence.slices["trips"] >= limits.min_slice_rows].copy()
@@ -242,7 +244,7 @@ def _slices(evidence: Evidence, limits: Limits) -> pd.DataFrame:
 
 
 def _worse_slices(slices: pd.DataFrame, limits: Limits) -> Iterator[str]:
-    """Slices that got worse: the worst by name, the others counted."""
+    """A reason for each of the slices that got worst, and the number of other slices above the limit."""
     if slices.empty:
         return
     worse = slices[slices["growth"] > limits.max_slice_regression]
@@ -252,54 +254,54 @@ def _worse_slices(slices: pd.DataFrame, limits: Limits) -> Iterator[str]:
             f"{row.champion:.4f} on {row.trips:,} trips"
         )
     if len(worse) > NAMED_SLICES:
-        yield f"{len(worse) - NAMED_SLICES} more slices are over {limits.max_slice_regression:.1%} worse"
+        yield f"{len(worse) - NAMED_SLICES} more slices are more than {limits.max_slice_regression:.1%} worse"
 
 
 def _comparison(
     champion: Incumbent | None, measured: Mapping[str, float], limits: Limits
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether the challenger should take the champion's place, as far as their errors go, and why or why not."""
+    """Whether the challenger's errors allow it to replace the champion, and the reasons."""
     if champion is None:
-        return True, ("there is no champion yet",)
+        return True, ("there was no champion before",)
     name = _name(champion)
     if "rmse_champion" not in measured:
         return True, (f"the {name} could not be scored: {champion.error or 'it has no finite RMSE'}",)
     if not {"gain_low", "gain_high"} <= measured.keys():
-        return False, (f"the errors of challenger and {name} are not all finite, so they cannot be compared",)
-    told, misses = _gain(name, measured, limits)
+        return False, (f"not all errors of challenger and {name} are finite, so they cannot be compared",)
+    findings, misses = _gain(name, measured, limits)
     if not misses:
-        return True, told
+        return True, findings
     age = measured.get("champion_age_months", 0)
     if age <= limits.max_champion_age_months:
         return False, misses
-    old = f"the {name} was judged {age:.0f} months before, more than {limits.max_champion_age_months}"
+    old = f"the {name} was judged {age:.0f} months earlier (limit: {limits.max_champion_age_months})"
     if measured["gain_high"] < 0:
         return False, (*misses, f"{old}, but the challenger is significantly worse")
-    return True, (f"{old}, and the challenger is not significantly worse", *told)
+    return True, (f"{old}, and the challenger is not significantly worse", *findings)
 
 
 def _gain(
     name: str, measured: Mapping[str, float], limits: Limits
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """How the challenger compares, and in what that is not enough."""
+    """How the challenger compares with the champion, and the requirements that it misses."""
     improvement = measured["improvement"]
-    told = (
-        f"RMSE {measured['rmse_challenger']:.4f} is {abs(improvement):.2%} "
-        f"{'below' if improvement >= 0 else 'above'} {measured['rmse_champion']:.4f} of the {name}"
+    side = "below" if improvement >= 0 else "above"
+    change = (
+        f"RMSE {measured['rmse_challenger']:.4f} is {abs(improvement):.2%} {side} "
+        f"the RMSE {measured['rmse_champion']:.4f} of the {name}"
     )
-    interval = (
-        f"the 95 % interval of the gain is {measured['gain_low']:.4f} to {measured['gain_high']:.4f} minutes"
-    )
+    low, high = measured["gain_low"], measured["gain_high"]
+    interval = f"the 95 % interval of the gain in RMSE is {low:.4f} to {high:.4f} minutes"
     misses = []
     if improvement < limits.min_improvement:
-        misses.append(f"{told}; it should be {limits.min_improvement:.2%} below")
+        misses.append(f"{change}, but must be at least {limits.min_improvement:.2%} below")
     if not measured["gain_low"] > 0:
-        misses.append(f"{interval}; it should lie above zero")
-    return (told, interval), tuple(misses)
+        misses.append(f"{interval}, but must be above zero")
+    return (change, interval), tuple(misses)
 
 
 def _age_months(evidence: Evidence) -> float:
-    """Months from the champion's test month to this one; NaN where either is not known."""
+    """Months from the champion's test month to this one; NaN if either is unknown."""
     if evidence.champion is None:
         return math.nan
     try:
@@ -314,7 +316,7 @@ def _name(champion: Incumbent) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same in JSON's own types."""
+    """The value in JSON types."""
     if dataclasses.is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, pd.DataFrame):
@@ -327,6 +329,6 @@ def _plain(value: Any) -> Any:
 
 
 def _table(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
-    """What `_plain` made of a table; its numbers are text where they are not finite."""
+    """The table from which `_plain` made `columns`. Numbers that are not finite are strings there."""
     kinds = {name: int if name == "trips" else str if name in _TEXT else float for name in columns}
     return pd.DataFrame({name: pd.Series(map(kinds[name], each)) for name, each in columns.items()})

@@ -2,17 +2,17 @@
 
 In reading order:
 
-- `steps`: the whole story, what blocks and command line both call
-- `months_table`: the table that one step hands to the next, and what it must hold
-- `table_schema`: schemas of such tables, whose refusals are sentences for people
+- `steps`: the four steps of a run, called by Mage's blocks and by the command line
+- `months_table`: the table that each step passes to the next, and its schema
+- `table_schema`: table schemas with error texts for people
 - `schedule`: which month comes next
-- `run_key`: what makes two runs the same
-- `code_hash`: what code does, as text to be hashed
-- `checkpoint`: what an attempt leaves for the next one
-- `run_once`: one run key, one version, however often it is tried
+- `run_key`: the key that is equal for two runs with the same inputs
+- `code_hash`: text of what code does, for hashing
+- `checkpoint`: what an attempt stores for the next one
+- `run_once`: one run key, one version, after any number of attempts
 - `fit_stage`: log a run's origin, tune and fit
 - `judge_stage`: test, compare, decide
 - `release_stage`: register, verify, promote
-- `run_result`: what became of a run, as a value
-- `leaderboard`: the same as a table for people
+- `run_result`: the result of a run, as a value
+- `leaderboard`: the result of a run, as a table for people
 """

@@ -1,7 +1,7 @@
-"""What code does, as text to be hashed: of a source file, and of a function as it runs.
+"""Text of what code does, for hashing: `source_text` for a source file, `function_text` for a function.
 
 Neither text depends on comments, docstrings, layout, line endings or the process. Both depend on Python's minor
-version, which is in every run key on its own.
+version, which every run key contains too.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Any
 
 from mlops.errors import ConfigError
 
-_FROZEN = "<frozen"  # begins what stands for the file of a module that is built into Python
+_FROZEN = "<frozen"  # file names of modules that are built into Python begin with it
 _INSTALLED = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 @functools.lru_cache(maxsize=512)
 def source_text(source: bytes) -> str:
-    """Python source as its syntax tree, less comments, docstrings and layout.
+    """Syntax tree of Python source, without comments, docstrings and layout.
 
-    Source that is not valid Python stands for itself, less its line endings.
+    Source that is not valid Python is returned as it is, with line endings normalised.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def source_text(source: bytes) -> str:
 
 
 class _WithoutProse(ast.NodeTransformer):
-    """Drops texts that stand alone: docstrings, and what documents a constant."""
+    """Removes strings that are statements: docstrings, and strings that document a constant."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         is_prose = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -52,11 +52,11 @@ class _WithoutProse(ast.NodeTransformer):
 
 
 def function_text(function: Callable[..., Any]) -> str:
-    """What a function does: its instructions, its defaults, and every value that it reads from outside.
+    """Text of what a function does: its instructions, its defaults, and every outside value that it reads.
 
-    This is not its source text. `inspect.getsource` returns the whole line of a lambda, fails for a function typed
-    into Mage's editor, and misses a changed value of a constant that the function reads. What is called of an
-    installed package counts by its name, since the packages' versions are in the key.
+    This is not its source. `inspect.getsource` returns the whole line of a lambda, fails for a function typed into
+    Mage's editor, and misses a changed constant that the function reads. Functions of installed packages count by
+    their names, because the packages' versions are in the key.
 
     Raises
     ------
@@ -73,13 +73,13 @@ def function_text(function: Callable[..., Any]) -> str:
 
 
 class _Describer:
-    """Texts of values. A function or a class is described where it is met first."""
+    """Texts of values. Each function or class is described once, at its first occurrence."""
 
     def __init__(self) -> None:
         self.met: list[object] = []
 
     def text(self, value: Any) -> str:
-        """Text of a value, the same in each process."""
+        """Text of a value, which is the same in every process."""
         if value is None or value is ... or isinstance(value, str | bytes | bool | int | float | complex):
             return f"{type(value).__name__} {value!r}"
         if isinstance(value, tuple | list):
@@ -115,7 +115,7 @@ class _Describer:
             ) from error
 
     def _code(self, value: Any) -> str:
-        """Of a function or a class."""
+        """Text of a function or a class."""
         file = (
             value.__code__.co_filename
             if isinstance(value, types.FunctionType)
@@ -136,14 +136,14 @@ class _Describer:
 
 
 class _Pickled(pickle.Pickler):
-    """Hash of an object of an installed package; functions and classes in it count by what they do."""
+    """Hash of an object of a class from an installed package; functions and classes in it count by their code."""
 
     def __init__(self, describer: _Describer) -> None:
         self.file, self.describer = io.BytesIO(), describer
         super().__init__(self.file, protocol=4)
 
     def persistent_id(self, value: Any) -> str | None:
-        """Text in place of a function or a class, which pickle would call by its name."""
+        """Text of a function or a class, for which pickle itself would use only the name."""
         return self.describer.text(value) if isinstance(value, types.FunctionType | type) else None
 
     def sha256(self, value: Any) -> str:
@@ -153,14 +153,14 @@ class _Pickled(pickle.Pickler):
 
 
 def _globals_read(code: types.CodeType) -> set[str]:
-    """Names of globals that code reads, nested functions included."""
+    """Names of the globals that code reads, including nested functions."""
     found = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
     nested = (_globals_read(each) for each in code.co_consts if isinstance(each, types.CodeType))
     return found.union(*nested)
 
 
 def _module_text(module: types.ModuleType) -> str:
-    """Of a module: its name, and the source of one that is not installed."""
+    """Text of a module: its name, and its source if it is not installed."""
     file = _file_of(module.__name__) or getattr(module, "__file__", None) or ""
     if _is_installed(file) or not file:
         return module.__name__
@@ -168,12 +168,12 @@ def _module_text(module: types.ModuleType) -> str:
 
 
 def _file_of(module: str) -> str:
-    """File of an imported module; of one that Python itself brings, a name that counts as installed."""
+    """File of an imported module. For the standard library, a name that counts as installed."""
     if module.partition(".")[0] in sys.stdlib_module_names:
         return _FROZEN
     return getattr(sys.modules.get(module), "__file__", None) or ""
 
 
 def _is_installed(file: str) -> bool:
-    """Whether a file is Python's own, or of an installed package; what was typed in has none and is not."""
+    """Whether a file belongs to Python or an installed package. False for typed-in code, which has no file."""
     return file.startswith(_FROZEN) or any(Path(file).is_relative_to(folder) for folder in _INSTALLED)

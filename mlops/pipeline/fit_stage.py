@@ -1,4 +1,4 @@
-"""First half of a run: log its origin, tune, fit; what is done is kept for the next attempt."""
+"""First half of a run: log its origin, tune, fit. Finished work is stored for the next attempt."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """One attempt at a run: what all its stages need.
+    """One attempt at a run, with everything that its stages need.
 
     Parameters
     ----------
     run : Run
-        Where everything is logged.
+        The MLflow run that everything is logged to.
     checkpoint : Checkpoint
-        Where everything is kept until it is registered.
+        Stores everything until the version is registered.
     name : str
         The registered model.
     settings : Settings
     months : DataFrame
-        As `steps.build_features` describes them (`months_table`).
+        The months table after `steps.build_features`.
     """
 
     run: Run
@@ -53,7 +53,7 @@ class Attempt:
 
     @property
     def origin(self) -> dict[str, str]:
-        """What identifies the run: its key, and the code, environment and commit of its first attempt."""
+        """What identifies the run: its run key, and the code, environment and commit of its first attempt."""
         return origin_of(self.checkpoint, self.settings)
 
     def files(self, column: str, *roles: str) -> list[Path]:
@@ -64,7 +64,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What tuning and the final fit came to: all that later stages need of them.
+    """Result of tuning and the final fit, as the later stages need it.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Fitted:
     metrics : dict of str to float
         ``validation_*`` in minutes, ``trials``, ``training_rows``.
     hit_ceiling : bool
-        Whether the search stopped at its ceiling in seconds.
+        Whether the search stopped at its time limit (`tuning_seconds`).
     """
 
     artefact: Path
@@ -86,7 +86,7 @@ class Fitted:
 
 
 def log_origin(attempt: Attempt) -> None:
-    """Log what the run is made from: settings, code, source files, cleaning counts."""
+    """Log the inputs of the run: settings, code, source files, cleaning counts."""
     run, settings, months = attempt.run, attempt.settings, attempt.months
     described = settings.describe()
     run.log_parameters(settings.result_settings())
@@ -99,16 +99,16 @@ def log_origin(attempt: Attempt) -> None:
 
 
 def fit(attempt: Attempt) -> Fitted:
-    """Best of the trials, fitted again on training and validation months; nothing is done twice.
+    """Result of tuning and the final fit on training and validation months; reuses work of earlier attempts.
 
-    The tracking server may be away meanwhile: `log_search` sends the trials that it missed.
+    The tracking server may be unavailable meanwhile: `log_search` sends the trials that it missed.
     """
     kept = attempt.checkpoint
     if kept.kept("model") is None:
         tuned = _tune(attempt)
         _keep_model(attempt, tuned, _fit_again(attempt, tuned))
     else:
-        logger.info("the model was fitted by an earlier attempt")
+        logger.info("the model of an earlier attempt is reused")
     about, artefact = kept.noted("fitted"), kept.kept("model")
     if about is None or artefact is None:
         raise MlopsError(f"{kept.folder}: expected a fitted model. Delete this folder and run again.")
@@ -118,7 +118,7 @@ def fit(attempt: Attempt) -> Fitted:
 
 
 def log_search(attempt: Attempt, fitted: Fitted) -> None:
-    """Log the trials that the server does not have yet, and what the search came to."""
+    """Log the trials that the server does not have yet, and the result of the search."""
     run = attempt.run
     logged = run.trials_logged()
     for trial in fitted.trials:
@@ -132,41 +132,42 @@ def log_search(attempt: Attempt, fitted: Fitted) -> None:
 
 
 class TrialLog:
-    """Keeps each finished trial in the checkpoint first, then logs it, as long as the tracking server answers.
+    """Stores each finished trial in the checkpoint, then logs it while the tracking server answers.
 
     Parameters
     ----------
     attempt : Attempt
-    read_back : int
-        How many trials an earlier attempt left. One of these numbers that is evaluated now did not fit any more.
+    restored : int
+        Number of trials from an earlier attempt. If a trial up to this number is evaluated now, it replaces the
+        logged one.
     """
 
-    def __init__(self, attempt: Attempt, read_back: int = 0) -> None:
-        self.attempt, self.read_back = attempt, read_back
+    def __init__(self, attempt: Attempt, restored: int = 0) -> None:
+        self.attempt, self.restored = attempt, restored
         self.server_away = False
 
     def keep(self, trial: Trial) -> None:
-        """Keep and log one trial."""
+        """Store and log one trial."""
         self.attempt.checkpoint.append("trials", trial.as_dict())
         if self.server_away:
             return
         try:
-            if trial.number <= self.read_back:
+            if trial.number <= self.restored:
                 self.attempt.run.delete_trial(f"trial {trial.number}")
             _log_trial(self.attempt.run, trial)
         except TrackingError as error:
             self.server_away = True
-            logger.warning("going on without the tracking server; trials are logged at the end: %s", error)
+            logger.warning("continuing without the tracking server; trials are logged at the end: %s", error)
 
 
 def kept_trials(kept: Checkpoint) -> tuple[Trial, ...]:
-    """Trials kept so far; of one that was evaluated again, because the clock decides on a ceiling, the last."""
+    """Trials stored so far, in order. If a trial number was evaluated again, the last evaluation counts."""
     trials = (Trial.from_dict(entry) for entry in kept.entries("trials"))
     return tuple(trial for _, trial in sorted({trial.number: trial for trial in trials}.items()))
 
 
 def origin_of(kept: Checkpoint, settings: Settings) -> dict[str, str]:
-    """What identifies a run, as its first attempt found it: key, code, environment, commit, a name of its own."""
+    """What identifies a run, stored by its first attempt: run key, code, environment, commit, attempt id."""
     noted = kept.noted("origin")
     if noted is None:
         noted = {"run_key": kept.key, "git_commit": run_key.git_commit(), **run_key.made_by()}
@@ -176,14 +177,14 @@ def origin_of(kept: Checkpoint, settings: Settings) -> dict[str, str]:
 
 
 def starts_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
-    """Points to begin a search with, from the rows of a ``warm_start.csv``."""
+    """First points of a search, from the rows of a ``warm_start.csv``."""
     return [search.clip_to_bounds({name: row[name] for name in search.BOUNDS if name in row}) for row in rows]
 
 
 def warm_starts(attempt: Attempt) -> list[Mapping[str, float]]:
-    """Parameters that did well in runs about earlier months, logged beside where they are from.
+    """Parameters that did well in runs about earlier months, logged with their origin.
 
-    An attempt that goes on with a search begins as the first one did, whatever was registered meanwhile.
+    An attempt that continues a search uses the same points as the first attempt, even if new runs exist by then.
     """
     if not attempt.settings.warm_start:
         return []

@@ -1,4 +1,4 @@
-"""Second half of a run, up to the verdict: test, compare, decide. Each takes what the one before returned."""
+"""Second half of a run, up to the verdict: test, compare, decide. Each takes the result of the one before."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from mlops.training import baselines, feature_files
 from mlops.training.baselines import CourseRecipe
 
 Array = npt.NDArray[Any]
-NOT_A_METRIC = ("row_seconds",)  # a time: the same run twice would have two
+NOT_A_METRIC = ("row_seconds",)  # a measured time, which differs when a run is repeated
 SINGLE_REQUESTS = 30
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """The final fit, loaded as it was saved, and its answers for every trip of the test month.
+    """The final fit, loaded from its file, and its predictions for every trip of the test month.
 
     Parameters
     ----------
     model : DurationModel
     requests : DataFrame of n rows
-        As the model takes them.
+        Inputs of the model.
     actual : array of shape (n,)
         Minutes.
     predictions : DataFrame of n rows
-        As the model gives them.
+        Outputs of the model.
     artefact_bytes : int
     """
 
@@ -63,7 +63,7 @@ class Tested:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """The evidence for a verdict, and the errors by slice, the champion's beside the model's."""
+    """The evidence for a verdict, and the errors of model and champion by slice."""
 
     evidence: Evidence
     by_slice: pd.DataFrame
@@ -80,12 +80,12 @@ class Judged:
 
     @property
     def verdict(self) -> promotion.Verdict:
-        """What becomes of the model."""
+        """The decision on the model, with its reasons."""
         return self.record.verdict
 
 
 def test(attempt: Attempt, fitted: Fitted) -> Tested:
-    """The fit as it was saved, which is what is registered, on every trip of the test month."""
+    """Predictions of the saved fit, which is the one to be registered, for every trip of the test month."""
     model = DurationModel.load(fitted.artefact)
     (clean,) = attempt.files("path", "test")
     requests, actual = schemas.read_requests(clean), schemas.read_minutes(clean)
@@ -94,9 +94,11 @@ def test(attempt: Attempt, fitted: Fitted) -> Tested:
 
 
 def compare(attempt: Attempt, tested: Tested) -> Compared:
-    """The model beside the baselines and the champion, all on the same trips."""
+    """Errors of the model, the baselines and the champion, all on the same trips."""
     champion = versions.champion(attempt.name)
-    if champion and champion.run_id == attempt.run.run_id:  # promoted by an attempt that was then cut off
+    if (
+        champion and champion.run_id == attempt.run.run_id
+    ):  # an earlier attempt promoted it and was interrupted
         return _compared_before(attempt)
     predicted = {"challenger": tested.minutes, "pair_median": _pair_median(attempt).predict(tested.requests)}
     if attempt.settings.compare_course:
@@ -119,7 +121,7 @@ def compare(attempt: Attempt, tested: Tested) -> Compared:
 
 
 def decide(attempt: Attempt, tested: Tested, compared: Compared) -> Judged:
-    """The verdict, and every number that the run logs about the test month."""
+    """The verdict, and all metrics of the test month that the run logs."""
     limits = limits_of(attempt.settings)
     record = promotion.Record(compared.evidence, limits, promotion.decide(compared.evidence, limits))
     rivals = [name for name in ("pair_median", "course", "champion") if name in compared.evidence.days]
@@ -130,13 +132,13 @@ def decide(attempt: Attempt, tested: Tested, compared: Compared) -> Judged:
         **{f"rmse_{name}": compared.evidence.rmse(name) for name in rivals},
     }
     measured = {"test_rows": len(tested.actual), **{f"test_{name}": value for name, value in found.items()}}
-    looked_at = {n: value for n, value in record.verdict.measured.items() if n not in NOT_A_METRIC}
-    measured |= {f"verdict_{name}": value for name, value in looked_at.items()}
+    logged = {name: value for name, value in record.verdict.measured.items() if name not in NOT_A_METRIC}
+    measured |= {f"verdict_{name}": value for name, value in logged.items()}
     return Judged(tested, compared.by_slice, record, measured)
 
 
 def log_report(attempt: Attempt, judged: Judged) -> None:
-    """Log metrics, slices, plots, the verdict with its evidence, and what a verification needs."""
+    """Log metrics, slices, plots, the verdict with its evidence, and the files that a verification needs."""
     run, scratch, tested = attempt.run, attempt.checkpoint.scratch, judged.tested
     run.log_metrics(judged.metrics)
     run.log_table("slices.csv", judged.by_slice)
@@ -145,12 +147,12 @@ def log_report(attempt: Attempt, judged: Judged) -> None:
     plots = model_card.plots(scratch / "plots", tested.actual, tested.minutes, judged.by_slice, importance)
     run.log_files(plots, "plots")
     sample = verification.write_sample(scratch / "sample.parquet", tested.requests, tested.predictions)
-    np.save(scratch / "tested.npy", tested.minutes.astype(np.float32))  # exact: trees answer in float32
+    np.save(scratch / "tested.npy", tested.minutes.astype(np.float32))  # exact: XGBoost predicts float32
     run.log_files([sample, scratch / "tested.npy"], "proof")
 
 
 def limits_of(settings: Settings) -> Limits:
-    """The limits that the settings set; the others are as `Limits` has them."""
+    """Limits from the settings; those without a setting have the defaults of `Limits`."""
     names = [field.name for field in fields(Limits) if field.name in Settings.model_fields]
     return Limits(**{name: getattr(settings, name) for name in names})
 
@@ -163,7 +165,7 @@ def minutes_of(predictions: pd.DataFrame) -> Array:
 def _ask_champion(
     attempt: Attempt, champion: Version, requests: pd.DataFrame
 ) -> tuple[Incumbent, Array | None]:
-    """The incumbent and its minutes, through its registered artefact; none where the comparison is not fair."""
+    """The champion and its minutes from its registered artefact; no minutes if it fails or is not comparable."""
     tested, learnt = (champion.tags.get(name, "") for name in ("test_month", "last_month_learnt"))
     incumbent = Incumbent(champion.number, tested, learnt)
     if learnt >= attempt.settings.month:
@@ -172,14 +174,14 @@ def _ask_champion(
         answered = versions.predict(champion, requests, attempt.checkpoint.scratch / "champion")
         return incumbent, minutes_of(answered)
     except TrackingDownError:
-        raise  # a registry that is away says nothing about the champion, nor does a full disk
-    except (MlopsError, subprocess.TimeoutExpired) as error:  # it does not answer, and so it loses
+        raise  # neither an outage nor a full disk says anything about the champion
+    except (MlopsError, subprocess.TimeoutExpired) as error:  # a champion that cannot predict is replaced
         logger.warning("%s cannot be scored: %s", champion.uri, error)
         return replace(incumbent, error=one_line(error, 300)), None
 
 
 def _compared_before(attempt: Attempt) -> Compared:
-    """Evidence and slices as an earlier attempt logged them."""
+    """Evidence and slices that an earlier attempt logged."""
     record, slices = (
         runs.fetch_artefact(attempt.run.run_id, name, attempt.checkpoint.scratch / "judged")
         for name in ("verdict.json", "slices.csv")
@@ -195,7 +197,7 @@ def _pair_median(attempt: Attempt) -> metrics.PairMedian:
 
 
 def _course(attempt: Attempt) -> CourseRecipe:
-    """The course's recipe, learnt as it is there: from one month, stopped by the next."""
+    """The course's recipe, fitted as the course does: trained on one month, early stopping on the next."""
     logger.info("fitting the course's recipe on the month before the validation month")
     months: list[Path] = attempt.files("path", "training", "validation")[-2:]
     learnt, held_out = (baselines.read_trips(path) for path in months)
@@ -203,7 +205,7 @@ def _course(attempt: Attempt) -> CourseRecipe:
 
 
 def _row_seconds(model: DurationModel, requests: pd.DataFrame) -> float:
-    """CPU seconds of one request, the median of a few; the first lays the trees out and does not count."""
+    """CPU seconds of one request, the median of several; the first prepares the trees and does not count."""
     rows, taken = requests.head(SINGLE_REQUESTS).to_dict("records"), []
     for row in rows[:1] + rows:
         started = time.process_time()

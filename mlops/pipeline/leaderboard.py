@@ -1,4 +1,4 @@
-"""The leaderboard of a run: the new version beside what it was compared with, then the trials, best first."""
+"""The leaderboard of a run: the new version, what it was compared with, and the trials, best first."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def leaderboard(
     Parameters
     ----------
     version : Version
-        The new one.
+        The new version.
     about : str
-        What became of it, for people.
+        Its outcome and the reasons, for people.
     measured : mapping
         ``test_*`` metrics, minutes.
     evidence : Evidence
-        What it was compared with.
+        Errors of the version and of what it was compared with.
     chosen : Trial
-        Whose parameters the version has.
+        The trial whose parameters the version has.
     trials : sequence of Trial
 
     Returns
     -------
     DataFrame
-        `COLUMNS`; RMSE, MAE and P90 in minutes, NaN where an entry has none.
+        `COLUMNS`; RMSE, MAE and P90 in minutes, NaN if an entry has none.
     """
     first: dict[str, Any] = {"entry": version.uri, "validation_rmse": chosen.validation_rmse, "about": about}
     first |= {metric: measured[metric] for metric in ("test_rmse", "test_mae", "test_p90")}
@@ -78,7 +78,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def check_leaderboard(board: pd.DataFrame) -> None:
-    """Raise unless the first entry is a registered version with a finite test RMSE beside its baseline's.
+    """Raise unless the first entry is a registered version and both it and the baseline have a finite test RMSE.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def check_leaderboard(board: pd.DataFrame) -> None:
 
 
 def as_text(result: RunResult, trials: int = 5) -> str:
-    """A run's result for a terminal: the version, what it met, the best few trials; or why there is none."""
+    """A run's result for a terminal: version, rivals and best few trials, or why there was nothing to do."""
     if result.is_nothing:
         return f"nothing to do: {result.reason}"
     is_trial = result.board["kind"] == TRIAL
@@ -103,10 +103,10 @@ def as_text(result: RunResult, trials: int = 5) -> str:
 
 
 def _rivals(evidence: Evidence) -> list[dict[str, Any]]:
-    """A row for each of those that the version was compared with."""
+    """A row for each model that the version was compared with."""
     names = {"pair_median": ("pair median", "baseline"), "course": ("course's recipe", "baseline")}
     if evidence.champion:
-        names["champion"] = (f"version {evidence.champion.version}", "champion until now")
+        names["champion"] = (f"version {evidence.champion.version}", "champion before this run")
     return [
         {
             "entry": named,

@@ -1,7 +1,7 @@
-"""The months table, one row per month, newest first: its columns, and what each step's version of it must hold.
+"""The months table, one row per month, newest first: its columns, and its schema after each step.
 
-`COLUMNS` is the only list of its columns. What a step takes and gives is validated against it, the blocks'
-`@test` functions call it, and what is handed on, logged and checked for staleness is read from it.
+`COLUMNS` is the only list of its columns. It defines what the steps and the blocks' `@test` functions validate,
+which columns are passed on and logged, and which are compared with the settings to detect a stale table.
 """
 
 from __future__ import annotations
@@ -34,42 +34,44 @@ from mlops.pipeline.table_schema import (
 
 LOAD, CLEAN, FEATURES = STEPS = ("load_trips", "clean_trips", "build_features")
 ROLES = ("training", "validation", "test")
-NOTHING_TO_DO = "nothing_to_do"  # column of a table that stands for one without work in it
-REJECTED = "rejected_"  # begins the name of a column that counts a rule's rejections
+NOTHING_TO_DO = (
+    "nothing_to_do"  # column of the table that replaces the months table if there is nothing to do
+)
+REJECTED = "rejected_"  # prefix of the columns that count the rejections of a rule
 
 
-def _column(added_by: str, kind: str, description: str, *checks: Check, **how: Any) -> Column:
-    """A column; `how` may say ``selects``, ``logged``, ``handed_on`` (metadata), ``nullable``, ``regex``."""
+def _column(added_by: str, kind: str, description: str, *checks: Check, **options: Any) -> Column:
+    """A column. Options: the metadata ``selects``, ``logged`` and ``handed_on``, and those of pandera."""
     about = {"added_by": added_by, "selects": False, "logged": True, "handed_on": True}
-    metadata = about | {name: how.pop(name) for name in about if name in how}
-    return Column(kind, list(checks), description=description, metadata=metadata, **how)
+    metadata = about | {name: options.pop(name) for name in about if name in options}
+    return Column(kind, list(checks), description=description, metadata=metadata, **options)
 
 
 _load, _clean, _features = (partial(_column, step) for step in STEPS)
 COLUMNS: dict[str, Column] = {
     "month": _load("str", "calendar month of the file, YYYY-MM", MONTH),
-    "role": _load("str", "what the run uses it for", Check.isin(ROLES, error=" or ".join(ROLES))),
+    "role": _load("str", "use of the month in the run", Check.isin(ROLES, error=" or ".join(ROLES))),
     "rows": _load("int64", "trips in the file as published", COUNT),
-    "kept": _clean("int64", "trips that no rule rejects: models learn from these", COUNT),
-    "test_rows": _clean("int64", "trips that the test metrics cover: no rule but a training rule", COUNT),
+    "kept": _clean("int64", "trips that no rule rejects: the training trips", COUNT),
+    "test_rows": _clean("int64", "trips for test metrics: only training rules may reject them", COUNT),
     rf"^{REJECTED}.+$": _clean("int64", "trips that this rule rejects", COUNT, regex=True, required=False),
-    "unusual": _clean("str", "what is unlike the months before, in words; empty where nothing is"),
+    "unusual": _clean("str", "differences from the months before, for people; empty if there are none"),
     "megabytes": _load("float64", "size of the file, 10^6 bytes", NOT_NEGATIVE,
                        handed_on=False),
-    "sample": _load("bool", "whether the trips are invented"),
-    "drift": _load("str", "what changed in the file's schema since the month before, in words"),
-    "republished": _load("str", "what changed since the month was published before, in words"),
+    "sample": _load("bool", "whether the trips are synthetic"),
+    "drift": _load("str", "changes of the file's schema since the month before, for people"),
+    "republished": _load("str", "changes since the month was first published, for people"),
     "sha256": _load("str", "sha256 of the file as published", SHA256),
     "url": _load("str", "where the file came from", NOT_EMPTY),
-    "prepared": _load("str", "folder of what the run makes of it", NOT_EMPTY, logged=False),
+    "prepared": _load("str", "folder for the files that the run makes from it", NOT_EMPTY, logged=False),
     "service": _load("str", "taxi service", NOT_EMPTY, selects=True),
-    "source": _load("str", "where months come from, as the settings say", NOT_EMPTY, selects=True),
-    "train_months": _load("int64", "most training months, as the settings say", COUNT, selects=True),
-    "test_month": _load("str", "month of the test, as the settings say, YYYY-MM", MONTH, selects=True),
+    "source": _load("str", "source of the months, from the settings", NOT_EMPTY, selects=True),
+    "train_months": _load("int64", "most training months, from the settings", COUNT, selects=True),
+    "test_month": _load("str", "test month, from the settings, YYYY-MM", MONTH, selects=True),
     "usual_rules": _clean("bool", "whether the rules are `trips.RULES`"),
     "rules_sha256": _clean("str", "`run_key.rules_sha256` of the cleaning rules", SHA256),
     "raw": _clean("str", "path of the file as published", NOT_EMPTY, logged=False),
-    "path": _load("str", "path of the trips: as published, after clean_trips the clean ones", NOT_EMPTY,
+    "path": _load("str", "path of the trips: as published, and clean after clean_trips", NOT_EMPTY,
                   logged=False),
     "clean_sha256": _clean("str", "sha256 of the clean trips' file", SHA256, logged=False),
     "features": _features("str", "path of the feature file", NOT_EMPTY, logged=False),
@@ -77,13 +79,13 @@ COLUMNS: dict[str, Column] = {
 }  # fmt: skip
 """Every column, in the order in which `clean_trips` shows them.
 
-``metadata``: ``added_by`` (step), ``selects`` (a setting that chose the months: later steps refuse another value),
-``logged`` (part of the ``months.csv`` of a run), ``handed_on`` (false: dropped by `clean_trips`).
+``metadata``: ``added_by`` (the step), ``selects`` (a setting that chose the months; later steps refuse another
+value), ``logged`` (written to the run's ``months.csv``), ``handed_on`` (false: `clean_trips` drops the column).
 """
 
 
 def _names(**about: bool) -> tuple[str, ...]:
-    """Columns whose metadata say so."""
+    """Columns with this metadata."""
     return tuple(name for name, column in COLUMNS.items() if about.items() <= column.metadata.items())
 
 
@@ -91,7 +93,7 @@ SELECTION_FIELDS = _names(selects=True)
 NOT_LOGGED = _names(logged=False)
 
 
-# --- What the rows must be together -------------------------------------------------------------------------
+# --- Checks of the table as a whole -------------------------------------------------------------------------
 
 
 def _not_a_run(months: pd.DataFrame) -> DataQualityError | None:
@@ -113,28 +115,28 @@ def _not_in_order(months: pd.DataFrame) -> DataQualityError | None:
     if pd.Series(map(ROLES.index, roles.values())).is_monotonic_increasing:
         return None
     return DataQualityError(
-        f"expected the training months before the validation month, and that before the test month; got {roles}"
+        f"expected training months, then the validation month, then the test month; got {roles}"
     )
 
 
 def _files_gone(months: pd.DataFrame) -> DataQualityError | None:
     gone = [path for path in months["path"] if not Path(path).is_file()]
-    return DataQualityError(f"expected a file of each month; got files gone {gone}") if gone else None
+    return DataQualityError(f"expected a file for each month; missing: {gone}") if gone else None
 
 
 def _rows_lost(months: pd.DataFrame) -> DataQualityError | None:
     rejected = months[[name for name in months if str(name).startswith(REJECTED)]].sum(axis=1)
     lost = months["rows"] - months["kept"] - rejected
     counts = dict(zip(months["month"], lost.tolist(), strict=True))
-    told = f"expected kept + rejected = rows; rows lost: {counts}"
-    return DataQualityError(told, counts=counts) if lost.any() else None
+    problem = f"expected kept + rejected = rows; rows lost: {counts}"
+    return DataQualityError(problem, counts=counts) if lost.any() else None
 
 
 def _features_empty(summary: pd.DataFrame) -> DataQualityError | None:
-    # fhvhv counts no passengers at all, so that feature alone may be missing throughout.
+    # fhvhv files have no passenger counts, so only this feature may be missing in all rows.
     absent = (summary["missing_share"] == 1) & (summary["feature"] != "passenger_count")
     empty = summary.loc[(summary["rows"] < 1) | absent, "feature"].tolist()
-    return DataQualityError(f"nothing in {empty}") if empty else None
+    return DataQualityError(f"features without values: {empty}") if empty else None
 
 
 def _not_one_row(table: pd.DataFrame) -> DataQualityError | None:
@@ -162,7 +164,7 @@ SUMMARY = TableSchema(
     FEATURES,
     {
         "feature": _features("str", "name of the feature", NOT_EMPTY, unique=True),
-        "meaning": _features("str", "what it is, with its unit", NOT_EMPTY),
+        "meaning": _features("str", "its meaning, with its unit", NOT_EMPTY),
         "rows": _features("int64", "trips of all months", COUNT),
         "missing_share": _features("float64", "share of the rows without a value, 0 to 1", SHARE),
         "least": _features("float64", "its least value, in its unit", nullable=True),
@@ -172,7 +174,7 @@ SUMMARY = TableSchema(
     },
     (_features_empty,),
 )
-"""What `build_features` gives: one row per feature."""
+"""The table that `build_features` returns: one row per feature."""
 
 NOTHING = TableSchema(
     LOAD,
@@ -182,16 +184,16 @@ NOTHING = TableSchema(
     },
     (_not_one_row,),
 )
-"""What takes the place of any step's table where there is nothing to do."""
+"""The table that replaces the table of any step if there is nothing to do."""
 
 
 def validate(table: pd.DataFrame, step: str) -> pd.DataFrame:
-    """The months table as it is, once it holds what it must after `step`; so is one with nothing to do.
+    """The months table, unchanged, if it is valid after `step`. Also accepts a table with nothing to do.
 
     Raises
     ------
     DataQualityError
-        Saying what was expected and what came; ``counts`` are the rows lost by month, if some are.
+        With what was expected and what the table has; ``counts`` are the rows lost by month, if any.
     """
     return _schema_of(table, SCHEMAS[step]).validate(table)
 
@@ -200,11 +202,11 @@ def _schema_of(table: pd.DataFrame, usual: TableSchema) -> TableSchema:
     return NOTHING if isinstance(table, pd.DataFrame) and is_nothing(table) else usual
 
 
-# --- What the blocks' `@test` functions call ----------------------------------------------------------------
+# --- Checks that the blocks' `@test` functions call ---------------------------------------------------------
 
 
 def check_months(months: pd.DataFrame) -> None:
-    """Raise unless the months form a valid run: to learn from, to tune on and to test on, none empty.
+    """Raise unless the months form a valid run: training, validation and test months, none of them empty.
 
     Raises
     ------
@@ -214,7 +216,7 @@ def check_months(months: pd.DataFrame) -> None:
 
 
 def check_cleaned(months: pd.DataFrame) -> None:
-    """Raise unless every row of every month is kept or rejected by a rule, and clean trips keep their contract.
+    """Raise unless every row of every month is kept or rejected by a rule, and the clean trips have their schema.
 
     Raises
     ------
@@ -226,7 +228,7 @@ def check_cleaned(months: pd.DataFrame) -> None:
 
 
 def check_features(summary: pd.DataFrame) -> None:
-    """Raise unless the features' table keeps `SUMMARY`: every feature has rows and is not missing throughout.
+    """Raise unless the table has the schema `SUMMARY`, and every feature has rows with values.
 
     Raises
     ------
@@ -235,7 +237,7 @@ def check_features(summary: pd.DataFrame) -> None:
     _schema_of(summary, SUMMARY).validate(summary)
 
 
-# --- The table made, kept and read --------------------------------------------------------------------------
+# --- Making, writing and reading the table ------------------------------------------------------------------
 
 
 def is_nothing(table: pd.DataFrame) -> bool:
@@ -244,7 +246,7 @@ def is_nothing(table: pd.DataFrame) -> bool:
 
 
 def nothing_to_do(reason: str, month: str = "") -> pd.DataFrame:
-    """What a step hands on when there is nothing to do: why, and the month that is waited for."""
+    """The table of a step with nothing to do: the reason, and the month that is waited for."""
     return pd.DataFrame({NOTHING_TO_DO: [reason], "month": [month]})
 
 
@@ -256,16 +258,16 @@ def with_cleaning(
     rules_sha256: str,
     usual_sha256: str,
 ) -> pd.DataFrame:
-    """What `clean_trips` gives: counts, files and hashes beside each month, the rules that reject most first.
+    """The months with counts, files and hashes of the clean trips; rules that reject most come first.
 
     Parameters
     ----------
     months : DataFrame
-        As from `load_trips`; not changed.
+        As `load_trips` returns it; not changed.
     counted, paths, notes : mapping
-        By month: the counts, the clean trips' file, and what is unusual.
+        By month: the counts, the file of clean trips, and the unusual differences.
     rules_sha256, usual_sha256 : str
-        Of the rules, and of the usual ones.
+        Hash of the rules, and hash of the usual rules.
     """
     table = months.assign(raw=months["path"])
     by_row = [Month.parse(month) for month in months["month"]]
@@ -288,13 +290,13 @@ def with_cleaning(
 
 
 def with_features(cleaned: pd.DataFrame, paths: Sequence[Path]) -> pd.DataFrame:
-    """The cleaned months with the feature file of each beside it."""
+    """The cleaned months with the feature file of each."""
     digests = [files.sha256_of(path) for path in paths]
     return cleaned.assign(features=[str(path) for path in paths], features_sha256=digests)
 
 
 def write(months: pd.DataFrame) -> Path:
-    """Path of the CSV in which the months table after `build_features` is kept; named by its own hash."""
+    """Write the months table after `build_features` as CSV, and return its path, which contains its hash."""
     text = validate(months, FEATURES).to_csv(index=False)
     first = months.iloc[0]
     name = f"{first['service']}_{first['test_month']}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
@@ -310,7 +312,7 @@ def read(summary: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     DataQualityError
-        When it is gone, or does not keep its schema.
+        When the file is missing, or does not have the schema.
     """
     check_features(summary)
     path = Path(summary["months"].iloc[0])
@@ -319,7 +321,7 @@ def read(summary: pd.DataFrame) -> pd.DataFrame:
     }
     try:
         return validate(pd.read_csv(path, keep_default_na=False, dtype=texts), FEATURES)
-    except (OSError, ValueError) as error:  # gone, or not a CSV with these columns
+    except (OSError, ValueError) as error:  # missing, or not a CSV with these columns
         raise DataQualityError(
             f"{FEATURES}: expected the months table in {path}; it cannot be read ({error}). "
             "Run build_features again, and the blocks after it."
@@ -327,12 +329,12 @@ def read(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_of(months: pd.DataFrame, settings: Settings) -> Settings:
-    """The settings of the run that a table belongs to: about its month, where they ask for whichever is next.
+    """The settings of the run that a table belongs to; ``month=next`` is replaced by the table's test month.
 
     Raises
     ------
     ConfigError
-        When the table was made for other settings: in the editor one block may run again after they changed.
+        When the table was made for other settings. This can happen in the editor, where blocks run one by one.
     """
     named = settings.for_month(str(months["test_month"].iloc[0])) if settings.is_next else settings
     now = ingest.selection(named)
@@ -347,7 +349,7 @@ def settings_of(months: pd.DataFrame, settings: Settings) -> Settings:
 
 
 def prepared_path(row: Mapping[Any, Any], step: str, rules_sha256: str) -> Path:
-    """Where a step keeps what it makes of a month; source's and rules' hashes keep republished months apart."""
+    """File that a step makes from a month. The hashes of file and rules keep republished months separate."""
     name = f"{row['service']}_{row['month']}_{row['sha256'][:12]}_{rules_sha256[:6]}.parquet"
     return Path(row["prepared"]) / step / name
 

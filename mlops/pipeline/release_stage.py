@@ -1,7 +1,7 @@
-"""Second half of a run, after the verdict: register, verify, promote; each once, however often it is tried.
+"""Second half of a run, after the verdict: register, verify, promote. Repeating a stage changes nothing.
 
-Who calls these holds the lock on the model's aliases, so that nobody moves one between a verdict and what
-follows from it.
+The caller holds the lock on the model's aliases, so that no other process moves one between the verdict and the
+promotion.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.verification import Verification
 from mlops.registry.versions import OUTCOME, Version
 
-NOT_ASKED = {"rows": 0, "one_by_one": 0, "largest_difference": 0.0}  # of a verification that failed before
+# Values for a verification that failed before it predicted anything.
+NOT_MEASURED = {"rows": 0, "one_by_one": 0, "largest_difference": 0.0}
 logger = logging.getLogger(__name__)
 
 
 def register(attempt: Attempt, fitted: Fitted, judged: Judged, lock: Lock) -> Version:
-    """The version of this run, a new one unless an earlier attempt got that far; it is the challenger."""
+    """The version of this run, which becomes challenger; a new one unless an earlier attempt registered it."""
     run, key = attempt.run, attempt.checkpoint.key
     tags, description = _tags(attempt, judged), _description(attempt, judged)
     version = versions.find(attempt.name, key)
@@ -48,14 +49,14 @@ def register(attempt: Attempt, fitted: Fitted, judged: Judged, lock: Lock) -> Ve
 
 
 def verify(attempt: Attempt, version: Version) -> Verification:
-    """Whether the registry gives out what was tested."""
+    """Whether the registry serves the model that was tested."""
     (test,) = attempt.months[attempt.months["role"] == "test"].to_dict("records")
     scratch = attempt.checkpoint.scratch
     expected = verification.Expected(
         version.tags["artefact_sha256"],
         scratch / "sample.parquet",
         scratch / "tested.npy",
-        # Rules of one's own may take trips out of the test; a fresh process does not know them.
+        # Custom rules may remove trips from the test month, and the fresh process does not know them.
         Path(test["raw"]) if test["usual_rules"] else None,
         attempt.settings.service,
         attempt.settings.month,
@@ -68,7 +69,7 @@ def verify(attempt: Attempt, version: Version) -> Verification:
 def promote(
     attempt: Attempt, fitted: Fitted, judged: Judged, version: Version, verified: Verification, lock: Lock
 ) -> RunResult:
-    """The run's result, once the aliases point where they belong and the version has its card and last tags."""
+    """Move the alias if the verdict and the verification allow it, log the card, and set the final tags."""
     promoted = judged.verdict.promote and verified.passed
     if promoted and alias_log.current(attempt.name, CHAMPION) != version.number:
         lock.check()
@@ -77,7 +78,7 @@ def promote(
         logger.error("%s stays challenger: %s", version.uri, verified.reason)
     _log_card(attempt, judged, version, verified)
     outcome = CHAMPION if promoted else CHALLENGER
-    reason = judged.verdict.reason if verified.passed else f"its proof failed: {verified.reason}"
+    reason = judged.verdict.reason if verified.passed else f"verification failed: {verified.reason}"
     board = leaderboard.leaderboard(
         version,
         f"{outcome}: {reason}; {versions.link(version)}",
@@ -114,14 +115,19 @@ def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Veri
         by_slice=judged.by_slice,
         importance=importance,
         months=attempt.months,
-        proof={**NOT_ASKED, **verified.measured, "passed": verified.passed, "reason": verified.reason},
+        verification={
+            **NOT_MEASURED,
+            **verified.measured,
+            "passed": verified.passed,
+            "reason": verified.reason,
+        },
         plots=sorted((attempt.checkpoint.scratch / "plots").glob("*.png")),
     )
     attempt.run.log_card(model_card.markdown(card), model_card.page(card))
 
 
 def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
-    """All that were scored on the test month, with the 95 % interval of their RMSE."""
+    """All models that were scored on the test month, with the 95 % interval of their RMSE."""
     evidence = judged.record.evidence
     names = {
         "challenger": f"version {version.number}",
@@ -138,7 +144,7 @@ def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
 
 
 def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
-    """What a version says of itself in the registry."""
+    """Tags of a version in the registry."""
     learnt = attempt.months.loc[attempt.months["role"] != "test", "month"]
     origin = attempt.origin
     return {
@@ -154,10 +160,10 @@ def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
 
 
 def _description(attempt: Attempt, judged: Judged) -> str:
-    """One line about a version for the registry's list."""
+    """One-line description of a version for the registry's pages."""
     tags, measured = _tags(attempt, judged), judged.metrics
     return (
         f"test RMSE {measured['test_rmse']:.3f} min on {measured['test_rows']:,} trips "
         f"of {attempt.settings.month} (pair median {measured['test_rmse_pair_median']:.3f}); "
-        f"learnt {tags['first_month_learnt']} to {tags['last_month_learnt']}"
+        f"trained on {tags['first_month_learnt']} to {tags['last_month_learnt']}"
     )

@@ -1,4 +1,4 @@
-"""What makes two runs the same run: source files, settings, rules, code and environment, in one key."""
+"""The run key: a hash of source files, settings, rules, code and environment. Equal inputs give equal keys."""
 
 from __future__ import annotations
 
@@ -22,48 +22,49 @@ CODE = (
     "mlops/month.py",  # which months a run has
     "data_loaders", "transformers", "data_exporters",
 )  # fmt: skip
-"""Code that decides a result: every module in these folders, a new one too, unless `NOT_DECIDING` names it.
+"""Code that can change a result: all modules in these folders, including new ones, except those in `NOT_DECIDING`.
 
-The rest of `mlops` is not among it. `config` decides by the settings' values, which are in the key; `registry`
-decides by what it holds, which is recorded with a run; `operations`, `mage`, `locks`, `files`, `errors` and the
-command line decide nothing about a model or its verdict.
+The rest of `mlops` is not in the key. `config` affects a result only through the settings' values, which are in
+the key. `registry` affects it only through its content, which each run records. `operations`, `mage`, `locks`,
+`files`, `errors` and the command line do not affect a model or its verdict.
 """
 
 NOT_DECIDING = {
-    "mlops/data/sources.py": "the bytes that it fetches are in the key",
-    "mlops/data/cache.py": "the bytes that it keeps are in the key",
-    "mlops/data/retries.py": "how often a source is asked",
-    "mlops/data/synthetic": "the bytes that it makes are in the key",
-    "mlops/data/revisions.py": "words about changed files",
-    "mlops/evaluation/model_card.py": "words and tables",
-    "mlops/evaluation/plots.py": "pictures",
+    "mlops/data/sources.py": "hashes of the files that it fetches are in the key",
+    "mlops/data/cache.py": "hashes of the files that it stores are in the key",
+    "mlops/data/retries.py": "decides only how often a source is queried",
+    "mlops/data/synthetic": "hashes of the files that it makes are in the key",
+    "mlops/data/revisions.py": "describes changed files",
+    "mlops/evaluation/model_card.py": "texts and tables",
+    "mlops/evaluation/plots.py": "plots",
     "mlops/pipeline/schedule.py": "the month that it chooses is in the key",
-    "mlops/pipeline/run_key.py": "says what is in the key, and makes no part of a result",
-    "mlops/pipeline/code_hash.py": "the same",
-    "mlops/pipeline/table_schema.py": "whether a table is refused, and in which words",
-    "mlops/pipeline/checkpoint.py": "what an attempt keeps for the next one",
-    "mlops/pipeline/run_once.py": "when an attempt is made, not what it comes to",
-    "mlops/pipeline/release_stage.py": "what is done with a verdict",
+    "mlops/pipeline/run_key.py": "computes the key, not a result",
+    "mlops/pipeline/code_hash.py": "computes a part of the key, not a result",
+    "mlops/pipeline/table_schema.py": "checks tables and words the errors",
+    "mlops/pipeline/checkpoint.py": "stores finished work for the next attempt",
+    "mlops/pipeline/run_once.py": "decides when an attempt runs, not its result",
+    "mlops/pipeline/release_stage.py": "acts on a verdict that is already made",
     "mlops/pipeline/run_result.py": "the result as a value",
     "mlops/pipeline/leaderboard.py": "the result as a table for people",
     "data_loaders/find_leftovers.py": "housekeeping",
     "data_exporters/delete_leftovers.py": "housekeeping",
     "data_exporters/delete_old_outputs.py": "housekeeping",
 }
-"""Modules and folders in `CODE` that decide no result, and why."""
+"""Modules and folders in `CODE` that cannot change a result, each with the reason."""
 
 
 def compute(settings: Settings, files: Mapping[str, str], rules: str) -> str:
-    """Key of a run, 64 hexadecimal digits: the same key is the same run, through whatever door.
+    """Key of a run, 64 hexadecimal digits. It is the same from Mage and from the command line.
 
-    What a warm start draws on is not in it: it depends on the registry's history, and is recorded with the run.
+    The starting points of a warm start are not in the key. They depend on the registry's history, and are recorded
+    with the run.
 
     Parameters
     ----------
     settings : Settings
-        Those of `Settings.result_settings`.
+        Only those in `Settings.result_settings` count.
     files : mapping
-        Month (YYYY-MM) to the sha256 of its file, as it came from the source.
+        Month (YYYY-MM) to the sha256 of its file as published.
     rules : str
         `rules_sha256` of the cleaning rules.
 
@@ -85,9 +86,9 @@ def compute(settings: Settings, files: Mapping[str, str], rules: str) -> str:
 
 
 def rules_sha256(rules: Sequence[Rule]) -> str:
-    """Hash of cleaning rules: of each its name, whether it is for training only, and what it does; in their order.
+    """Hash of cleaning rules, in order: the name of each, whether it is for training only, and its code.
 
-    The order counts, since a trip that two rules reject stays in the test set if the first is for training only.
+    The order counts: a trip that two rules reject stays in the test month if the first is for training only.
 
     Raises
     ------
@@ -99,12 +100,12 @@ def rules_sha256(rules: Sequence[Rule]) -> str:
 
 
 def made_by() -> dict[str, str]:
-    """Hashes of what makes a model: ``code_sha256`` and ``environment_sha256``."""
+    """Hashes of the code and the environment: ``code_sha256`` and ``environment_sha256``."""
     return {"code_sha256": _code_sha256(), "environment_sha256": _environment_sha256()}
 
 
 def git_commit() -> str:
-    """The commit, with ``-dirty`` where files differ from it; nothing outside a git checkout."""
+    """The commit, with ``-dirty`` if files differ from it; empty outside a git checkout."""
     command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -112,7 +113,7 @@ def git_commit() -> str:
 
 
 def _code_sha256() -> str:
-    """Of the deciding code as it lies on disk: two states that git would both call dirty differ."""
+    """Hash of the code on disk that can change a result. Unlike git's ``-dirty``, it differs for each change."""
     digest = hashlib.sha256()
     for path in _deciding_files():
         name = path.relative_to(PROJECT).as_posix()
@@ -121,17 +122,17 @@ def _code_sha256() -> str:
 
 
 def _deciding_files() -> Iterator[Path]:
-    """Python files that decide a result, in the order of their names."""
-    left_out = [PROJECT / name for name in NOT_DECIDING]
+    """Python files that can change a result, sorted by name."""
+    excluded = [PROJECT / name for name in NOT_DECIDING]
     for place in sorted(PROJECT / name for name in CODE):
         for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            if not any(path.is_relative_to(other) for other in left_out):
+            if not any(path.is_relative_to(other) for other in excluded):
                 yield path
 
 
 @functools.cache
 def _environment_sha256() -> str:
-    """Of the lock, and of what is really installed of the packages that decide a result."""
+    """Hash of the lock file, and of the installed versions of the packages that can change a result."""
     lock = PROJECT / "requirements.txt"
     pinned = lock.read_bytes() if lock.is_file() else b""
     digest = hashlib.sha256(pinned.replace(b"\r\n", b"\n"))

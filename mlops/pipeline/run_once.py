@@ -1,7 +1,8 @@
-"""One run key, one version: found again, gone on with after a crash, delivered after an outage.
+"""One run key, one version: reuse it if it exists, resume it after a crash, deliver it after an outage.
 
-The order makes this safe: the checkpoint is kept before the tracking server is asked, and a version's last tag is
-written when all else is done. So whatever moment a process dies at, the next attempt finds what is missing.
+The order of the writes makes this safe. A result is stored in the checkpoint before it is sent to the tracking
+server, and a version gets its final tag after everything else. So a process can die at any moment: the next
+attempt sees what is missing.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
 
-MONTHS = "months.csv"  # of a checkpoint: the months of a run whose result waits to be delivered
+MONTHS = "months.csv"  # file of a checkpoint: the months of a run with a pending result
 _HASHES = {"raw": "sha256", "path": "clean_sha256", "features": "features_sha256"}
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of a result that waited for the tracking server.
+    """Outcome of an attempt to deliver a pending result.
 
     Parameters
     ----------
     name, month : str
         The registered model, and the test month, YYYY-MM.
     result : RunResult or None
-        None where it could not be delivered.
+        None if it could not be delivered.
     problem : str
-        Why not, and the next act, for people.
+        Why it could not be delivered and what to do, for people.
     """
 
     name: str
@@ -58,12 +59,14 @@ class Delivery:
 
     def __str__(self) -> str:
         if self.result is None or self.result.version is None:
-            return f"{self.name} tested on {self.month}, fitted earlier, cannot be delivered: {self.problem}"
+            return (
+                f"pending result of {self.name}, tested on {self.month}, cannot be delivered: {self.problem}"
+            )
         return f"{self.result.version.uri} is {self.result.board['about'].iloc[0]}"
 
 
 def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) -> RunResult:
-    """The result of a run, trained now unless its version is there; one attempt of a model at a time.
+    """The result of a run, which is trained only if its version does not exist; one attempt per model at a time.
 
     Parameters
     ----------
@@ -78,7 +81,7 @@ def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) ->
     BusyError
         When another run works on the model and the settings say not to wait.
     MlopsError
-        As the stages of a run do.
+        When a stage of the run fails.
     """
     known = find_result(name, key, settings)
     if known is not None:
@@ -92,9 +95,9 @@ def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) ->
 
 
 def find_result(name: str, key: str, settings: Settings) -> RunResult | None:
-    """The result of this very run, if it is registered and judged, and `force` is off.
+    """The result of an earlier run with the same key, if it is registered and judged; None with `force`.
 
-    What an attempt left that was cut off right after that is for `train_once` to remove, under the lock.
+    Also None if that run still has a checkpoint: `train_once` removes it while it holds the lock.
     """
     found = None if settings.force else versions.find(name, key)
     if not found or not found.is_complete or key in {kept.key for kept in checkpoint.unfinished(name)}:
@@ -103,7 +106,7 @@ def find_result(name: str, key: str, settings: Settings) -> RunResult | None:
 
 
 def deliver(name: str, lock: Lock, but: str = "") -> list[Delivery]:
-    """What became of the results that wait for the tracking server, except that of the run key `but`.
+    """Deliver the pending results to the tracking server, except that of the run key `but`.
 
     The caller holds the model's lock.
     """
@@ -118,22 +121,22 @@ def deliver(name: str, lock: Lock, but: str = "") -> list[Delivery]:
 def _deliver(waiting: Checkpoint, lock: Lock) -> Delivery:
     note = waiting.noted(checkpoint.PENDING) or {}
     name, month = note["name"], note["month"]
-    logger.info("delivering %s tested on %s, fitted earlier", name, month)
+    logger.info("delivering the pending result of %s, tested on %s", name, month)
     try:
         months = pd.read_csv(waiting.folder / MONTHS, keep_default_na=False)
         kept, settings = Checkpoint.of(name, waiting.key), Settings.parse(note["settings"])
         return Delivery(name, month, _attempt(kept, name, settings, months, lock))
     except TrackingDownError:
         raise
-    except Exception as error:  # whatever it is, it must not keep later months from being trained
-        advice = "" if isinstance(error, TrackingError) else f" Delete {waiting.folder}, and train it again."
+    except Exception as error:  # no error here may prevent the training of later months
+        advice = "" if isinstance(error, TrackingError) else f" Delete {waiting.folder} and train it again."
         failed = Delivery(name, month, None, f"{error}.{advice}")
         logger.error("%s", failed)
         return failed
 
 
 def _attempt(kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, lock: Lock) -> RunResult:
-    """The result of a run, continued where an earlier attempt was cut off."""
+    """The result of a run, continued where an earlier attempt was interrupted."""
     try:
         for row in months.to_dict("records"):
             for path, sha256 in _HASHES.items():
@@ -143,8 +146,8 @@ def _attempt(kept: Checkpoint, name: str, settings: Settings, months: pd.DataFra
         if not kept.noted(checkpoint.PENDING):
             raise
         raise TrackingDownError(
-            f"{error}. Nothing is lost: the fitted model and all there is to log are kept in {kept.folder}. "
-            "The next run of this model delivers them, or: python -m mlops doctor --resume"
+            f"{error}. Nothing is lost: the fitted model and everything to log are stored in {kept.folder}. "
+            "The next run of this model delivers them. To deliver them now: python -m mlops doctor --resume"
         ) from error
     except Exception:
         if not kept.noted(checkpoint.PENDING):
@@ -172,7 +175,7 @@ def _train_and_judge(
         fitted = fit_stage.fit(attempt)
         _keep_for_later(attempt)
         fit_stage.log_search(attempt, fitted)
-        # Nobody else moves an alias of the model between the verdict and what follows from it.
+        # No other process may move an alias of the model between the verdict and the promotion.
         lock = held.enter_context(locks.hold(f"{name}.aliases", about=f"judging {settings.month}"))
         working.check()
         alias_log.reconcile(name)
@@ -180,7 +183,7 @@ def _train_and_judge(
         compared = judge_stage.compare(attempt, tested)
         judged = judge_stage.decide(attempt, tested, compared)
         judge_stage.log_report(attempt, judged)
-        # From here to the end of the run nobody interrupts: a version, its aliases and its run belong together.
+        # From here to the end a signal must wait: version, aliases and run have to agree.
         held.enter_context(client.defer_signals())
         version = release_stage.register(attempt, fitted, judged, lock)
         verified = release_stage.verify(attempt, version)
@@ -192,7 +195,7 @@ def _title(settings: Settings) -> str:
 
 
 def _keep_for_later(attempt: Attempt) -> None:
-    """Note that from here on a result waits to be delivered, with all that the delivery takes."""
+    """Mark the result as pending, and store everything that its delivery needs."""
     attempt.checkpoint.write(MONTHS, attempt.months.to_csv(index=False))
     settings = attempt.settings
     plain = settings.model_dump(mode="json") | {"source": settings.describe()["source"]}
@@ -201,7 +204,7 @@ def _keep_for_later(attempt: Attempt) -> None:
 
 
 def _kept(name: str, key: str, settings: Settings) -> Checkpoint:
-    """What an earlier attempt left; a forced run takes nothing over from one that was not forced."""
+    """Checkpoint of the run. A forced run does not resume an attempt that was not forced."""
     kept = Checkpoint.of(name, key)
     if settings.force and (kept.noted("origin") or {}).get("forced") != "true":
         kept.remove()
@@ -209,7 +212,7 @@ def _kept(name: str, key: str, settings: Settings) -> Checkpoint:
 
 
 def _completed(name: str, key: str) -> Version | None:
-    """The judged version of a key; what its attempt left, if it was cut off right after that, is removed."""
+    """The judged version of a key, or None. Also finishes its run and removes its checkpoint, if left behind."""
     found = versions.find(name, key)
     if not found or not found.is_complete:
         return None
@@ -221,21 +224,23 @@ def _completed(name: str, key: str) -> Version | None:
 
 
 def _repeat(version: Version) -> RunResult:
-    """The result of a run that was done before."""
-    logger.info("%s is this very run, registered earlier: nothing to do; force trains anew", version.uri)
+    """The result of an earlier run with the same key."""
+    logger.info(
+        "%s is already registered with this run key: nothing to do; set force to train again", version.uri
+    )
     with tempfile.TemporaryDirectory() as folder:
         board = leaderboard.read(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
     first, *others = board["about"]
-    board = board.assign(about=[f"registered earlier as {first}", *others])
+    board = board.assign(about=[f"already registered as {first}", *others])
     return RunResult.of_version(version, board, version.tags.get("reason", ""), is_repeat=True)
 
 
 def require_unchanged(path: Path, sha256: str) -> None:
-    """Refuse a file that another run (of a republished month, or with other rules) has put in its place.
+    """Raise if another run (of a republished month, or with other rules) has replaced the file.
 
     Raises
     ------
     DataQualityError
     """
     if not path.is_file() or files.sha256_of(path) != sha256:
-        raise DataQualityError(f"{path}: another run has replaced what this run fetched or made. Run again.")
+        raise DataQualityError(f"{path}: another run has replaced this file. Start this run again.")

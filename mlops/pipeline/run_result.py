@@ -1,4 +1,4 @@
-"""What became of a run, as a value: what every caller works with, and none reads its texts."""
+"""The result of a run, as a value: callers use its fields and never parse its texts."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ NOTHING: Outcome = "nothing to do"
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What became of a run.
+    """The result of a run.
 
     Parameters
     ----------
     outcome : {"champion", "challenger", "nothing to do"}
     version : Version or None
-        The registered version; None where there was nothing to do.
+        The registered version; None if there was nothing to do.
     is_repeat : bool
-        Whether this very run had registered its version before.
+        Whether an earlier run with the same run key registered the version.
     month : str
-        YYYY-MM: the test month; where there was nothing to do, the month that is waited for, or nothing.
+        The test month, YYYY-MM. If there was nothing to do, the month that is waited for, or empty.
     reason : str
-        Why, for people.
+        Reason for the outcome, for people.
     board : DataFrame
-        The leaderboard, or the one row that says why there was nothing to do: what a block shows.
+        The table that a block shows: the leaderboard, or one row with the reason why there was nothing to do.
     """
 
     outcome: Outcome
@@ -45,7 +45,7 @@ class RunResult:
     def of_version(
         cls, version: Version, board: pd.DataFrame, reason: str, *, is_repeat: bool = False
     ) -> RunResult:
-        """The result of a run whose version carries its last tag."""
+        """The result of a run whose version has its final tag."""
         outcome: Outcome = CHAMPION if version.tags[OUTCOME] == CHAMPION else CHALLENGER
         return cls(outcome, version, is_repeat, version.tags.get("test_month", ""), reason, board)
 

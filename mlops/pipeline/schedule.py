@@ -1,7 +1,7 @@
-"""Which month comes next: what the registry has judged says so, not the date.
+"""Which month comes next. This follows from the months that the registry has judged, not from the date.
 
-So a month that is published late, a week of downtime or a storm of catch-up
-runs skips nothing and trains nothing twice.
+So no month is skipped or trained twice, even if a month is published late, the
+scheduler was down for a week, or many runs start at once.
 """
 
 from __future__ import annotations
@@ -28,24 +28,26 @@ from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
 
-REPUBLISHED = "republished"  # tag of a version whose months have been published anew since, with what changed
+REPUBLISHED = "republished"  # tag of a version whose months were republished later: what changed
 
 
 def waiting_for(judged: Collection[Month], start: Month | None, end: Month | None) -> Month | None:
-    """The month to judge next; None when all up to `end` are judged.
+    """The month to judge next, or None if all months up to `end` are judged.
+
+    Without `end` it is the month after the newest judged one, or `start` if none is judged. With `start` and `end`
+    it is the first month of this range that is not judged.
 
     Parameters
     ----------
     judged : collection of Month
-        Test months of the versions there are.
+        Test months of the existing versions.
     start, end : Month or None
-        Without an end it is the month after the newest judged one, and `start` where none is. With one it is the
-        first of this range that is not judged.
+        The first month of an empty registry, and the last month of a range.
 
     Raises
     ------
     ConfigError
-        When there is nothing to begin with.
+        When no month is judged and `start` is missing.
 
     Examples
     --------
@@ -79,7 +81,7 @@ def next_month(name: str, settings: Settings) -> Month | None:
 
 
 def judged(name: str) -> dict[Month, list[Version]]:
-    """Versions of a registered model by the month that they were judged on, oldest first."""
+    """Versions of a registered model by their test month, oldest first."""
     found: dict[Month, list[Version]] = {}
     for version in versions.list_all(name):
         if version.is_complete and version.tags.get("test_month"):
@@ -88,7 +90,7 @@ def judged(name: str) -> dict[Month, list[Version]]:
 
 
 def guess_model_name(settings: Settings) -> str:
-    """The registered model that the settings' months train, as far as can be told before they are opened."""
+    """The registered model that the settings' months probably train; their files, opened later, decide."""
     real, sample = (versions.model_name(settings.service, sample=kind) for kind in (False, True))
     if settings.source == "sample":
         return sample
@@ -96,43 +98,43 @@ def guess_model_name(settings: Settings) -> str:
 
 
 def is_current(judged: Collection[Version], files: Mapping[str, str]) -> bool:
-    """Whether one of a month's versions was made from these bytes, as far as it used the same months.
+    """Whether at least one of a month's versions was trained on the files that the source has now.
 
     Parameters
     ----------
     files : mapping
-        Month (YYYY-MM) to the sha256 of its file at the source now.
+        Month (YYYY-MM) to the sha256 of its file at the source now. Other months are not compared.
     """
     return any(not _changed(version, files) for version in judged)
 
 
 def tag_republished(name: str, files: Mapping[str, str], differences: Mapping[str, str]) -> list[Version]:
-    """Versions that used other bytes of a month than are published now, tagged with what changed.
+    """Tag the versions that used another file of a republished month with what changed, and return them.
 
     Parameters
     ----------
     differences : mapping
-        Months that were published anew, and how, in words.
+        Republished months, and what changed in each, for people.
     """
     tagged = []
     for version in filter(lambda version: version.is_complete, versions.list_all(name)):
-        told = "; ".join(
+        changes = "; ".join(
             f"{month}: {differences[month]}" for month in _changed(version, files) if month in differences
         )
-        if told and version.tags.get(REPUBLISHED) != told:
-            tagged.append(versions.tag(version, {REPUBLISHED: told}))
+        if changes and version.tags.get(REPUBLISHED) != changes:
+            tagged.append(versions.tag(version, {REPUBLISHED: changes}))
     return tagged
 
 
 def _changed(version: Version, files: Mapping[str, str]) -> list[str]:
-    """Months of which the version's run had other bytes."""
+    """Months whose file, as the version's run used it, differs from `files`."""
     with tempfile.TemporaryDirectory() as folder:
         path = runs.fetch_artefact(version.run_id, "months.csv", Path(folder))
         used = pd.read_csv(path, dtype=str).set_index("month")["sha256"]
     return [str(month) for month, sha256 in used.items() if files.get(str(month), sha256) != sha256]
 
 
-POLL_SECONDS = 60.0  # between two questions whether a month is published
+POLL_SECONDS = 60.0  # between two checks whether a month is published
 
 
 def registered_name(settings: Settings, months: pd.DataFrame) -> str:
@@ -141,22 +143,22 @@ def registered_name(settings: Settings, months: pd.DataFrame) -> str:
 
 
 def load_next(settings: Settings) -> pd.DataFrame:
-    """Months of a run about the month that is waited for, once it is published.
+    """Months of the run for the next month, once it is published.
 
-    Before that the newest judged month is looked at: if it, or one that it was learnt from, has been published
-    anew, the run is about that month again.
+    First the newest judged month is checked. If it, or a month that its version was trained on, was republished,
+    the run judges that month again.
 
     Returns
     -------
     DataFrame
-        As `load`, or one row of `months_table.NOTHING_TO_DO`: why, and the ``month`` that is waited for.
+        As `steps.load_trips` returns it. If there is nothing to do, one row as in `months_table.NOTHING`.
     """
     source, deadline = open_source(settings), time.monotonic() + settings.publication_wait
     while True:
         name = guess_model_name(settings)
         months = _next(name, settings, source)
         trained = name if months_table.is_nothing(months) else registered_name(settings, months)
-        if trained != name:  # the sample's months, in a folder or on a site
+        if trained != name:  # a folder or a site holds months of the sample
             months = _next(trained, settings, source)
         if not months_table.is_nothing(months):
             return months
@@ -164,12 +166,12 @@ def load_next(settings: Settings) -> pd.DataFrame:
         if not months["month"].iloc[0] or left <= 0:
             logger.info("nothing to do: %s", why)
             return months
-        logger.info("%s; asking again for %.0f s", why, left)
+        logger.info("%s; waiting up to %.0f s for it", why, left)
         time.sleep(min(POLL_SECONDS, left))
 
 
 def _next(name: str, settings: Settings, source: Source) -> pd.DataFrame:
-    """Months of the run that a registered model waits for, or why there is none."""
+    """Months of a registered model's next run, or the reason why there is nothing to do."""
     months = _corrected(name, settings, source)
     if months is not None:
         return months
@@ -185,7 +187,7 @@ def _next(name: str, settings: Settings, source: Source) -> pd.DataFrame:
 
 
 def _corrected(name: str, settings: Settings, source: Source) -> pd.DataFrame | None:
-    """Months of the newest judged version, if the source has other bytes of them now than when it was made."""
+    """Months of the newest judged version, if the source has replaced one of their files since; otherwise None."""
     known = judged(name)
     if not known or settings.end_month is not None:
         return None
@@ -193,7 +195,7 @@ def _corrected(name: str, settings: Settings, source: Source) -> pd.DataFrame | 
     again = settings.for_month(newest)
     try:
         split = plan_months(again, source)
-    except (MonthNotPublishedError, EmptyTrainingSetError):  # another source than the version was made from
+    except (MonthNotPublishedError, EmptyTrainingSetError):  # this is not the source of the version's months
         return None
     months = fetch_all(again, source, split)
     if registered_name(settings, months) != name:
@@ -201,21 +203,21 @@ def _corrected(name: str, settings: Settings, source: Source) -> pd.DataFrame | 
     files = dict(zip(months["month"], months["sha256"], strict=True))
     if is_current(known[newest], files):
         return None
-    logger.warning("%s %s is judged again: its months have been published anew", settings.service, newest)
-    told = zip(months["month"], months["republished"], strict=True)
-    differences = {str(month): str(text) or "other bytes" for month, text in told}
+    logger.warning("%s %s is judged again: its months were republished", settings.service, newest)
+    changes = zip(months["month"], months["republished"], strict=True)
+    differences = {str(month): str(text) or "the file has changed" for month, text in changes}
     for version in tag_republished(name, files, differences):
-        logger.warning("%s was made from other bytes: %s", version.uri, version.tags[REPUBLISHED])
+        logger.warning("%s was trained on republished months: %s", version.uri, version.tags[REPUBLISHED])
     return months
 
 
 def _once_published(settings: Settings, source: Source) -> pd.DataFrame | None:
-    """Months of a run, or None while its test month is still to come.
+    """Months of a run, or None if its test month is not published yet.
 
     Raises
     ------
     MonthNotPublishedError
-        When a later month is there already.
+        When the month after it is already published.
     """
     month = settings.test_month
     asked = (*months_split.months_to_query(settings), month + 1)
@@ -226,7 +228,7 @@ def _once_published(settings: Settings, source: Source) -> pd.DataFrame | None:
     if month + 1 in available:
         raise MonthNotPublishedError(
             f"{settings.service} {month}: missing at {source.url}, although {month + 1} is there. "
-            f"Put it in place, or train {month + 1} by its name to go on from there.",
+            f"Add the missing file, or run with month={month + 1} to continue from there.",
             service=settings.service,
             month=str(month),
         )

@@ -1,8 +1,8 @@
-"""The whole story: what Mage's blocks and the command line both call, step by step.
+"""The four steps of a run, called by Mage's blocks and by the command line.
 
 Each step takes and returns a small table that describes data (months, paths,
-counts), never the trips or a model. The tables are what the editor shows under
-a block, newest month first.
+counts), never the trips or a model. Mage's editor shows this table below the
+block, newest month first.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ logger = logging.getLogger(__name__)
 
 
 def train(settings: Settings) -> RunResult:
-    """A run from source to registry: the four steps that the pipeline's blocks take one by one.
+    """Result of a whole run: the four steps, which the pipeline's blocks call one by one.
 
     Raises
     ------
     MlopsError
-        With a message for a person; nothing is then half-registered and no run is left RUNNING.
+        With a message for people. The registry then has no incomplete version, and no run is left RUNNING.
     """
     months = load_trips(settings)
     known = _find_result(months, settings)
@@ -44,20 +44,20 @@ def train(settings: Settings) -> RunResult:
 
 
 def load_trips(settings: Settings) -> pd.DataFrame:
-    """Months of the run, fetched and known to be months of this service.
+    """Months of the run, fetched and checked to be months of this service.
 
     Returns
     -------
     DataFrame, one row per month, newest first
-        The columns of `months_table.COLUMNS` that this step adds. Where there is nothing to do, one row that says
-        why (`months_table.NOTHING`); the later steps hand that on.
+        The columns of `months_table.COLUMNS` that this step adds. If there is nothing to do, one row with the
+        reason (`months_table.NOTHING`), which the later steps return unchanged.
 
     Raises
     ------
     MlopsError
         As `ingest.load` and `schedule.load_next`.
     """
-    config.threads()  # a bad MLOPS_THREADS should not be found out after a download
+    config.threads()  # report a wrong MLOPS_THREADS before the download, not after it
     client.probe(config.tracking_uri(), settings.connect_timeout)
     if not settings.is_next:
         return months_table.validate(ingest.load(settings), "load_trips")
@@ -68,20 +68,20 @@ def load_trips(settings: Settings) -> pd.DataFrame:
 def clean_trips(
     months: pd.DataFrame, settings: Settings, rules: Sequence[trips.Rule] = trips.RULES
 ) -> pd.DataFrame:
-    """Months with their clean trips beside them, every rejection counted by rule.
+    """Months with their clean trips, and the rejected trips counted by rule.
 
     Returns
     -------
     DataFrame, one row per month, newest first
-        The columns of `months_table.COLUMNS` up to this step; ``path`` is now that of the clean trips.
+        The columns of `months_table.COLUMNS` up to this step; ``path`` is now the file of clean trips.
 
     Raises
     ------
     DataQualityError
-        When the test or validation month is unlike its predecessors, a file is not what was loaded, or the table
-        breaks its schema.
+        When the test or validation month differs too much from the months before, a file has changed since it was
+        loaded, or the table breaks its schema.
     ConfigError
-        When the months were loaded for other settings, or a rule of one's own cannot be hashed.
+        When the months were loaded for other settings, or a custom rule cannot be hashed.
     """
     if months_table.is_nothing(months_table.validate(months, "load_trips")):
         return months
@@ -102,17 +102,17 @@ def clean_trips(
 
 
 def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Features of every month's trips, described feature by feature.
+    """Statistics of each feature; the features of each month's trips are written to files.
 
     Returns
     -------
     DataFrame, one row per feature
-        `months_table.SUMMARY`; its ``months`` is the path of the months table with each month's feature file.
+        `months_table.SUMMARY`; ``months`` is the path of the months table with each month's feature file.
 
     Raises
     ------
     DataQualityError
-        When a file is not what was cleaned, or a table breaks its schema.
+        When a file has changed since it was cleaned, or a table breaks its schema.
     ConfigError
         When the months were loaded for other settings.
     """
@@ -131,14 +131,18 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 
 
 def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
-    """The run's result: tuned on the validation month, fitted again, tested, registered, judged.
+    """Result of the run: the model tuned on the validation month, fitted again, tested, judged and registered.
 
     Raises
     ------
-    TuningError, EmptyTrainingSetError, TrackingError
-        As their names say.
+    TuningError
+        When all trials of a rung failed.
+    EmptyTrainingSetError
+        When cleaning left no training trip.
+    TrackingError
+        When the tracking server refuses a request or does not answer.
     DataQualityError, ConfigError
-        When a prepared file is not the one described, or was made for other settings.
+        When a prepared file has changed, or was made for other settings.
     """
     if months_table.is_nothing(summary):
         return RunResult.of_nothing(summary)
@@ -146,15 +150,15 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
     named = settings_of(months, settings)
     _connect(named)
     name, key = schedule.registered_name(named, months), _key(named, months)
-    found = versions.find(name, key)  # complete where this very run was cut off after its version's last tag
+    found = versions.find(name, key)  # complete if this run was interrupted after its version's final tag
     result = run_once.train_once(name, key, named, months)
     if settings.is_next and result.is_repeat and not (found and found.is_complete):
-        return train(settings)  # another run took this month, while this one waited for its turn
+        return train(settings)  # another run judged this month while this one waited for the lock
     return result
 
 
 def _find_result(months: pd.DataFrame, settings: Settings) -> RunResult | None:
-    """The result of this very run, where it is registered; not asked about the next month."""
+    """Result of an earlier run with the same run key, or None; always None with month=next."""
     if settings.is_next:
         return None
     _connect(settings)
@@ -169,7 +173,7 @@ def _connect(settings: Settings) -> None:
 
 
 def _key(settings: Settings, months: pd.DataFrame) -> str:
-    """Run key of the months; those that are not cleaned yet will be by the usual rules."""
+    """Run key of the months. For months that are not cleaned yet it assumes the usual rules."""
     files = dict(zip(months["month"], months["sha256"], strict=True))
     rules = months["rules_sha256"].iloc[0] if "rules_sha256" in months else run_key.rules_sha256(trips.RULES)
     return run_key.compute(settings, files, rules)

@@ -1,6 +1,6 @@
-"""Schemas of the small tables that steps hand on, whose refusals are sentences for people.
+"""Schemas of the small tables that steps pass on, with error texts for people.
 
-pandera does the checking. Its own error texts are for programmers, so they are put into words here.
+pandera checks the tables. Its own error texts are for programmers, so this module writes others.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ NOT_EMPTY = Check.str_length(min_value=1, error="text that is not empty")
 
 @dataclass(frozen=True)
 class TableSchema:
-    """What a table must hold.
+    """The columns that a table must have, and checks of the table as a whole.
 
     Parameters
     ----------
     step : str
-        That makes the table; a refusal begins with it, and ends with the advice to run it again.
+        The step that makes the table. Error texts begin with it, and end with the advice to run it again.
     columns : mapping of str to pandera.Column
-        Each with a description. A column that is not listed is no error: a block of one's own may add one.
+        Each with a description. Other columns are allowed: a custom block may add one.
     problems : sequence of callable
-        From a table whose columns are as they must be to an error that says what was expected of all of it and
-        what came, or None.
+        Each takes a table with valid columns, and returns an error that says what was expected and what the table
+        has, or None.
     """
 
     step: str
@@ -48,12 +48,12 @@ class TableSchema:
     problems: Sequence[Problem] = ()
 
     def validate(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table as it is.
+        """The table, unchanged, if it is valid.
 
         Raises
         ------
         DataQualityError
-            Saying what is wrong first: a missing column, a type, a value, or the table as a whole.
+            For the first problem found: a missing column, a type, a value, or the table as a whole.
         """
         if not isinstance(table, pd.DataFrame):
             raise self._refused(f"expected a table; got {table!r}")
@@ -71,14 +71,14 @@ class TableSchema:
     def _pandera(self) -> DataFrameSchema:
         return DataFrameSchema(dict(self.columns), name=self.step)
 
-    def _refused(self, told: str, counts: Mapping[str, float] | None = None) -> DataQualityError:
+    def _refused(self, problem: str, counts: Mapping[str, float] | None = None) -> DataQualityError:
         return DataQualityError(
-            f"{self.step}: {told}. Run {self.step} again, and the blocks after it.", counts=counts
+            f"{self.step}: {problem}. Run {self.step} again, and the blocks after it.", counts=counts
         )
 
 
 def _in_words(error: SchemaError, table: pd.DataFrame) -> str:
-    """What was expected of a column, and what came."""
+    """Text of a pandera error: what was expected of a column, and what the table has."""
     found: Any = error.failure_cases
     if error.reason_code is SchemaErrorReason.COLUMN_NOT_IN_DATAFRAME:
         column = error.schema.columns[found]

@@ -2,9 +2,9 @@
 
 In reading order:
 
-- `feature_files`: trips of a month as numbers, written once and read in batches
-- `boosting`: trips binned once for any number of trials, and trees fitted on them
-- `search`: the search for hyperparameters: a space, rungs, trials, a budget
-- `fit`: tune on one month, calibrate the intervals on it, fit again with it
-- `baselines`: the course's recipe, which a model has to beat
+- `feature_files`: the features of a month's trips, written once and read in batches
+- `boosting`: bin the trips once, and fit boosted trees on them
+- `search`: the search for hyperparameters: its space, rungs, trials and budget
+- `fit`: tune on the validation month, calibrate the intervals on it, fit again with it
+- `baselines`: the course's recipe (a well-known MLOps course's notebook), the usual baseline
 """

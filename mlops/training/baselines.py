@@ -1,12 +1,13 @@
-"""The recipe that everybody copies, as the baseline to beat: zones as one string, the distance, deep trees.
+"""The course's recipe: the notebook of a well-known MLOps course, and the usual baseline for this task.
 
-`DictVectorizer` makes one column of every pair of zones seen in training, and
-XGBoost learns from these and the distance, with the parameters that the course
-publishes. Written from that description; no code of the course is here.
+`DictVectorizer` makes one column for each zone pair of the training trips.
+XGBoost learns from these columns and the distance, with the fixed parameters
+that the course publishes. Written from that description; it contains no code
+of the course.
 
 Source: MLOps Zoomcamp, https://github.com/DataTalksClub/mlops-zoomcamp, which
-prints 5.199 minutes (learnt from green 2023-01, scored on 2023-02) and 5.37
-(2023-02, 2023-03).
+prints an RMSE of 5.199 minutes (trained on green 2023-01, scored on 2023-02)
+and of 5.37 minutes (2023-02, 2023-03).
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ PARAMETERS: Mapping[str, Any] = {
     "reg_lambda": 0.011658731377413597,
     "objective": "reg:squarederror",
     "seed": 42,
-    "tree_method": "exact",  # what "auto" meant when the figures were printed
+    "tree_method": "exact",  # the meaning of "auto" when the course printed its figures
 }
 ROUNDS, EARLY_STOPPING_ROUNDS = 100, 20
 
 
 class CourseRecipe:
-    """Minutes of a ride by the course's recipe.
+    """Model that predicts the minutes of a trip by the course's recipe.
 
     Parameters
     ----------
     vectorizer : DictVectorizer
-        From `records` to a sparse matrix; a pair of zones that it has not seen is a row without a pair.
+        Turns `records` into a sparse matrix. A zone pair that is not in the training trips sets no pair column.
     booster : xgboost.Booster
-        Learnt from that matrix, cut at its best round.
+        Trained on that matrix and cut at its best round.
     """
 
     def __init__(self, vectorizer: DictVectorizer, booster: xgb.Booster) -> None:
@@ -64,17 +65,17 @@ class CourseRecipe:
         rounds: int = ROUNDS,
         early_stopping_rounds: int = EARLY_STOPPING_ROUNDS,
     ) -> CourseRecipe:
-        """The recipe, learnt from one table of trips and stopped by another.
+        """The recipe, trained on one table of trips, with early stopping on another.
 
         Parameters
         ----------
         training, validation : DataFrame
-            `COLUMNS` and ``duration_minutes``, one row a trip, as from `read_trips`. The course has no other rule
-            than 1 to 60 minutes, so trips that our training rules reject belong in it too.
+            `COLUMNS` and ``duration_minutes``, one row per trip, as `read_trips` returns them. The course's only
+            rule is 1 to 60 minutes, so include the trips that our training rules reject.
         threads : int
-            Of XGBoost.
+            Threads that XGBoost uses.
         parameters, rounds, early_stopping_rounds
-            The published ones; its tuning varies them.
+            The published values. A benchmark that tunes the recipe passes others.
         """
         vectorizer = DictVectorizer()
         matrix = xgb.DMatrix(
@@ -87,7 +88,7 @@ class CourseRecipe:
         return cls(vectorizer, booster)
 
     def predict(self, requests: pd.DataFrame) -> Array:
-        """Minutes of each request, float64 of shape (n,); of its columns only `COLUMNS` are looked at."""
+        """Minutes of each request, float64 of shape (n,). Uses only `COLUMNS`."""
         matrix = xgb.DMatrix(self.vectorizer.transform(records(requests)))
         return self.booster.predict(matrix).astype(np.float64)
 
@@ -101,7 +102,7 @@ def train(
     threads: int,
     callbacks: Sequence[xgb.callback.TrainingCallback] = (),
 ) -> xgb.Booster:
-    """Booster of at most `rounds` rounds, cut at the one with the least validation RMSE."""
+    """Booster of at most `rounds` rounds, cut at the round with the lowest validation RMSE."""
     booster = xgb.train(
         {**parameters, "nthread": threads},
         training,
@@ -115,7 +116,7 @@ def train(
 
 
 def records(trips: pd.DataFrame) -> list[dict[str, Any]]:
-    """One dict a trip, as the vectorizer takes them.
+    """One dict per trip, as the vectorizer takes them.
 
     Examples
     --------
@@ -128,5 +129,5 @@ def records(trips: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def read_trips(clean: Path) -> pd.DataFrame:
-    """The columns that `CourseRecipe.fit` takes, of all trips in a file of clean trips."""
+    """All trips in a file of clean trips, with the columns that `CourseRecipe.fit` takes."""
     return pd.DataFrame(pq.read_table(clean, columns=[*COLUMNS, "duration_minutes"]).to_pandas())

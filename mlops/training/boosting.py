@@ -1,4 +1,4 @@
-"""Trips binned once for any number of trials, and boosted trees fitted on them."""
+"""Bin the trips once for any number of trials, and fit boosted trees on them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Matrix:
     Parameters
     ----------
     training, validation : QuantileDMatrix
-        Binned once; validation uses the cuts of training.
+        Binned once. The validation matrix uses the bin edges of the training matrix.
     encoder : Encoder
         Fitted on the training trips.
     features : tuple of str
-        Columns, in their order.
+        Columns, in order.
     """
 
     training: xgb.QuantileDMatrix
@@ -42,7 +42,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Fit:
-    """A booster and how it came about."""
+    """A booster, its number of rounds and its validation RMSE in minutes."""
 
     booster: xgb.Booster
     rounds: int
@@ -57,16 +57,17 @@ def build_matrix(
     seed: int,
     threads: int,
 ) -> Matrix:
-    """Encoder and binned matrices of one fit: training trips encoded out of fold, validation trips by the whole.
+    """Encoder and binned matrices of one fit.
 
-    Both are gone through several times, batch by batch: what is held is the sums of the encoder and the bins.
+    Training trips are encoded out of fold, validation trips with the encoder of all training trips. Both iterables
+    are read several times, batch by batch; only the encoder's sums and the bins stay in memory.
 
     Parameters
     ----------
     training, validation : iterable of Batch
-        The same batches each time.
+        Must yield the same batches each time.
     features : tuple of str
-        Columns of the matrix, in their order.
+        Columns of the matrix, in order.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def build_matrix(
         totals.add(batch.features, batch.minutes, _folds(seed, number, batch))
     if totals.trips == 0:
         raise EmptyTrainingSetError(
-            "no trip is left to learn from after cleaning; look at the rejections of the training months, "
+            "cleaning left no training trip. Look at the rejections of the training months, "
             "or choose another month or source"
         )
     encoder = totals.encoder()
@@ -87,19 +88,19 @@ def build_matrix(
         encoded = totals.out_of_fold(batch.features, _folds(seed, number, batch))
         return feature_matrix(features, batch.features, encoded, encoder.zone_codes)
 
-    def by_the_whole(number: int, batch: Batch) -> Array:
+    def with_all_trips(number: int, batch: Batch) -> Array:
         return feature_matrix(features, batch.features, encoder.transform(batch.features), encoder.zone_codes)
 
     options = {"max_bin": BINS, "nthread": threads}
     matrix = xgb.QuantileDMatrix(_Tables(training, out_of_fold, features), **options)
     held_out = None
     if validation is not None:
-        held_out = xgb.QuantileDMatrix(_Tables(validation, by_the_whole, features), ref=matrix, **options)
+        held_out = xgb.QuantileDMatrix(_Tables(validation, with_all_trips, features), ref=matrix, **options)
     return Matrix(matrix, held_out, encoder, features)
 
 
 class _Tables(xgb.DataIter):
-    """Batches as XGBoost asks for them: table, minutes and weight, from the start as often as it likes."""
+    """Iterator that gives XGBoost the table, minutes and weight of each batch; it can start again at any time."""
 
     def __init__(
         self, batches: Iterable[Batch], table: Callable[[int, Batch], Array], features: Sequence[str]
@@ -121,7 +122,7 @@ class _Tables(xgb.DataIter):
 
 
 def _folds(seed: int, number: int, batch: Batch) -> Array:
-    """Fold of each trip of a batch, the same at every pass."""
+    """Fold of each trip of a batch, the same each time the batch is read."""
     return np.random.default_rng((seed, number)).integers(0, FOLDS, len(batch.minutes))
 
 
@@ -134,14 +135,16 @@ def train(
     rounds: int,
     stop_early: bool = False,
 ) -> Fit:
-    """Boosted trees on the matrix: `rounds` of them, or fewer where the validation RMSE stops falling.
+    """Boosted trees fitted on the matrix for `rounds` rounds, or fewer with `stop_early`.
 
     Parameters
     ----------
     matrix : Matrix
-        With a validation part, if `stop_early`.
+        Must have a validation matrix if `stop_early`.
     parameters : mapping
-        XGBoost's, by its names.
+        XGBoost parameters by name.
+    stop_early : bool
+        Stop when the validation RMSE no longer falls, and keep the best number of rounds.
     """
     fixed = {
         "objective": "reg:squarederror",

@@ -1,4 +1,4 @@
-"""Feature files: trips of a month as numbers, written once and read batch by batch, as often as asked."""
+"""Feature files: the features of a month's trips, written once and read batch by batch, any number of times."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from mlops.model.features import BATCH_ROWS, REQUEST_COLUMNS, REQUEST_FEATURES, request_features
 
 if TYPE_CHECKING:
-    import pandas as pd  # elsewhere where it is needed: a third of the memory of a process that streams trips
+    import pandas as pd  # functions import it: it takes a third of the memory of a process that streams trips
 
 
 Array = npt.NDArray[Any]
@@ -24,20 +24,20 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """Trips of several months, batch by batch, as often as asked; memory does not grow with the months.
+    """Trips of several months, read batch by batch, any number of times. Memory does not grow with the months.
 
     Parameters
     ----------
     paths : tuple of Path
         Feature files, oldest first.
     for_training : bool
-        Leave out the trips that a training rule rejects; a validation or test month never does.
+        Skip the trips that a training rule rejects. False for a validation or test month.
     share : float
-        Of the trips, drawn at random; a smaller share is part of a larger one.
+        Share of the trips, drawn at random. With the same seed, a smaller share is a subset of a larger one.
     seed : int
-        Of that draw.
+        Seed of that draw.
     half_life_months : float, optional
-        A month so much older than the newest weighs half.
+        A month that is this many months older than the newest has half the weight.
     """
 
     paths: tuple[Path, ...]
@@ -69,7 +69,7 @@ class FeatureFiles:
 
 
 def count_rows(paths: Sequence[Path], *, for_training: bool) -> int:
-    """How many trips `FeatureFiles` would give."""
+    """Number of trips that `FeatureFiles` yields."""
     if not for_training:
         return sum(int(pq.read_metadata(path).num_rows) for path in paths)
     marks = (pq.read_table(path, columns=["for_training"])["for_training"] for path in paths)
@@ -77,7 +77,7 @@ def count_rows(paths: Sequence[Path], *, for_training: bool) -> int:
 
 
 def pairs_and_minutes(paths: Sequence[Path], *, for_training: bool) -> tuple[dict[str, Array], Array]:
-    """Zones of the months' trips, n each, and their minutes, float64 of shape (n,): what a baseline needs."""
+    """Zones and minutes of the months' trips, which a baseline needs: arrays of shape (n,), minutes float64."""
     names = ["pickup_zone", "dropoff_zone", "duration_minutes", "for_training"]
     table = pa.concat_tables([pq.read_table(path, columns=names) for path in paths])
     if for_training:
@@ -88,16 +88,16 @@ def pairs_and_minutes(paths: Sequence[Path], *, for_training: bool) -> tuple[dic
 
 @dataclass(frozen=True)
 class Batch:
-    """Trips to learn from or to be scored on, n of them.
+    """A batch of n trips, for training or scoring.
 
     Parameters
     ----------
     features : dict of str to array of shape (n,)
-        As from `request_features`.
+        As `request_features` returns them.
     minutes : float64 array of shape (n,)
-        How long they took.
+        Actual durations.
     weight : float32 array of shape (n,), or None
-        How much each counts in the loss; all alike where None.
+        Weight of each trip in the loss; None gives all trips the same weight.
     """
 
     features: dict[str, Array]
@@ -106,20 +106,20 @@ class Batch:
 
 
 def write_features(clean: Path, target: Path) -> pd.DataFrame:
-    """Write a month's feature table as Parquet (whole or not at all); statistics of each feature.
+    """Write a month's feature table as Parquet, and return statistics of each feature.
 
-    The file holds `REQUEST_FEATURES`, ``duration_minutes`` (float64) and ``for_training`` (bool), row by row
-    as in `clean`.
+    The file is complete or it does not exist. It holds `REQUEST_FEATURES`, ``duration_minutes`` (float64) and
+    ``for_training`` (bool), with the rows of `clean` in the same order.
 
     Returns
     -------
     DataFrame, one row per feature
-        ``feature``, ``rows``, ``missing``, ``min``, ``total``, ``max``; `summarise` puts months together.
+        ``feature``, ``rows``, ``missing``, ``min``, ``total``, ``max``; `summarise` combines the months.
     """
     import pandas as pd
 
     from mlops.files import (
-        atomic_write,  # here, since a registered model brings this module along and not that one
+        atomic_write,  # imported here: a registered model contains this module but not `mlops.files`
     )
 
     statistics = []
@@ -137,7 +137,7 @@ def write_features(clean: Path, target: Path) -> pd.DataFrame:
 
 
 def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One row per feature over all months: meaning, rows, share missing, least, mean, most."""
+    """Statistics of each feature over all months: meaning, rows, missing share, least, mean and most."""
     import pandas as pd
 
     by_feature = pd.concat(statistics).groupby("feature", sort=False)

@@ -1,4 +1,4 @@
-"""From feature files to a model: tuned on one month, intervals calibrated on it, fitted again with it."""
+"""From feature files to a model: tune on the validation month, calibrate the intervals, fit again with it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the search found, and how its fit, which has not seen the validation month, answers there.
+    """Result of the search, with the predictions of its best fit on the validation month.
+
+    The fit was not trained on the validation month.
 
     Parameters
     ----------
     search : Search
     intervals : Intervals
-        Calibrated on these answers.
+        Calibrated on these predictions.
     actual, predicted : array of shape (n,)
         Minutes of every trip of the validation month.
     training_rows : int
-        Trips that the search learnt from.
+        Number of training trips.
     """
 
     search: search.Search
@@ -47,15 +49,15 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How models of one run are fitted.
+    """How the models of one run are fitted.
 
     Parameters
     ----------
     settings : Settings
     threads : int
-        For XGBoost.
+        Threads that XGBoost uses.
     features : tuple of str
-        Columns of the matrix; those of the settings, unless something is tried.
+        Columns of the matrix. An experiment may pass others than the settings ask for.
     """
 
     settings: Settings
@@ -64,7 +66,7 @@ class Fitting:
 
     @classmethod
     def of(cls, settings: Settings, threads: int) -> Fitting:
-        """The way the settings ask for."""
+        """Fitting with the features that the settings ask for."""
         return cls(settings, threads, feature_names(settings.use_distance))
 
     def tune(
@@ -76,10 +78,10 @@ class Fitting:
         done: Sequence[search.Trial] = (),
         on_trial: Callable[[search.Trial], None] = lambda trial: None,
     ) -> Tuned:
-        """Best of the trials, which learn from the training months and are scored on the next one.
+        """Result of the search: trials learn from the training months and are scored on the validation month.
 
-        Months are feature files, as `feature_files.write_features` writes them; `starts` and `done`
-        as `search.run_search` takes them.
+        Months are feature files, as `feature_files.write_features` writes them. `starts` and `done` are passed
+        to `search.run_search`.
 
         Raises
         ------
@@ -89,16 +91,16 @@ class Fitting:
         held_out = FeatureFiles((validation,), for_training=False)
         rungs = search.ladder(self.settings.max_trials, rows)
         logger.info(
-            "tuning on %s trips, scored on %s, at most %s trials",
+            "tuning: %s training trips, %s validation trips, at most %s trials",
             f"{rows:,}", f"{count_rows([validation], for_training=False):,}",
             " + ".join(str(rung.trials) for rung in rungs),
         )  # fmt: skip
-        # Now, and not in a trial: what is wrong with the months fails the run, not a trial.
+        # Built before the first trial, so that an error in the months fails the run and not only a trial.
         matrices = {rungs[0].share: self._matrix(training, held_out, rungs[0].share)}
 
         def evaluate(parameters: dict[str, Any], rung: search.Rung) -> Fit:
             if rung.share not in matrices:
-                matrices.clear()  # the rungs below are done with
+                matrices.clear()  # the lower rungs do not need theirs any more
                 matrices[rung.share] = self._matrix(training, held_out, rung.share)
             return self._train(matrices[rung.share], parameters, rung.rounds, stop_early=True)
 
@@ -121,7 +123,7 @@ class Fitting:
         return Tuned(found, Intervals.fit(columns, predicted, actual), actual, predicted, rows)
 
     def fit(self, months: Sequence[Path], tuned: Tuned) -> DurationModel:
-        """Model of all the months' trips: parameters and rounds as the search found them, and its intervals."""
+        """Model fitted on the trips of all the months, with the search's parameters, rounds and intervals."""
         matrix = self._matrix(months)
         best = tuned.search.best
         logger.info("final fit on %s trips with %d rounds", f"{matrix.training.num_row():,}", best.rounds)

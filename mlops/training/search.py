@@ -1,10 +1,8 @@
-"""The search for hyperparameters: a named space, TPE, rungs, a budget. The only importer of hyperopt.
+"""The search for hyperparameters: its space, TPE, rungs and a budget. The only module that imports hyperopt.
 
-Many trials look at few trips, the best of them at more, the best of those at
-all (successive halving). The budget is counted in trials and rounds, so a run
-can be repeated to the last digit. ``tuning_seconds`` is a ceiling for those who
-need one; a search that hits it says so, because how far it came depends on the
-machine.
+Many trials use few trips, the best of them use more, and the best of those use all (successive halving). The
+budget is a number of trials and rounds, so a run can be repeated to the last digit. ``tuning_seconds`` is an
+optional time limit. A search that reaches it logs a warning, because its result then depends on the machine.
 
 Source: J. Bergstra, R. Bardenet, Y. Bengio, B. Kegl, "Algorithms for Hyper-Parameter Optimization", NIPS 2011
 (tree-structured Parzen estimator); K. Jamieson, A. Talwalkar, "Non-stochastic Best Arm Identification and
@@ -32,18 +30,18 @@ from mlops.training.boosting import Fit
 logger = logging.getLogger(__name__)
 
 BOUNDS = {
-    # Depth 5 misses zone x zone x hour; past 8 a model grows too large to serve, for gains within the noise.
+    # Depth 5 misses zone x zone x hour. Above 8 the model is too large to serve, and the gain is within the noise.
     "max_depth": (6, 8),
-    # Trips in a leaf: the noise of one trip is 4 minutes, so a mean of few says little.
+    # Trips in a leaf. The noise of one trip is 4 minutes, so the mean of a few trips is not reliable.
     "min_child_weight": (10, 200),
-    # Rows and columns a tree sees. The encodings say much the same, so half the columns do.
+    # Share of the rows and columns that a tree uses. The encodings are correlated, so half the columns are enough.
     "subsample": (0.6, 1.0),
     "colsample_bytree": (0.3, 0.8),
-    # Shrinkage of leaves, up to the weight of a hundred and fifty trips; below 1 it changed nothing.
+    # Shrinkage of leaves, up to the weight of 150 trips. Values below 1 made no difference.
     "reg_lambda": (1, 150),
     "reg_alpha": (0.001, 10),
 }
-"""Where the search looks, with the reason for each bound. The learning rate is not searched: see `Rung`."""
+"""Bounds of the search space, with their reasons. The learning rate is not searched: see `Rung`."""
 
 SPACE = {
     "max_depth": hp.quniform("max_depth", *BOUNDS["max_depth"], 1),
@@ -62,30 +60,30 @@ FIRST_GUESS = {
     "reg_lambda": 20.0,
     "reg_alpha": 0.01,
 }
-"""The first trial: good on every month tried by hand, so a search of one trial is not a lottery."""
+"""The first trial. It was good on every month that we tried, so a search of one trial gives a usable model too."""
 
-RANDOM_TRIALS = 4  # drawn at random, after the starts and before TPE has something to model
-PATIENCE = 8  # trials over which the gain to be expected of the next ones is estimated
-MIN_GAIN = 0.0005  # share of the RMSE; less is not worth the trials that are left
-MIN_TRIPS = 20_000  # on fewer a rung tells noise from noise
+RANDOM_TRIALS = 4  # drawn at random after the starts: TPE needs some results first
+PATIENCE = 8  # the gain of the last 8 trials is the estimate for the trials left
+MIN_GAIN = 0.0005  # share of the RMSE; the search stops when it expects less than this
+MIN_TRIPS = 20_000  # with fewer trips, differences between trials are noise
 
 
 @dataclass(frozen=True)
 class Rung:
-    """How closely a trial is looked at.
+    """The effort spent on each trial of one level of the search.
 
     Parameters
     ----------
     trials : int
-        At most; above the lowest rung only the best of the one below are tried.
+        Most trials. Above the lowest rung, only the best trials of the rung below are tried again.
     share : float
-        Of the training trips.
+        Share of the training trips that a trial uses.
     rounds : int
-        At most; early stopping keeps fewer.
+        Most boosting rounds; early stopping may keep fewer.
     learning_rate : float
-        Not searched: a lower one is better and slower, so it belongs to the budget.
+        Not searched: a lower rate is better and slower, so it is part of the budget.
     until : float
-        Share of a ceiling in seconds after which no trial of this rung starts, but for its first.
+        Share of the time limit after which no trial of this rung starts, except its first.
     """
 
     trials: int
@@ -100,10 +98,10 @@ LADDER = (
     Rung(trials=3, share=1 / 3, rounds=200, learning_rate=0.15, until=0.6),
     Rung(trials=1, share=1.0, rounds=400, learning_rate=0.1, until=1.0),
 )
-"""Rungs from the lowest, with their trials in proportion.
+"""Rungs, lowest first, with their trials in proportion.
 
-400 rounds of depth 8 are some 120,000 nodes: up to there a batch costs no more than the course's recipe does
-(docs/decisions), and half the learning rate with twice the rounds gained less than the noise of a seed.
+400 rounds of depth 8 are about 120,000 nodes. Predicting a batch then costs no more than with the course's recipe
+(`baselines`). Half the learning rate with twice the rounds gained less than the difference between two seeds.
 """
 
 
@@ -114,19 +112,19 @@ class Trial:
     Parameters
     ----------
     number : int
-        From 1.
+        Counts from 1.
     rung : int
-        From 1, the lowest; losses compare within a rung only.
+        Counts from 1, the lowest. Losses are comparable only within a rung.
     parameters : dict
-        Resolved, as XGBoost took them.
+        XGBoost parameters.
     rounds : int
-        Kept by early stopping; 0 when the trial failed.
+        Rounds that early stopping kept; 0 when the trial failed.
     validation_rmse : float
         Minutes; NaN when the trial failed.
     seconds : float
         Wall time.
     error : str
-        Why it failed, or nothing.
+        Why it failed; empty when it did not.
     """
 
     number: int
@@ -138,7 +136,7 @@ class Trial:
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """What `from_dict` makes an equal trial of, also by way of JSON, which has no NaN.
+        """The trial as a dict that `from_dict` reads and that JSON can hold: NaN becomes None.
 
         Examples
         --------
@@ -150,14 +148,14 @@ class Trial:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Trial:
-        """The trial that `as_dict` was asked of."""
+        """The trial that `as_dict` turned into `fields`."""
         trial = cls(**fields)
         return replace(trial, validation_rmse=math.nan) if trial.error else trial
 
 
 @dataclass(frozen=True)
 class Search:
-    """All trials in their order, the best of the highest rung, and its fit."""
+    """All trials in order, the best trial of the highest rung, and its fit."""
 
     trials: tuple[Trial, ...]
     best: Trial
@@ -171,7 +169,7 @@ Evaluate = Callable[[dict[str, Any], Rung], Fit]
 def ladder(max_trials: int, trips: int) -> tuple[Rung, ...]:
     """Rungs for a budget: `max_trials` on the lowest, a third of them on the next, a ninth on the highest.
 
-    A rung whose share of the trips would be too few to tell anything is left out.
+    Rungs with fewer than `MIN_TRIPS` trips are skipped, except the highest.
 
     Examples
     --------
@@ -195,31 +193,31 @@ def run_search(
     on_trial: Callable[[Trial], None] = lambda trial: None,
     done: Sequence[Trial] = (),
 ) -> Search:
-    """Best parameters that the rungs find: TPE on the lowest, the best of each tried again on the next.
+    """Best parameters that the rungs find: TPE on the lowest, then the best trials of each rung again on the next.
 
-    The lowest rung ends early when its last trials let hardly any gain be expected of those left.
+    The lowest rung ends early when its last trials show that the trials left will gain hardly anything.
 
-    What TPE suggests follows from the seed and the losses so far. So a search that was cut off goes on from its
-    `done` trials as if it never had been; but one with a ceiling depends on the clock, and may go on otherwise.
+    TPE's suggestions depend only on the seed and the losses so far, so an interrupted search continues from its
+    `done` trials with the same result. With a time limit the result may differ.
 
     Parameters
     ----------
     evaluate : callable
-        From XGBoost parameters and a rung to a fit with its validation RMSE. What it raises fails the trial, not
-        the search.
+        Takes XGBoost parameters and a rung, and returns a fit with its validation RMSE. An exception fails the
+        trial, not the search.
     rungs : sequence of Rung
-        As from `ladder`.
+        As `ladder` returns them.
     seed : int
-        Of TPE.
+        Seed of TPE.
     starts : sequence of mapping
-        Points to try after `FIRST_GUESS`, before TPE has its say: what did well before.
+        Points that did well in earlier searches, tried after `FIRST_GUESS` and before TPE's suggestions.
     tuning_seconds : float, optional
-        Ceiling; what the trials in `done` took counts.
+        Time limit in seconds. The seconds of the trials in `done` count.
     on_trial : callable
-        Called after each trial that was evaluated, in order.
+        Called after each evaluated trial, in order.
     done : sequence of Trial
-        The first trials of an earlier attempt at the same search, in order: taken as they were, up to the first
-        that is not the one to be taken now. If the best is one of them, it is evaluated once more for its fit.
+        The first trials of an earlier attempt at the same search, in order. They are restored up to the first that
+        this search would not evaluate. If the best trial is a restored one, it is evaluated again to get its fit.
 
     Raises
     ------
@@ -233,7 +231,7 @@ def run_search(
     best = climb.ranked(len(rungs) - 1)[0]
     if climb.hit_ceiling:
         logger.warning(
-            "tuning stopped at its ceiling after %.0f s, with %d trials: it cannot be repeated exactly",
+            "search stopped at its time limit after %.0f s and %d trials: it cannot be repeated exactly",
             climb.seconds(), len(climb.trials),
         )  # fmt: skip
     fit = climb.fit or evaluate(best.parameters, rungs[-1])
@@ -241,7 +239,7 @@ def run_search(
 
 
 def clip_to_bounds(point: Mapping[str, float]) -> dict[str, float]:
-    """Point of the space nearest to one from elsewhere; what that leaves open is as in `FIRST_GUESS`.
+    """The point inside `BOUNDS` that is nearest to `point`. Missing parameters come from `FIRST_GUESS`.
 
     Examples
     --------
@@ -254,7 +252,7 @@ def clip_to_bounds(point: Mapping[str, float]) -> dict[str, float]:
 
 
 class _Search:
-    """A search under way; hyperopt keeps only losses."""
+    """State of a running search: hyperopt itself keeps only the losses."""
 
     def __init__(
         self,
@@ -268,12 +266,12 @@ class _Search:
         self.tuning_seconds, self.on_trial = tuning_seconds, on_trial
         self.started = time.monotonic()
         self.trials: list[Trial] = []
-        self.done, self.done_seconds = list(done), 0.0  # left to be read back; what was took so long
-        self.fit: Fit | None = None  # of the best trial of the highest rung so far; none if it was read back
+        self.done, self.done_seconds = list(done), 0.0  # trials to restore; seconds spent in restored trials
+        self.fit: Fit | None = None  # of the best trial of the highest rung so far; None if that was restored
         self.hit_ceiling = False
 
     def explore(self, starts: Sequence[Mapping[str, float]], seed: int) -> None:
-        """Trials of the lowest rung: the starts, then what TPE makes of the trials so far."""
+        """Take the trials of the lowest rung: first the starts, then TPE's suggestions."""
 
         def suggest(new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
             if len(trials.trials) < len(starts):
@@ -301,39 +299,39 @@ class _Search:
             )
 
     def retry(self, below: int) -> None:
-        """Trials of the rung above, with the parameters that did best on the one below."""
-        answered = False
+        """Take the trials of the next rung, with the best parameters of the rung `below`."""
+        succeeded = False
         for trial in self.ranked(below)[: self.rungs[below + 1].trials]:
-            if answered and self._over(below + 1):
+            if succeeded and self._over(below + 1):
                 break
-            answered |= not self._take(trial.parameters, below + 1).error
+            succeeded |= not self._take(trial.parameters, below + 1).error
 
     def ranked(self, rung: int) -> list[Trial]:
-        """Trials of a rung that did not fail, best first; of equals the earlier."""
+        """Successful trials of a rung, best first; the earlier first where they are equal."""
         tried = [trial for trial in self.trials if trial.rung == rung + 1]
         fine = sorted((trial for trial in tried if not trial.error), key=lambda trial: trial.validation_rmse)
         if not fine:
-            raise TuningError(f"all {len(tried)} trials of the search failed; the first: {tried[0].error}")
+            raise TuningError(f"all {len(tried)} trials failed; error of the first: {tried[0].error}")
         return fine
 
     def seconds(self) -> float:
-        """Since the search began, with what the trials took that were read back."""
+        """Seconds since the search began, plus those spent in restored trials."""
         return time.monotonic() - self.started + self.done_seconds
 
     def _take(self, parameters: dict[str, Any], rung: int) -> Trial:
         parameters = {**parameters, "learning_rate": self.rungs[rung].learning_rate}
-        read = self._read_back(parameters, rung)
-        trial, fit = (read, None) if read else self._evaluate(parameters, rung)
+        restored = self._restore(parameters, rung)
+        trial, fit = (restored, None) if restored else self._evaluate(parameters, rung)
         self.trials.append(trial)
         if not trial.error and self.ranked(rung)[0] is trial:
             self.fit = fit
-        if not read:
-            self._tell(trial)
+        if not restored:
+            self._log(trial)
             self.on_trial(trial)
         return trial
 
-    def _read_back(self, parameters: dict[str, Any], rung: int) -> Trial | None:
-        """The next trial of the earlier attempt, if it is the one to be taken now."""
+    def _restore(self, parameters: dict[str, Any], rung: int) -> Trial | None:
+        """The next trial of the earlier attempt, if it has this rung and these parameters."""
         if not self.done:
             return None
         trial = self.done.pop(0)
@@ -342,12 +340,12 @@ class _Search:
             self.done_seconds += trial.seconds
         else:
             logger.warning(
-                "trial %d is not what it was in an earlier attempt: %d of its trials dropped",
+                "trial %d differs from the earlier attempt; %d trials of that attempt are discarded",
                 len(self.trials) + 1, len(self.done) + 1,
             )  # fmt: skip
             self.done.clear()
         if not self.done:
-            logger.info("%d trials read back from an earlier attempt", len(self.trials) + same)
+            logger.info("%d trials restored from an earlier attempt", len(self.trials) + same)
         return trial if same else None
 
     def _evaluate(self, parameters: dict[str, Any], rung: int) -> tuple[Trial, Fit | None]:
@@ -356,13 +354,13 @@ class _Search:
             fit = self.evaluate(parameters, self.rungs[rung])
             if not math.isfinite(fit.validation_rmse):
                 raise TuningError(f"validation RMSE is {fit.validation_rmse}")
-        except Exception as problem:  # whatever one trial meets, the search goes on
+        except Exception as problem:  # any error fails this trial only; the search continues
             fit, error = None, f"{type(problem).__name__}: {problem}"
         rounds, rmse = (fit.rounds, fit.validation_rmse) if fit else (0, math.nan)
         seconds = time.monotonic() - started
         return Trial(len(self.trials) + 1, rung + 1, parameters, rounds, rmse, seconds, error), fit
 
-    def _tell(self, trial: Trial) -> None:
+    def _log(self, trial: Trial) -> None:
         which = f"trial {trial.number} of {sum(rung.trials for rung in self.rungs)}"
         if len(self.rungs) > 1:
             which += f", on {self.rungs[trial.rung - 1].share:.0%} of the trips"
@@ -371,15 +369,15 @@ class _Search:
             return
         best = self.ranked(trial.rung - 1)[0]
         logger.info(
-            "%s: validation RMSE %.4f min with %d rounds in %.1f s; best %.4f (trial %d)",
+            "%s: validation RMSE %.4f minutes, %d rounds, %.1f s; best so far %.4f (trial %d)",
             which, trial.validation_rmse, trial.rounds, trial.seconds, best.validation_rmse, best.number,
         )  # fmt: skip
 
     def _over(self, rung: int) -> bool:
-        """Whether the rung has used its part of the ceiling, with trials left."""
+        """Whether the rung has used its part of the time limit. Notes when that leaves trials undone."""
         if self.tuning_seconds is None:
             return False
-        # An earlier attempt went up from here, after a little more than its trials' seconds.
+        # The earlier attempt moved up here, although its stored seconds (without those between trials) are fewer.
         went_up = bool(self.done) and self.done[0].rung > rung + 1
         if not went_up and self.seconds() < self.tuning_seconds * self.rungs[rung].until:
             return False
@@ -388,7 +386,7 @@ class _Search:
         return True
 
     def _settled(self, starts: int) -> bool:
-        """Whether what the last trials gained, carried on to the trials left, is too little to go on."""
+        """Whether the trials left would gain too little, at the rate of the last `PATIENCE` trials."""
         losses = [math.inf if trial.error else trial.validation_rmse for trial in self.trials]
         if len(losses) < starts + RANDOM_TRIALS + PATIENCE:
             return False
@@ -396,5 +394,6 @@ class _Search:
         left = self.rungs[0].trials - len(losses)
         settled = (before - best) / PATIENCE * left < MIN_GAIN * best
         if settled and left:
-            logger.info("%d trials left out: the last %d gained too little", left, PATIENCE)
+            message = "search stopped early: no gain in the last %d trials; %d trials skipped"
+            logger.info(message, PATIENCE, left)
         return settled

@@ -89,10 +89,10 @@ def test_the_same_run_once_more_is_the_same_version(train_runs: tuple[Machine, l
     _, (first, again, *_) = train_runs
     assert again.status == 0, again.output
     assert "trial 1 of 2" not in again.stderr
-    assert "this very run, registered earlier: nothing to do; force trains anew" in again.stderr
+    assert "is already registered with this run key: nothing to do; set force to train again" in again.stderr
     before, after = first.stdout.splitlines(), again.stdout.splitlines()
     assert after[1].split()[:5] == before[1].split()[:5]  # the version with its metrics
-    assert " registered earlier as champion: there is no champion yet" in after[1]
+    assert " already registered as champion: there was no champion before" in after[1]
     assert after[2:] == before[2:]
 
 
@@ -106,8 +106,8 @@ def test_only_a_better_version_becomes_champion(train_runs: tuple[Machine, list[
     ]  # fmt: skip
     assert "challenger: RMSE 4" in forced.stdout
     kept = machine.versions()[1].tags["reason"]
-    assert "of the champion (version 1); it should be 1.00% below" in kept
-    assert "it should lie above zero" in kept
+    assert "of the champion (version 1), but must be at least 1.00% below" in kept
+    assert "but must be above zero" in kept
     assert (machine.alias("champion"), machine.alias("challenger")) == ("3", "3")
     met = machine.parents()[2].data.metrics
     assert met["test_rmse"] < 0.99 * met["test_rmse_champion"]

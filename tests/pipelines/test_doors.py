@@ -65,7 +65,7 @@ def test_what_one_door_registered_another_finds(mage_runs: tuple[Machine, list[E
     machine, _ = mage_runs
     ended = machine.train()
     assert ended.status == 0, ended.output
-    assert f"models:/{SAMPLE_MODEL}/1 is this very run, registered earlier" in ended.stderr
+    assert f"models:/{SAMPLE_MODEL}/1 is already registered with this run key" in ended.stderr
     assert machine.numbers() == ["1"]
 
 

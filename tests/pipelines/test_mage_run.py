@@ -71,7 +71,7 @@ def test_blocks_tests_run_with_the_option_test(mage_runs: tuple[Machine, list[En
 
 def test_the_same_run_once_more_is_the_same_version(mage_runs: tuple[Machine, list[Ended]]) -> None:
     machine, (_, again) = mage_runs
-    told = f"models:/{SAMPLE_MODEL}/1 is this very run, registered earlier: nothing to do"
+    told = f"models:/{SAMPLE_MODEL}/1 is already registered with this run key: nothing to do"
     assert again.output.count(told) == 1
     assert machine.numbers() == ["1"]
     assert machine.statuses() == ["FINISHED"]

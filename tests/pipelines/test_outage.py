@@ -83,12 +83,12 @@ def assert_kept(machine: Machine, ended: Ended) -> None:
     """The run finished without the server and logged where its result is."""
     assert ended.status == 1, ended.output
     assert "Traceback" not in ended.output
-    assert ended.output.count("going on without the tracking server; trials are logged at the end") == 1
+    assert ended.output.count("continuing without the tracking server; trials are logged at the end") == 1
     assert "final fit on" in ended.output
     (kept,) = machine.unfinished()
     told = ended.stderr.splitlines()[-1]
     assert told.startswith("error: ")
-    assert f"Nothing is lost: the fitted model and all there is to log are kept in {kept}. " in told
+    assert f"Nothing is lost: the fitted model and everything to log are stored in {kept}. " in told
     assert told.endswith("python -m mlops doctor --resume")
 
 
@@ -128,7 +128,7 @@ def test_the_next_run_delivers_first_what_an_earlier_one_could_not(server: Serve
     with machine.start(*machine.train_command(month="2023-04", **FEW)) as process:
         ended = process.end(240)  # two runs
     assert ended.status == 0, ended.output
-    assert "delivering trip-duration-sample tested on 2023-03, fitted earlier" in ended.stderr
+    assert "delivering the pending result of trip-duration-sample, tested on 2023-03" in ended.stderr
     assert f"{URI}/2" in ended.stdout
     assert_whole(machine, ["2023-03", "2023-04"])
 
@@ -149,7 +149,7 @@ def test_a_run_waits_for_a_server_that_comes_back(server: Server, machine: Machi
         server.start()
         ended = process.end()
     assert ended.status == 0, ended.output
-    assert "going on without the tracking server" not in ended.output
+    assert "continuing without the tracking server" not in ended.output
     assert_whole(machine, ["2023-03"])
 
 

@@ -165,7 +165,7 @@ def test_one_that_is_better_on_one_day_only_is_stopped_by_the_bootstrap(tested: 
         found = tested.verdict(np.where(day == lucky, tested.actual, tested.champion))
         assert found.measured["improvement"] > 0.01
         assert found.outcome == "keep"
-        assert found.reason.endswith("it should lie above zero")
+        assert found.reason.endswith("but must be above zero")
 
 
 def _whole(parameters: dict[str, float]) -> dict[str, float]:

@@ -19,7 +19,7 @@ MEASURED = {
     "test_bias": -0.1, "test_coverage_80": 0.803, "test_coverage_80_worst_slice": 0.71,
     "test_coverage_95": 0.951, "test_coverage_95_worst_slice": 0.9,
 }  # fmt: skip
-PROOF = {"passed": True, "reason": "", "rows": 61_234, "one_by_one": 300, "largest_difference": 2e-14}
+PASSED = {"passed": True, "reason": "", "rows": 61_234, "one_by_one": 300, "largest_difference": 2e-14}
 
 
 def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def make_card(**settings: object) -> Card:
         by_slice=by_slice()[0],
         importance=IMPORTANCE,
         months=months,
-        proof=PROOF,
+        verification=PASSED,
     )
 
 

@@ -32,7 +32,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_PYTHON = PROJECT / ".venv-browser" / "bin" / "python"
 SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
 DOORS = ("editor", "command line", "mage run", "trigger")
-FOUND = f"models:/{SAMPLE_MODEL}/1 is this very run, registered earlier"
+FOUND = f"models:/{SAMPLE_MODEL}/1 is already registered with this run key"
 pytestmark = pytest.mark.timeout(900)
 
 

@@ -76,11 +76,11 @@ def test_no_code_decides_by_reading_a_text_for_people(path: Path) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        'str(board["about"].iloc[0]).startswith("registered earlier as")',
+        'str(board["about"].iloc[0]).startswith("already registered as")',
         'Finding(text, "cannot be delivered" in text)',
         'board["entry"].str.startswith("trial ")',
         'uri = str(table["entry"].iloc[0]).removeprefix("models:/")',
-        'result.reason == "there is no champion yet"',
+        'result.reason == "there was no champion before"',
         "entry.reason[:2000]",
         're.search("no champion", verdict.reason)',
         'try:\n    pass\nexcept OSError as error:\n    gone = "No such file" in str(error)',

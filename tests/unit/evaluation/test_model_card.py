@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cards import CARD, IMPORTANCE, PROOF, by_slice, make_card
+from support.cards import CARD, IMPORTANCE, PASSED, by_slice, make_card
 
 from mlops.config import PROJECT
 from mlops.evaluation.model_card import OUTCOMES, Card, markdown, page
@@ -99,7 +99,8 @@ def test_the_sections_follow_each_other() -> None:
     text = markdown(CARD)
 
     assert text.startswith(
-        "# trip-duration-green, version 7, tested on 2023-06\n\nPredicts, when a ride in a green taxi in New York"
+        "# trip-duration-green, version 7, tested on 2023-06\n\n"
+        "Predicts how many minutes a ride in a green taxi in New York"
     )
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "Verdict",
@@ -140,17 +141,17 @@ def test_the_verdict_gives_every_reason(outcome: str) -> None:
     assert f'<main class="{outcome}">' in page(card)
 
 
-def test_the_verdict_says_what_the_proof_found() -> None:
+def test_the_verdict_says_what_the_verification_found() -> None:
     passed, failed, none = (
-        section(markdown(replace(CARD, proof=proof)), "Verdict")
-        for proof in (PROOF, {"passed": False, "reason": "the artefact is damaged"}, None)
+        section(markdown(replace(CARD, verification=verification)), "Verdict")
+        for verification in (PASSED, {"passed": False, "reason": "the artefact is damaged"}, None)
     )
 
     assert "**passed**" in passed
     assert "predicted 61,234 trips at once and 300 one by one" in passed
-    assert "the largest difference from the tested predictions is 2e-14 minutes." in passed
-    assert "**failed**, so it does not become champion: the artefact is damaged" in failed
-    assert "Proof: none yet." in none
+    assert "The largest difference from the tested predictions is 2e-14 minutes." in passed
+    assert "**failed**, so this version does not become champion: the artefact is damaged" in failed
+    assert "Verification: not done yet." in none
 
 
 def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
@@ -170,13 +171,15 @@ def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
     [
         (
             (0.08761, 0.0512, 0.1234),
-            "Its RMSE is 0.088 minutes below the champion's; the gain's 95 % interval is 0.051 to 0.123.",
+            "Its RMSE is 0.088 minutes below the champion's. "
+            "The 95 % interval of the gain in RMSE is 0.051 to 0.123 minutes.",
         ),
         (
             (-0.02, -0.05, 0.01),
-            "Its RMSE is 0.020 minutes above the champion's; the gain's 95 % interval is -0.050 to 0.010.",
+            "Its RMSE is 0.020 minutes above the champion's. "
+            "The 95 % interval of the gain in RMSE is -0.050 to 0.010 minutes.",
         ),
-        (None, "No champion was compared with it."),
+        (None, "This version was not compared with a champion."),
     ],
 )
 def test_the_gain_over_the_champion_is_shown(gain: tuple[float, float, float] | None, sentence: str) -> None:
@@ -243,7 +246,10 @@ def test_every_feature_stands_with_its_share_of_the_gain() -> None:
 
 @pytest.mark.parametrize(
     ("use_distance", "sentence"),
-    [(True, "The distance is the meter's, known only at the end of a ride"), (False, "No distance is used.")],
+    [
+        (True, "The distance in the training data is the taximeter's, known only at the end of a ride"),
+        (False, "No distance is used."),
+    ],
 )
 def test_it_says_whether_the_meters_distance_is_used(use_distance: bool, sentence: str) -> None:
     assert f"- {sentence}" in section(
@@ -283,7 +289,7 @@ def with_text(text: str) -> Card:
     return replace(
         CARD,
         reasons=(text, "the next"),
-        proof={"passed": False, "reason": text},
+        verification={"passed": False, "reason": text},
         settings={**CARD.settings, "source": text},
         origin={"run_key": text},
         contenders=CARD.contenders.assign(contender=[text, *CARD.contenders["contender"][1:]]),
@@ -300,7 +306,7 @@ def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
 
     assert shown.tags == Reader(page(harmless)).tags
     assert shown.found["li"][:3] == [plain, "the next", f"2023-06: {plain}"]
-    assert f"failed, so it does not become champion: {plain}" in shown.paragraphs
+    assert f"failed, so this version does not become champion: {plain}" in shown.paragraphs
     assert f"Source: {plain}. Trained on" in shown.paragraphs
     assert shown.found["td"].count(plain) == 4  # a contender, a feature, a setting and an origin
     assert shown.addresses == ["data:,"]

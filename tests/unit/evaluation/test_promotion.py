@@ -54,7 +54,11 @@ def with_days(evidence: Evidence, **columns: Any) -> Evidence:
 def test_the_first_champion_only_has_to_be_fit() -> None:
     verdict = decide(judged(4.0), Limits())
 
-    assert (verdict.outcome, verdict.promote, verdict.reason) == ("promote", True, "there is no champion yet")
+    assert (verdict.outcome, verdict.promote, verdict.reason) == (
+        "promote",
+        True,
+        "there was no champion before",
+    )
     assert verdict.measured == {
         "rmse_challenger": 4.0, "rmse_pair_median": 8.0, "test_rows": 30_000, "test_days": 30,
         "least_minutes": 1.0, "most_minutes": 60.0, "artefact_bytes": 8_000_000, "row_seconds": 0.002,
@@ -63,18 +67,30 @@ def test_the_first_champion_only_has_to_be_fit() -> None:
 
 UNFIT = {
     "not finite": ({"finite": False}, "some of the predictions are not finite"),
-    "too short": ({"least_minutes": 0.5}, "the predictions are 0.5 to 60 minutes; expected 1 to 60"),
-    "too long": ({"most_minutes": 60.01}, "the predictions are 1 to 60.01 minutes; expected 1 to 60"),
-    "no range": ({"least_minutes": math.nan}, "the predictions are nan to 60 minutes; expected 1 to 60"),
-    "large": ({"artefact_bytes": 150_000_000}, "the artefact has 150.0 MB; at most 100.0 are allowed"),
-    "slow": ({"row_seconds": 0.3}, "one request takes 0.300 s of CPU; at most 0.25 are allowed"),
-    "not timed": ({"row_seconds": math.nan}, "one request takes nan s of CPU; at most 0.25 are allowed"),
+    "too short": (
+        {"least_minutes": 0.5},
+        "the predictions are 0.5 to 60 minutes, but must be 1 to 60 minutes",
+    ),
+    "too long": (
+        {"most_minutes": 60.01},
+        "the predictions are 1 to 60.01 minutes, but must be 1 to 60 minutes",
+    ),
+    "no range": (
+        {"least_minutes": math.nan},
+        "the predictions are nan to 60 minutes, but must be 1 to 60 minutes",
+    ),
+    "large": ({"artefact_bytes": 150_000_000}, "the artefact has 150.0 MB; at most 100.0 MB are allowed"),
+    "slow": ({"row_seconds": 0.3}, "one request takes 0.300 s of CPU time, but at most 0.25 s are allowed"),
+    "not timed": (
+        {"row_seconds": math.nan},
+        "one request takes nan s of CPU time, but at most 0.25 s are allowed",
+    ),
 }
 UNFIT_DAYS = {
-    "few": ({"trips": 166}, "the test month has 4,980 trips; at least 5,000 are needed"),
-    "pair median": ({"pair_median": 16_000.0}, "RMSE 4.0000 does not beat 4.0000 of the pair median"),
-    "course": ({"course": 9_000.0}, "RMSE 4.0000 does not beat 3.0000 of the course's recipe"),
-    "no course": ({"course": math.nan}, "RMSE 4.0000 does not beat nan of the course's recipe"),
+    "few": ({"trips": 166}, "the test month has 4,980 trips, but at least 5,000 are needed"),
+    "pair median": ({"pair_median": 16_000.0}, "RMSE 4.0000 is not below the RMSE 4.0000 of the pair median"),
+    "course": ({"course": 9_000.0}, "RMSE 4.0000 is not below the RMSE 3.0000 of the course's recipe"),
+    "no course": ({"course": math.nan}, "RMSE 4.0000 is not below the RMSE nan of the course's recipe"),
 }
 
 
@@ -99,7 +115,7 @@ def test_a_baseline_that_was_not_scored_is_not_beaten() -> None:
     evidence = judged(4.0)
     verdict = decide(replace(evidence, days=evidence.days.drop(columns="pair_median")), Limits())
 
-    assert verdict.reasons == ("RMSE 4.0000 does not beat nan of the pair median",)
+    assert verdict.reasons == ("RMSE 4.0000 is not below the RMSE nan of the pair median",)
 
 
 def test_what_is_at_a_limit_passes() -> None:
@@ -113,13 +129,14 @@ def test_every_reason_is_told() -> None:
 
     assert decide(evidence, Limits(min_test_rows=40_000)).reasons == (
         "some of the predictions are not finite",
-        "the test month has 30,000 trips; at least 40,000 are needed",
-        "one request takes 1.000 s of CPU; at most 0.25 are allowed",
-        "RMSE 9.0000 does not beat 8.0000 of the pair median",
-        "RMSE 9.0000 does not beat 7.0711 of the course's recipe",
+        "the test month has 30,000 trips, but at least 40,000 are needed",
+        "one request takes 1.000 s of CPU time, but at most 0.25 s are allowed",
+        "RMSE 9.0000 is not below the RMSE 8.0000 of the pair median",
+        "RMSE 9.0000 is not below the RMSE 7.0711 of the course's recipe",
         "pair 0 -> 1: RMSE 9.0000 is 12.5% above the champion's 8.0000 on 5,000 trips",
-        "RMSE 9.0000 is 12.50% above 8.0000 of the champion (version 3); it should be 1.00% below",
-        "the 95 % interval of the gain is -1.0000 to -1.0000 minutes; it should lie above zero",
+        "RMSE 9.0000 is 12.50% above the RMSE 8.0000 of the champion (version 3), "
+        "but must be at least 1.00% below",
+        "the 95 % interval of the gain in RMSE is -1.0000 to -1.0000 minutes, but must be above zero",
     )
 
 
@@ -131,8 +148,8 @@ def test_a_better_challenger_is_promoted() -> None:
 
     assert verdict.outcome == "promote"
     assert verdict.reason == (
-        "RMSE 4.0000 is 20.00% below 5.0000 of the champion (version 3); "
-        "the 95 % interval of the gain is 1.0000 to 1.0000 minutes"
+        "RMSE 4.0000 is 20.00% below the RMSE 5.0000 of the champion (version 3); "
+        "the 95 % interval of the gain in RMSE is 1.0000 to 1.0000 minutes"
     )
     assert verdict.measured["rmse_champion"] == 5.0
     assert verdict.measured["gain_minutes"] == 1.0
@@ -147,14 +164,15 @@ def test_a_champion_stays_when_the_gain_is_small() -> None:
 
     assert verdict.outcome == "keep"
     assert verdict.reasons == (
-        "RMSE 4.0000 is 20.00% below 5.0000 of the champion (version 3); it should be 21.00% below",
+        "RMSE 4.0000 is 20.00% below the RMSE 5.0000 of the champion (version 3), "
+        "but must be at least 21.00% below",
     )
 
 
 def test_an_equal_challenger_changes_nothing() -> None:
     assert decide(judged(4.0, 4.0), Limits()).reasons == (
-        "RMSE 4.0000 is 0.00% below 4.0000 of the champion (version 3); it should be 1.00% below",
-        "the 95 % interval of the gain is 0.0000 to 0.0000 minutes; it should lie above zero",
+        "RMSE 4.0000 is 0.00% below the RMSE 4.0000 of the champion (version 3), but must be at least 1.00% below",
+        "the 95 % interval of the gain in RMSE is 0.0000 to 0.0000 minutes, but must be above zero",
     )
     assert decide(judged(4.0, 4.0), Limits(min_improvement=0)).outcome == "keep"
 
@@ -170,7 +188,7 @@ def test_errors_too_large_to_add_up_are_not_compared() -> None:
 
     assert verdict.outcome == "keep"
     assert verdict.reasons == (
-        "the errors of challenger and champion (version 3) are not all finite, so they cannot be compared",
+        "not all errors of challenger and champion (version 3) are finite, so they cannot be compared",
     )
 
 
@@ -183,7 +201,7 @@ def test_one_good_day_is_chance() -> None:
     assert verdict.outcome == "keep"
     high = verdict.measured["gain_high"]
     assert verdict.reasons == (
-        f"the 95 % interval of the gain is 0.0000 to {high:.4f} minutes; it should lie above zero",
+        f"the 95 % interval of the gain in RMSE is 0.0000 to {high:.4f} minutes, but must be above zero",
     )
 
 
@@ -227,8 +245,8 @@ def test_a_champion_that_learnt_from_the_test_month_is_not_compared(learnt: str,
 
     assert verdict.outcome == "refuse"
     assert verdict.reasons == (
-        f"the champion (version 3) has learnt from months up to {learnt or 'one not known'}: "
-        "on 2023-05 the comparison is not fair",
+        f"the champion (version 3) was trained on months up to {learnt or 'an unknown one'}, "
+        "so a comparison on 2023-05 is not fair",
     )
 
 
@@ -258,7 +276,7 @@ def test_but_not_to_an_unfit_challenger() -> None:
     champion = replace(CHAMPION, error="no such file")
     verdict = decide(judged(4.0, incumbent=champion, row_seconds=9.0), Limits())
 
-    assert verdict.reasons == ("one request takes 9.000 s of CPU; at most 0.25 are allowed",)
+    assert verdict.reasons == ("one request takes 9.000 s of CPU time, but at most 0.25 s are allowed",)
 
 
 def test_few_days_are_not_enough_for_a_comparison() -> None:
@@ -268,7 +286,9 @@ def test_few_days_are_not_enough_for_a_comparison() -> None:
 
     assert decide(week, Limits()).promote
     assert decide(less, Limits()).outcome == "refuse"
-    assert decide(less, Limits()).reasons == ("trips of 6 days are compared; at least 7 are needed",)
+    assert decide(less, Limits()).reasons == (
+        "the comparison has trips of 6 days, but at least 7 are needed",
+    )
     for alone in (first, lost):
         assert decide(replace(alone, days=alone.days[:1]), Limits(min_test_rows=1)).promote
 
@@ -291,10 +311,10 @@ def test_an_old_champion_gives_way_to_one_that_is_not_worse() -> None:
     assert verdict.outcome == "promote"
     assert verdict.measured["gain_minutes"] < 0 < verdict.measured["gain_high"]
     assert verdict.reasons == (
-        "the champion (version 3) was judged 4 months before, more than 3, and the challenger is not "
+        "the champion (version 3) was judged 4 months earlier (limit: 3), and the challenger is not "
         "significantly worse",
-        "RMSE 4.0100 is 0.25% above 4.0000 of the champion (version 3)",
-        f"the 95 % interval of the gain is {interval}",
+        "RMSE 4.0100 is 0.25% above the RMSE 4.0000 of the champion (version 3)",
+        f"the 95 % interval of the gain in RMSE is {interval}",
     )
     assert decide(judged(4.0, 4.0, OLD), Limits()).promote
 
@@ -312,7 +332,7 @@ def test_nor_does_an_old_one_that_is_significantly_better() -> None:
     assert verdict.outcome == "keep"
     assert len(verdict.reasons) == 3
     assert verdict.reasons[-1] == (
-        "the champion (version 3) was judged 4 months before, more than 3, "
+        "the champion (version 3) was judged 4 months earlier (limit: 3), "
         "but the challenger is significantly worse"
     )
 
@@ -357,7 +377,7 @@ def test_the_worst_five_are_named_and_the_others_counted() -> None:
 
     assert [reason.split(":")[0] for reason in verdict.reasons] == [
         "pair 7 -> 1", "pair 6 -> 1", "pair 5 -> 1", "pair 4 -> 1", "pair 3 -> 1",
-        "2 more slices are over 10.0% worse",
+        "2 more slices are more than 10.0% worse",
     ]  # fmt: skip
     assert len(decide(judged(4.0, 5.0, slices=table[:6]), Limits()).reasons) == 5
 
@@ -500,7 +520,7 @@ def test_predictions_that_are_no_durations_are_refused(odd: float) -> None:
     assert verdict.outcome == "refuse"
     assert verdict.reasons[0].startswith("some of the" if not math.isfinite(odd) else "the predictions are")
     assert verdict.reasons[-1] == (
-        "the errors of challenger and champion (version 3) are not all finite, so they cannot be compared"
+        "not all errors of challenger and champion (version 3) are finite, so they cannot be compared"
     )
 
 
@@ -510,7 +530,7 @@ def test_no_trips_are_refused() -> None:
     verdict = decide(gather(REQUESTS[:0], none, predicted, test_month="2023-05"), Limits())
 
     assert verdict.outcome == "refuse"
-    assert "the test month has 0 trips; at least 5,000 are needed" in verdict.reasons
+    assert "the test month has 0 trips, but at least 5,000 are needed" in verdict.reasons
 
 
 def test_the_requests_index_does_not_matter() -> None:
@@ -547,7 +567,7 @@ def test_a_model_of_shuffled_durations_is_refused_and_the_slices_are_named() -> 
     verdict = decide(evidence, Limits())
 
     assert verdict.outcome == "refuse"
-    assert "does not beat" in verdict.reasons[0]
+    assert "is not below the RMSE" in verdict.reasons[0]
     assert sum("above the champion's" in reason for reason in verdict.reasons) == 5
     assert verdict.reasons[1].startswith("distance ")
 

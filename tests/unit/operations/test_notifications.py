@@ -20,7 +20,9 @@ VARIABLES = {
     "service": "green", "source": "sample", "month": "next", "pipeline_uuid": "p", "pipeline_run_id": 7,
     "pipeline_run": object(), "env": "prod",
 }  # fmt: skip
-BROKEN = TripSchemaError("green_tripdata_2023-05.parquet: a truncated Parquet file. Put a whole copy there.")
+BROKEN = TripSchemaError(
+    "green_tripdata_2023-05.parquet: a truncated Parquet file. Put a complete copy there."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def test_a_judged_month_is_told_once(store: Path) -> None:
         f"{NAME} 2023-05: version 1 is champion",
         "champion: it is better\nMage: http://mage:6789/pipelines/p/runs/7",
     )
-    told_again = board(number, "registered earlier as champion: it is better")
+    told_again = board(number, "already registered as champion: it is better")
     assert notifications.of_result(told_again, VARIABLES) is None
     assert notifications.of_result(board(judged(store)), VARIABLES) is not None
 

@@ -57,7 +57,7 @@ def test_the_last_result_of_a_repeated_trial_counts(store: Path) -> None:
         first = TrialLog(attempt(run))
         for number in (1, 2, 3):
             first.keep(trial(number))
-        TrialLog(attempt(run), read_back=3).keep(trial(2, 4.2))
+        TrialLog(attempt(run), restored=3).keep(trial(2, 4.2))
 
     assert [(found.number, found.validation_rmse) for found in kept()] == [
         (1, 4.5),

@@ -195,7 +195,7 @@ CORRUPTIONS: list[tuple[str, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     ]
 ]
 CORRUPTIONS += [
-    (step, swap_roles, "expected the training months before the validation month, and that before the test")
+    (step, swap_roles, "expected training months, then the validation month, then the test month")
     for step in STEPS
 ]
 CORRUPTIONS += [(step, lambda table: table.head(2), "expected training months") for step in STEPS]
@@ -204,7 +204,7 @@ CORRUPTIONS += [
     for step in STEPS
 ]
 CORRUPTIONS += [
-    ("load_trips", put("path", "/gone.parquet"), r"files gone \['/gone.parquet'\]"),
+    ("load_trips", put("path", "/gone.parquet"), r"expected a file for each month; missing: \['/gone.parquet'\]"),
     ("load_trips", put("megabytes", -0.5), "column 'megabytes' .*: expected numbers from 0"),
     ("load_trips", lambda table: table.astype({"sample": str}), "'sample' .* expected true or false"),
 ] + [
@@ -315,7 +315,7 @@ def test_a_run_needs_a_training_month(months: pd.DataFrame) -> None:
     ("column", "value", "told"),
     [
         ("rows", 0, r"got empty \['2023-03'\]"),
-        ("path", "/nowhere.parquet", r"files gone \['/nowhere.parquet'\]"),
+        ("path", "/nowhere.parquet", r"expected a file for each month; missing: \['/nowhere.parquet'\]"),
         ("month", "2023-02", "expected distinct months"),
     ],
 )
@@ -335,9 +335,9 @@ def test_lost_rows_are_counted_by_month() -> None:
 def test_only_passengers_may_be_missing_throughout() -> None:
     summary = make_summary()
     months_table.check_features(summary)
-    with pytest.raises(DataQualityError, match=r"nothing in \['weekday'\]"):
+    with pytest.raises(DataQualityError, match=r"features without values: \['weekday'\]"):
         months_table.check_features(summary.assign(missing_share=1.0))
-    with pytest.raises(DataQualityError, match=r"nothing in \['weekday', 'passenger_count'\]"):
+    with pytest.raises(DataQualityError, match=r"features without values: \['weekday', 'passenger_count'\]"):
         months_table.check_features(summary.assign(rows=0))
 
 

@@ -75,7 +75,7 @@ def test_a_judged_run_is_told_again_and_not_made_again(store: Path) -> None:
     assert result.version
     assert result.version.uri == f"models:/{NAME}/1"
     assert list(result.board["entry"]) == ["models:/m/1", "pair median"]
-    assert list(result.board["about"]) == ["registered earlier as champion: the first", "baseline"]
+    assert list(result.board["about"]) == ["already registered as champion: the first", "baseline"]
     assert result.board[["kind", "model", "number"]].equals(BOARD[["kind", "model", "number"]])
 
 
@@ -167,8 +167,8 @@ def test_an_outage_after_the_fit_says_where_everything_is(
         run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
 
     assert str(gone.value) == (
-        f"no answer. Nothing is lost: the fitted model and all there is to log are kept in {kept.folder}. "
-        "The next run of this model delivers them, or: python -m mlops doctor --resume"
+        f"no answer. Nothing is lost: the fitted model and everything to log are stored in {kept.folder}. "
+        "The next run of this model delivers them. To deliver them now: python -m mlops doctor --resume"
     )
     assert [found.key for found in checkpoint.pending(NAME)] == [KEY]
 
@@ -191,8 +191,8 @@ def test_what_cannot_be_delivered_does_not_keep_others_from_it(
     assert [(each.name, each.month) for each in delivered] == [(NAME, "2023-03"), (NAME, "2023-04")]
     assert not any(each.is_delivered for each in delivered)
     for folder, each in zip(kept[::-1], delivered, strict=True):
-        text = f"{NAME} tested on {each.month}, fitted earlier, cannot be delivered: {error}."
-        assert str(each) == text + (f" Delete {folder.folder}, and train it again." if advice else "")
+        text = f"pending result of {NAME}, tested on {each.month}, cannot be delivered: {error}."
+        assert str(each) == text + (f" Delete {folder.folder} and train it again." if advice else "")
     assert len(checkpoint.pending(NAME)) == 2
 
 

@@ -62,7 +62,7 @@ def test_a_file_that_changed_since_it_was_described_is_refused(
         (months["path"][2], steps.clean_trips, months),
     ):
         Path(path).write_bytes(b"another run's")
-        with pytest.raises(DataQualityError, match="another run has replaced what this run fetched or made"):
+        with pytest.raises(DataQualityError, match="another run has replaced this file"):
             step(table, settings)
 
 
@@ -122,7 +122,9 @@ def test_steps_refuse_an_incomplete_table(months: pd.DataFrame, settings: Settin
         steps.clean_trips(months.drop(columns="sha256"), settings)
     with pytest.raises(DataQualityError, match=r"clean_trips: .*rows lost: .* Run clean_trips again"):
         steps.build_features(cleaned.assign(kept=cleaned["kept"] - 1), settings)
-    with pytest.raises(DataQualityError, match=r"build_features: nothing in .* Run build_features again"):
+    with pytest.raises(
+        DataQualityError, match=r"build_features: features without values: .* Run build_features again"
+    ):
         steps.train_and_register(summary.assign(rows=0), settings)
 
 

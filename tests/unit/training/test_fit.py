@@ -148,7 +148,7 @@ def test_months_of_which_no_trip_may_be_learnt_from_are_refused_and_no_trial_is_
     months: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     nothing = write_features(tmp_path / "nothing.parquet", 100, for_training=np.zeros(100, bool))
-    with pytest.raises(EmptyTrainingSetError, match=r"^no trip is left to learn from after cleaning; "):
+    with pytest.raises(EmptyTrainingSetError, match=r"^cleaning left no training trip\. "):
         FITTING.tune([nothing], months[2])
 
 
@@ -156,7 +156,7 @@ def test_what_is_to_come_is_logged(months: tuple[Path, Path, Path], caplog: pyte
     with caplog.at_level(logging.INFO, logger="mlops"):
         FITTING.tune(months[:2], months[2])
 
-    assert caplog.messages[0] == "tuning on 810 trips, scored on 450, at most 3 + 1 + 1 trials"
+    assert caplog.messages[0] == "tuning: 810 training trips, 450 validation trips, at most 3 + 1 + 1 trials"
 
 
 # --- The final fit ------------------------------------------------------------------------------------------
