@@ -2,14 +2,14 @@
 
 In reading order:
 
-- `retries`: how often and how long a source that fails is asked again
+- `retries`: how often and how long a request to a failing source is repeated
 - `sources`: where months come from: TLC's site, another web server, a folder, a bucket
-- `synthetic`: a source without a network: the months of an invented city
-- `cache`: the local copy of a month, whole or not at all
-- `trips`: a raw file to clean trips; every rejection is counted by rule
-- `schemas`: what every clean trip must be
-- `revisions`: what changed from one file to the next, and in a month that was published again
-- `split`: which months teach, tune and test
-- `quality`: whether a month can be trusted beside those before it
-- `ingest`: a run's months: fetched, checked, described in a table
+- `synthetic`: a source without a network: generated months of a synthetic city
+- `cache`: local copies of months, each complete or absent
+- `trips`: from a raw file to clean trips; every rejection is counted by rule
+- `schemas`: the contract that every clean trip fulfils
+- `revisions`: schema changes between months, and row changes in a republished month
+- `split`: which months are for training, validation and test
+- `quality`: refuses months that are unlike the months before them
+- `ingest`: fetches and checks the months of a run, and describes them in a table
 """

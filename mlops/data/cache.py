@@ -1,10 +1,10 @@
-"""The local copy of a month: fetched once, whole or not at all.
+"""Local copies of months: each is fetched once, and is complete or absent.
 
-Beside ``green_tripdata_2023-10.parquet`` lies a manifest,
-``green_tripdata_2023-10.parquet.json``, with the file's sha256 and its version
-at the source. A cached file is used again when both still hold. Times are never
-looked at: mirrors give different times to equal bytes. When a month is published
-anew with other bytes, those it had are kept, under their hash in ``replaced/``.
+Each file, such as ``green_tripdata_2023-10.parquet``, has a manifest,
+``green_tripdata_2023-10.parquet.json``, with its sha256 and its version at the
+source. A cached file is used again when both still match. Modification times are
+ignored, because mirrors show different times for equal bytes. When a month is
+republished with other bytes, the old file is kept in ``replaced/`` under its hash.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mlops.month import Month
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_SECONDS = 5.0  # between two lines about one download
+PROGRESS_SECONDS = 5.0  # between two progress lines of one download
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class MonthFile:
     path, bytes, sha256 : Path, int, str
         The cached file, its size and its hash in 64 hexadecimal digits.
     url, version : str
-        Where it came from, without credentials, and its `Source.version` there.
+        Address of the file, without credentials, and its `Source.version`.
     replaced : tuple of Path
-        Files that the source gave out for this month before, oldest first.
+        Earlier files of this month from the same source, oldest first.
     """
 
     service: str
@@ -63,37 +63,37 @@ class MonthFile:
 
 
 def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
-    """A month's file, from the cache when its copy still matches the source.
+    """Local file of a month, fetched unless the cached copy still matches the source.
 
-    The file appears under its name whole or not at all, whatever interrupts the
-    download; processes that want the same file wait for each other.
+    An interrupted download never leaves a partial file under the final name.
+    Processes that need the same file wait for each other.
 
     Parameters
     ----------
     source : Source
-        From `open_source`.
+        From `ingest.open_source`.
     service : str
         green, yellow or fhvhv.
     month : Month
-        Which month.
+        Month to fetch.
     cache : Path
-        Folder of all sources' caches; the file lands in ``cache/<source.key>/``.
+        Folder of all sources' caches; the file is written to ``cache/<source.key>/``.
 
     Raises
     ------
     MonthNotPublishedError
-        When the source does not hold the month.
+        When the source does not have the month.
     DownloadError
         When the source does not answer, or the file cannot be written.
     TripSchemaError
-        When what arrived is not a whole Parquet file.
+        When the fetched file is not a complete Parquet file.
     """
     name, folder = file_name(service, month), cache / source.key
     url = f"{source.url}/{name}"
     version = source.version(name)
     if version is None:
         raise MonthNotPublishedError(
-            f"{service} {month}: not published at {url}; TLC publishes a month some seven weeks after "
+            f"{service} {month}: not published at {url}; TLC publishes a month about seven weeks after "
             "its end. Choose an earlier month or another --source.",
             service=service,
             month=str(month),
@@ -108,8 +108,8 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
                 logger.info("%s: the cached copy still matches %s", name, source.url)
     except OSError as error:
         raise DownloadError(
-            f"{url}: cannot be kept in {folder}: {error.strerror or error}. "
-            "Make room or give write access there, or let MLOPS_STATE_DIR name another folder."
+            f"{url}: cannot be stored in {folder}: {error.strerror or error}. "
+            "Free disk space, give write access to the folder, or set MLOPS_STATE_DIR to another folder."
         ) from error
     size, sha256 = manifest["bytes"], manifest["sha256"]
     replaced = tuple(
@@ -121,7 +121,7 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
 
 
 def replaced_path(path: Path, sha256: str) -> Path:
-    """Where bytes that a month had before are kept.
+    """Path of the kept copy of a month's earlier file.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def replaced_path(path: Path, sha256: str) -> Path:
 
 
 def _matching_manifest(path: Path, version: str) -> dict[str, Any] | None:
-    """The file's manifest, if it, the source's version and the file's very bytes agree."""
+    """The file's manifest, if it matches the source's version and the file's bytes; else None."""
     try:
         manifest = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
         if version.startswith(UNSURE) or manifest["version"] != version:
@@ -140,19 +140,21 @@ def _matching_manifest(path: Path, version: str) -> dict[str, Any] | None:
         if manifest["bytes"] != path.stat().st_size or manifest["sha256"] != sha256_of(path):
             logger.warning("%s: the cached copy has changed on disk; fetching it again", path.name)
             return None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # nothing there, or not a manifest
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # no file, or not a valid manifest
         return None
     return dict(manifest)
 
 
 def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]:
-    """Fetch the file and put it and its manifest in place, in this order.
+    """Fetch the file and write first it, then its manifest, under their final names.
 
-    A kill between the two leaves a file whose manifest is missing or tells of
-    other bytes, and such a file is fetched again.
+    If the process is killed between the two, the manifest is missing or does not
+    match the file, and the next run fetches the file again.
     """
     logger.info("%s: fetching from %s", path.name, url.rpartition("/")[0])
-    for leftover in path.parent.glob(f".{path.name}.*.part"):  # of a killed process: we hold the lock
+    for leftover in path.parent.glob(
+        f".{path.name}.*.part"
+    ):  # from a killed process: this process holds the lock
         leftover.unlink(missing_ok=True)
     with _temporary(path) as temporary:
         sha256 = _download(source, path.name, temporary)
@@ -179,7 +181,7 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
 
 
 def _keep_replaced(path: Path, sha256: str) -> list[str]:
-    """Hashes of what the source gave out before these bytes, oldest first; the last file is kept now, if whole."""
+    """Hashes of the month's earlier files, oldest first; the file that is replaced now is kept if it is intact."""
     try:
         before = json.loads(_manifest_path(path).read_text(encoding="utf-8"))
         replaced, last = list(before.get("replaced", ())), before["sha256"]
@@ -187,24 +189,22 @@ def _keep_replaced(path: Path, sha256: str) -> list[str]:
             kept = replaced_path(path, last)
             kept.parent.mkdir(exist_ok=True)
             kept.unlink(missing_ok=True)
-            os.link(path, kept)  # at once and whole; the file itself stays until the new one takes its place
+            os.link(path, kept)  # atomic; the old file stays until the new one replaces it
             replaced = [*(sha for sha in replaced if sha != last), last]
-            logger.warning(
-                "%s: published anew with other bytes; those before are kept as %s", path.name, kept
-            )
+            logger.warning("%s: republished with other bytes; the old file is kept as %s", path.name, kept)
     except (
         FileNotFoundError,
         ValueError,
         KeyError,
         TypeError,
         AttributeError,
-    ):  # nothing there, or no manifest
+    ):  # no file, or not a valid manifest
         return []
     return [sha for sha in replaced if sha != sha256]
 
 
 def _download(source: Source, name: str, path: Path) -> str:
-    """Write the file to `path`, starting over when the connection breaks off; its sha256."""
+    """Write the file to `path` and return its sha256; starts again when the connection breaks."""
     retry = retries.few_attempts(BrokenOffError, lambda _: f"{name}: the connection broke off")
     return retry(_download_once, source, name, path)
 
@@ -231,7 +231,7 @@ def _require_parquet(path: Path, url: str) -> None:
             ) from error
         raise TripSchemaError(
             f"{url}: a truncated Parquet file; it starts with b'PAR1', but expected a footer at its end, "
-            f"got none that can be read ({size} bytes). Put a whole copy there."
+            f"got none that can be read ({size} bytes). Put a complete copy there."
         ) from error
 
 
@@ -241,7 +241,7 @@ def _only_one_process(folder: Path, name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.info("%s: another process is fetching it; waiting", name)
+        logger.info("%s: another process is fetching this file; waiting", name)
         lock.acquire()
     try:
         yield
@@ -251,7 +251,7 @@ def _only_one_process(folder: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """A name beside `path` that nobody else uses and that is gone afterwards."""
+    """A unique temporary path next to `path`; a file there is deleted at the end."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield temporary
@@ -264,7 +264,7 @@ def _manifest_path(path: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make renames in the folder last through a power cut."""
+    """Flush the folder to disk, so that renames survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -273,7 +273,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 class _HashingWriter(io.BufferedWriter):
-    """A new file that hashes what is written to it."""
+    """A new file that computes the sha256 of the bytes written to it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path, "wb"))
@@ -285,7 +285,7 @@ class _HashingWriter(io.BufferedWriter):
 
 
 class _ProgressLog:
-    """Says how far a download is, at most every `PROGRESS_SECONDS`."""
+    """Logs the progress of a download, at most every `PROGRESS_SECONDS`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

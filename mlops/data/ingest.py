@@ -1,4 +1,4 @@
-"""A run's months: which they are, fetched, known to be months of this service, and described in a table."""
+"""The months of a run: chosen, fetched, checked, and described in a table."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from mlops.data import split as months_split
 from mlops.data.sources import Source
 from mlops.data.split import Split
 from mlops.data.synthetic import columns, source
-from mlops.errors import (
-    ConfigError,
-)
+from mlops.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-BYTES_PER_TRIP = 150  # of a matrix and of boosting on it, measured on 6 to 43 million trips
+BYTES_PER_TRIP = (
+    150  # memory for a trip's row of the matrix and for boosting; measured on 6 to 43 million trips
+)
 
 
 def warn_of_memory(rows: int) -> None:
-    """Warn when learning from so many trips may need more memory than there is."""
-    needed, there = rows * BYTES_PER_TRIP, psutil.virtual_memory().available
-    if needed > there:
+    """Warn when training on this many trips may need more memory than is available."""
+    needed, available = rows * BYTES_PER_TRIP, psutil.virtual_memory().available
+    if needed > available:
         logger.warning(
-            "learning from %s trips needs about %.0f GB of memory, and %.0f GB are free: a smaller train_months "
-            "may be needed", f"{rows:,}", needed / 1e9, there / 1e9,
+            "training on %s trips needs about %.0f GB of memory, but only %.0f GB are free: set train_months to a "
+            "smaller number", f"{rows:,}", needed / 1e9, available / 1e9,
         )  # fmt: skip
 
 
 def open_source(settings: Settings) -> Source:
-    """Where the settings' months come from."""
+    """The source that the settings name."""
     return source.SampleSource() if settings.source == "sample" else sources.open_source(settings.source)
 
 
 def load(settings: Settings) -> pd.DataFrame:
-    """Months of a run about a month that is called by its name; columns as `steps.load_trips` tells.
+    """Months of a run whose test month is set (not `next`); columns as in `steps.load_trips`.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def load(settings: Settings) -> pd.DataFrame:
 
 
 def selection(settings: Settings) -> dict[str, Any]:
-    """The settings that choose a run's months, as each row of a table carries them for later steps."""
+    """The settings that choose a run's months; each row of the months table has them, for later steps."""
     return {
         "service": settings.service,
         "source": settings.describe()["source"],
@@ -62,15 +62,15 @@ def selection(settings: Settings) -> dict[str, Any]:
 
 
 def plan_months(settings: Settings, source: Source) -> Split:
-    """The months of a run, as far as the source holds them."""
-    asked = months_split.months_to_query(settings)
+    """The months of a run, limited to those that the source has."""
+    months = months_split.months_to_query(settings)
     retry = retries.for_seconds(settings.source_patience)
-    available = retry(sources.months_available, source, settings.service, asked)
+    available = retry(sources.months_available, source, settings.service, months)
     return months_split.plan_split(settings, available, source.url)
 
 
 def fetch_all(settings: Settings, source: Source, split: Split) -> pd.DataFrame:
-    """Every month of a split, fetched and described, newest first; columns as `steps.load_trips` returns them."""
+    """Table of a split's months, fetched and described, newest first; columns as in `steps.load_trips`."""
     retry = retries.for_seconds(settings.source_patience)
     rows, before = [], None
     for month in split.months:
@@ -100,31 +100,29 @@ def fetch_all(settings: Settings, source: Source, split: Split) -> pd.DataFrame:
 
 
 def _republished(file: cache.MonthFile) -> str:
-    """What changed since the month was published before, in words; nothing where it was published once."""
+    """What changed when the month was republished, as text; empty when it was published once."""
     if not file.replaced:
         return ""
     return revisions.describe(file.replaced[-1], file.path, file.sha256, file.service)
 
 
-SECONDS_PER_BYTE_AND_FIT = 0.9e-6  # measured on green months, two cores: a magnitude
+SECONDS_PER_BYTE_AND_FIT = 0.9e-6  # measured on green months with two cores; only the order of magnitude
 
 
 def describe_plan(settings: Settings) -> str:
-    """What a run would do, and roughly what it would cost, in words; nothing is fetched or written."""
+    """What a run would do and its rough cost, as text; nothing is fetched or written."""
     if settings.is_next:
-        raise ConfigError("month: expected YYYY-MM for a dry run, which asks no registry; got next")
+        raise ConfigError("month: expected YYYY-MM for a dry run, which does not read the registry; got next")
     source = open_source(settings)
     available = sources.months_available(source, settings.service, months_split.months_to_query(settings))
     split = months_split.plan_split(settings, available, source.url)
     sizes = {month: source.size(sources.file_name(settings.service, month)) for month in split.months}
     lines = [f"{settings.service} from {source.url}, tested on {split.test}:"]
     for month, size in sizes.items():
-        shown = "made on demand" if size is None else f"{size / 1e6:8.2f} MB"
+        shown = "generated on demand" if size is None else f"{size / 1e6:8.2f} MB"
         lines.append(f"  {split.role(month):<10}  {sources.file_name(settings.service, month)}  {shown}")
     total = sum(size or 0 for size in sizes.values())
-    fits = (
-        settings.max_trials / 3 + 2
-    )  # each rung costs about as much as fitting a ninth of the trials in full
+    fits = settings.max_trials / 3 + 2  # each rung costs about as much as full fits of a ninth of the trials
     minutes = max(1, round(total * SECONDS_PER_BYTE_AND_FIT * fits / 60))
     cost = f"{settings.max_trials} trials: very roughly {minutes} min on two cores"
     lines.append(f"{len(sizes)} files{f', {total / 1e6:.1f} MB' if total else ''}; {cost}")

@@ -1,4 +1,4 @@
-"""Whether a month can be trusted: its rows and rejections beside those of the months before it."""
+"""Quality check of a month: its rows and rejections compared with those of the months before it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from mlops.month import Month
 
 logger = logging.getLogger(__name__)
 
-PREDECESSORS = 3  # months that a month is compared with: few enough to follow a lasting change
-LEAST_REJECTED_SHARE = 0.02  # below this a ratio of rejections says nothing
+PREDECESSORS = (
+    3  # a month is compared with so many earlier months; few, so that a lasting change becomes the usual
+)
+MIN_REJECTED_SHARE = 0.02  # below this share the ratio of rejections means nothing
 
 
 def check_months(quality: Mapping[Month, Quality], split: Split, settings: Settings) -> dict[Month, str]:
-    """What is unusual about each month, in words; only noted for training months, which were new once.
+    """What is unusual about each month, as text; for training months, which were checked when new, only a note.
 
     Raises
     ------
     DataQualityError
         When the test or validation month has far fewer or more rows, or far more rejections, than the months
-        before it, unless `allow_unusual_months`; and when nothing is left of any month.
+        before it, unless `allow_unusual_months`; also when cleaning leaves no trip of some month.
     """
     notes = {}
     for position, month in enumerate(split.months):
@@ -39,7 +41,7 @@ def check_months(quality: Mapping[Month, Quality], split: Split, settings: Setti
         message = f"{settings.service} {message}"
         if split.role(month) != "training" and not settings.allow_unusual_months:
             raise DataQualityError(
-                f"{message}. Look at the file; if the month is really so, set allow_unusual_months to true.",
+                f"{message}. Look at the file; if its data are correct, set allow_unusual_months to true.",
                 counts=counts,
             )
         logger.warning("%s", message)
@@ -62,12 +64,12 @@ def _unusual(
     }
     ratio = quality.rows / usual_rows
     if not settings.min_rows_ratio <= ratio <= settings.max_rows_ratio:
-        extent = "fewer" if ratio < 1 else "more"
+        direction = "fewer" if ratio < 1 else "more"
         return (
-            f"{month}: {quality.rows:,} rows, far {extent} than the {usual_rows:,.0f} usual in the months "
+            f"{month}: {quality.rows:,} rows, far {direction} than the {usual_rows:,.0f} usual in the months "
             f"before ({ratio:.2f} times; allowed {settings.min_rows_ratio:g} to {settings.max_rows_ratio:g})"
         ), counts
-    limit = max(settings.max_rejections_ratio * usual_share, LEAST_REJECTED_SHARE)
+    limit = max(settings.max_rejections_ratio * usual_share, MIN_REJECTED_SHARE)
     if quality.rejected_share > limit:
         return (
             f"{month}: {quality.rejected_share:.1%} of {quality.rows:,} rows rejected, far more than the "
@@ -84,5 +86,5 @@ def _nothing_left(service: str, month: Month, quality: Quality) -> str:
 
 
 def _in_words(quality: Quality) -> str:
-    """Rejections in words."""
+    """Rejections by rule, as text."""
     return ", ".join(f"{name} {count:,}" for name, count in quality.rejected.items() if count)

@@ -1,8 +1,8 @@
-"""How a source that fails is asked again: a few attempts within seconds, or for as long as a setting says.
+"""Retries of failing requests to a source: a few attempts within seconds, or for as long as a setting says.
 
 Both functions return a `tenacity.Retrying`: call it with a function and its arguments, or loop over its attempts.
-Any other error, also an interrupt, is raised at once; after the last attempt its error is raised, unchanged.
-A busy web server (HTTP 429 and 5xx) is asked again by urllib3 instead: see `sources`.
+Other errors, and interrupts, are raised at once. After the last attempt its error is raised unchanged.
+Answers of a busy web server (HTTP 429 and 5xx) are retried by urllib3 instead: see `sources`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from mlops.errors import DownloadError
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # of a request that finds nobody, of a busy server, and of a body that breaks off
-BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each one
+ATTEMPTS = 4  # for failed connections, busy servers and broken downloads
+BACKOFF_SECONDS = 0.5  # before the second attempt; doubles each time
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two attempts of `for_seconds`
 
 
 def few_attempts(
     errors: type[Exception] | tuple[type[Exception], ...], why: Callable[[Any], str]
 ) -> Retrying:
-    """Retries of what fails for a moment: `ATTEMPTS` attempts in all, with waits of 0.5, 1 and 2 s.
+    """Retries of short failures: `ATTEMPTS` attempts in total, with waits of 0.5, 1 and 2 s.
 
     Parameters
     ----------
     errors : exception type or tuple of them
-        What is worth another attempt.
+        Errors that are retried.
     why : callable
-        From such an error to its reason, for the log line before each wait.
+        Maps the error to its reason, for the log line before each wait.
     """
 
     def log(state: RetryCallState) -> None:
@@ -58,10 +58,10 @@ def few_attempts(
 
 
 def for_seconds(seconds: float) -> Retrying:
-    """Retries of a source that does not answer (`DownloadError`), for so many seconds; 0 means one attempt.
+    """Retries of a source that does not answer (`DownloadError`) for this many seconds; 0 means one attempt.
 
-    The waits are 5, 10, 20 s and so on, at most 300 s. Before each a line is logged. The last wait is shorter: the
-    last attempt is made when the seconds are over.
+    The waits are 5, 10, 20 s and so on, at most 300 s; each is logged. The last wait is shorter, so that the last
+    attempt starts when the time is over.
     """
     longer = wait_exponential(FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS)
 
@@ -70,7 +70,7 @@ def for_seconds(seconds: float) -> Retrying:
 
     def log(state: RetryCallState) -> None:
         logger.warning(
-            "%s The next try is in %.0f s; %.0f s are left for it.",
+            "%s Next attempt in %.0f s; retries end in %.0f s.",
             _error(state), state.upcoming_sleep, left(state),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What changed in a month that was published anew: rows added, removed and changed, and its columns."""
+"""Changes in a republished month: rows added, removed and changed, and changes of its columns."""
 
 from __future__ import annotations
 
@@ -20,30 +20,28 @@ from mlops.files import atomic_write
 Hashes = npt.NDArray[np.uint64]
 
 
-WHICH_TRIP = (
-    "pickup_at",
-    "dropoff_at",
-    "pickup_zone",
-    "dropoff_zone",
-)  # what TLC has instead of a trip's number
+# TLC's files have no trip number, so these identify a trip.
+WHICH_TRIP = ("pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone")
 
 
-MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, the usual odd constant to mix hashes with
+MIX = np.uint64(
+    0x9E3779B97F4A7C15
+)  # 2**64 divided by the golden ratio: the usual odd constant for mixing hashes
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A month's file beside the one published before.
+    """Difference between two published files of one month.
 
     Parameters
     ----------
     added, removed : int
-        Rows of trips that only the new or only the old file has. TLC's trips have no number: a trip is known by
-        its two times and its two zones.
+        Rows of trips that only the new or only the old file has. TLC's trips have no number, so the two times and
+        the two zones identify a trip.
     changed : int
-        Rows of trips in both, with another value in one of the columns that both have.
+        Rows of trips in both files with different values in a column that both have.
     columns : tuple of str
-        What changed about the columns, in words.
+        Changes of the columns, as text.
     """
 
     added: int
@@ -74,30 +72,30 @@ def compare(old: Path, new: Path, service: str) -> Difference:
         rows.append(_hashes(path, names))
         trips.append(_hashes(path, [name for name in names if name.lower() in trip]))
     lost, gained = _without(rows[0], rows[1]), _without(rows[1], rows[0])
-    moved_on = _without(trips[0][lost], trips[1][gained])
-    changed = int(len(moved_on) - moved_on.sum())
+    unmatched = _without(trips[0][lost], trips[1][gained])
+    changed = int(len(unmatched) - unmatched.sum())
     return Difference(
         int(gained.sum()) - changed, int(lost.sum()) - changed, changed, schema_drift(before, after)
     )
 
 
 def describe(old: Path, new: Path, sha256: str, service: str) -> str:
-    """The difference in words, kept beside the old file so that it is made out once.
+    """The difference as text, stored next to the old file so that it is computed once.
 
     Parameters
     ----------
     sha256 : str
-        Of the new file.
+        Hash of the new file.
     """
     note = old.with_name(f"{old.stem}_to_{sha256[:12]}.txt")
     if not note.is_file():
-        with atomic_write(note) as passing:
-            passing.write_text(str(compare(old, new, service)))
+        with atomic_write(note) as temporary:
+            temporary.write_text(str(compare(old, new, service)))
     return note.read_text()
 
 
 def _hashes(path: Path, names: Iterable[str]) -> Hashes:
-    """A hash of each row's values in these columns, in the order given, shape (rows,)."""
+    """Hash of each row over these columns, in the given order, shape (rows,)."""
     total = np.zeros(pq.read_metadata(path).num_rows, np.uint64)
     for name in names:
         column = pq.read_table(path, columns=[name], memory_map=True)[name]
@@ -106,7 +104,7 @@ def _hashes(path: Path, names: Iterable[str]) -> Hashes:
 
 
 def _plain(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Values alike however a file stores them: numbers as float64, times as microseconds, the rest as text."""
+    """Values independent of the stored type: numbers as float64, times as microseconds, the rest as text."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         column = pc.cast(column, pa.timestamp("us"), safe=False)
@@ -117,7 +115,7 @@ def _plain(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def _without(these: Hashes, others: Hashes) -> npt.NDArray[np.bool_]:
-    """Which of `these` the others have not, one for one, shape (len(these),)."""
+    """Which of `these` have no partner in `others`; each hash is matched at most once; shape (len(these),)."""
     numbered = [
         pd.Series(hashes).groupby(hashes).cumcount().to_numpy(np.uint64) for hashes in (these, others)
     ]
@@ -126,7 +124,7 @@ def _without(these: Hashes, others: Hashes) -> npt.NDArray[np.bool_]:
 
 
 def schema_drift(before: pa.Schema, after: pa.Schema) -> tuple[str, ...]:
-    """What changed from one month's schema to the next, in words; all of it is absorbed on reading.
+    """Changes from one month's schema to the next, as text; reading handles all of them.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The contract of clean trips: what every row of a table must be, and the tables that keep it.
+"""The contract of clean trips: the schema that every row fulfils, and readers of such tables.
 
-Apart from `trips`, which makes them: pandera and pandas are half of a process's memory, and whoever only streams
-trips needs neither.
+This is separate from `trips`, which writes them: pandera and pandas take half of a process's memory, and code that
+only streams trips needs neither.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REQUEST = {
     "passenger_count": pa_frames.Column("Int64", pa_frames.Check.ge(0), nullable=True, coerce=True),
 }
 REQUESTS = pa_frames.DataFrameSchema(_REQUEST, strict="filter")
-"""What is known when a ride is requested: the model's input, and the payload's contract. Zone 0 is "not given"."""
+"""What is known when a ride is requested: the model's input. Zone 0 means "not given"."""
 
 TRIPS = pa_frames.DataFrameSchema(
     {
@@ -39,7 +39,7 @@ TRIPS = pa_frames.DataFrameSchema(
     },
     strict=True,
 )
-"""The contract of a clean trip table, with the outcome beside the request."""
+"""The contract of a clean trip table: the request and its outcome."""
 
 
 def read_requests(path: Path) -> pd.DataFrame:
@@ -57,12 +57,12 @@ def read_minutes(path: Path) -> npt.NDArray[np.float64]:
 
 
 def check_trips(path: Path, rows: int = 10_000) -> None:
-    """Nothing, if the first `rows` trips of a clean file keep the contract `TRIPS`.
+    """Raise unless the first `rows` trips of a clean file fulfil the contract `TRIPS`.
 
     Raises
     ------
     TripSchemaError
-        Naming the column and the first values that break it.
+        Names the column and the first values that violate the contract.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -70,4 +70,4 @@ def check_trips(path: Path, rows: int = 10_000) -> None:
                 TRIPS.validate(batch.to_pandas(timestamp_as_object=False), lazy=False)
                 return
     except (pa_frames.errors.SchemaError, pa_frames.errors.SchemaErrors) as error:
-        raise TripSchemaError(f"{path}: a clean trip breaks its contract: {error}") from error
+        raise TripSchemaError(f"{path}: a clean trip violates its schema: {error}") from error

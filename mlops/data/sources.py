@@ -1,7 +1,7 @@
-"""Where months come from: TLC's site, another web server, a bucket or a folder.
+"""Sources of months: TLC's site, another web server, a bucket or a folder.
 
-The only module that talks to a network for trips. A source says which version
-of a file it holds and delivers the bytes; `cache` keeps them.
+This is the only module that fetches trips over a network. A source reports the
+version of a file and delivers its bytes; `cache` stores them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mlops.month import Month
 
 Progress = Callable[[int, int | None], None]
 RETRY_AFTER_MAX_SECONDS = 60  # a server may ask for hours
-TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (for each attempt at a dead host), between bytes
+TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (each attempt), and between received bytes
 CHUNK_BYTES = 2**20
-UNSURE = "bytes:"  # start of a version that tells too little to trust a cached copy
+UNSURE = "bytes:"  # prefix of a version that is not enough to trust a cached copy
 
 
 def file_name(service: str, month: Month) -> str:
@@ -45,36 +45,36 @@ def file_name(service: str, month: Month) -> str:
 
 
 class Source(Protocol):
-    """Somewhere that holds months under `file_name`."""
+    """A place that has months under the names of `file_name`."""
 
     @property
     def url(self) -> str:
-        """Where files come from, for a person to read: no credentials in it."""
+        """Address for log lines and messages, without credentials."""
 
     @property
     def key(self) -> str:
-        """Folder name for this source's state: readable, and unique by a short hash."""
+        """Folder name for this source's files: readable, and unique because of a short hash."""
 
     @property
     def control(self) -> str | None:
-        """Name of a file that is always there, if one is known: a source that refuses it refuses everything."""
+        """Name of a file that always exists, if known; a source that refuses this file refuses every file."""
 
     def version(self, name: str) -> str | None:
-        """Fingerprint of the file's content; None when the source does not hold it.
+        """Fingerprint of the file's content; None when the source does not have the file.
 
         A fingerprint that starts with ``bytes:`` is only a hint: the file is fetched each time.
 
         Raises
         ------
         DownloadError
-            When the source does not answer; `RefusedError` when it does not say whether it holds the file.
+            When the source does not answer; `RefusedError` when it does not say whether it has the file.
         """
 
     def size(self, name: str) -> int | None:
-        """Bytes of the file at the source, for a forecast; None when it does not say."""
+        """Bytes of the file at the source, for a cost estimate; None when unknown."""
 
     def download(self, name: str, target: BinaryIO, progress: Progress) -> None:
-        """Write the file's bytes to `target`, front to back, calling ``progress(done, total)``.
+        """Write the file's bytes to `target` in order, calling ``progress(done, total)``.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Source(Protocol):
 
 
 def open_source(source: str) -> Source:
-    """Source named by the setting: ``tlc``, a folder or a URL (`sample` is not for here).
+    """Source that the setting names: ``tlc``, a folder or a URL (`sample` is handled in `ingest`).
 
     Raises
     ------
@@ -102,7 +102,7 @@ def open_source(source: str) -> Source:
         filesystem, path = fsspec.core.url_to_fs(address)
     except (ValueError, ImportError) as error:
         raise ConfigError(f"source {shown!r}: {error}. {_KNOWN_SOURCES}") from error
-    except Exception as error:  # a file system's own, as when its credentials are malformed
+    except Exception as error:  # an error class of the file system, for example for malformed credentials
         raise _as_download_error(shown, error) from error
     if isinstance(filesystem, LocalFileSystem):
         return _open_folder(Path(path), shown)
@@ -110,16 +110,16 @@ def open_source(source: str) -> Source:
 
 
 def months_available(source: Source, service: str, months: Sequence[Month]) -> tuple[Month, ...]:
-    """Those of `months` that the source holds, in the order given.
+    """Those of `months` that the source has, in the given order.
 
-    TLC's site refuses (403) a month that is not published, and whoever it throttles. So a refusal counts as "not
-    there" only while the source gives out another file, asked right after it, and not for a month between two that
-    it holds; else it is asked again, and then an outage.
+    TLC's site answers HTTP 403 for a month that is not published, and also for clients that it throttles. So a 403
+    counts as "not published" only if the source delivers another file right after it, and only outside the range
+    of available months. Otherwise the request is retried, and then reported as an outage.
 
     Raises
     ------
     DownloadError
-        When the source does not answer; `RefusedError` when what it refuses may well be there.
+        When the source does not answer; `RefusedError` when a refused month may exist.
     """
     answers = {month: _holds(source, file_name(service, month)) for month in months}
     for attempt in retries.few_attempts(RefusedError, lambda error: error.reason):
@@ -142,10 +142,10 @@ _KNOWN_SOURCES = "Write sample, tlc, a folder that exists, or an https://, s3://
 
 
 class BrokenOffError(DownloadError):
-    """The body ended early: worth another attempt."""
+    """The download ended early; another attempt may succeed."""
 
     def __init__(self, url: str, expected_bytes: int | None, got_bytes: int) -> None:
-        expected = "a whole body" if expected_bytes is None else f"{expected_bytes} bytes"
+        expected = "the whole file" if expected_bytes is None else f"{expected_bytes} bytes"
         super().__init__(
             f"{url}: the connection broke off; expected {expected}, got {got_bytes} bytes. "
             "Try again later, or choose another --source."
@@ -153,22 +153,22 @@ class BrokenOffError(DownloadError):
 
 
 class RefusedError(DownloadError):
-    """The source does not say whether it holds a file: 403."""
+    """The source does not say whether it has a file: HTTP 403."""
 
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
-        self.reason = reason  # the message without the advice, for the log
+        self.reason = reason  # the message without advice, for the log
 
 
 @dataclass(frozen=True)
 class _Site:
-    """A web server that has the files in one folder."""
+    """A web server with all files in one folder."""
 
     url: str
     key: str
     control: str | None
-    _address: str = field(repr=False)  # may hold a password
-    _query: str = field(repr=False)  # may be a signature
+    _address: str = field(repr=False)  # may contain a password
+    _query: str = field(repr=False)  # may contain a signature
     _session: requests.Session = field(repr=False)
 
     def version(self, name: str) -> str | None:
@@ -193,8 +193,10 @@ class _Site:
                 for chunk in response.iter_content(CHUNK_BYTES):
                     done += target.write(chunk)
                     progress(done, expected)
-            except requests.RequestException as error:  # also for fewer bytes than Content-Length says
-                arrived = response.raw.tell()  # `done` lacks the chunk that was under way
+            except (
+                requests.RequestException
+            ) as error:  # also when fewer bytes arrive than Content-Length says
+                arrived = response.raw.tell()  # `done` does not count the incomplete chunk
                 raise BrokenOffError(f"{self.url}/{name}", expected, arrived) from self._cause(error)
 
     def _ask(self, method: str, name: str) -> requests.Response:
@@ -219,13 +221,13 @@ class _Site:
             )
 
     def _cause(self, error: Exception) -> Exception | None:
-        """What to chain: nothing when its text may hold the query, which may be a signature."""
+        """Exception to chain; None when its text may contain the query, which may contain a signature."""
         return None if self._query else error
 
 
 @dataclass(frozen=True)
 class _Files:
-    """A folder on this machine, in a bucket, or anywhere else that fsspec can reach."""
+    """A folder on this machine, in a bucket, or in another file system that fsspec supports."""
 
     url: str
     key: str
@@ -236,11 +238,13 @@ class _Files:
     def version(self, name: str) -> str | None:
         path = f"{self._path}/{name}"
         try:
-            self._filesystem.invalidate_cache()  # listings of an earlier call would hide a new version
+            self._filesystem.invalidate_cache()  # a cached listing would hide a new version
             try:
                 about = self._filesystem.info(path)
             except FileNotFoundError:
-                self._filesystem.info(self._path)  # raises for a misspelt bucket: that is no missing month
+                self._filesystem.info(
+                    self._path
+                )  # raises for a wrong bucket name, which is not a missing month
                 return None
             if about["type"] != "file":
                 return None
@@ -248,7 +252,7 @@ class _Files:
                 return f"sha256:{sha256_of(Path(path))}"
             etag = about.get("ETag") or about.get("etag")
             return str(etag) if etag else f"checksum:{self._filesystem.checksum(path)}"
-        except Exception as error:  # each file system has exceptions of its own
+        except Exception as error:  # each file system has its own exceptions
             raise _as_download_error(f"{self.url}/{name}", error) from error
 
     def size(self, name: str) -> int | None:
@@ -266,7 +270,7 @@ class _Files:
             raise BrokenOffError(f"{self.url}/{name}", expected, done)
 
     def _chunks(self, name: str) -> Iterator[tuple[bytes, int]]:
-        """Chunks with the size of the whole; a generator, so that a failure to write is not caught here."""
+        """Chunks, each with the total size; a generator, so that errors of writing are not caught here."""
         path = f"{self._path}/{name}"
         try:
             size = int(self._filesystem.size(path))
@@ -278,7 +282,7 @@ class _Files:
 
 
 def _holds(source: Source, name: str) -> bool | None:
-    """Whether the source holds the file; None when it refuses to say."""
+    """Whether the source has the file; None when it answers HTTP 403."""
     try:
         return source.version(name) is not None
     except RefusedError:
@@ -286,11 +290,11 @@ def _holds(source: Source, name: str) -> bool | None:
 
 
 def _why_doubtful(url: str, refused: int, held: Sequence[Month], is_open: bool | None) -> str:
-    """Why a refusal does not say that a month is not there."""
+    """Why a refusal does not prove that a month is not published."""
     if is_open:
-        return f"{url}: HTTP 403, although {min(held)} and {max(held)} are there"
-    others = f", as for {refused - 1} other months" if refused > 1 else ""
-    return f"{url}: HTTP 403{others}, and no file that should be there is given out either"
+        return f"{url}: HTTP 403, although {min(held)} and {max(held)} are available"
+    others = f", also for {refused - 1} other months" if refused > 1 else ""
+    return f"{url}: HTTP 403{others}, and no file that should exist is available either"
 
 
 def _open_site(address: str, shown: str) -> _Site:
@@ -304,9 +308,9 @@ def _open_site(address: str, shown: str) -> _Site:
             f"source {shown!r}: expected https://host/folder, got no usable host. {_KNOWN_SOURCES}"
         )
     session = requests.Session()
-    session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts what arrives
-    # Only busy answers are retried here. Broken connections are retried by `_ask`:
-    # urllib3 would log them with their query, which may be a signature.
+    session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts the received bytes
+    # Only answers of a busy server are retried here. `_ask` retries broken connections,
+    # because urllib3 would log them with their query, which may contain a signature.
     retry = Retry(
         total=None,
         connect=0,
@@ -328,7 +332,7 @@ def _open_site(address: str, shown: str) -> _Site:
 def _open_folder(path: Path, source: str) -> _Files:
     if not path.is_dir():
         raise ConfigError(f"source {source!r}: there is no folder {path.absolute()}. {_KNOWN_SOURCES}")
-    resolved = str(path.resolve())  # one folder under two names is one source
+    resolved = str(path.resolve())  # a folder with two names is one source
     return _Files(resolved, _key("folder", resolved), None, LocalFileSystem(), resolved)
 
 
@@ -339,13 +343,13 @@ def _key(kind: str, url: str) -> str:
 
 
 def _body_bytes(response: requests.Response) -> int | None:
-    """Content-Length, unless it counts something else than what will be read."""
+    """Content-Length; None when it is missing or counts encoded bytes."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
 
 
 def _reason(error: BaseException) -> str:
-    """Innermost cause, such as 'Connection refused': outer texts repeat the URL and its query."""
+    """Innermost cause, such as 'Connection refused'; outer messages repeat the URL with its query."""
     inner: BaseException | None = error
     while inner is not None:
         error, inner = inner, inner.__cause__ or inner.__context__
@@ -355,7 +359,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _as_download_error(url: str, error: Exception) -> DownloadError:
-    """The failure of a bucket, whatever its library calls it, as the one kind that callers know."""
+    """`DownloadError` for any error that a file system's library raises."""
     if isinstance(error, FileNotFoundError):
         reason = "no such file, folder or bucket"
     else:

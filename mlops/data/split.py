@@ -1,4 +1,4 @@
-"""Which months teach, tune and test, whether they can be trusted, and their trips as arrays."""
+"""The months of a run: training window, validation month and test month."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Split:
-    """The months of a run about `test`; no two roles share one.
+    """The months of a run that is tested on `test`; each month has one role.
 
     Parameters
     ----------
     training : tuple of Month
         Oldest first.
     validation : Month
-        Tuning and early stopping look at it.
+        Used by tuning and early stopping.
     test : Month
-        Nothing looks at it before the verdict.
+        Used only for the test and the verdict.
     """
 
     training: tuple[Month, ...]
@@ -48,28 +48,28 @@ def months_needed(settings: Settings) -> tuple[Month, ...]:
 
 
 def months_to_query(settings: Settings) -> tuple[Month, ...]:
-    """Every month to ask the source for: `months_needed`, and the one before: it tells a gap from a start."""
+    """`months_needed` and the month before them, which shows whether a missing first month is a gap."""
     months = months_needed(settings)
     return (months[0] - 1, *months)
 
 
 def plan_split(settings: Settings, available: Collection[Month], where: str) -> Split:
-    """Split of the months that the source holds.
+    """Split of the months that the source has.
 
     Parameters
     ----------
     settings : Settings
     available : collection of Month
-        Those of `months_to_query` that the source holds. Its first month shortens the training window.
+        Those of `months_to_query` that the source has. Its first month shortens the training window.
     where : str
         The source, for messages.
 
     Raises
     ------
     MonthNotPublishedError
-        When the test or validation month is missing, or one between the first month held and these.
+        When the test or validation month is missing, or a month between the first available month and these.
     EmptyTrainingSetError
-        When no training month is left.
+        When there is no training month.
     """
     service, months = settings.service, months_needed(settings)
     test, validation = months[-1], months[-2]
@@ -77,7 +77,7 @@ def plan_split(settings: Settings, available: Collection[Month], where: str) -> 
     for month, role in ((test, "test"), (validation, "validation")):
         if month not in available:
             raise MonthNotPublishedError(
-                f"{service} {month}: the {role} month is not published at {where}. TLC publishes a month some "
+                f"{service} {month}: the {role} month is not published at {where}. TLC publishes a month about "
                 "seven weeks after its end; choose an earlier month or another source.",
                 service=service,
                 month=str(month),

@@ -1,7 +1,7 @@
-"""From a TLC file to clean trips: one schema, named rules, every rejection counted.
+"""From a TLC file to clean trips: one schema, named rules, a count for each rejection.
 
-The only place that knows TLC's column names. Files are read in Arrow batches,
-projected to what a trip is, so memory does not grow with a month's size.
+This is the only module with TLC's column names. Files are read in Arrow batches
+of the needed columns, so memory does not grow with the size of a month.
 
 Source: TLC data dictionaries for green, yellow and high-volume for-hire trips,
 https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page
@@ -28,9 +28,11 @@ Columns = dict[str, npt.NDArray[Any]]
 Mask = npt.NDArray[np.bool_]
 SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0
 LONGEST_MILES = 100.0
-LAST_ZONE = 265  # 264 is TLC's "unknown", 265 its "outside of NYC": both are asked for, so both are learnt
+LAST_ZONE = (
+    265  # 264 means "unknown", 265 "outside of NYC"; requests contain both, so the model trains on both
+)
 BATCH_ROWS = 32_768
-NOT_A_TIME = np.iinfo(np.int64).min  # what numpy's NaT is inside
+NOT_A_TIME = np.iinfo(np.int64).min  # integer value of numpy's NaT
 
 
 TLC_COLUMNS: dict[str, dict[str, str]] = {
@@ -58,7 +60,7 @@ TLC_COLUMNS: dict[str, dict[str, str]] = {
         "distance_miles": "trip_miles",
     },
 }
-"""Trip column -> TLC column, by service; fhvhv does not count passengers."""
+"""Trip column -> TLC column, by service; fhvhv has no passenger count."""
 
 
 TRIP_SCHEMA = pa.schema(
@@ -73,7 +75,7 @@ TRIP_SCHEMA = pa.schema(
         ("for_training", pa.bool_()),
     ]
 )
-"""A clean trip as stored: wall-clock New York times, miles, minutes; only distance and passengers may be null."""
+"""Stored form of a clean trip: New York's wall-clock times, miles, minutes; distance and passengers nullable."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ class Rule:
     Parameters
     ----------
     name : str
-        How the rejection is counted and shown.
+        Name under which rejections are counted and shown.
     rejects : callable
-        From trip columns (arrays of one length) and the file's month to a mask, true for what is rejected.
+        Maps trip columns (arrays of equal length) and the file's month to a mask; true means rejected.
     training_only : bool
-        Such a trip is not learnt from, yet it stays in the test set: no rule of one's own makes the test easier.
+        The trip is excluded from training but stays in the test set, so no added rule makes the test easier.
     """
 
     name: str
@@ -130,7 +132,7 @@ RULES: tuple[Rule, ...] = (
     Rule("zone_unknown", _zone_unknown),
     Rule("distance_absurd", _distance_absurd),
 )
-"""In the order in which they are asked; a trip counts for the first rule that rejects it."""
+"""Rules in the order of application; a trip is counted under the first rule that rejects it."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Quality:
     """How many trips of a month were kept, and why the others were not.
 
     ``kept + sum(rejected.values()) == rows`` always. ``test_rows`` counts the
-    trips that the test metrics cover: all that no rule but a training rule rejects.
+    trips that the test metrics cover: all trips except those that a rule with
+    ``training_only=False`` rejects.
     """
 
     rows: int
@@ -148,17 +151,17 @@ class Quality:
 
     @property
     def rejected_share(self) -> float:
-        """Share of the rows that some rule rejected, 0 to 1."""
+        """Share of the rows that any rule rejected, 0 to 1."""
         return (self.rows - self.kept) / self.rows if self.rows else 0.0
 
 
 def read_schema(path: Path, label: object = None) -> pa.Schema:
-    """Arrow schema of a Parquet file, its metadata included; messages call the file `label`, if given.
+    """Arrow schema of a Parquet file with its metadata; `label` names the file in messages.
 
     Raises
     ------
     TripSchemaError
-        When the file is not whole Parquet.
+        When the file is not a complete Parquet file.
     """
     with _opened(path, label) as file:
         return file.schema_arrow
@@ -169,18 +172,18 @@ def _opened(path: Path, label: object = None) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise TripSchemaError(
-            f"{label or path}: expected a whole Parquet file; got one that cannot be read ({one_line(error)}). "
+            f"{label or path}: expected a complete Parquet file; got one that cannot be read ({one_line(error)}). "
             "Fetch it again."
         ) from error
 
 
 def check_columns(path: Path, service: str, label: object = None) -> int:
-    """Number of rows of a month's file, once it is known to be one of this service; messages call it `label`.
+    """Number of rows of a month's file, after a check of its columns; `label` names the file in messages.
 
     Raises
     ------
     TripSchemaError
-        When a column is missing or of a kind that cannot be read, or the file has no rows.
+        When a column is missing or has a wrong type, or the file has no rows.
     """
     _projection(read_schema(path, label), service, label or path)
     rows = int(pq.read_metadata(path).num_rows)
@@ -193,7 +196,7 @@ def check_columns(path: Path, service: str, label: object = None) -> int:
 
 
 def read_trips(path: Path, service: str, label: object = None) -> Iterator[Columns]:
-    """Trips of a TLC file, as batches of arrays under the trip schema's names; messages call it `label`.
+    """Trips of a TLC file as batches of arrays, named as in the trip schema; `label` names the file in messages.
 
     Yields
     ------
@@ -221,7 +224,7 @@ def read_trips(path: Path, service: str, label: object = None) -> Iterator[Colum
 
 
 def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[Columns, Quality]:
-    """Trips that count, each marked whether it may be learnt from, and the count of every rejection.
+    """Trips for training or test, marked whether they are for training, and the rejections by rule.
 
     Parameters
     ----------
@@ -230,12 +233,12 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     month : Month
         The file's month.
     rules : sequence of Rule
-        In the order in which they are asked.
+        Rules in the order of application.
 
     Returns
     -------
     columns : dict of str to array, each of shape (m,), m <= n
-        The trips that only training rules reject, or none, with ``for_training`` (bool).
+        The trips that no rule or only a ``training_only`` rule rejects, with ``for_training`` (bool).
     quality : Quality
         The counts.
     """
@@ -243,14 +246,14 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     with np.errstate(invalid="ignore"):
         masks = [rule.rejects(trips, month) for rule in rules]
     reason = np.zeros(rows, np.int16)
-    for number in range(len(rules), 0, -1):  # the first rule has the last word
+    for number in range(len(rules), 0, -1):  # the first rule overwrites later ones
         reason[masks[number - 1]] = number
     counts = np.bincount(reason, minlength=len(rules) + 1)
-    learnable = np.array([True] + [False] * len(rules))
+    trainable = np.array([True] + [False] * len(rules))
     testable = np.array([True] + [rule.training_only for rule in rules])
     chosen = np.flatnonzero(testable[reason])
     columns = {name: values.take(chosen) for name, values in trips.items()}
-    columns["for_training"] = learnable[reason[chosen]]
+    columns["for_training"] = trainable[reason[chosen]]
     rejected = {rule.name: int(count) for rule, count in zip(rules, counts[1:], strict=True)}
     return columns, Quality(rows, int(counts[0]), len(chosen), rejected)
 
@@ -263,7 +266,7 @@ def clean_file(
     rules: Sequence[Rule] = RULES,
     label: object = None,
 ) -> Quality:
-    """Counts of a month, whose clean trips are written to `target` as Parquet (whole or not at all).
+    """Write a month's clean trips to `target` as Parquet, atomically; the counts of its trips.
 
     Raises
     ------
@@ -272,8 +275,8 @@ def clean_file(
     """
     total = Quality(0, 0, 0, {rule.name: 0 for rule in rules})
     with (
-        atomic_write(target) as passing,
-        pq.ParquetWriter(passing, TRIP_SCHEMA, compression="zstd") as writer,
+        atomic_write(target) as temporary,
+        pq.ParquetWriter(temporary, TRIP_SCHEMA, compression="zstd") as writer,
     ):
         for batch in read_trips(raw, service, label):
             columns, quality = clean(batch, month, rules)
@@ -289,10 +292,10 @@ def as_table(columns: Columns) -> pa.Table:
 
 
 def _projection(schema: pa.Schema, service: str, path: object) -> dict[str, str]:
-    """Trip column -> the file's own spelling of its TLC column."""
+    """Trip column -> TLC column as this file spells it."""
     spelling = {name.lower(): name for name in schema.names}
     wanted = TLC_COLUMNS[service]
-    # passenger_count is a nicety that some files lack; the model takes null for it.
+    # Some files have no passenger_count; the model accepts null.
     missing = [c for t, c in wanted.items() if c.lower() not in spelling and t != "passenger_count"]
     if missing:
         noun = "column" if len(missing) == 1 else "columns"
@@ -337,7 +340,7 @@ def _as_columns(batch: pa.RecordBatch, projection: dict[str, str]) -> Columns:
 
 
 def _times(array: pa.Array) -> npt.NDArray[Any]:
-    # A time zone in the file would shift the clock: TLC's times are New York's wall clock, whatever they claim.
+    # TLC's times are New York's wall clock, also where the file claims a time zone; converting would shift them.
     naive = array if array.type.tz is None else pc.local_timestamp(array)
     return _values(_cast(naive, pa.timestamp("us")).view(pa.int64()), np.int64, NOT_A_TIME).view(
         "datetime64[us]"
@@ -353,7 +356,7 @@ def _floats(array: pa.Array) -> npt.NDArray[Any]:
 
 
 def _values(array: pa.Array, kind: type, null: float) -> npt.NDArray[Any]:
-    """Numbers of that kind from Arrow's own memory; `to_numpy` would import pandas, a third of a process."""
+    """Numbers read from Arrow's memory; `to_numpy` would import pandas, a third of a process's memory."""
     if not len(array):
         return np.empty(0, kind)
     here = slice(array.offset, array.offset + len(array))
@@ -366,7 +369,7 @@ def _values(array: pa.Array, kind: type, null: float) -> npt.NDArray[Any]:
 
 
 def _counts(array: pa.Array) -> npt.NDArray[Any]:
-    """What cannot be a count (a fraction, a negative, an infinity) is unknown."""
+    """Counts as floats; NaN for fractions, negative numbers and infinities."""
     values = _floats(array)
     return np.where((values >= 0) & (values < 1e6) & (values == np.floor(values)), values, np.nan)
 

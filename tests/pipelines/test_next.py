@@ -48,7 +48,7 @@ def test_months_in_order_then_nothing_to_do_then_a_republished_one(machine: Mach
     publish(machine, MARCH, rows=1600)
     anew = machine.train(**NEXT)
     assert anew.status == 0, anew.output
-    assert "its months have been published anew" in anew.stderr
+    assert "its months were republished" in anew.stderr
     assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03", "2023-04", "2023-04"]
     first, second, third = (version.tags.get("republished", "") for version in machine.versions())
     assert first == second
@@ -125,7 +125,7 @@ def test_an_outage_is_not_an_unpublished_month(machine: Machine) -> None:
         publisher.refuses = -1
         ended = machine.train(**NEXT | {"source": publisher.url})
     assert ended.status == 1
-    assert "HTTP 403, as for" in ended.stderr.splitlines()[-1]
+    assert "HTTP 403, also for" in ended.stderr.splitlines()[-1]
 
 
 def test_a_skipped_month_is_reported(machine: Machine) -> None:

@@ -1,8 +1,8 @@
-"""The synthetic city: months that look like TLC's, made without a network.
+"""The synthetic city: generated months that look like TLC's, without a network.
 
 In reading order:
 
-- `city`: its places, its traffic, and the faults that meters have
-- `columns`: its trips as TLC writes them, service by service
+- `city`: places, traffic, and typical faults of taxi meters
+- `columns`: the trips in TLC's format, by service
 - `source`: the city as a source of months
 """

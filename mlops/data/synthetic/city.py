@@ -1,4 +1,4 @@
-"""A city that nobody lives in: its places, its traffic, and the faults that meters have."""
+"""The synthetic city: places, traffic, and typical faults of taxi meters."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ ZONES = 263
 AIRPORTS = (132, 138)
 _CENTRE_ZONES = 40
 _CITY_SEED = 20230101
-_LOST_CLOCK = np.datetime64("2009-01-01", "us")  # TLC's files of any year hold pickups of this day
+_LOST_CLOCK = np.datetime64("2009-01-01", "us")  # files of every year contain pickups of this day
 
 
-# Share of the trips that have a fault, after TLC's green months 2023-01 to 2023-10.
+# Share of trips with each fault, as in TLC's green months 2023-01 to 2023-10.
 _DIRT = {
-    "aborted": 0.0260,  # under a minute; TLC: 2.4-3.3 % with those that last 0 seconds
+    "aborted": 0.0260,  # under a minute; TLC: 2.4-3.3 %, including trips of 0 seconds
     "frozen": 0.0012,  # exactly 0 seconds
-    "endless": 0.0013,  # the meter ran on until it was cut off, 23:50 to 24:00 hours later
-    "stuck": 0.0080,  # one to three hours; with the longest honest trips, TLC: 0.9-2.0 % over an hour
-    "unmeasured": 0.0320,  # distance 0, beside that of most aborted trips; TLC: 4.4-5.5 % in all
+    "endless": 0.0013,  # the meter ran until its limit, 23:50 to 24:00 hours
+    "stuck": 0.0080,  # one to three hours; TLC: 0.9-2.0 % over an hour, including long correct trips
+    "unmeasured": 0.0320,  # distance 0, in addition to most aborted trips; TLC: 4.4-5.5 % in total
     "absurd": 0.0007,  # hundreds to hundreds of thousands of miles
-    "unrecorded": 0.0700,  # null passengers and their sibling columns; TLC: 6-8 %
-    "unknown_pickup": 0.0028,  # zones 264 and 265; TLC: 1-1.5 % at either end
+    "unrecorded": 0.0700,  # null passengers and related columns; TLC: 6-8 %
+    "unknown_pickup": 0.0028,  # zones 264 and 265; TLC: 1-1.5 % for pickup and drop-off each
     "unknown_dropoff": 0.0105,
     "refunded": 0.0028,  # negative fares
     "misdated": 0.0003,  # picked up in another month or year; TLC: 2 to 38 rows a month
 }
 
 
-_ABSURD_MILES = 278_990.0  # the longest of them in TLC's files
+_ABSURD_MILES = 278_990.0  # the largest in TLC's files
 _DAY_SECONDS = 86_400
 
 
-# Shaped after pickups and minutes per mile in the same green months: weight of each hour in the demand,
-# and speed relative to the day's mean at some hours.
+# From pickups and minutes per mile in the same green months: weight of each hour in the demand,
+# and speed at some hours relative to the day's mean.
 _DEMAND_WEEKDAY = (
     9, 6, 4, 4, 4, 6, 16, 38, 50, 52, 50, 53, 55, 54, 64, 72, 78, 82, 80, 60, 46, 38, 30, 20,
 )  # fmt: skip
@@ -65,17 +65,17 @@ _SEASONAL_SPEED = (5, 4, 2, 0, -3, -4, 2, 3, -3, -4, -2, -1)
 
 @dataclass(frozen=True)
 class _City:
-    """The places; zone z is at index z - 1."""
+    """Places and demand; zone z is at index z - 1."""
 
     places: Array  # (263,), miles east + 1j * miles north of the centre
     central: Array  # (263,), bool
     detour: Array  # (263, 263), street miles per straight mile
-    demand: Array  # (263 * 263,), cumulative share of the trips, pickup zone by pickup zone
+    demand: Array  # (263 * 263,), cumulative share of the trips, ordered by pickup zone
 
 
 @cache
 def city() -> _City:
-    """The one city that all services, months and seeds share."""
+    """The city; all services, months and seeds share it."""
     rng = np.random.default_rng(_CITY_SEED)
     airports = np.array(AIRPORTS) - 1
     central = np.isin(np.arange(ZONES), np.setdiff1d(rng.permutation(ZONES)[:_CENTRE_ZONES], airports))
@@ -86,9 +86,9 @@ def city() -> _City:
 
     popularity = np.where(central, 1.5, 1.0) / (1 + rng.permutation(ZONES))  # Zipf
     popularity[airports] = np.median(popularity[central])
-    taste = rng.lognormal(0, 1.6, size=(ZONES, ZONES))  # some pairs are busy for no reason of place
+    taste = rng.lognormal(0, 1.6, size=(ZONES, ZONES))  # some pairs are busy independently of their distance
     pull = np.exp(-np.abs(places[:, None] - places) / 1.6) * taste
-    pull[airports] += 0.02  # riders come to and from an airport however far it is
+    pull[airports] += 0.02  # airports attract trips from any distance
     pull[:, airports] += 0.02
     demand = np.cumsum(popularity[:, None] * popularity * pull)
     return _City(places, central, 1.28 * rng.lognormal(0, 0.08, size=pull.shape), demand / demand[-1])
@@ -96,7 +96,7 @@ def city() -> _City:
 
 @dataclass(frozen=True)
 class CityTrips:
-    """Trips before they take a service's columns; all arrays have shape (trips,)."""
+    """Trips before conversion to a service's columns; all arrays have shape (trips,)."""
 
     pickup_at: Array
     seconds: Array
@@ -109,7 +109,7 @@ class CityTrips:
 
 
 def rows_of(month: Month, rows: int) -> int:
-    """Trips of a month, where a mean month of the first year has `rows`."""
+    """Number of trips in a month, if an average month of the first year has `rows`."""
     return max(1, round(rows * (1 + 0.002 * _age(month)) * (1 + _SEASONAL_ROWS[month.number - 1] / 100)))
 
 
@@ -118,21 +118,23 @@ def _age(month: Month) -> int:
 
 
 def drive(rng: np.random.Generator, month: Month, count: int) -> CityTrips:
-    """Honest trips in order of pickup."""
+    """Trips without faults, in order of pickup."""
     pickup_at, speed_of_time = _pickups(rng, month, count)
     places = city()
     start, end = np.divmod(np.searchsorted(places.demand, rng.random(count)), ZONES)
 
     straight = np.abs(places.places[start] - places.places[end])
-    spread = rng.normal(0, 0.22, size=(2, count))  # where in their zones riders get in and out
+    spread = rng.normal(0, 0.22, size=(2, count))  # positions of riders within their zones
     miles = np.hypot(straight + spread[0], 0.45 + spread[1]) * places.detour[start, end]
     miles = np.round(miles * rng.lognormal(0, 0.07, count), 2).clip(min=0.01)
 
-    jam = 1 + 0.25 * places.central[start] + 0.25 * places.central[end]  # the centre feels rush hours more
+    jam = 1 + 0.25 * places.central[start] + 0.25 * places.central[end]  # rush hours are slower in the centre
     airport = np.isin(start + 1, AIRPORTS) | np.isin(end + 1, AIRPORTS)
-    # Long trips find fast roads, and those to airports have them.
+    # Long trips and airport trips use faster roads.
     speed_mph = 10.5 * miles**0.3 * speed_of_time**jam * np.where(airport, 1.25, 1.0)
-    minutes = (1.3 + 60 * miles / speed_mph) * rng.lognormal(0, 0.22, count)  # the noise no model can learn
+    minutes = (1.3 + 60 * miles / speed_mph) * rng.lognormal(
+        0, 0.22, count
+    )  # noise that no model can predict
     fare = 3.0 + 2.2 * miles + 0.45 * minutes
     nothing = np.zeros(count, dtype=bool)
     return CityTrips(pickup_at, np.rint(minutes * 60), start + 1, end + 1, miles, fare, nothing, nothing)
@@ -151,12 +153,14 @@ def _pickups(rng: np.random.Generator, month: Month, count: int) -> tuple[Array,
         np.interp(hour, _SPEED_HOURS, _SPEED_WEEKEND),
         np.interp(hour, _SPEED_HOURS, _SPEED_WEEKDAY),
     )
-    drift = 1 + _SEASONAL_SPEED[month.number - 1] / 100 - 0.002 * _age(month)  # traffic thickens
+    drift = (
+        1 + _SEASONAL_SPEED[month.number - 1] / 100 - 0.002 * _age(month)
+    )  # traffic gets slower each month
     return np.datetime64(month.start, "us") + second.astype("timedelta64[s]"), speed * drift
 
 
 def soil(rng: np.random.Generator, month: Month, trips: CityTrips) -> CityTrips:
-    """The same trips with the faults of real files; several may meet in one row."""
+    """The same trips with faults of real files; a row may have several faults."""
     count = trips.seconds.size
     hit = {fault: rng.random(count) < share for fault, share in _DIRT.items()}
 
@@ -187,7 +191,7 @@ def soil(rng: np.random.Generator, month: Month, trips: CityTrips) -> CityTrips:
 
 
 def _wrong_times(rng: np.random.Generator, month: Month, count: int) -> Array:
-    """Moments near the month's ends, on the wrong side, or on the day that lost clocks show."""
+    """Times just outside the month, or on the day that a reset clock shows."""
     offset = (rng.exponential(_DAY_SECONDS, (3, count)) + 1).astype("timedelta64[s]")
     start, end = np.datetime64(month.start, "us"), np.datetime64(month.end, "us")
     places = np.stack([start - offset[0], end + offset[1], _LOST_CLOCK + offset[2]])  # (3, trips)

@@ -1,4 +1,4 @@
-"""Trips of the synthetic city as TLC writes them: its columns, types and nulls, service by service."""
+"""Trips of the synthetic city in TLC's format: columns, types and nulls, by service."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from mlops.data.synthetic.city import AIRPORTS, Array, CityTrips
 from mlops.month import Month
 
 SAMPLE_MARKER = b"mlops.sample"
-_TYPES_CHANGED = Month(2023, 2)  # TLC's files have narrower types, and another Airport_fee, from here on
+_TYPES_CHANGED = Month(
+    2023, 2
+)  # from this month on TLC's files have narrower types, and spell Airport_fee so
 
 
-# Columns of TLC's files in their order; those of fhvhv are in order where they are made.
+# Columns of TLC's files in their order; `app_columns` has those of fhvhv.
 _TAXI_COLUMNS = {
     "green": (
         "VendorID", "lpep_pickup_datetime", "lpep_dropoff_datetime", "store_and_fwd_flag", "RatecodeID",
@@ -36,7 +38,7 @@ _CODES = {"RatecodeID", "passenger_count", "payment_type", "trip_type"}  # numbe
 
 
 def is_sample(metadata: Mapping[bytes, bytes] | None) -> bool:
-    """Whether a Parquet schema's metadata says that its trips never happened.
+    """Whether a Parquet schema's metadata marks its trips as generated.
 
     Examples
     --------
@@ -47,7 +49,7 @@ def is_sample(metadata: Mapping[bytes, bytes] | None) -> bool:
 
 
 def taxi_columns(rng: np.random.Generator, service: str, trips: CityTrips) -> dict[str, Array]:
-    """Columns of a meter's record, null where it left no record of the ride's circumstances."""
+    """Columns of a taxi meter's record; codes are null where the meter recorded none."""
     count, letter = trips.seconds.size, "l" if service == "green" else "t"
     paid = rng.choice([1, 2, 3, 4], size=count, p=[0.63, 0.36, 0.007, 0.003])
     codes = {
@@ -57,7 +59,7 @@ def taxi_columns(rng: np.random.Generator, service: str, trips: CityTrips) -> di
         "payment_type": paid,
     }
     unknown = {name: np.where(trips.unrecorded, np.nan, code) for name, code in codes.items()}
-    if service == "yellow":  # there, such a trip has a payment type of its own: 0
+    if service == "yellow":  # there, such trips have payment type 0
         unknown["payment_type"] = np.where(trips.unrecorded, 0, paid)
     flag = rng.choice(["N", "Y"], size=count, p=[0.995, 0.005])
     columns = {
@@ -78,7 +80,7 @@ def taxi_columns(rng: np.random.Generator, service: str, trips: CityTrips) -> di
 def _taxi_amounts(
     rng: np.random.Generator, service: str, trips: CityTrips, by_card: Array
 ) -> dict[str, Array]:
-    """Dollars and cents, all of them negative for a refund."""
+    """Amounts in dollars, negative for a refund."""
     count = trips.seconds.size
     at_airport = (service == "yellow") & np.isin(trips.pickup_zone, AIRPORTS)
     amounts = {
@@ -94,12 +96,12 @@ def _taxi_amounts(
     amounts["total_amount"] = np.sum(list(amounts.values()), axis=0)
     for name in ("congestion_surcharge", "airport_fee"):
         amounts[name] = np.where(trips.unrecorded, np.nan, amounts[name])
-    # 0 - x, since -x makes TLC's 0.0 a -0.0.
+    # 0 - x instead of -x, which would turn 0.0 into -0.0.
     return {name: np.round(np.where(trips.refunded, 0 - paid, paid), 2) for name, paid in amounts.items()}
 
 
 def app_columns(rng: np.random.Generator, trips: CityTrips) -> dict[str, Array]:
-    """Columns of a ride-hailing record, which counts no passengers."""
+    """Columns of a ride-hailing record, which has no passenger count."""
     count = trips.seconds.size
     fare = np.round(np.where(trips.refunded, -trips.fare, trips.fare), 2)
     lyft = rng.random(count) < 0.26  # Lyft reports neither the car's arrival nor the originating base
@@ -136,7 +138,7 @@ def app_columns(rng: np.random.Generator, trips: CityTrips) -> dict[str, Array]:
 
 
 def table_of(service: str, month: Month, columns: Mapping[str, Array]) -> pa.Table:
-    """Columns with the names and types that TLC's files had in that month."""
+    """Table with the column names and types of TLC's files in that month."""
     later = month >= _TYPES_CHANGED
     arrays = {
         name: pa.array(values, from_pandas=True).cast(_type(name, values, later))

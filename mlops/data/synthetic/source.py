@@ -1,13 +1,13 @@
-"""The synthetic city: TLC-shaped Parquet months without a network.
+"""The synthetic city as a source: Parquet months in TLC's format, without a network.
 
-A city of 263 zones with two airports, rush hours, weekends, seasons and slowly
-thickening traffic, from numpy alone. Its files have TLC's names, columns and
-types, and the dirt of TLC's files at TLC's rates, so that everything that
-reads real months can be tried on these. Each file carries `SAMPLE_MARKER`,
-by which it is known for a sample from whatever folder it comes.
+The city has 263 zones with two airports, rush hours, weekends, seasons and
+traffic that slowly gets slower; it needs only numpy. Its files have TLC's names,
+columns and types, and TLC's faults at TLC's rates, so all code that reads real
+months can be tested on them. Each file contains `SAMPLE_MARKER`, so it is
+recognised as a sample in any folder.
 
-A month depends on its service, its number, the rows asked for and the seed,
-and on nothing else: not on the months made before it, nor on the clock.
+A month depends only on its service, its date, the number of rows and the seed,
+not on other months or on the clock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mlops.data.synthetic.columns import app_columns, table_of, taxi_columns
 from mlops.errors import ConfigError, MonthNotPublishedError
 from mlops.month import Month
 
-GENERATOR = 1  # raise it when the same arguments give other trips: cached months are then fetched anew
+GENERATOR = 1  # increase it when the same arguments give other trips: cached months are then fetched again
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class SampleSource:
     Parameters
     ----------
     rows : int
-        Trips a month, give or take the seasons' few percent.
+        Trips a month; seasons change them by a few percent.
     seed : int
-        Another seed makes other trips in the same city.
+        Another seed gives other trips in the same city.
 
     Examples
     --------
@@ -57,33 +57,33 @@ class SampleSource:
 
     @property
     def url(self) -> str:
-        """What a person reads."""
+        """Name for log lines and messages."""
         return "sample"
 
     @property
     def key(self) -> str:
-        """Name of this source's part of the cache; every argument that changes a trip is in it."""
+        """Folder name in the cache; contains every argument that changes the trips."""
         return f"sample-{GENERATOR}-{self.rows}-{self.seed}"
 
     def version(self, name: str) -> str | None:
-        """What the file's content depends on; None when the city does not publish such a file."""
+        """Fingerprint of the file's content; None when the city has no such file."""
         return self.key if name in _published() else None
 
     def size(self, name: str) -> int | None:
-        """Not known before a month is made."""
+        """None: the size is unknown before a month is generated."""
         return None
 
     def download(self, name: str, target: BinaryIO, progress: Callable[[int, int | None], None]) -> None:
-        """Write the file's bytes to `target`, the same ones that `write_month` writes.
+        """Write the file's bytes to `target`; `write_month` writes the same bytes.
 
         Raises
         ------
         MonthNotPublishedError
-            When the city does not publish such a file.
+            When the city has no such file.
         """
         if name not in _published():
             raise MonthNotPublishedError(
-                f"sample: there is no file {name!r}; {_PUBLISHES}, as {file_name('green', FIRST_MONTH)}."
+                f"sample: there is no file {name!r}; {_PUBLISHES}, for example {file_name('green', FIRST_MONTH)}."
             )
         service, month = _published()[name]
         content = _parquet(make_month(service, month, rows=self.rows, seed=self.seed))
@@ -92,7 +92,7 @@ class SampleSource:
 
 
 def write_month(path: Path, service: str, month: Month, *, rows: int = 20_000, seed: int = 7) -> Path:
-    """Path of a month of the synthetic city, which exists whole or not at all.
+    """Write a month of the synthetic city to `path`, atomically; the path.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def make_month(service: str, month: Month, *, rows: int = 20_000, seed: int = 7)
     month : Month
         From `FIRST_MONTH` to `LAST_MONTH`.
     rows : int
-        Trips in a mean month of the first year; seasons and growth change them by a few percent.
+        Trips in an average month of the first year; seasons and growth change them by a few percent.
     seed : int
         0 or more.
 
@@ -172,7 +172,7 @@ def _check(service: str, month: Month, rows: int, seed: int) -> None:
 
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    # Said in full: a default of pyarrow's that moves must not move the bytes.
+    # All options are set, so that a changed default of pyarrow does not change the bytes.
     pq.write_table(
         table, sink, version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
         use_dictionary=True, write_statistics=True, store_schema=True, row_group_size=1_048_576,

@@ -162,13 +162,13 @@ def test_two_at_once_fetch_once(server: Server, tmp_path: Path, caplog: pytest.L
         first, second = (future.result(timeout=10) for future in both)
     assert first == second
     assert server.count("GET") == 1
-    assert f"{NAME}: another process is fetching it; waiting" in caplog.text
+    assert f"{NAME}: another process is fetching this file; waiting" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     source = folder_with(tmp_path / "source", parquet())
     (tmp_path / "cache").write_text("a file where a folder should be")
-    with pytest.raises(DownloadError, match=r"cannot be kept in .*cache.*MLOPS_STATE_DIR"):
+    with pytest.raises(DownloadError, match=r"cannot be stored in .*cache.*MLOPS_STATE_DIR"):
         fetch(source, tmp_path / "cache")
 
 
@@ -200,6 +200,6 @@ def test_a_truncated_parquet_file(tmp_path: Path, length: int) -> None:
         fetch(source, tmp_path / "cache")
     assert str(caught.value) == (
         f"{source}/{NAME}: a truncated Parquet file; it starts with b'PAR1', but expected a footer at its "
-        f"end, got none that can be read ({len(body)} bytes). Put a whole copy there."
+        f"end, got none that can be read ({len(body)} bytes). Put a complete copy there."
     )
     assert kept(tmp_path / "cache") == set()

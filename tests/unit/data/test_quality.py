@@ -52,7 +52,7 @@ def test_far_fewer_rows_are_refused_with_the_counts() -> None:
     }
     assert str(error) == (
         "green 2023-09: 499 rows, far fewer than the 1,000 usual in the months before "
-        "(0.50 times; allowed 0.5 to 2). Look at the file; if the month is really so, "
+        "(0.50 times; allowed 0.5 to 2). Look at the file; if its data are correct, "
         "set allow_unusual_months to true."
     )
 
@@ -60,7 +60,7 @@ def test_far_fewer_rows_are_refused_with_the_counts() -> None:
 def test_far_more_rows_are_refused_with_the_counts() -> None:
     assert str(refusal(quality(august=usual(rows=2001)))) == (
         "green 2023-08: 2,001 rows, far more than the 1,000 usual in the months before "
-        "(2.00 times; allowed 0.5 to 2). Look at the file; if the month is really so, "
+        "(2.00 times; allowed 0.5 to 2). Look at the file; if its data are correct, "
         "set allow_unusual_months to true."
     )
 
@@ -71,7 +71,7 @@ def test_far_more_rejections_are_refused_with_the_worst_rules() -> None:
     assert error.counts["rejected_share"] == pytest.approx(0.101)
     assert str(error) == (
         "green 2023-09: 10.1% of 1,000 rows rejected, far more than the 5.0% usual in the months before "
-        "(allowed 10.0%): under_1_minute 101. Look at the file; if the month is really so, "
+        "(allowed 10.0%): under_1_minute 101. Look at the file; if its data are correct, "
         "set allow_unusual_months to true."
     )
 

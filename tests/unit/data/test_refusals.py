@@ -58,8 +58,8 @@ def test_a_source_that_refuses_everything_is_an_outage(publisher: Publisher) -> 
     with pytest.raises(sources.RefusedError) as caught:
         held(publisher)
     assert str(caught.value) == (
-        f"{publisher.url}/green_tripdata_2023-01.parquet: HTTP 403, as for 4 other months, and no file that "
-        "should be there is given out either. Try again later, or check the address and the credentials."
+        f"{publisher.url}/green_tripdata_2023-01.parquet: HTTP 403, also for 4 other months, and no file that "
+        "should exist is available either. Try again later, or check the address and the credentials."
     )
     assert len(publisher.asked) == len(MONTHS) * (1 + retries.ATTEMPTS)
 
@@ -68,7 +68,7 @@ def test_a_month_between_two_others_is_not_to_come(publisher: Publisher) -> None
     (publisher.folder / sources.file_name("green", MONTHS[2])).unlink()
     with pytest.raises(sources.RefusedError) as caught:
         held(publisher)
-    assert "green_tripdata_2023-03.parquet: HTTP 403, although 2023-02 and 2023-04 are there" in str(
+    assert "green_tripdata_2023-03.parquet: HTTP 403, although 2023-02 and 2023-04 are available" in str(
         caught.value
     )
 
@@ -96,7 +96,7 @@ def test_an_outage_is_waited_for_as_long_as_told(
     publisher.refuses = 2 * len(MONTHS) * (1 + retries.ATTEMPTS)
     with caplog.at_level(logging.WARNING):
         assert retries.for_seconds(30)(held, publisher) == MONTHS[1:4]
-    assert caplog.text.count("The next try is in") == 2
+    assert caplog.text.count("Next attempt in") == 2
     publisher.refuses = -1
     with pytest.raises(sources.RefusedError):
         retries.for_seconds(0.2)(held, publisher)

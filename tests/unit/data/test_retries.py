@@ -87,9 +87,9 @@ def test_each_wait_is_logged_first_with_what_is_left(clock: Clock, caplog: pytes
 
     assert clock.waits == [5, 10, 15]
     assert caplog.messages == [
-        "outage 1. The next try is in 5 s; 30 s are left for it.",
-        "outage 2. The next try is in 10 s; 25 s are left for it.",
-        "outage 3. The next try is in 15 s; 15 s are left for it.",
+        "outage 1. Next attempt in 5 s; retries end in 30 s.",
+        "outage 2. Next attempt in 10 s; retries end in 25 s.",
+        "outage 3. Next attempt in 15 s; retries end in 15 s.",
     ]
 
 

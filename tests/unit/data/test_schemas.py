@@ -57,7 +57,7 @@ def test_a_broken_contract_names_the_column(column: str, values: list[Any], tmp_
     with pytest.raises(TripSchemaError) as refused:
         check_trips(path)
 
-    assert str(refused.value).startswith(f"{path}: a clean trip breaks its contract: ")
+    assert str(refused.value).startswith(f"{path}: a clean trip violates its schema: ")
     assert f"'{column}'" in str(refused.value)
 
 
@@ -67,7 +67,7 @@ def test_a_broken_contract_names_the_column(column: str, values: list[Any], tmp_
 )
 def test_a_column_too_few_or_too_many_breaks_the_contract(table: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(
-        TripSchemaError, match=r"(?s)a clean trip breaks its contract: .*'(for_training|tip)'"
+        TripSchemaError, match=r"(?s)a clean trip violates its schema: .*'(for_training|tip)'"
     ):
         check_trips(written(tmp_path, table))
 

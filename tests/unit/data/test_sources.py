@@ -82,7 +82,7 @@ def test_a_month_to_come(server: Server, tmp_path: Path) -> None:
         fetch(server.url, tmp_path, Month(2031, 1))
     assert str(caught.value) == (
         f"green 2031-01: not published at {server.url}/green_tripdata_2031-01.parquet; TLC publishes a "
-        "month some seven weeks after its end. Choose an earlier month or another --source."
+        "month about seven weeks after its end. Choose an earlier month or another --source."
     )
     assert (caught.value.service, caught.value.month) == ("green", "2031-01")
     assert list(tmp_path.iterdir()) == []

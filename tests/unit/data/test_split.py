@@ -83,7 +83,7 @@ def test_a_missing_test_or_validation_month_is_named(
 
     assert (refused.value.service, refused.value.month) == ("green", missing)
     assert str(refused.value) == (
-        f"green {missing}: the {role} month is not published at /data. TLC publishes a month some "
+        f"green {missing}: the {role} month is not published at /data. TLC publishes a month about "
         "seven weeks after its end; choose an earlier month or another source."
     )
 

@@ -124,7 +124,7 @@ def test_other_names_are_not_there(name: str) -> None:
         SampleSource().download(name, io.BytesIO(), lambda done, total: None)
     assert str(caught.value) == (
         f"sample: there is no file {name!r}; the synthetic city publishes green, yellow, fhvhv "
-        "from 2023-01 to 2024-12, as green_tripdata_2023-01.parquet."
+        "from 2023-01 to 2024-12, for example green_tripdata_2023-01.parquet."
     )
 
 
