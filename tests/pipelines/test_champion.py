@@ -1,4 +1,4 @@
-"""The champion, as anyone would use it: from the registry alone, on the raw file, in a process of its own."""
+"""The champion as a user loads it: from the registry alone, on the raw file, in a fresh process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine
 
-# Independent of this project: pandas, TLC's column names, and the course's filter.
+# Independent of this project: only pandas, TLC's column names, and the filter of the course's recipe.
 SCORE = """
 import json, sys
 import mlflow, numpy as np, pandas as pd
@@ -52,7 +52,7 @@ def champion(machine: Machine, model: str) -> Any:
 
 
 def logged(machine: Machine, model: str) -> dict[str, float]:
-    """What the champion's run logged."""
+    """Metrics that the champion's run logged."""
     run_id = champion(machine, model).run_id
     return next(run.data.metrics for run in machine.parents() if run.info.run_id == run_id)
 
@@ -93,7 +93,7 @@ def test_real_months_give_a_champion_that_beats_the_pair_median(
 def test_nothing_of_the_test_month_reaches_the_model(
     train_runs: tuple[Machine, list[Ended]], months: Path, tmp_path: Path
 ) -> None:
-    """The same run over a test month with shuffled durations: the same model to the byte, another test RMSE."""
+    """A run over a test month with shuffled durations gives the same model to the byte, and another test RMSE."""
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()
     for file in months.glob("*.parquet"):
@@ -124,7 +124,7 @@ def test_nothing_of_the_test_month_reaches_the_model(
 
 
 def at_once(machine: Machine, *seeds: int) -> list[Ended]:
-    """Runs that began together, in the order of their seeds, all gone well."""
+    """Runs that started together and succeeded, in the order of their seeds."""
     with contextlib.ExitStack() as running:
         commands = [machine.train_command(seed=seed) for seed in seeds]
         ended = [process.end() for process in [running.enter_context(machine.start(*c)) for c in commands]]
@@ -134,12 +134,12 @@ def at_once(machine: Machine, *seeds: int) -> list[Ended]:
     return ended
 
 
-def test_of_two_runs_at_once_the_second_meets_the_first_as_champion(machine: Machine) -> None:
+def test_of_two_runs_at_once_the_second_is_compared_with_the_first(machine: Machine) -> None:
     ended = at_once(machine, 1, 2)
     first, second = machine.versions()
     assert first.tags["reason"] == "there was no champion before"
     assert "of the champion (version 1)" in second.tags["reason"]
-    # One tuned while the other waited, and says for whom.
+    # One trained while the other waited and logged the name of the holder.
     assert sum("trip-duration-sample.work is held by" in each.stderr for each in ended) == 1
     assert machine.alias("challenger") == "2"
 

@@ -1,4 +1,4 @@
-"""`python -m mlops`, really run: help, plans, successes and failures."""
+"""`python -m mlops` in a real process: help, plans, successes and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlops.config import Settings
 
 
 def words(text: str) -> str:
-    """Text on one line, as help is folded to the width of the terminal."""
+    """The text on one line: argparse wraps help to the width of the terminal."""
     return " ".join(text.split())
 
 
@@ -28,7 +28,7 @@ def test_help_names_the_commands_and_the_environment(machine: Machine) -> None:
         assert name in ended.stdout
 
 
-def test_help_of_train_tells_every_setting_and_its_default(machine: Machine) -> None:
+def test_help_of_train_lists_every_setting_and_its_default(machine: Machine) -> None:
     told = words(machine.run(sys.executable, "-m", "mlops", "train", "--help").stdout)
     for name, field in Settings.model_fields.items():
         default = {True: "yes", False: "no", None: "none"}.get(field.default, field.default)
@@ -48,7 +48,7 @@ def test_a_command_that_is_not_understood(arguments: list[str], machine: Machine
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(machine: Machine) -> None:
-    with closed_port() as port:  # a plan asks no tracking server
+    with closed_port() as port:  # a plan needs no tracking server
         machine.variables["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{port}"
         ended = machine.train("--dry-run", month="2023-04")
     assert ended.status == 0, ended.output
@@ -66,7 +66,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(machine: Machine) -> None:
     assert not machine.state.exists()
 
 
-def test_a_dry_run_of_a_month_that_is_not_there(machine: Machine) -> None:
+def test_a_dry_run_of_an_unpublished_month(machine: Machine) -> None:
     ended = machine.train("--dry-run", month="2023-09")
     assert ended.status == 1
     assert ended.stderr.startswith("error: green 2023-09: the test month is not published")
@@ -91,7 +91,7 @@ def test_the_same_run_once_more_is_the_same_version(train_runs: tuple[Machine, l
     assert "trial 1 of 2" not in again.stderr
     assert "is already registered with this run key: nothing to do; set force to train again" in again.stderr
     before, after = first.stdout.splitlines(), again.stdout.splitlines()
-    assert after[1].split()[:5] == before[1].split()[:5]  # the version with its metrics
+    assert after[1].split()[:5] == before[1].split()[:5]  # the line of the version, with its metrics
     assert " already registered as champion: there was no champion before" in after[1]
     assert after[2:] == before[2:]
 
@@ -124,14 +124,14 @@ def test_a_forced_run_is_the_same_run_with_the_same_model(train_runs: tuple[Mach
     assert [tags["proof"] for tags in (first, forced, later)] == ["passed"] * 3
 
 
-def test_sample_months_in_an_ordinary_folder_are_known_for_what_they_are(
+def test_sample_months_in_an_ordinary_folder_are_recognised(
     train_runs: tuple[Machine, list[Ended]],
 ) -> None:
     machine, _ = train_runs
     assert {version.name for version in machine.versions()} == {SAMPLE_MODEL}
     run = machine.parents()[0].data
     assert run.params["service"] == "green"
-    # How a run was made, not what it is: the same files from elsewhere are the same run.
+    # The source does not change the result: the same files from another source are the same run.
     assert (run.tags["setting.source"], run.tags["threads"]) == (str(machine.source), "1")
     assert not {"source", "threads"} & run.params.keys()
 
@@ -161,7 +161,7 @@ def test_show_of_a_model_without_a_champion(train_runs: tuple[Machine, list[Ende
 
 
 def assert_failed(machine: Machine, ended: Ended, told: str, status: int) -> None:
-    """One line for a person, and nothing left behind."""
+    """The command printed one line for a person, and left nothing behind."""
     assert ended.status == status, ended.output
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: ")
@@ -194,7 +194,7 @@ def test_a_tracking_server_that_does_not_answer(machine: Machine) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_run_after_a_failed_one_starts_sound(machine: Machine, months: Path, tmp_path: Path) -> None:
+def test_a_run_after_a_failed_one_succeeds(machine: Machine, months: Path, tmp_path: Path) -> None:
     source = FAILURES["truncated parquet"].source(months, tmp_path / "source")
     assert machine.train(source=str(source)).status == 1
     spoilt = source / "green_tripdata_2023-03.parquet"

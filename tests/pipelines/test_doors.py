@@ -1,4 +1,4 @@
-"""The same settings give the same model, to the last digit, whichever door they come through."""
+"""The same settings give the same model, to the last digit, whichever way the run starts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from support.doors import PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
 
-pytestmark = pytest.mark.timeout(600)  # the first test may have to wait for six runs
+pytestmark = pytest.mark.timeout(600)  # the first test may wait for six runs
 
-# Mage in this process's way: what a test of one's own pipeline would do.
+# Mage inside a script, as in a test of a user's own pipeline.
 IN_PROCESS = """
 import json, sys
 project, name, variables = sys.argv[1:]
@@ -26,7 +26,7 @@ pipeline.execute_sync(global_vars=given, run_tests=True, update_status=False)
 
 
 def measured(machine: Machine) -> dict[str, dict[str, float]]:
-    """Every number that the machine's first run and its trials logged, but how long they took."""
+    """Every number that the machine's first run and its trials logged, except durations."""
     run = machine.parents()[0]
     return {
         r.info.run_name: {name: value for name, value in r.data.metrics.items() if "seconds" not in name}
@@ -35,7 +35,7 @@ def measured(machine: Machine) -> dict[str, dict[str, float]]:
 
 
 def made_from(machine: Machine) -> dict[str, Any]:
-    """Parameters of the machine's first run, and its key, which knows the files, the code and the packages."""
+    """Parameters of the machine's first run, and its run key, a hash of files, code and packages."""
     run = machine.parents()[0].data
     return {**run.params, "run_key": run.tags["run_key"]}
 
@@ -78,7 +78,7 @@ def test_a_script_and_the_command_line(in_process: Machine, train_runs: tuple[Ma
 def test_the_same_models(
     mage_runs: tuple[Machine, list[Ended]], train_runs: tuple[Machine, list[Ended]], in_process: Machine
 ) -> None:
-    """Not only their metrics: the very bytes of the booster and its encoder."""
+    """The booster and the encoder are equal to the byte, not only the metrics."""
     boosters, encoders = (
         {
             next(iter(sorted(machine.state.rglob(name), key=lambda path: path.stat().st_mtime))).read_bytes()

@@ -1,4 +1,4 @@
-"""`mage run`, really run: what a success registers, and how each failure ends."""
+"""`mage run` in a real process: what a success registers, and how each failure ends."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_run_leaves_the_project_as_it_was(mage_runs: tuple[Machine, list[Ended
 
 
 def assert_failed(machine: Machine, ended: Ended, told: str) -> None:
-    """One readable error at the end, and nothing left behind."""
+    """The run ended with one readable error and left nothing behind."""
     assert ended.status == 1, ended.output
     assert re.match(r"[A-Z]\w+Error: ", ended.message), ended.output
     assert told in ended.message
@@ -130,4 +130,4 @@ def test_a_tracking_server_that_does_not_answer(machine: Machine) -> None:
         address = f"http://127.0.0.1:{port}"
         ended = replace(machine, variables={"MLFLOW_TRACKING_URI": address}).mage_run()
     assert_failed(machine, ended, f"tracking server {address}: no answer within 5 s")
-    assert not (machine.state / "months").exists()  # asked before anything is fetched
+    assert not (machine.state / "months").exists()  # the server is checked before anything is fetched

@@ -1,4 +1,4 @@
-"""The maintenance pipeline where the last run was long ago: the champion is as it was, the rest is gone."""
+"""The maintenance pipeline long after the last run: the champion is unchanged, the rest is deleted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def files(folder: Path) -> set[str]:
 
 
 def make_old(machine: Machine) -> None:
-    """Let all that is there be `OLD_DAYS` old."""
+    """Make everything `OLD_DAYS` old."""
     then = time.time() - OLD_DAYS * 86_400
     for path in machine.state.rglob("*"):
         os.utime(path, (then, then))
@@ -48,7 +48,7 @@ def make_old(machine: Machine) -> None:
 
 
 def scheduled(machine: Machine, partition: str) -> list[Path]:
-    """What a scheduled run leaves in Mage's data folder."""
+    """Write what a scheduled run leaves in Mage's data folder."""
     pipeline = machine.folder / "mage" / PROJECT.name / "pipelines" / PIPELINE
     left = [pipeline / kind / "7" / partition / "load_trips" / "kept" for kind in (".variables", ".logs")]
     for path in left:
@@ -64,7 +64,7 @@ def answer(machine: Machine) -> str:
 
 
 @pytest.mark.timeout(400)
-def test_a_champion_survives_the_tidying(machine: Machine) -> None:
+def test_a_champion_survives_the_cleanup(machine: Machine) -> None:
     assert machine.train().status == 0
     make_old(machine)
     before, answered = files(machine.state), answer(machine)
@@ -72,7 +72,9 @@ def test_a_champion_survives_the_tidying(machine: Machine) -> None:
     young = scheduled(machine, f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S}")
 
     maintain(machine, dry_run=True)
-    assert machine.mlops("tidy", "--dry-run").stdout.count("cached month") == 4  # one a month, and their sum
+    assert (
+        machine.mlops("tidy", "--dry-run").stdout.count("cached month") == 4
+    )  # one per month, and their sum
     assert before - files(machine.state) == set()
     assert all(path.exists() for path in (*old, *young))
 
@@ -98,7 +100,7 @@ def test_a_champion_survives_the_tidying(machine: Machine) -> None:
     assert machine.mlops("tidy").stdout.startswith("nothing is older than 90 days")
 
 
-def test_settings_that_are_not_there_are_refused(machine: Machine) -> None:
+def test_unknown_settings_are_refused(machine: Machine) -> None:
     command = [str(BIN / "mage"), "run", str(PROJECT), MAINTENANCE, "--runtime-vars", '{"keep_day": 9}']
     ended = machine.run(*command)
     assert ended.status == 1

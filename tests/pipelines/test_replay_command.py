@@ -1,4 +1,4 @@
-"""`python -m mlops replay`, really run on small months: tables, plot, no registry, nothing fitted twice."""
+"""`python -m mlops replay` in a real process on small months: tables, plot, no registry, no repeated fit."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def command(machine: Machine, *more: str, **changed: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, Ended]:
-    """A machine whose tracking server does not answer, on which a replay ran."""
+    """A machine on which a backtest ran while its tracking server did not answer."""
     with closed_port() as port:
         address = f"http://127.0.0.1:{port}"
         machine = Machine(tmp_path_factory.mktemp("replay"), months, {"MLFLOW_TRACKING_URI": address})
@@ -65,7 +65,7 @@ def test_a_replay_prints_its_table_best_first(replayed: tuple[Machine, Ended]) -
     assert lines[0] == "green, first test month 2023-03, served from 2023-04 to 2023-04; RMSE in minutes:"
     assert lines[-1] == f"tables by month and a plot are in {output(machine)}"
     rows = [line.split() for line in lines[3:-2]]
-    # Both windows begin with 2023-01, and nobody has served for long: one model, one error.
+    # Both windows begin with 2023-01, so they have the same model and the same error.
     assert len(rows) == 10
     assert len({row[3] for row in rows}) == 1
     assert [float(row[-1]) for row in rows] == sorted(float(row[-1]) for row in rows)
@@ -108,7 +108,7 @@ def test_the_error_is_that_of_the_model_that_a_run_would_have_fitted(replayed: t
     np.testing.assert_array_equal(kept["duration_minutes"], predicted)
 
 
-def test_a_replay_asks_no_registry_and_leaves_no_trace_of_a_run(replayed: tuple[Machine, Ended]) -> None:
+def test_a_replay_uses_no_registry_and_leaves_no_run(replayed: tuple[Machine, Ended]) -> None:
     machine, _ = replayed
     assert {path.name for path in machine.state.iterdir()} == {"locks", "months", "prepared", "replay"}
     assert [path for path in output(machine).rglob("*") if path.name.startswith(".")] == []
@@ -134,7 +134,7 @@ def test_other_limits_are_another_verdict_on_the_same_models(replayed: tuple[Mac
         pd.testing.assert_frame_equal(then.loc[gate], first.loc[gate])
 
 
-def test_a_replay_that_was_stopped_goes_on(machine: Machine) -> None:
+def test_a_stopped_replay_continues(machine: Machine) -> None:
     given = command(machine, gates="always", cadences="1", windows="1")
     with machine.start(*given) as process:
         process.wait_for("model 2 of 2")

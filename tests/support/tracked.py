@@ -1,4 +1,4 @@
-"""What tests look up in the tracking store, and the small models and versions that they put there."""
+"""Small models and versions for the tracking store, and what tests read from it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from mlops.training.boosting import build_matrix, train
 
 NAME = "trip-duration-sample"
 KEY, OTHER_KEY = "ab" * 32, "cd" * 32
-AWAY = MlflowException("the database is away", error_code=2)  # TEMPORARILY_UNAVAILABLE, as a server says it
+AWAY = MlflowException("the database is away", error_code=2)  # TEMPORARILY_UNAVAILABLE, as a server answers
 
 
 class Killed(BaseException):
-    """The process is gone, as far as what it was doing can tell."""
+    """Raised where the process would be killed: no code handles it."""
 
 
 def mlflow_client() -> Any:
@@ -43,7 +43,7 @@ def runs_of(experiment: str = NAME) -> list[Any]:
 
 
 def state_of(run_id: str) -> tuple[str, str | None]:
-    """Status of a run, and what it says went wrong."""
+    """Status of a run, and its tag `error`."""
     run = mlflow_client().get_run(run_id)
     return str(run.info.status), run.data.tags.get("error")
 
@@ -58,12 +58,12 @@ def fitted(seed: int) -> DurationModel:
 
 
 def save_artefact(folder: Path) -> Path:
-    """A small model's folder."""
+    """Save a small model; return its folder."""
     return fitted(seed=0).save(folder / "model")
 
 
 def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **tags: str) -> str:
-    """Number of a new version without a model behind it."""
+    """Create a version without a model; return its number."""
     with contextlib.suppress(MlflowException):
         mlflow_client().create_registered_model(name)
     return str(mlflow_client().create_model_version(name, folder.as_uri(), run_id=run_id, tags=tags).version)
@@ -71,7 +71,7 @@ def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **ta
 
 @contextlib.contextmanager
 def fails_at(method: str, error: BaseException, *, once: bool = False, after: bool = False) -> Iterator[None]:
-    """Inside, MLflow's client raises the error at a method, each time or once, instead of acting or after it."""
+    """Make a method of MLflow's client raise the error, each time or once, instead of acting or after it."""
     original, raised = getattr(mlflow.MlflowClient, method), []
 
     def call(*arguments: Any, **named: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Mage's database in a PostgreSQL, where states have types of their own and a server has a time zone."""
+"""Mage's database in PostgreSQL, which has its own types for states, and a time zone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlops.operations.doctor import mage_database
 STARTED = datetime(2026, 11, 1, 11, tzinfo=timezone.utc)
 
 
-def test_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_finds_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = tmp_path / "pipelines" / "training"
     pipeline.mkdir(parents=True)
     (pipeline / "triggers.yaml").write_text("triggers: [{name: monthly, status: active}]")

@@ -1,4 +1,4 @@
-"""Real MLflow servers: the doctor's questions, and what tidying up deletes through them."""
+"""Real MLflow servers: the doctor's checks, and what the cleanup deletes through them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mlops.registry.client import mlflow
 
 @contextlib.contextmanager
 def server(folder: Path, *artefacts: str) -> Iterator[int]:
-    """Port of a server that knows itself as 127.0.0.1 alone, with these options about artefacts."""
+    """Port of a server that accepts only the host name 127.0.0.1, with these options for artefacts."""
     program = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
     if not program.exists():
         pytest.skip(f"{program} is not there: `make install` builds it")
@@ -57,7 +57,7 @@ def server(folder: Path, *artefacts: str) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Of a server that lets clients write artefacts themselves."""
+    """A server with which clients write artefacts themselves."""
     folder = tmp_path_factory.mktemp("server")
     with server(
         folder, "--no-serve-artifacts", "--default-artifact-root", str(folder / "artifacts")
@@ -65,7 +65,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield number
 
 
-def test_a_name_that_the_server_does_not_know(port: int) -> None:
+def test_a_host_name_that_the_server_refuses(port: int) -> None:
     (told,) = tracking_server.look_over(f"http://localhost:{port}", 10.0)
     assert told.is_open
     assert f"it refuses the host name localhost:{port}; start it with localhost:{port} added to" in told.text
@@ -79,7 +79,7 @@ def test_the_server_answers_and_has_our_version(port: int) -> None:
     ]
 
 
-def test_its_artefacts_lie_in_its_own_folder(port: int, tmp_path: Path) -> None:
+def test_its_artefacts_are_in_its_own_folder(port: int, tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{port}"
     client.connect(uri, tmp_path / "state", 10.0)
     (here,) = tracking_server.artefacts(uri, ["trip-duration-green"])

@@ -1,4 +1,4 @@
-"""Policies played through months by hand: who serves when, at which error, and for how much training."""
+"""Backtests of policies on months computed by hand: which model serves when, its error, and the training time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROMOTE, KEEP, REFUSE = (
     Verdict(outcome, (f"by hand: {outcome}",), {}) for outcome in ("promote", "keep", "refuse")
 )
 
-# Models grow worse by 0.1 with each month of age, and August is hard.
+# A model's error grows by 0.1 with each month of age; August has a larger error.
 RMSE = {
     (model, month): 4.0 + 0.1 * age + (0.5 if month == AUGUST else 0.0)
     for position, model in enumerate(MONTHS)
@@ -37,7 +37,7 @@ def rmse(model: Month, month: Month) -> float:
 
 
 def played(policy: Policy, verdicts: dict[Month, Verdict] | None = None) -> tuple[Served, ...]:
-    """The five months under the policy; models that `verdicts` does not name are promoted."""
+    """Backtest of the policy on five months; models that `verdicts` does not name are promoted."""
     return simulate(
         policy, MONTHS, rmse, lambda new, old: (verdicts or {}).get(new, PROMOTE), SECONDS.__getitem__
     )
@@ -47,7 +47,7 @@ def champions(served: tuple[Served, ...]) -> list[Month | None]:
     return [each.champion for each in served]
 
 
-# --- Who serves ---------------------------------------------------------------------------------------------
+# --- Serving ------------------------------------------------------------------------------------------------
 
 
 def test_every_new_model_serves_from_the_month_after_its_test() -> None:
@@ -74,7 +74,7 @@ def test_the_first_model_stays_whatever_the_cadence() -> None:
         assert [each.rmse for each in served[1:]] == pytest.approx([4.1, 4.2, 4.3, 4.9])
 
 
-def test_a_verdict_keeps_or_promotes_and_is_told() -> None:
+def test_a_verdict_keeps_or_promotes_and_is_recorded() -> None:
     served = played(Policy(1, 12, "verdict"), {MAY: KEEP, JULY: REFUSE})
     assert champions(served) == [None, APRIL, APRIL, JUNE, JUNE]
     assert [each.verdict for each in served] == [PROMOTE, KEEP, PROMOTE, REFUSE, PROMOTE]
@@ -86,7 +86,7 @@ def test_without_a_first_champion_nothing_serves_until_there_is_one() -> None:
     assert np.isnan([each.rmse for each in served[:3]]).all()
 
 
-def test_a_verdict_is_asked_about_challenger_and_champion_and_by_no_other_gate() -> None:
+def test_only_the_verdict_gate_compares_challenger_and_champion() -> None:
     asked: list[tuple[Month, Month | None]] = []
 
     def judge(challenger: Month, champion: Month | None) -> Verdict:
@@ -106,7 +106,7 @@ def test_a_verdict_is_asked_about_challenger_and_champion_and_by_no_other_gate()
     count=st.integers(2, 24),
     outcomes=st.lists(st.sampled_from([PROMOTE, KEEP, REFUSE]), min_size=24, max_size=24),
 )
-def test_no_model_serves_a_month_that_it_was_tested_on_or_learnt_from(
+def test_no_model_serves_a_month_that_it_was_tested_or_trained_on(
     cadence: int, gate: str, count: int, outcomes: list[Verdict]
 ) -> None:
     months = Month.range(APRIL, APRIL + (count - 1))
@@ -119,7 +119,7 @@ def test_no_model_serves_a_month_that_it_was_tested_on_or_learnt_from(
 
     policy = Policy(cadence, 12, gate)
     served = simulate(policy, months, score, lambda new, old: verdicts[new], lambda model: 1.0)
-    # A model learns from months before the one that it is tested on.
+    # A model is trained on months before its test month.
     assert all(model < month for model, month in scored)
     assert scored == [(each.champion, each.month) for each in served if each.champion]
     told = policies.compared({policy: served}).iloc[0]
@@ -182,7 +182,7 @@ def test_month_by_month(outcomes: policies.Outcomes) -> None:
     ]  # fmt: skip
 
 
-def test_the_text_leaves_out_the_cadence_of_what_trains_once(
+def test_the_text_has_no_cadence_for_a_policy_that_trains_once(
     outcomes: policies.Outcomes, tmp_path: Path
 ) -> None:
     text = str(Replayed("green", MONTHS, outcomes, tmp_path))
@@ -206,7 +206,7 @@ def test_the_picture_is_drawn_for_any_number_of_policies(outcomes: policies.Outc
         assert ((240, 160, 75) in colours) == (len(drawn) > 1)
 
 
-# --- Asked for ----------------------------------------------------------------------------------------------
+# --- Policies -----------------------------------------------------------------------------------------------
 
 
 def test_policies_are_all_combinations_each_once() -> None:
@@ -229,7 +229,7 @@ def test_policies_are_all_combinations_each_once() -> None:
         ),
     ],
 )
-def test_what_is_no_policy(cadences: str, windows: str, gates: str, told: str) -> None:
+def test_invalid_policies_are_refused(cadences: str, windows: str, gates: str, told: str) -> None:
     with pytest.raises(ConfigError) as raised:
         policies.parse(cadences, windows, gates)
     assert told in str(raised.value)
@@ -266,7 +266,7 @@ def test_months_that_cannot_be_replayed(
     assert not (tmp_path / "output").exists()
 
 
-def test_a_month_that_is_served_but_not_trained_about_must_be_there_too(source: Path, tmp_path: Path) -> None:
+def test_a_served_month_must_be_available_even_without_a_training(source: Path, tmp_path: Path) -> None:
     write_month(source / "green_tripdata_2023-03.parquet", "green", Month(2023, 3), rows=300)
     with pytest.raises(MonthNotPublishedError, match="green 2023-06: the test month is not published"):
         replay(

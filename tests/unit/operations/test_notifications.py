@@ -1,4 +1,4 @@
-"""One message about a judged month, one about a failure, and none about the same again."""
+"""One message for a judged month, one for a failure, and no repetition."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def judged(store: Path, **tags: str) -> str:
     return bare_version(store, test_month="2023-05", outcome="champion", **tags)
 
 
-def test_a_judged_month_is_told_once(store: Path) -> None:
+def test_a_judged_month_is_reported_once(store: Path) -> None:
     number = judged(store)
     assert notifications.of_result(board(number), VARIABLES) == Message(
         f"{NAME} 2023-05: version 1 is champion",
@@ -68,7 +68,7 @@ def test_what_is_no_news_is_not_told(table: pd.DataFrame, store: Path) -> None:
     assert notifications.of_result(table, VARIABLES) is None
 
 
-def test_a_failure_is_told_and_shown_in_mlflow_with_the_same_words(store: Path) -> None:
+def test_a_failure_is_reported_and_shown_in_mlflow_with_the_same_words(store: Path) -> None:
     message = notifications.of_failure(BROKEN, VARIABLES)
     (run,) = runs_of()
     assert message == Message(
@@ -79,7 +79,7 @@ def test_a_failure_is_told_and_shown_in_mlflow_with_the_same_words(store: Path) 
     assert state_of(run.info.run_id) == ("FAILED", f"TripSchemaError: {BROKEN}")
 
 
-def test_the_same_failure_is_told_again_after_a_day_another_at_once(store: Path) -> None:
+def test_the_same_failure_is_reported_again_after_a_day_another_at_once(store: Path) -> None:
     assert notifications.of_failure(BROKEN, VARIABLES)
     assert notifications.of_failure(BROKEN, VARIABLES) is None
     assert len(runs_of()) == 1
@@ -91,7 +91,7 @@ def test_the_same_failure_is_told_again_after_a_day_another_at_once(store: Path)
     assert notifications.of_failure(BROKEN, VARIABLES)
 
 
-def test_a_failure_amid_a_run_is_shown_by_that_run(store: Path) -> None:
+def test_a_failure_during_a_run_is_shown_by_that_run(store: Path) -> None:
     with pytest.raises(TripSchemaError) as caught, start_run(NAME, "green 2023-05", "key") as run:
         raise BROKEN
     message = notifications.of_failure(caught.value, VARIABLES)
@@ -100,7 +100,7 @@ def test_a_failure_amid_a_run_is_shown_by_that_run(store: Path) -> None:
     assert len(runs_of()) == 1
 
 
-def test_a_failure_is_told_though_mlflow_is_away_or_settings_are_wrong(
+def test_a_failure_is_reported_if_mlflow_is_away_or_settings_are_wrong(
     monkeypatch: pytest.MonkeyPatch, store: Path
 ) -> None:
     wrong = {**VARIABLES, "max_trails": 3}

@@ -167,7 +167,7 @@ def replace(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("mlops/config.py", 'description="taxi service', 'description="which taxi service'),
+        ("mlops/config.py", 'description="Taxi service', 'description="Which taxi service'),
         ("mlops/config.py", "max_trials: int = Field(\n        18,", "max_trials: int = Field(\n        19,"),
         ("mlops/__main__.py", "import argparse", "import argparse as arguments"),
         ("mlops/operations/policies.py", "import", "import os\nimport"),

@@ -1,4 +1,4 @@
-"""One run key, one version: what is found again, gone on with, delivered, forgotten or kept."""
+"""One run key, one version: which attempts are found, continued, delivered, deleted or kept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_MONTHS = pd.DataFrame({"month": []})
 
 
 def cut_off(store: Path, attempt: str = "one", *, judged: bool = True, key: str = KEY) -> str:
-    """Run of a version whose attempt was killed after its last word, or before."""
+    """Run of a version whose attempt was killed after its final tag, or before."""
     with pytest.raises(KeyboardInterrupt), start_run(NAME, "r", key, attempt) as run:
         run.log_table("leaderboard.csv", BOARD)
         raise KeyboardInterrupt
@@ -40,7 +40,7 @@ def cut_off(store: Path, attempt: str = "one", *, judged: bool = True, key: str 
 
 
 def left(attempt: str, *, key: str = KEY, month: str = "", forced: str = "false") -> Checkpoint:
-    """A work folder, whose result waits to be told if a month is given."""
+    """A work folder; with a month, its result is pending."""
     kept = Checkpoint.of(NAME, key)
     kept.note("origin", {"attempt": attempt, "forced": forced})
     if month:
@@ -56,7 +56,7 @@ def lock(store: Path) -> Any:
 
 
 def fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Let every run fail in its midst."""
+    """Make every run fail in the middle."""
 
     def fail(*_: Any) -> None:
         raise error
@@ -64,10 +64,10 @@ def fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(run_once, "_train_and_judge", fail)
 
 
-# --- Found again --------------------------------------------------------------------------------------------
+# --- Found --------------------------------------------------------------------------------------------------
 
 
-def test_a_judged_run_is_told_again_and_not_made_again(store: Path) -> None:
+def test_a_judged_run_is_reported_again_and_not_repeated(store: Path) -> None:
     cut_off(store)
     result = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
 
@@ -89,7 +89,7 @@ def test_what_is_forced_or_another_or_not_judged_is_not_known(store: Path) -> No
     assert run_once.find_result(NAME, "ef" * 32, Settings()) is None
 
 
-def test_an_attempt_cut_off_after_its_last_word_is_finished_and_forgotten(store: Path) -> None:
+def test_an_attempt_killed_after_its_final_tag_is_finished_and_deleted(store: Path) -> None:
     run_id = cut_off(store, "one")
     kept = left("one", month="2023-04")
     assert state_of(run_id)[0] == "KILLED"
@@ -110,7 +110,7 @@ def test_a_forced_run_is_made_although_its_version_is_there(
 
 
 def test_what_another_attempt_at_the_key_left_is_kept(store: Path) -> None:
-    """A forced run that is under way, or whose result waits for the server, is not the version that is there."""
+    """A forced run that is in progress or has a pending result is not the existing version."""
     cut_off(store, "one")
     kept = left("two", forced="true")
     run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
@@ -137,10 +137,10 @@ def test_a_forced_run_takes_over_from_forced_ones_only(
     assert found == [{"attempt": "one", "forced": before} if taken_over else None]
 
 
-# --- What goes wrong ----------------------------------------------------------------------------------------
+# --- Failures ----------------------------------------------------------------------------------------------
 
 
-def test_what_failed_is_not_gone_on_with(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_attempt_is_never_resumed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fails(monkeypatch, TuningError("all trials failed"))
     kept = left("one")
     with pytest.raises(TuningError):
@@ -181,7 +181,7 @@ def test_an_outage_after_the_fit_says_where_everything_is(
         (TrackingError("wrong password"), False),
     ],
 )
-def test_what_cannot_be_delivered_does_not_keep_others_from_it(
+def test_a_result_that_cannot_be_delivered_does_not_block_others(
     error: Exception, advice: bool, lock: locks.Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails(monkeypatch, error)
@@ -203,7 +203,7 @@ def test_a_server_that_is_away_ends_the_delivery(lock: locks.Lock, monkeypatch: 
         run_once.deliver(NAME, lock)
 
 
-def test_what_was_told_before_is_not_delivered_again(
+def test_a_delivered_result_is_not_delivered_again(
     store: Path, lock: locks.Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails(monkeypatch, AssertionError("not again"))
