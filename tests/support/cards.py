@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -82,3 +83,15 @@ def make_card(**settings: object) -> Card:
 
 
 CARD = make_card()
+
+
+def section(text: str, title: str) -> str:
+    """What stands under a heading."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of the Markdown tables in a text, without heads and rules."""
+    lines = [re.split(r"(?<!\\) \| ", line[2:-2]) for line in text.splitlines() if line.startswith("| ")]
+    ruled = [number for number, line in enumerate(lines) if set("".join(line)) <= set("-:")]
+    return [line for number, line in enumerate(lines) if number not in ruled and number + 1 not in ruled]

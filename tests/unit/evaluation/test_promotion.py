@@ -1,52 +1,21 @@
-"""The decision branch by branch, its interval by another bootstrap, and verdicts made again from their text."""
+"""The decision branch by branch, and its interval by another bootstrap."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import bootstrap
 from support.builders import make_requests, make_trips
+from support.contests import CHAMPION, DAYS, REQUESTS, gathered, judged, slices_of, with_days
 
-from mlops.errors import MlopsError
-from mlops.evaluation.comparison import Evidence, Incumbent, gather
-from mlops.evaluation.metrics import GATED, PairMedian, error_metrics, slices
-from mlops.evaluation.promotion import Limits, Record, Verdict, decide, replay
+from mlops.evaluation.comparison import Evidence, gather
+from mlops.evaluation.metrics import PairMedian
+from mlops.evaluation.promotion import Limits, Verdict, decide
 from mlops.month import Month
-
-CHAMPION = Incumbent("3", test_month="2023-04", last_month_learnt="2023-03")
-DAYS = pd.date_range("2023-05-01", periods=30).strftime("%Y-%m-%d").tolist()
-
-
-def judged(
-    challenger: float, champion: float | None = None, incumbent: Incumbent | None = None, **changes: Any
-) -> Evidence:
-    """Thirty days of 1,000 trips, each with these RMSE; the pair median's is 8."""
-    rmse = {"challenger": challenger, "champion": champion, "pair_median": 8.0}
-    sums = {name: 1000.0 * value**2 for name, value in rmse.items() if value is not None}
-    days = pd.DataFrame({"day": DAYS, "trips": 1000, **sums})
-    table = slices_of((5000, challenger, champion)) if champion else pd.DataFrame()
-    known = incumbent or (CHAMPION if champion else None)
-    return replace(Evidence("2023-05", days, table, known, True, 1.0, 60.0, 8_000_000, 0.002), **changes)
-
-
-def slices_of(*rows: tuple[int, float, float]) -> pd.DataFrame:
-    """Slices of so many trips with RMSE of challenger and champion."""
-    table = pd.DataFrame(rows, columns=["trips", "challenger", "champion"])
-    table[["challenger", "champion"]] = table[["challenger", "champion"]].pow(2).mul(table["trips"], axis=0)
-    return table.assign(slice="pair", value=[f"{number} -> 1" for number in range(len(table))])
-
-
-def with_days(evidence: Evidence, **columns: Any) -> Evidence:
-    return replace(evidence, days=evidence.days.assign(**columns))
-
 
 # --- Without a champion -------------------------------------------------------------------------------------
 
@@ -86,6 +55,8 @@ UNFIT = {
         "one request takes nan s of CPU time, but at most 0.25 s are allowed",
     ),
 }
+
+
 UNFIT_DAYS = {
     "few": ({"trips": 166}, "the test month has 4,980 trips, but at least 5,000 are needed"),
     "pair median": ({"pair_median": 16_000.0}, "RMSE 4.0000 is not below the RMSE 4.0000 of the pair median"),
@@ -295,6 +266,7 @@ def test_few_days_are_not_enough_for_a_comparison() -> None:
 
 # --- An old champion ----------------------------------------------------------------------------------------
 
+
 OLD = replace(CHAMPION, test_month="2023-01", last_month_learnt="2022-12")
 
 
@@ -391,126 +363,7 @@ def test_a_slice_without_error_has_no_share_to_grow_by() -> None:
     assert decide(judged(4.0, 5.0, slices=table[:1]), Limits()).promote
 
 
-# --- Odd evidence, order and text ---------------------------------------------------------------------------
-
-sums = st.floats(0) | st.sampled_from([0.0, math.nan, math.inf, 1e308])
-rows = st.tuples(st.integers(0, 9000), sums, sums, sums)
-month = st.sampled_from(["2023-04", "2022-11", "2023-05", "", "soon"])
-ODD = ["trips", "challenger", "champion", "pair_median"]
-
-
-@st.composite
-def odd_evidence(draw: st.DrawFn) -> Evidence:
-    """Anything that the types allow."""
-    days, table = (pd.DataFrame(draw(st.lists(rows, max_size=9)), columns=ODD) for _ in range(2))
-    missing = draw(st.sampled_from([["champion"], ["pair_median"], []]))
-    incumbent = st.builds(Incumbent, st.just("1"), month, month, st.sampled_from(["", "no such file"]))
-    return Evidence(
-        "2023-05",
-        days.assign(day=DAYS[: len(days)]).drop(columns=missing),
-        table.assign(slice="pair", value=DAYS[: len(table)]).drop(columns=missing),
-        draw(st.none() | incumbent),
-        draw(st.booleans()),
-        *draw(st.tuples(st.floats(), st.floats(), st.integers(0, 10**12), st.floats())),
-    )
-
-
-@given(odd_evidence())
-def test_whatever_the_evidence_there_is_a_verdict_with_reasons_and_it_can_be_replayed(
-    evidence: Evidence,
-) -> None:
-    limits = Limits(min_slice_rows=0)
-    verdict = decide(evidence, limits)
-    text = Record(evidence, limits, verdict).to_json()
-
-    assert verdict.outcome in ("promote", "keep", "refuse")
-    assert verdict.reasons
-    assert all(math.isfinite(value) for value in verdict.measured.values())
-    assert replay(text) == verdict
-    assert Record.from_json(text).to_json() == text
-    json.loads(text, parse_constant=pytest.fail)  # NaN and Infinity are not JSON
-
-
-@settings(max_examples=20)
-@given(st.randoms(use_true_random=False))
-def test_the_order_of_days_and_slices_does_not_matter(random: Any) -> None:
-    evidence = gathered(4.2, 4.0)
-    days, table = (
-        frame.iloc[random.sample(range(len(frame)), len(frame))] for frame in (evidence.days, evidence.slices)
-    )
-    limits = Limits(max_slice_regression=0.02, min_slice_rows=100)
-
-    assert decide(replace(evidence, days=days, slices=table), limits) == decide(evidence, limits)
-
-
-def test_a_record_keeps_every_digit_and_the_limits() -> None:
-    evidence, limits = gathered(4.0, 5.0), Limits(min_improvement=0.1 + 0.2)
-    found = Record.from_json(Record(evidence, limits, decide(evidence, limits)).to_json())
-
-    pd.testing.assert_frame_equal(found.evidence.days, evidence.days, check_exact=True)
-    pd.testing.assert_frame_equal(found.evidence.slices, evidence.slices, check_exact=True)
-    assert found.evidence.champion == CHAMPION
-    assert found.limits == limits
-    assert found.verdict == decide(evidence, limits)
-    assert not replay(Record(evidence, limits, Verdict("promote", (), {})).to_json()).promote
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"evidence": {}, "limits": {}, "verdict": {}}', "null"])
-def test_other_text_is_no_record(text: str) -> None:
-    with pytest.raises(MlopsError) as caught:
-        replay(text)
-
-    assert str(caught.value).startswith(
-        f"verdict: expected JSON with evidence, limits and verdict; got {text[:60]!r} ("
-    )
-    assert str(caught.value).endswith("Take verdict.json from the run that judged the model.")
-
-
-# --- Evidence from trips ------------------------------------------------------------------------------------
-
-REQUESTS = make_requests(6000)
-ACTUAL = np.random.default_rng(1).uniform(25, 40, 6000)
-NOISE = np.random.default_rng(2).normal(0, 1, 6000).clip(-3, 3)
-
-
-def gathered(challenger: float | np.ndarray, champion: float | None = None) -> Evidence:
-    """Evidence of 6,000 trips; everyone's error is the same noise, so many times."""
-    scales = {"challenger": challenger, "pair_median": 8.0} | ({"champion": champion} if champion else {})
-    predicted = {name: ACTUAL + scale * NOISE for name, scale in scales.items()}
-    return gather(REQUESTS, ACTUAL, predicted, test_month="2023-05", champion=CHAMPION if champion else None)
-
-
-def test_the_evidence_adds_up_to_the_metrics() -> None:
-    evidence = gathered(4.0, 5.0)
-
-    assert evidence.rows == 6000
-    for name, scale in (("challenger", 4.0), ("champion", 5.0), ("pair_median", 8.0)):
-        assert evidence.rmse(name) == pytest.approx(error_metrics(ACTUAL, ACTUAL + scale * NOISE)["rmse"])
-    assert math.isnan(evidence.rmse("course"))
-    assert evidence.least_minutes == (ACTUAL + 4 * NOISE).min()
-    assert evidence.most_minutes == (ACTUAL + 4 * NOISE).max()
-
-
-def test_a_day_is_that_of_the_pickup() -> None:
-    days = gathered(4.0).days.set_index("day")
-    own = (REQUESTS["pickup_at"].dt.strftime("%Y-%m-%d") == "2023-05-31").to_numpy()
-
-    assert list(days.index) == [f"2023-05-{day:02d}" for day in range(1, 32)]
-    assert days.loc["2023-05-31", "trips"] == own.sum()
-    assert days.loc["2023-05-31", "challenger"] == pytest.approx((16 * NOISE[own] ** 2).sum())
-
-
-def test_the_gate_looks_at_the_slices_of_the_report() -> None:
-    found = gathered(4.0, 5.0).slices
-    ends = ("low_80_minutes", "high_80_minutes", "low_95_minutes", "high_95_minutes")
-    predictions = pd.DataFrame({"duration_minutes": ACTUAL + 4 * NOISE, **dict.fromkeys(ends, 30.0)})
-    report = slices(REQUESTS, ACTUAL, predictions, ACTUAL + 5 * NOISE)
-    report = report[report["slice"].isin(GATED)].reset_index(drop=True)
-
-    assert set(found["slice"]) == {"distance", "pair", "hour band", "week", "from airport", "to airport"}
-    assert found[["slice", "value", "trips"]].to_numpy().tolist() == report.iloc[:, :3].to_numpy().tolist()
-    np.testing.assert_allclose(np.sqrt(found["challenger"] / found["trips"]), report["rmse"])
-    np.testing.assert_allclose(np.sqrt(found["champion"] / found["trips"]), report["champion_rmse"])
+# --- Evidence that cannot be judged -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1e200])
@@ -531,15 +384,6 @@ def test_no_trips_are_refused() -> None:
 
     assert verdict.outcome == "refuse"
     assert "the test month has 0 trips, but at least 5,000 are needed" in verdict.reasons
-
-
-def test_the_requests_index_does_not_matter() -> None:
-    predicted = {"challenger": ACTUAL, "pair_median": ACTUAL + NOISE}
-    shuffled = REQUESTS.set_index(np.arange(6000)[::-1] * 3)
-    pd.testing.assert_frame_equal(
-        gather(shuffled, ACTUAL, predicted, test_month="2023-05").days,
-        gather(REQUESTS, ACTUAL, predicted, test_month="2023-05").days,
-    )
 
 
 # --- What must not become champion --------------------------------------------------------------------------
