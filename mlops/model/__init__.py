@@ -1,16 +1,16 @@
-"""What is served. This folder and `errors.py` travel inside every registered version.
+"""The served model. Every registered version contains a copy of this folder and of `errors.py`.
 
 In reading order:
 
-- `features`: a request as numbers
-- `encoder`: what past trips say about a request: smoothed means
-- `intervals`: the range that a duration most likely lies in
-- `row_predictor`: the trees' answer to one request, without a table's cost
-- `duration_model`: `DurationModel`, all of these as one artefact
-- `version_code`: the code that a registered version carries, apart from every other version's
+- `features`: from a request to numeric features
+- `encoder`: smoothed means of past trips for a request
+- `intervals`: prediction intervals of a duration
+- `row_predictor`: fast prediction of the trees for one request
+- `duration_model`: `DurationModel`, which combines these in one artefact
+- `version_code`: loads the code of a registered version separately from every other version's code
 
-Modules here import each other relatively, and nothing else of this project but `errors`: a version carries them
-under a package name of its own.
+Modules here use relative imports, and import nothing else of this project except `errors`, because each version
+has its own package name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def _load_pyfunc(path: str) -> Any:
-    """The `DurationModel` of an artefact, of the code that lies beside it. MLflow calls this."""
+    """The `DurationModel` of an artefact, loaded with the code stored next to it. MLflow calls this function."""
     from .version_code import load_model  # here, so that importing this package imports nothing
 
     return load_model(path)

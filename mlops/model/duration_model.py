@@ -1,7 +1,7 @@
-"""`DurationModel`: encoder, boosted trees and intervals as one artefact. The only importer of xgboost.
+"""`DurationModel`: encoder, boosted trees and intervals in one artefact.
 
-An artefact is a folder of four files and no pickle: ``booster.ubj``,
-``encoder.npz``, ``intervals.npz`` and ``model.json``. MLflow loads it through
+An artefact is a folder of four files: ``booster.ubj``, ``encoder.npz``,
+``intervals.npz`` and ``model.json``. It contains no pickle. MLflow loads it with
 `_load_pyfunc`.
 """
 
@@ -25,32 +25,31 @@ from .features import BATCH_ROWS, CATEGORICAL, as_columns, feature_names, reques
 from .intervals import Intervals
 from .row_predictor import Forest
 
-# Before the import, which reads it. By default OpenMP's threads spin while they wait for each other; on a machine
-# with something else to do that made training five times slower (measured), and twice as dear on a quiet one.
+# By default OpenMP's threads spin while they wait for each other. Measured: on a busy machine this made training
+# five times slower, and on an idle machine it doubled the CPU time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 Array = npt.NDArray[Any]
 FORMAT = 2
-SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0  # the range of what is learnt, and so of what is answered
+SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0  # range of the training durations, so also of the predictions
 
 
-MISSING = (
-    -1.0
-)  # in a matrix without gaps, which XGBoost packs four times closer; no quantity here is negative
+# Replaces NaN: XGBoost stores a matrix without NaN in a quarter of the memory. No feature is negative.
+MISSING = -1.0
 
 
 class DurationModel:
-    """Minutes that a requested ride will take, and the range that they will most likely lie in.
+    """Predicts the minutes of a requested ride, with prediction intervals.
 
     Parameters
     ----------
     encoder : Encoder
     booster : xgboost.Booster
     features : tuple of str
-        Columns of its matrix, in their order.
+        Columns of the feature matrix, in order.
     intervals : Intervals, optional
-        Without them, as while a model is tuned, only the minutes are predicted.
+        Without intervals, as during tuning, only the minutes are predicted.
     """
 
     def __init__(
@@ -71,9 +70,9 @@ class DurationModel:
         Parameters
         ----------
         requests : DataFrame of n rows
-            ``pickup_at`` datetime (New York's wall clock), ``pickup_zone`` and ``dropoff_zone`` int (any
-            unknown id is answered too), ``distance_miles`` float, ``passenger_count`` int; the last two may
-            be null, and the last left out. Other columns are not looked at.
+            ``pickup_at`` datetime (New York's wall clock), ``pickup_zone`` and ``dropoff_zone`` int (unknown
+            ids are allowed), ``distance_miles`` float, ``passenger_count`` int. The last two may be null, and
+            the column ``passenger_count`` may be missing. Other columns are ignored.
         params : dict, optional
             Not used; MLflow passes it.
 
@@ -86,7 +85,7 @@ class DurationModel:
         Raises
         ------
         MlopsError
-            When a request column is missing or does not hold what it should.
+            When a request column is missing or has values of a wrong type.
         """
         columns = request_features(requests)
         minutes = self.minutes(columns)
@@ -95,12 +94,12 @@ class DurationModel:
         return pd.DataFrame({"duration_minutes": minutes, **bounds}, index=requests.index)
 
     def predict_one(self, request: Mapping[str, Any]) -> dict[str, float]:
-        """Duration of one requested ride, as `predict` gives it, without a table's cost: for a server.
+        """Prediction for one requested ride, for servers: equal to `predict`, but faster without a table.
 
         Parameters
         ----------
         request : mapping
-            The request columns of `predict`, one value each. The first call takes seconds to lay the trees out.
+            The request columns of `predict`, one value each. The first call takes seconds to prepare the trees.
 
         Raises
         ------
@@ -117,7 +116,7 @@ class DurationModel:
         }
 
     def get_raw_model(self) -> DurationModel:
-        """Itself: what MLflow's wrapper of the same method hands out, for `predict_one`."""
+        """The model itself; MLflow's wrapper calls this, so that callers reach `predict_one`."""
         return self
 
     @functools.cached_property
@@ -125,7 +124,7 @@ class DurationModel:
         return Forest.from_booster(bytes(self.booster.save_raw("json")))
 
     def minutes(self, columns: Mapping[str, Array]) -> Array:
-        """Minutes for request features as from `request_features`, float64 of shape (n,), 1 to 60."""
+        """Minutes for features from `request_features`, float64 of shape (n,), 1 to 60."""
         count = len(columns["pickup_zone"])
         minutes = np.empty(count, np.float64)
         for start in range(0, count, BATCH_ROWS):
@@ -139,7 +138,7 @@ class DurationModel:
         )
 
     def importance(self) -> dict[str, float]:
-        """Share of the total gain by feature, most first; 0 for features that no tree uses."""
+        """Share of the total gain by feature, largest first; 0 for features that no tree uses."""
         gain = self.booster.get_score(importance_type="total_gain")
         shares = {name: float(np.sum(gain.get(f"f{i}", 0.0))) for i, name in enumerate(self.features)}
         total = sum(shares.values()) or 1.0
@@ -147,7 +146,7 @@ class DurationModel:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def save(self, folder: Path) -> Path:
-        """The artefact's folder, written anew."""
+        """Write the artefact to a new folder; its path."""
         folder.mkdir(parents=True)
         self.booster.save_model(folder / "booster.ubj")
         np.savez_compressed(folder / "encoder.npz", **self.encoder.tables)
@@ -159,12 +158,12 @@ class DurationModel:
 
     @classmethod
     def load(cls, folder: Path) -> DurationModel:
-        """Model as `save` wrote it.
+        """Model that `save` wrote.
 
         Raises
         ------
         MlopsError
-            When the folder holds another format.
+            When the artefact has another format.
         """
         about = json.loads((folder / "model.json").read_text())
         if about["format"] != FORMAT:
@@ -178,7 +177,7 @@ class DurationModel:
 
 
 def _possible(minutes: float) -> float:
-    """Minutes kept to what a duration can be."""
+    """Minutes, limited to the range of durations."""
     return min(max(minutes, SHORTEST_MINUTES), LONGEST_MINUTES)
 
 
@@ -190,7 +189,7 @@ def _arrays(path: Path) -> dict[str, Array]:
 def feature_matrix(
     features: Sequence[str], columns: Mapping[str, Array], encoded: Mapping[str, Array], zone_codes: Array
 ) -> Array:
-    """Float32 matrix of shape (n, number of features) without gaps."""
+    """Float32 matrix of shape (n, number of features), `MISSING` instead of NaN."""
     table = np.empty((len(columns["pickup_zone"]), len(features)), np.float32)
     for position, name in enumerate(features):
         values = columns[name] if name in columns else encoded[name]

@@ -1,9 +1,9 @@
-"""What past trips say about a request: smoothed means by zone pair, and by zone and time.
+"""Target encoding: smoothed means of past trips by zone pair, by zone and time, and by distance.
 
-`Totals` takes trips batch by batch and never holds them; from it come the
-`Encoder` that a model carries, and what each trip may know while a model is
-fitted: the means of the other folds' trips, since a mean that holds the trip's
-own duration would let the trees read the answer.
+`Totals` adds up trips in batches and does not keep them. It gives the `Encoder`
+of a model, and the training features of each trip: these are means over the trips
+of the other folds, because a mean that contains the trip's own duration would leak
+the target.
 
 Source: D. Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes",
 SIGKDD Explorations 3(1), 2001.
@@ -25,13 +25,14 @@ Array = npt.NDArray[Any]
 
 ENCODED = tuple(feature.name for feature in ENCODED_FEATURES)
 
-CODES = 256  # of zones in a matrix: with more, each bin of every feature would take two bytes instead of one
+# Zone codes in a matrix; with more, XGBoost needs two bytes instead of one for each value of every feature.
+CODES = 256
 ZONE_CODES = "zone_codes"
 TIMES = 12  # weekday or weekend, six parts of the day
 WEEK = 168  # hours of the week
-SMOOTHING = 10.0  # weight of the parent's mean: trips, but miles for a pace
-MAX_MILES = 100.0  # outside this and LEAST_MILES a meter says nothing about pace
-# Where the bands of distance begin: each holds a few per cent of green trips; band 0 is for what was not measured.
+SMOOTHING = 10.0  # weight of the parent's mean, in trips; for a pace, in miles
+MAX_MILES = 100.0  # distances above this or below MIN_MILES are not used for pace
+# Lower limits of the distance bands, a few percent of green trips in each; band 0 is for unmeasured distances.
 BANDS_FROM = np.array([0.1, 0.5, 0.8, 1.1, 1.4, 1.7, 2.0, 2.4, 2.8, 3.3, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0])
 BANDS = len(BANDS_FROM) + 1
 
@@ -47,7 +48,7 @@ SIZES = {
     "band_pickup": BANDS * ZONES,
     "band_dropoff": BANDS * ZONES,
 }
-"""How many values each key has."""
+"""Number of values of each key."""
 
 QUANTITIES = {
     "minutes": ("minutes", "trips"),
@@ -55,12 +56,12 @@ QUANTITIES = {
     "pace": ("measured_minutes", "measured_miles"),
     "miles": ("measured_miles", "measured_trips"),
 }
-"""Each mean as the two sums that it is the ratio of."""
+"""Each mean is the ratio of these two sums."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A table of means of `quantity` by `key`; `slots` of its entries lie under one of its parent's."""
+    """A table of means of `quantity` by `key`; each entry of the parent table has `slots` entries here."""
 
     name: str
     key: str
@@ -85,7 +86,7 @@ LEVELS = (
     Level("pair_time_pace", "pair_time", "pace", "pair_pace", TIMES),
     Level("pair_miles", "pair", "miles"),
 )
-"""Parents first. Each mean is drawn towards its parent's, so a pair never seen gets the coarser answer."""
+"""Parents come first. Each mean is smoothed towards its parent's mean, which a pair without trips gets."""
 
 MADE_FROM = {
     **{level.name: (level.name,) for level in LEVELS},
@@ -94,7 +95,7 @@ MADE_FROM = {
     "pace_minutes": ("pair_time_pace",),
     "distance_ratio": ("pair_miles",),
 }
-"""The tables that each encoded feature is made from; ``pair_trips`` is a count, the others are levels."""
+"""Tables from which each encoded feature is computed; ``pair_trips`` is a count, the others are levels."""
 
 _KEYS = {**{level.name: level.key for level in LEVELS}, "pair_trips": "pair"}
 _PARENTS = {level.name: level.parent for level in LEVELS}
@@ -106,8 +107,8 @@ class Encoder:
     Parameters
     ----------
     tables : dict of str to float32 array
-        Those that the features are made from, flat, indexed by their keys; and ``zone_codes``, the code that
-        stands for each zone in a matrix.
+        Flat tables from which the features are computed, indexed by their keys; and ``zone_codes``, the code of
+        each zone in a matrix.
     features : sequence of str
         Encoded features, of `features.ENCODED_FEATURES`.
     """
@@ -119,18 +120,18 @@ class Encoder:
 
     @property
     def zone_codes(self) -> Array:
-        """Code of each zone, float32 of shape (266,), below `CODES`; the rarest share 0 with unknown ones."""
+        """Code of each zone, float32 of shape (266,), below `CODES`; 0 for the rarest zones and unknown ids."""
         return self.tables[ZONE_CODES]
 
     @classmethod
     def fit(cls, columns: Mapping[str, Array], minutes: Array, features: Sequence[str] = ENCODED) -> Encoder:
-        """Encoder of the trips given: columns as from `features.request_features`, minutes of shape (n,)."""
+        """Encoder of these trips: columns from `features.request_features`, minutes of shape (n,)."""
         totals = Totals(features, folds=1)
         totals.add(columns, minutes, np.zeros(len(minutes), np.int64))
         return totals.encoder()
 
     def transform(self, columns: Mapping[str, Array]) -> dict[str, Array]:
-        """The features of each request, float32 of shape (n,); NaN only where the distance is."""
+        """Encoded features of each request, float32 of shape (n,); NaN only where the distance is NaN."""
         if not self.features:
             return {}
         keys = _keys(columns)
@@ -139,14 +140,14 @@ class Encoder:
 
 
 class Totals:
-    """Sums over past trips under each level's keys, fold by fold.
+    """Sums over past trips for each key, by fold.
 
     Parameters
     ----------
     features : sequence of str
-        Encoded features that are wanted; sums that none of them needs are not kept.
+        Encoded features to compute; only the sums that they need are kept.
     folds : int
-        Of the trips' own encodings; 1 where none are asked for.
+        Number of folds for `out_of_fold`; 1 when that is not used.
     """
 
     def __init__(self, features: Sequence[str], folds: int) -> None:
@@ -157,12 +158,12 @@ class Totals:
         needed = {(level.key, column) for level in self._levels for column in QUANTITIES[level.quantity]}
         needed |= {("pair", column) for _, column in needed}
         needed |= {(key, "trips") for key in ("pair", "pickup", "dropoff")}
-        # Untouched pages of zeros cost no memory: most pairs of zones are never driven.
+        # Unused pages of zeros need no memory, and most zone pairs have no trips.
         self._by_fold = {(key, column): np.zeros(folds * SIZES[key]) for key, column in sorted(needed)}
         self._all: dict[tuple[str, str], Array] = {}
 
     def add(self, columns: Mapping[str, Array], minutes: Array, fold: Array) -> None:
-        """Take trips in: columns as from `request_features`; minutes and fold (0 to folds - 1) of shape (n,)."""
+        """Add trips: columns from `request_features`; minutes and fold (0 to folds - 1) of shape (n,)."""
         keys, summed = _keys(columns), _summed(columns, minutes)
         for (key, column), sums in self._by_fold.items():
             np.add.at(sums, fold * SIZES[key] + keys[key], summed[column])
@@ -170,11 +171,11 @@ class Totals:
 
     @property
     def trips(self) -> int:
-        """How many trips were taken in."""
+        """Number of trips that were added."""
         return int(self._of_all("pair", "trips").sum())
 
     def encoder(self) -> Encoder:
-        """Encoder of all the trips."""
+        """Encoder of all added trips."""
         means = _smoothed(
             self._levels,
             self._of_all,
@@ -187,7 +188,7 @@ class Totals:
         return Encoder({name: means[name].astype(np.float32) for name in names}, self.features)
 
     def _zone_codes(self) -> Array:
-        """The busiest zones in the order of their ids, from 1."""
+        """Codes from 1 for the busiest zones in the order of their ids; 0 for all others."""
         trips = self._of_all("pickup", "trips") + self._of_all("dropoff", "trips")
         trips[0] = -1  # unknown
         busiest = np.sort(np.argsort(-trips, kind="stable")[: CODES - 1])
@@ -196,7 +197,7 @@ class Totals:
         return codes
 
     def out_of_fold(self, columns: Mapping[str, Array], fold: Array) -> dict[str, Array]:
-        """The features of trips that were taken in, each learnt from the trips of the other folds only."""
+        """Encoded features of trips that were added, each from the trips of the other folds only."""
         if not self.features:
             return {}
         keys = _keys(columns)
@@ -212,14 +213,14 @@ class Totals:
             return np.asarray((by_fold.sum() - by_fold)[fold])
 
         means = _smoothed(self._levels, of_others, overall, under=lambda parent, level: parent)
-        # As many as the whole has, of which these are all but one fold.
+        # Scaled up to all folds, because these counts lack one fold.
         means["pair_trips"] = of_others("pair", "trips") * (self.folds / (self.folds - 1))
         return _encoded(
             {name: means[name].astype(np.float32) for name in self._tables}, columns, self.features
         )
 
     def _of_all(self, key: str, column: str) -> Array:
-        """Sums of all folds, kept until more trips come."""
+        """Sums of all folds, cached until more trips are added."""
         if (key, column) not in self._all:
             self._all[key, column] = self._by_fold[key, column].reshape(self.folds, -1).sum(axis=0)
         return self._all[key, column]
@@ -236,12 +237,12 @@ def _smoothed(
     overall: Callable[[str], Array],
     under: Callable[[Array, Level], Array],
 ) -> dict[str, Array]:
-    """Means of each level. `sums` by key and column, `overall` by column, `under` spreads a parent's."""
+    """Means of each level. `sums` by key and column, `overall` by column; `under` expands a parent's means."""
     means: dict[str, Array] = {}
     for level in levels:
         top, bottom = QUANTITIES[level.quantity]
         if level.parent is None:
-            with np.errstate(invalid="ignore"):  # where no meter ran at all
+            with np.errstate(invalid="ignore"):  # 0 / 0 when no trip has a measured distance
                 prior = np.divide(overall(top), overall(bottom))
         else:
             prior = under(means[level.parent], level)
@@ -252,7 +253,7 @@ def _smoothed(
 def _encoded(
     means: Mapping[str, Array], columns: Mapping[str, Array], features: Sequence[str]
 ) -> dict[str, Array]:
-    """The features, from the means that belong to each trip and its own distance."""
+    """The features, computed from each trip's means and its distance."""
     miles = columns["distance_miles"]
     derived: dict[str, Callable[[], Array]] = {
         "pair_spread": lambda: np.sqrt(
@@ -286,7 +287,7 @@ def _keys(columns: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _summed(columns: Mapping[str, Array], minutes: Array) -> dict[str, Array]:
-    """What is summed, trip by trip."""
+    """Values of each trip for the sums."""
     miles = np.nan_to_num(columns["distance_miles"].astype(np.float64))
     measured = (miles >= np.float32(MIN_MILES)) & (miles <= MAX_MILES)
     return {

@@ -1,8 +1,8 @@
-"""From requests to features: the only definition, shared by training, batch and single predictions.
+"""From requests to features; training, batch and single predictions all use this definition.
 
-`request_features` is stateless: what a request says, in numbers. What past trips
-say about such a request is learnt from targets and lives in `encoder`.
-Nothing here reads a fare, a tip, a payment, a rate code or a drop-off time.
+`request_features` is stateless: it uses only the request. Features that are learnt
+from past trips are in `encoder`. No feature uses a fare, a tip, a payment, a rate
+code or a drop-off time, because they are unknown at the request.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dateutil.easter import easter
 from ..errors import MlopsError
 
 if TYPE_CHECKING:
-    import pandas as pd  # elsewhere where it is needed: a third of the memory of a process that streams trips
+    import pandas as pd  # late at run time: a third of the memory of a process that streams trips
 
 Array = npt.NDArray[Any]
 REQUEST_COLUMNS = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
-ZONES = 266  # codes 0 to 265; 0 stands for every id that TLC has not given out
+ZONES = 266  # codes 0 to 265; 0 is for every id that TLC does not use
 BATCH_ROWS = 65_536
-HOLIDAYS_IN_SCHOOL = ("Lincoln", "Susan B. Anthony")  # whose days the state keeps and its schools do not
-MIN_MILES = 0.1  # a shorter distance is that of a meter that did not run
+HOLIDAYS_IN_SCHOOL = ("Lincoln", "Susan B. Anthony")  # state holidays on which schools are open
+MIN_MILES = 0.1  # a shorter distance means that the meter did not run
 MINUTE, DAY = 60_000_000, 86_400_000_000  # in microseconds
 
 
@@ -38,11 +38,11 @@ class Feature:
     Parameters
     ----------
     name, meaning : str
-        With the unit in both, where there is one.
+        Both contain the unit, if there is one.
     categorical : bool
-        A code, not a quantity.
+        Whether it is a code, not a quantity.
     needs_distance : bool
-        Left out where `use_distance` is off.
+        Whether it is omitted when `use_distance` is off.
     """
 
     name: str
@@ -55,48 +55,52 @@ REQUEST_FEATURES = (
     Feature("pickup_zone", "TLC zone of the pickup, 1-265; 0 for any other", categorical=True),
     Feature("dropoff_zone", "TLC zone of the drop-off, 1-265; 0 for any other", categorical=True),
     Feature(
-        "distance_miles", "trip distance in miles (the meter's; see docs/decisions)", needs_distance=True
+        "distance_miles",
+        "trip distance in miles, as measured by the taxi's meter (see docs/decisions)",
+        needs_distance=True,
     ),
-    Feature("passenger_count", "passengers as entered by the driver; missing where not entered"),
+    Feature("passenger_count", "number of passengers, entered by the driver; may be missing"),
     Feature("minute_of_day", "minutes since midnight, New York"),
     Feature("weekday", "0 Monday to 6 Sunday"),
     Feature("month", "1 January to 12 December"),
     Feature("is_holiday", "1 on a public holiday of New York, else 0"),
-    Feature("is_school_day", "1 on a day on which New York's public schools teach, by rule, else 0"),
+    Feature("is_school_day", "1 on a school day of New York's public schools, calculated by rules, else 0"),
 )
-"""Known from the request alone."""
+"""Features that need only the request."""
 
 
 ENCODED_FEATURES = (
     Feature("pair_minutes", "mean minutes of past trips between the two zones"),
-    Feature("pair_time_minutes", "the same in this part of the day, weekday or weekend"),
-    Feature("pair_band_minutes", "the same over about this distance", needs_distance=True),
+    Feature("pair_time_minutes", "pair_minutes in this part of the day, by weekday or weekend"),
+    Feature("pair_band_minutes", "pair_minutes for trips of similar distance", needs_distance=True),
     Feature("pair_spread", "standard deviation of the minutes between the two zones"),
-    Feature("pair_trips", "logarithm of 1 + the past trips between the two zones"),
+    Feature("pair_trips", "logarithm of 1 + the number of past trips between the two zones"),
     Feature("pickup_hour_minutes", "mean minutes from the pickup zone in this hour of the week"),
     Feature("dropoff_hour_minutes", "mean minutes to the drop-off zone in this hour of the week"),
     Feature(
         "band_pickup_minutes",
-        "mean minutes from the pickup zone over about this distance",
+        "mean minutes from the pickup zone for trips of similar distance",
         needs_distance=True,
     ),
     Feature(
         "band_dropoff_minutes",
-        "mean minutes to the drop-off zone over about this distance",
+        "mean minutes to the drop-off zone for trips of similar distance",
         needs_distance=True,
     ),
     Feature("pair_pace", "mean minutes per mile between the two zones", needs_distance=True),
-    Feature("pair_time_pace", "the same in this part of the day, weekday or weekend", needs_distance=True),
     Feature(
-        "pace_minutes", "pair_time_pace x distance_miles: minutes at the usual pace", needs_distance=True
+        "pair_time_pace", "pair_pace in this part of the day, by weekday or weekend", needs_distance=True
     ),
-    Feature("distance_ratio", "distance over the mean distance between the two zones", needs_distance=True),
+    Feature("pace_minutes", "pair_time_pace x distance_miles: minutes at the mean pace", needs_distance=True),
+    Feature(
+        "distance_ratio", "distance divided by the mean distance between the two zones", needs_distance=True
+    ),
 )
-"""Learnt from past trips by `encoder.Encoder`."""
+"""Features that `encoder.Encoder` learns from past trips."""
 
 
 def feature_names(use_distance: bool = True) -> tuple[str, ...]:
-    """Columns of a model's matrix, in their order.
+    """Columns of a model's feature matrix, in order.
 
     Examples
     --------
@@ -107,7 +111,7 @@ def feature_names(use_distance: bool = True) -> tuple[str, ...]:
 
 
 CATEGORICAL = frozenset(f.name for f in REQUEST_FEATURES + ENCODED_FEATURES if f.categorical)
-"""Columns that are codes."""
+"""Names of the features that are codes."""
 
 
 def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Array]:
@@ -117,8 +121,8 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     ----------
     requests : mapping or DataFrame
         `REQUEST_COLUMNS`, n values each: ``pickup_at`` datetime (New York's wall clock), zones int, miles
-        float (NaN allowed; what is no distance counts as NaN), passengers nullable int. Other columns are
-        not looked at. Not changed.
+        float (NaN allowed; an impossible distance becomes NaN), passengers nullable int. Other columns are
+        ignored. Not changed.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     Raises
     ------
     MlopsError
-        When a request column, or a pickup time, is missing.
+        When a request column or a pickup time is missing.
     """
     missing = [name for name in REQUEST_COLUMNS if name not in requests and name != "passenger_count"]
     if missing:
@@ -154,7 +158,7 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
 
 
 def as_columns(request: Mapping[str, Any]) -> dict[str, Any]:
-    """One request, a value a column, as `request_features` takes requests.
+    """One request as columns of one value each, the input of `request_features`.
 
     Examples
     --------
@@ -166,7 +170,7 @@ def as_columns(request: Mapping[str, Any]) -> dict[str, Any]:
         if name in request:
             value = request[name]
             if getattr(value, "tzinfo", None) is not None:
-                value = value.replace(tzinfo=None)  # wall clock, as in a table
+                value = value.replace(tzinfo=None)  # wall clock, as in `_times`
             columns[name] = np.array([np.nan if value is None else value])
     return columns
 
@@ -186,28 +190,28 @@ def _floats(name: str, values: Any) -> Array:
     try:
         return pd.to_numeric(pd.Series(values)).to_numpy(np.float32, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise MlopsError(f"requests: {name} should hold numbers: {error}") from error
+        raise MlopsError(f"requests: {name}: expected numbers; {error}") from error
 
 
 def _times(values: Any) -> Array:
-    """Wall clock; a time zone says which, and is taken off."""
+    """Wall-clock times; a time zone is removed without converting."""
     if getattr(getattr(values, "dtype", None), "tz", None) is not None:
         values = values.dt.tz_localize(None)
     try:
         return np.asarray(values, "datetime64[us]")
     except (TypeError, ValueError) as error:
-        raise MlopsError(f"requests: pickup_at should hold times: {error}") from error
+        raise MlopsError(f"requests: pickup_at: expected times; {error}") from error
 
 
 def _miles(name: str, values: Any) -> Array:
-    """Distances, NaN for what no ride can be: beyond the Moon, or not a number."""
+    """Distances in miles; NaN for values that are not numbers or are over a million."""
     with np.errstate(over="ignore"):
         miles = _floats(name, values)
     return np.where(np.abs(miles) < 1e6, miles, np.float32(np.nan))
 
 
 def _counts(name: str, requests: Mapping[str, Any] | pd.DataFrame, rows: int) -> Array:
-    """Whole numbers, NaN for what cannot be a count, or where the column is left out."""
+    """Counts; NaN for values that are not counts, or when the column is missing."""
     counts = _floats(name, requests[name]) if name in requests else np.full(rows, np.nan, np.float32)
     possible = (counts >= 0) & (counts < 1e6) & (counts == np.floor(counts))
     return np.where(possible, counts, np.float32(np.nan))
@@ -222,7 +226,7 @@ def _years(day: Array) -> tuple[int, int]:
 
 
 class _Calendar(NamedTuple):
-    """What is to be known of each day of some years, by the day's place after the first."""
+    """Calendar features of each day of some years, indexed by days since the first day."""
 
     first_day: int
     columns: dict[str, Array]
@@ -236,8 +240,10 @@ def _calendar(first_year: int, last_year: int) -> _Calendar:
     number = days.astype(np.int64)
     weekday = (number + 3) % 7  # 1970-01-01 was a Thursday
     holiday = np.isin(days, np.array(sorted(known), "datetime64[D]"))
-    kept = [day for day, name in known.items() if not any(person in name for person in HOLIDAYS_IN_SCHOOL)]
-    closed = np.isin(days, np.array(sorted(kept), "datetime64[D]"))
+    school_holidays = [
+        day for day, name in known.items() if not any(person in name for person in HOLIDAYS_IN_SCHOOL)
+    ]
+    closed = np.isin(days, np.array(sorted(school_holidays), "datetime64[D]"))
     in_term = np.concatenate([_in_term(year) for year in years])
     columns = {
         "weekday": weekday,
@@ -249,10 +255,10 @@ def _calendar(first_year: int, last_year: int) -> _Calendar:
 
 
 def _in_term(year: int) -> Array:
-    """For each day of a calendar year whether it is in term; weekends and holidays within count as if they were.
+    """Whether each day of a calendar year is in school term; weekends and holidays inside a term count as in term.
 
     Term ends on 26 June and begins on the Thursday after Labor Day. Recesses: 24 December to 1 January,
-    Presidents' week, Good Friday to the Friday after Easter. The city shifts these by a few days in some years.
+    Presidents' week, Good Friday to the Friday after Easter. In some years the real dates differ by a few days.
 
     Source: calendars of the New York City Department of Education, 2018 to 2024.
     """

@@ -1,9 +1,9 @@
-"""Ranges that a ride's duration most likely lies in: split conformal prediction with a scale of its own.
+"""Prediction intervals of a ride's duration: split conformal prediction with a normalised error.
 
-The errors of a fit on a month that it has not seen say how far it is off, and
-where. Each error is divided by the size that is usual for such a ride (a mean
-absolute error by length, kind, hour, weekday and zones), and the quantiles of
-what remains, times that size, are the range around the next prediction.
+The intervals are calibrated on the errors of a fit on a month that it was not
+trained on. Each error is divided by the usual error of such a ride (a mean absolute
+error by predicted minutes, kind, hour, weekday and zones). The quantiles of these
+ratios, multiplied by the usual error, give the interval around a prediction.
 
 Source: H. Papadopoulos, A. Gammerman, V. Vovk, "Normalized nonconformity measures for regression conformal
 prediction", AIA 2008.
@@ -23,19 +23,18 @@ from .features import MIN_MILES, ZONES
 Array = npt.NDArray[Any]
 
 INTERVAL_COLUMNS = ("low_80_minutes", "high_80_minutes", "low_95_minutes", "high_95_minutes")
-# Months drift: what held in the month just seen holds a little less in the next, so a little more is promised
-# inside than is told: half a point of 80 %, a quarter of 95 %.
+# Data drift from month to month, so coverage drops a little in the next month. To compensate, the intervals are
+# calibrated to 80.5 % and 95.25 % coverage instead of 80 % and 95 %.
 QUANTILE_LEVELS = (0.0975, 0.9025, 0.02375, 0.97625)
-LENGTHS = 12  # bins of the predicted minutes, equally filled
-KINDS = (
-    4  # whether the meter ran, and whether the driver entered passengers: rides without either go astray more
-)
-WHOLE, PART = 300.0, 50.0  # trips at which a part's own figure and the one above it weigh alike
+LENGTHS = 12  # bins of the predicted minutes, with equal counts
+# The meter ran or not, combined with passengers entered or not: without either, errors are larger.
+KINDS = 4
+WHOLE, PART = 300.0, 50.0  # smoothing: number of trips at which a group's own value has half the weight
 
 
 @dataclass(frozen=True)
 class Factor:
-    """How much larger or smaller than usual the errors are, by a key of so many values."""
+    """Ratio of a group's errors to the usual errors, by a key with `size` values."""
 
     name: str
     size: int
@@ -49,7 +48,7 @@ FACTORS = (
     Factor("dropoff_zone", ZONES, 4 * PART),
     Factor("weekday", 7, 4 * PART),
 )
-"""Each is fitted on what those before it leave."""
+"""Each factor is fitted after the factors before it are divided out."""
 
 
 class Intervals:
@@ -58,8 +57,9 @@ class Intervals:
     Parameters
     ----------
     tables : dict of str to float64 array
-        ``lengths``: inner edges of the bins of predicted minutes. ``scale``: the mean absolute error. One table
-        for each of `FACTORS`. ``quantiles``, shape (kinds x 3, 4): of the scaled errors at `QUANTILE_LEVELS`.
+        ``lengths``: inner edges of the bins of predicted minutes. ``scale``: the mean absolute error in minutes.
+        One table for each of `FACTORS`. ``quantiles``, shape (kinds x 3, 4): quantiles of the scaled errors at
+        `QUANTILE_LEVELS`.
     """
 
     def __init__(self, tables: Mapping[str, Array]) -> None:
@@ -67,12 +67,12 @@ class Intervals:
 
     @classmethod
     def fit(cls, columns: Mapping[str, Array], predicted: Array, actual: Array) -> Intervals:
-        """Intervals calibrated on n trips that the predicting fit has not seen.
+        """Intervals calibrated on n trips that were not used to fit the model.
 
         Parameters
         ----------
         columns : mapping
-            Features as from `features.request_features`.
+            Features from `features.request_features`.
         predicted, actual : array of shape (n,)
             Minutes.
         """
@@ -95,7 +95,7 @@ class Intervals:
             quantiles[number] = (len(own) * np.quantile(own, QUANTILE_LEVELS) + WHOLE * overall) / (
                 len(own) + WHOLE
             )
-        # Around the prediction, even where the month just seen was all faster or all slower.
+        # The interval contains the prediction, also when all calibration trips were faster or all were slower.
         outer = [
             np.minimum(quantiles[:, i], 0) if i % 2 == 0 else np.maximum(quantiles[:, i], 0) for i in range(4)
         ]
@@ -113,8 +113,8 @@ class Intervals:
 
     def _keys(self, columns: Mapping[str, Array], minutes: Array) -> dict[str, Array]:
         length = np.searchsorted(self.tables["lengths"], minutes)
-        stood = ~(columns["distance_miles"] >= MIN_MILES)
-        kind = 2 * np.isnan(columns["passenger_count"]) + stood
+        unmeasured = ~(columns["distance_miles"] >= MIN_MILES)
+        kind = 2 * np.isnan(columns["passenger_count"]) + unmeasured
         weekend = columns["weekday"] >= 5
         return {
             "length": kind * LENGTHS + length,

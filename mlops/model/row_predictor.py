@@ -1,11 +1,11 @@
-"""`Forest`: the answer of boosted trees to one request, the booster's to the last bit, in a tenth of its time.
+"""`Forest`: predictions of boosted trees for one request, bit for bit equal to XGBoost's, in a tenth of the time.
 
-XGBoost prepares for any batch before it answers a row, and that costs more than the answer. Here all nodes of
-all trees that ask the same feature lie side by side, by threshold, so one search answers them all: those up
-to the place found send the row right. What is left is to follow those answers down all trees at once.
+For one row, XGBoost's preparation of a batch costs more than the prediction. Here the nodes of all trees that
+compare the same feature are stored together, sorted by threshold, so one binary search evaluates all of them: the
+nodes up to the found position send the row to the right. Then all trees are followed down at once.
 
 Source: XGBoost's JSON model (https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html); the order
-by feature and threshold is that of C. Lucchese et al., "QuickScorer", SIGIR 2015.
+by feature and threshold comes from C. Lucchese et al., "QuickScorer", SIGIR 2015.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from ..errors import MlopsError
 
 Array = npt.NDArray[Any]
 
-SUMS = ("reg:squarederror", "reg:absoluteerror")  # objectives whose prediction is the sum of the leaves
-QUANTITY, CATEGORY, LEAF = 0, 1, 2  # kinds of nodes; the first two as in XGBoost's split_type
+SUMS = ("reg:squarederror", "reg:absoluteerror")  # objectives whose prediction is the sum of leaf values
+QUANTITY, CATEGORY, LEAF = 0, 1, 2  # kinds of nodes; the first two are values of XGBoost's split_type
 
 
 class _Quantity(NamedTuple):
-    """The nodes `start` to `end`, which compare one feature with ascending thresholds; below is left."""
+    """Nodes `start` to `end`, which compare one feature with ascending thresholds; smaller values go left."""
 
     feature: int
     start: int
     end: int
-    missing: Array  # whether a missing value goes right, node by node
+    missing: Array  # whether a missing value goes right, for each node
     thresholds: list[float]
 
 
 class _Category(NamedTuple):
-    """The nodes `start` to `end`, which look for one feature's code in a set; in it is right."""
+    """Nodes `start` to `end`, which test whether one feature's code is in a set; members go right."""
 
     feature: int
     start: int
@@ -47,20 +47,20 @@ class _Category(NamedTuple):
 
 
 class Forest:
-    """Sum of the leaves that a row falls into. Not changed by a prediction, so threads may share it.
+    """Sum of the leaf values for a row. Predictions do not change it, so threads may share it.
 
     Parameters
     ----------
     quantities, categories : list
-        The inner nodes, by feature; the leaves come after them.
+        The inner nodes, grouped by feature; the leaves come after them.
     children : intp array of shape (2 x nodes,)
         Left child of node i at 2 i, right child at 2 i + 1; leaves are their own children.
     leaves : float32 array of shape (nodes,)
-        What a leaf adds.
+        Value of each leaf.
     roots : intp array of shape (trees,)
-        In the order in which XGBoost adds up; first a leaf with the base score.
+        In the order in which XGBoost adds up; the first is a leaf with the base score.
     features : int
-        Values in a row.
+        Number of values in a row.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Forest:
 
     @classmethod
     def from_booster(cls, booster_json: bytes | Mapping[str, Any]) -> Forest:
-        """Forest of a booster as ``booster.save_raw("json")`` gives it, or as that reads when parsed.
+        """Forest of a booster, from ``booster.save_raw("json")`` or its parsed content.
 
         Raises
         ------
         MlopsError
-            When the booster is more than a sum of trees with one result: DART, classes, several targets.
+            When the booster is not a plain sum of trees with one output: DART, classes, several targets.
         """
         model = json.loads(booster_json) if isinstance(booster_json, (bytes, bytearray)) else booster_json
         learner = model["learner"]
@@ -93,14 +93,14 @@ class Forest:
         if kind != "gbtree" or objective not in SUMS or len(base_scores) != 1:
             raise MlopsError(
                 f"forest: expected trees of kind gbtree, an objective in {list(SUMS)} and one target; "
-                f"got {kind}, {objective} and {len(base_scores)}. Let the booster itself predict"
+                f"got {kind}, {objective} and {len(base_scores)}. Use the booster's own predict instead"
             )
         features = int(learner["learner_model_param"]["num_feature"])
         trees = [_leaf(base_scores), *learner["gradient_booster"]["model"]["trees"]]
         return _laid_out(trees, features)
 
     def predict_one(self, row: Array) -> float:
-        """Prediction for a row of shape (features,), NaN where missing; categories as codes."""
+        """Prediction for a row of shape (features,); NaN means missing, categories are codes."""
         values = np.asarray(row, np.float32).tolist()
         if len(values) != self.features:
             raise MlopsError(f"forest: expected a row of {self.features} values; got {len(values)}")
@@ -120,7 +120,7 @@ class Forest:
         node, children = self._roots, self._children
         for _ in range(self._depth):
             node = children.take(node + node + right.take(node))
-        return float(self._leaves.take(node).cumsum()[-1])  # one after the other in float32, as XGBoost does
+        return float(self._leaves.take(node).cumsum()[-1])  # added in order in float32, as XGBoost does
 
 
 def _leaf(value: Array) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _leaf(value: Array) -> dict[str, Any]:
 
 
 def _laid_out(trees: Sequence[Mapping[str, Any]], features: int) -> Forest:
-    """Forest of XGBoost's trees: nodes sorted by kind, feature and threshold."""
+    """Forest of XGBoost's trees, with nodes sorted by kind, feature and threshold."""
     sizes = [len(tree["left_children"]) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
 
@@ -152,8 +152,8 @@ def _laid_out(trees: Sequence[Mapping[str, Any]], features: int) -> Forest:
     codes, holders = column("categories", np.intp), place[_holders(trees, roots)]
     quantities, categories = [], []
     for split, number in sorted(set(zip(kind.tolist(), feature.tolist(), strict=True))):
-        asked = np.flatnonzero((kind == split) & (feature == number))
-        start, end = int(asked[0]), int(asked[-1]) + 1
+        nodes = np.flatnonzero((kind == split) & (feature == number))
+        start, end = int(nodes[0]), int(nodes[-1]) + 1
         if split == QUANTITY:
             thresholds = condition[start:end].tolist()
             quantities.append(_Quantity(number, start, end, missing[start:end], thresholds))
@@ -166,7 +166,7 @@ def _laid_out(trees: Sequence[Mapping[str, Any]], features: int) -> Forest:
 
 
 def _holders(trees: Sequence[Mapping[str, Any]], roots: Array) -> Array:
-    """The node that each entry of all trees' ``categories`` belongs to, numbered through."""
+    """Node to which each entry of all trees' ``categories`` belongs, numbered across all trees."""
     parts = [
         np.repeat(np.asarray(tree["categories_nodes"], np.intp) + root, tree["categories_sizes"])
         for tree, root in zip(trees, roots, strict=True)
@@ -175,7 +175,7 @@ def _holders(trees: Sequence[Mapping[str, Any]], roots: Array) -> Array:
 
 
 def _depth(children: Array, roots: Array) -> int:
-    """Steps from the roots after which every path has come to a leaf."""
+    """Number of steps from the roots after which every path has reached a leaf."""
     pairs, level, depth = children.reshape(-1, 2), roots, 0
     while len(level := level[pairs[level, 0] != level]):
         level, depth = pairs[level].ravel(), depth + 1

@@ -1,12 +1,12 @@
-"""The code that a registered version carries, loaded apart from every other version's.
+"""Loads the code of a registered version separately from the code of every other version.
 
-MLflow imports what a version carries under the name of its folder, and Python keeps one module per name and
-process. So MLflow's import gives only this loader. The code that answers is read from beside the artefact and
-imported once more, under a name made from its content (`package_name`): two versions share modules only if
-their code is the same.
+MLflow imports the code of a version under the name of its folder, and Python keeps one module per name in a
+process. So MLflow's import is used only to get this loader. The loader reads the code next to the artefact and
+imports it again under a name made from its content (`package_name`). Two versions share modules only if their
+code is the same.
 
-A version registered before 2026-12 carries a flat package `mlops` with absolute imports. They are changed to its
-own name.
+A version registered before 2026-12 contains a flat package `mlops` with absolute imports. These are rewritten to
+the name made from its content.
 """
 
 from __future__ import annotations
@@ -28,29 +28,27 @@ from typing import Any
 from ..errors import MlopsError
 
 PREFIX = "trip_duration_"
-ENTRIES = (
-    "model.duration_model",
-    "model",
-)  # modules with `DurationModel`: of today's layout, of the flat one
-_FLAT = "mlops"  # the name by which modules of the flat layout import each other
+# Modules with `DurationModel`: in the current layout, in the flat layout.
+ENTRIES = ("model.duration_model", "model")
+_FLAT = "mlops"  # package name in absolute imports of the flat layout
 # One lock for all copies of this module in the process: each version's loader is a copy.
 _LOCK = vars(sys).setdefault(f"_{PREFIX}lock", threading.RLock())
 
 
 def load_model(artefact: str | Path) -> Any:
-    """`DurationModel` of an artefact's folder, of the code that lies beside it.
+    """`DurationModel` of an artefact's folder, loaded with the code stored next to it.
 
     Parameters
     ----------
     artefact : str or Path
-        As MLflow passes it: ``data/model`` below the version's folder, which has ``code`` too.
+        As MLflow passes it: ``data/model`` in the version's folder, which also has ``code``.
 
     Raises
     ------
     MlopsError
-        When no code lies beside it. Of the version's own code, when the artefact has another format.
+        When there is no code next to the artefact. The version's code raises its own when the format differs.
     ImportError
-        When the code beside it cannot be imported.
+        When that code cannot be imported.
     """
     # One thread at a time. A search through the list of finders skips one when another thread removes its own.
     # And Python's `ast.parse`, which numpy's `load` uses too, fails when another thread parses while garbage is
@@ -60,38 +58,36 @@ def load_model(artefact: str | Path) -> Any:
 
 
 def carried_package(artefact: Path) -> Path:
-    """Folder of the package that a version carries beside its artefact.
+    """Folder of the package that a version contains next to its artefact.
 
     Raises
     ------
     MlopsError
-        When there is not exactly one.
+        When there is not exactly one package.
     """
     code = artefact.absolute().parents[1] / "code"
     found = {path.parent for path in code.glob("*/model.py")}
     found |= {path.parents[1] for path in code.glob("*/model/duration_model.py")}
     if len(found) != 1:
         names = sorted(path.name for path in found) or "none"
-        raise MlopsError(
-            f"{artefact}: expected it to bring its code along, one package in {code}; got {names}"
-        )
+        raise MlopsError(f"{artefact}: expected the version's code, one package in {code}; got {names}")
     return found.pop()
 
 
 def package_name(package: Path) -> str:
-    """Name for a package's code: two have the same name only if every module is the same, but for line endings."""
+    """Name for a package's code: equal for two packages only if all modules are equal, except for line endings."""
     return _name(_read(package))
 
 
 def import_package(package: Path) -> ModuleType:
-    """The package's module with `DurationModel`, all modules imported under a name that only this code has.
+    """The package's module with `DurationModel`; all modules are imported under a name unique to this code.
 
-    The folder is not needed afterwards, and nothing is written into it.
+    The folder is not needed afterwards, and nothing is written to it.
 
     Raises
     ------
     ImportError
-        When a module fails, or needs another package called ``mlops``.
+        When a module fails, or needs another package named ``mlops``.
     """
     sources = _read(package)
     code = _Code(f"_{_name(sources)}", package, sources)
@@ -105,7 +101,7 @@ def import_package(package: Path) -> ModuleType:
 
 
 def _read(package: Path) -> dict[str, bytes]:
-    """Source of every module by its path below the package, all with the line endings of Unix."""
+    """Source of every module by its path in the package, with Unix line endings."""
     paths = sorted(package.rglob("*.py"))
     return {path.relative_to(package).as_posix(): path.read_bytes().replace(b"\r\n", b"\n") for path in paths}
 
@@ -118,7 +114,7 @@ def _name(sources: Mapping[str, bytes]) -> str:
 
 
 class _Code(MetaPathFinder, ExecutionLoader):
-    """Finds and runs the modules of one package, from source read once: no cached bytecode is read or written."""
+    """Finds and runs the modules of one package from source that was read once, without cached bytecode."""
 
     def __init__(self, name: str, package: Path, sources: Mapping[str, bytes]) -> None:
         self.name, self.package, self.sources = name, package, sources
@@ -129,10 +125,10 @@ class _Code(MetaPathFinder, ExecutionLoader):
         return ".".join([self.name, *(part for part in parts if part != "__init__")])
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Where a module of this package is; None for any other."""
+        """Import spec of a module of this package; None for any other module."""
         if fullname not in self.paths:
             return None
-        # A package gets an empty search path: no other finder looks into its folder.
+        # A package gets an empty search path, so that no other finder reads its folder.
         spec = ModuleSpec(
             fullname, self, origin=self.get_filename(fullname), is_package=self.is_package(fullname)
         )
@@ -140,7 +136,7 @@ class _Code(MetaPathFinder, ExecutionLoader):
         return spec
 
     def is_package(self, fullname: str) -> bool:
-        """Whether the module has modules below it."""
+        """Whether the module is a package."""
         return self.paths[fullname].endswith("__init__.py")
 
     def get_filename(self, fullname: str) -> str:
@@ -148,11 +144,11 @@ class _Code(MetaPathFinder, ExecutionLoader):
         return str(self.package / self.paths[fullname])
 
     def get_source(self, fullname: str) -> str:
-        """Text of the source, for tracebacks when the folder is gone."""
+        """Text of the source, for tracebacks after the folder was deleted."""
         return importlib.util.decode_source(self.sources[self.paths[fullname]])
 
     def get_code(self, fullname: str) -> CodeType:
-        """The source compiled, its absolute imports of the flat package changed to this package's name."""
+        """Compiled source; absolute imports of the flat package are rewritten to this package's name."""
         tree = ast.parse(self.sources[self.paths[fullname]], self.get_filename(fullname))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and not node.level:

@@ -234,7 +234,12 @@ def change(column: str, value: object, row: int = 0) -> Callable[[pd.DataFrame],
     [
         ("load_trips", change("role", "training"), DataQualityError, "one validation and one test month"),
         ("load_trips", change("rows", 0), DataQualityError, r"got empty \['2023-03'\]"),
-        ("load_trips", change("path", "/gone"), DataQualityError, r"files gone \['/gone'\]"),
+        (
+            "load_trips",
+            change("path", "/gone"),
+            DataQualityError,
+            r"expected a file for each month; missing: \['/gone'\]",
+        ),
         ("load_trips", change("month", "2023-02"), DataQualityError, "expected distinct months"),
         ("load_trips", lambda table: table.head(2), DataQualityError, "expected training months"),
         (
@@ -270,5 +275,5 @@ def test_clean_trips_test_looks_into_the_files(
     trips = pd.read_parquet(cleaned.loc[1, "path"])
     trips.loc[7, "duration_minutes"] = 90.0
     trips.to_parquet(tmp_path / "trips.parquet")
-    with pytest.raises(TripSchemaError, match="a clean trip breaks its contract"):
+    with pytest.raises(TripSchemaError, match="a clean trip violates its schema"):
         check("clean_trips", change("path", str(tmp_path / "trips.parquet"), row=1)(cleaned))

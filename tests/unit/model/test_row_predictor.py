@@ -151,7 +151,7 @@ def test_a_row_is_not_changed() -> None:
 def test_a_booster_that_is_no_plain_sum_is_refused(parameters: dict[str, Any], got: str) -> None:
     booster = make_booster(rounds=2, **parameters)
 
-    with pytest.raises(MlopsError, match=f"one target; got {got}. Let the booster itself predict"):
+    with pytest.raises(MlopsError, match=f"one target; got {got}. Use the booster's own predict instead"):
         Forest.from_booster(bytes(booster.save_raw("json")))
 
 

@@ -260,7 +260,7 @@ def test_a_version_without_code_is_refused(version: Path) -> None:
         load(version)
 
     assert str(refused.value) == (
-        f"{artefact}: expected it to bring its code along, one package in {code}; got none"
+        f"{artefact}: expected the version's code, one package in {code}; got none"
     )
 
 
