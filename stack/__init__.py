@@ -1,12 +1,12 @@
-"""The services of docker-compose.yml as plain processes of this machine, run by supervisord.
+"""The services of docker-compose.yml as plain processes on this machine, run by supervisord.
 
-compose        what docker-compose.yml says about each service, with this machine's ports and folders
+compose        read docker-compose.yml: each service's settings, with this machine's ports and folders
 secret_values  the passwords and ports of a stack: its `.env`
-cluster        PostgreSQL's folder of data, its users and databases
-processes      the processes of a stack: found by a variable in their environment, and ended
-launch         what supervisord runs for a service: end leftovers, then become the service
-supervision    supervisord: configured, started, asked and shut down
-stack          a stack: prepared, started, checked and stopped
-backup         one archive of all that a stack knows, and a stack made from it
+cluster        PostgreSQL's data folder, its users and databases
+processes      find the processes of a stack by a variable in their environment, and end them
+launch         the program that supervisord runs for a service: end old processes, then become the service
+supervision    configure, start, query and shut down supervisord
+stack          prepare, start, check and stop a stack
+backup         write a stack's records into one archive, and restore a stack from it
 __main__       the command line
 """

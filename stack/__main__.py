@@ -30,18 +30,21 @@ from stack.stack import SECONDS_TO_WAIT, Stack, only_one, open_stack, start
 
 
 def main() -> int:
-    """Run a command and return the status of the process: 0 when all is as asked for."""
+    """Run a command and return the exit status of the process: 0 for success."""
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start tidies up
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start cleans up
     folder = Path(os.environ.get("MLOPS_STATE_DIR") or ROOT / ".state").absolute() / "stack"
     try:
         return COMMANDS[arguments.command](folder, arguments.archive)
     except (StackError, OSError) as error:
         return _failed(str(error))
     except Timeout:
-        return _failed(f"{folder}: another command has been starting or stopping it for {SECONDS_TO_WAIT} s")
+        return _failed(
+            f"{folder}: another command still starts or stops this stack after {SECONDS_TO_WAIT} s; "
+            "try again when it has ended"
+        )
     except KeyboardInterrupt:
-        _failed("interrupted; what this command started is stopped")
+        _failed("interrupted; the services that this command started are stopped")
         return 130
 
 
@@ -58,18 +61,19 @@ def _start(folder: Path, archive: Path | None) -> int:
     }
     print()
     for name, (user, password) in owners.items():
-        print(f"{name:8} {stack.compose.url(name)}  log in as {user}, {password} in {folder / '.env'}")
-    print(f"a shell  set -a; . {folder / 'environment'}; set +a")
+        login = f"log in as {user}, password: {password} in {folder / '.env'}"
+        print(f"{name:8} {stack.compose.url(name)}  {login}")
+    print(f"shell    set -a; . {folder / 'environment'}; set +a")
     return 0
 
 
 def _stop(folder: Path, archive: Path | None) -> int:
     if not (stack := open_stack(folder)):
-        print(f"no stack in {folder}")
+        print(f"no stack in {folder}; nothing to stop")
         return 0
     with only_one(folder):
         stopped = stack.stop()
-    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing ran")
+    print(f"stopped: {', '.join(stopped)}" if stopped else f"no service of the stack in {folder} was running")
     return 0
 
 
@@ -79,18 +83,25 @@ def _restart(folder: Path, archive: Path | None) -> int:
 
 def _status(folder: Path, archive: Path | None) -> int:
     if not (stack := open_stack(folder)):
-        print(f"no stack in {folder}; `make stack` makes one")
+        print(f"no stack in {folder}; `make stack` creates one")
         return 1
     records, running, states = stack.supervisord.states(), stack.running(), []
     for name in stack.compose.in_order():
         states.append(_state(stack, name, running, records))
         where = f"{LOOPBACK}:{stack.compose.port(name):<5}"
         pid = f"pid {records[name]['pid']}" if name in running else ""
-        again = f"restarted {len(stack.supervisord.exits(name))} times" if name in running else ""
+        again = _restarts(len(stack.supervisord.exits(name))) if name in running else ""
         print(f"{name:8} {states[-1]:12} {where}  {pid:11} {again:18} {stack.log(name)}")
     if "unsupervised" in states:
-        print("supervisord does not answer: nothing that ends is started again. `make stack` starts all anew")
+        print(
+            "supervisord does not answer, so it restarts no service that ends. "
+            "`make stack` starts supervisord and all services again"
+        )
     return 0 if set(states) == {"healthy"} else 1
+
+
+def _restarts(count: int) -> str:
+    return f"restarted {count} {'time' if count == 1 else 'times'}"
 
 
 def _state(stack: Stack, name: str, running: list[str], records: Mapping[str, Mapping[str, Any]]) -> str:
@@ -104,14 +115,15 @@ def _state(stack: Stack, name: str, running: list[str], records: Mapping[str, Ma
 def _backup(folder: Path, archive: Path | None) -> int:
     stack = open_stack(folder)
     if not stack or not archive:
-        return _failed(f"no stack in {folder}" if archive else "where to? make backup TO=FILE.tar.gz")
+        why = f"no stack in {folder}; `make stack` creates one" if archive else "expected a file to write"
+        return _failed(why if archive else f"{why}: make backup TO=FILE.tar.gz")
     back_up(stack, archive)
     return 0
 
 
 def _restore(folder: Path, archive: Path | None) -> int:
     if not archive:
-        return _failed("where from? make restore FROM=FILE.tar.gz")
+        return _failed("expected a file to read: make restore FROM=FILE.tar.gz")
     restore(folder, archive, asked_ports(os.environ))
     return 0
 

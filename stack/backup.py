@@ -1,7 +1,8 @@
-"""A backup: MLflow's and Mage's databases, and the artefacts that MLflow serves, in one archive.
+"""Back up MLflow's and Mage's databases and MLflow's artefacts into one archive, and restore from it.
 
-Months are not in it: a version records their source and sha256, and `reproduce` takes no others. Neither are
-the state folder's `work/`, which only saves an interrupted run some time, and the output of blocks.
+The archive does not contain the months: a version records their source and sha256, and `reproduce` accepts no
+other files. It does not contain `work/` of the state folder, which only saves time for an interrupted run, nor
+the output of blocks.
 """
 
 from __future__ import annotations
@@ -29,10 +30,16 @@ from stack.secret_values import NAMES, fill_in, write_env
 from stack.stack import BINS, Say, Stack, only_one
 
 FORMAT = 1
-DATABASES = ("mage", "mlflow")  # Mage's first: a run that has ended in it has then ended in MLflow's too
-SESSIONS = "oauth2_access_token"  # of Mage's users; left out, since whoever has a row of it is logged in
+DATABASES = (
+    "mage",
+    "mlflow",
+)  # Mage's first: a run that has ended there has also ended in MLflow's later dump
+SESSIONS = (
+    "oauth2_access_token"  # table of Mage's login tokens; not copied, because each row is a valid login
+)
 SECONDS = 3600.0
-SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in older patches
+# Older patch releases of Python do not have this filter.
+SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 SET_MLFLOW_PASSWORD = """
 from mlflow.server.auth.config import read_auth_config
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -43,19 +50,19 @@ store.update_user(config.admin_username, password=config.admin_password)
 
 
 def back_up(stack: Stack, target: Path, say: Say = print) -> None:
-    """Write the archive, whole or not at all; the stack may run.
+    """Write the archive, completely or not at all; the stack may run.
 
-    Each database is dumped as it is at one moment, and the artefacts are copied afterwards. MLflow's clients
-    write them before a version names them, and never change them: all that the dump names is in the archive.
+    Each dump shows its database at one moment; the artefacts are copied afterwards. MLflow's clients write
+    artefacts before a version refers to them, and never change them, so the archive has all that it refers to.
 
     Raises
     ------
     StackError
-        When the file exists, cannot be written, or a database cannot be read.
+        When the file exists or cannot be written, or a database cannot be read.
     """
     if target.exists():
         raise StackError(
-            f"{target}: this file exists; a backup overwrites nothing. Name another: make backup TO=..."
+            f"{target}: this file exists, and a backup overwrites no file. Name another file: make backup TO=..."
         )
     passing = target.with_name(f".{target.name}.part")
     try:
@@ -75,7 +82,7 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
         passing.replace(target)
     except OSError as error:
         raise StackError(
-            f"{target}: the archive cannot be written: {error}. Is there room, and a folder?"
+            f"{target}: the archive cannot be written: {error}. Check that its folder exists and has room."
         ) from error
     finally:
         passing.unlink(missing_ok=True)
@@ -83,20 +90,20 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
 
 
 def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, say: Say = print) -> None:
-    """Make a stack of the archive, whole or not at all; it is not started.
+    """Create a stack from the archive, completely or not at all; the stack is not started.
 
-    Users are those of the archive. The first users get the passwords of this stack's `.env`.
+    The users come from the archive. The first users get the passwords in this stack's `.env`.
 
     Raises
     ------
     StackError
-        When there is a stack already, or when the archive is damaged or made by other versions.
+        When there is already a stack, or when the archive is damaged or was written by other versions.
     """
     folder = folder.absolute()
     if any((folder / name).exists() for name in ("postgres", "mlflow", "mage")):
         raise StackError(
-            f"{folder}: there is a stack already, and a restore overwrites nothing. "
-            "Let MLOPS_STATE_DIR name another folder, or, after make stack-stop, move that one away."
+            f"{folder}: there is already a stack, and a restore overwrites no stack. "
+            "Set MLOPS_STATE_DIR to another folder, or stop this stack (make stack-stop) and move it away."
         )
     passing = folder.with_name(f"{folder.name}.part")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +123,7 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
                 artefacts.rename(_artefacts(stack))
             for name in ("unpacked", "run", "logs"):
                 shutil.rmtree(passing / name, ignore_errors=True)
-            shutil.rmtree(folder, ignore_errors=True)  # of which .env was taken over
+            shutil.rmtree(folder, ignore_errors=True)  # its .env is already copied
             passing.rename(folder)
         finally:
             shutil.rmtree(passing, ignore_errors=True)
@@ -125,7 +132,7 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
 
 @contextlib.contextmanager
 def _database(stack: Stack) -> Iterator[None]:
-    """Let PostgreSQL run while the block does; stop it afterwards if it did not run before."""
+    """Run PostgreSQL during the block; stop it afterwards if it did not run before."""
     running = stack.running()
     if "postgres" in running or family(stack.folder, "postgres"):
         yield
@@ -182,7 +189,7 @@ def _dump(stack: Stack, database: str, folder: Path) -> Path:
 
 
 def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) -> Stack:
-    """Make a stack in the folder `passing` with the archive's users; unpack the archive beside it."""
+    """Create a stack with the archive's users in the folder `passing`, and unpack the archive below it."""
     try:
         with tarfile.open(source) as archive:
             archive.extractall(passing / "unpacked", **SAFELY)
@@ -192,8 +199,8 @@ def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) ->
     for name, here in {"format": FORMAT, "versions": _versions()}.items():
         if manifest[name] != here:
             raise StackError(
-                f"{source}: expected {name} {here}, as of this checkout; got {manifest[name]}. "
-                "Restore with the checkout that made the backup, then move to the newer one."
+                f"{source}: expected {name} {here}, as in this checkout; got {manifest[name]}. "
+                "Restore with the checkout that wrote the backup, then upgrade."
             )
     if env.exists():
         shutil.copy(env, passing / ".env")
@@ -221,11 +228,11 @@ def _load(stack: Stack, database: str, file: Path) -> None:
 
 
 def _own_passwords(stack: Stack) -> None:
-    """Set the passwords of Mage's and MLflow's first users to those of this stack's `.env`."""
-    salt = bcrypt.gensalt(14)  # as Mage does it, which keeps the salt beside the hash
+    """Set the passwords of Mage's and MLflow's first users to those in this stack's `.env`."""
+    salt = bcrypt.gensalt(14)  # as in Mage, which stores the salt next to the hash
     hashed = bcrypt.hashpw(stack.values["DEFAULT_OWNER_PASSWORD"].encode(), salt).decode()
     statement = 'UPDATE "user" SET password_hash = %s, password_salt = %s WHERE email = %s'
-    _tell_mage(stack, statement, hashed, salt.decode(), stack.values["DEFAULT_OWNER_EMAIL"])
+    _execute_in_mage(stack, statement, hashed, salt.decode(), stack.values["DEFAULT_OWNER_EMAIL"])
     done = subprocess.run(
         [BINS["mlflow"] / "python", "-c", SET_MLFLOW_PASSWORD],
         env=stack.environment("mlflow"),
@@ -236,18 +243,18 @@ def _own_passwords(stack: Stack) -> None:
     )
     if done.returncode != 0:
         raise StackError(
-            f"MLflow's user {stack.values['MLFLOW_TRACKING_USERNAME']} got no password:\n{done.stderr}"
+            f"MLflow's user {stack.values['MLFLOW_TRACKING_USERNAME']}: cannot set the password:\n{done.stderr}"
         )
 
 
 def _move_mages_paths(stack: Stack, folder: Path) -> None:
-    """Move triggers and jobs to the project's folder in this stack; Mage shows no others."""
+    """Set the project folder of triggers and jobs to this stack's; Mage shows only those of its own folder."""
     served = str(folder / stack.served.name)
     for table in ("pipeline_schedule", "generic_job"):
-        _tell_mage(stack, f"UPDATE {table} SET repo_path = %s", served)
+        _execute_in_mage(stack, f"UPDATE {table} SET repo_path = %s", served)
 
 
-def _tell_mage(stack: Stack, statement: str, *values: str) -> None:
+def _execute_in_mage(stack: Stack, statement: str, *values: str) -> None:
     """Run one statement in Mage's database, as its owner."""
     with (
         contextlib.closing(

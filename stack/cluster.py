@@ -1,4 +1,4 @@
-"""PostgreSQL as its image sets it up: a folder of data, a password for every role, and both databases."""
+"""Set up PostgreSQL like its container image: a data folder, a password for every role, and both databases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS_TO_MAKE = 120
 
 
 def programs(data: Path | None = None) -> Path:
-    """Find the folder of PostgreSQL's programs: of the version that made the data, else of the newest.
+    """Find the folder of PostgreSQL's programs: of the version that created the data, else the newest version.
 
     Raises
     ------
@@ -31,19 +31,19 @@ def programs(data: Path | None = None) -> Path:
     if initdb is None:
         wanted = "postgresql" if version == "*" else f"postgresql-{version}"
         raise StackError(
-            f"PostgreSQL's server is not on this machine: no initdb in {DEBIAN}/{version}/bin and none on PATH. "
+            f"PostgreSQL's server is not installed: no initdb in {DEBIAN}/{version}/bin and none on PATH. "
             f"Install it: apt-get install {wanted}"
         )
     return Path(initdb).resolve().parent
 
 
 def user() -> dict[str, Any]:
-    """Return arguments of subprocess that name the user of PostgreSQL, which refuses root; empty for others.
+    """Return arguments of subprocess that name PostgreSQL's user if this process is root; else an empty dict.
 
     Raises
     ------
     StackError
-        When there is no such user.
+        When this process is root and there is no such user.
     """
     if os.geteuid() != 0:
         return {}
@@ -52,13 +52,13 @@ def user() -> dict[str, Any]:
             if entry.pw_name == name:
                 return {"user": name, "group": entry.pw_gid, "extra_groups": []}
     raise StackError(
-        "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody`. "
+        "PostgreSQL refuses to run as root, and this machine has no user `postgres` or `nobody`. "
         "Run make as another user."
     )
 
 
 def environment(data: Path, port: int, password: str) -> dict[str, str]:
-    """Return the environment of PostgreSQL's programs: their folder, and how to log in as the superuser."""
+    """Return the environment of PostgreSQL's programs: PATH, and the login of the superuser."""
     return {
         "PATH": f"{programs(data)}:{os.defpath}",
         "HOME": str(data.parent),
@@ -71,9 +71,9 @@ def environment(data: Path, port: int, password: str) -> dict[str, str]:
 
 
 def command(data: Path, cwd: Path, port: int) -> list[str]:
-    """Return the command of the server, as it is started in `cwd`.
+    """Return the command that starts the server in the folder `cwd`.
 
-    It listens on 127.0.0.1 alone: a socket's path could be too long, and would ask for no password.
+    It listens on 127.0.0.1 only, not on a socket file: that path may be too long, and it requires no password.
     """
     settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "port": port}
     options = (f"--{name}={value}" for name, value in settings.items())
@@ -81,12 +81,12 @@ def command(data: Path, cwd: Path, port: int) -> list[str]:
 
 
 def make(data: Path, environment: Mapping[str, str]) -> None:
-    """Make the folder of data, whole or not at all, if there is none; it belongs to the user of PostgreSQL.
+    """Create the data folder if it is missing, completely or not at all; its owner is PostgreSQL's user.
 
     Raises
     ------
     StackError
-        When that user cannot enter it, or initdb fails.
+        When that user cannot enter the folder, or initdb fails.
     """
     if data.exists():
         return
@@ -111,7 +111,7 @@ def make(data: Path, environment: Mapping[str, str]) -> None:
 
 
 def make_databases(environment: Mapping[str, str], values: Mapping[str, str], home: Path) -> None:
-    """Make both databases and roles, if they are missing, and set the passwords of `values`."""
+    """Create both databases and roles if they are missing, and set the passwords from `values`."""
     passwords = {name: value for name, value in values.items() if name.endswith("_DB_PASSWORD")}
     run(["sh", str(ROOT / "docker" / "postgres-databases.sh")], {**environment, **passwords}, home, {})
 
@@ -124,12 +124,12 @@ def run(
     seconds: float = SECONDS_TO_MAKE,
     **streams: Any,
 ) -> None:
-    """Run one of PostgreSQL's programs, to its end, as PostgreSQL's user.
+    """Run one of PostgreSQL's programs as PostgreSQL's user, and wait for its end.
 
     Raises
     ------
     StackError
-        With its error output, when it fails.
+        When it fails; the message contains its error output.
     """
     program = shutil.which(arguments[0], path=environment["PATH"]) or arguments[0]
     done = subprocess.run(
@@ -144,7 +144,7 @@ def run(
     )
     if done.returncode != 0:
         raise StackError(
-            f"{Path(program).name}: ended with {done.returncode} and said:\n{done.stderr.strip()}"
+            f"{Path(program).name}: ended with status {done.returncode}; its error output:\n{done.stderr.strip()}"
         )
 
 
@@ -154,5 +154,5 @@ def _require_reachable(folder: Path, owner: Mapping[str, Any]) -> None:
         if entered.returncode != 0:
             raise StackError(
                 f"{folder}: PostgreSQL refuses to run as root, and its user {owner['user']} cannot enter {place}. "
-                "Let MLOPS_STATE_DIR name a folder that every user may enter, or run make as another user."
+                "Set MLOPS_STATE_DIR to a folder that every user may enter, or run make as another user."
             )

@@ -1,8 +1,8 @@
-"""What docker-compose.yml says about each service, for a machine without containers.
+"""Read the services of docker-compose.yml for a machine without containers.
 
-Commands, environments, order, health checks, restarts, logs and how to stop come from that file. Only what
-containers have for themselves is replaced: ports (by the published ones), host names and bind addresses
-(by 127.0.0.1), and folders (by folders of this machine).
+Commands, environments, order, health checks, restarts, logs and stop signals come from that file. Only values
+that are valid inside containers are replaced: ports (by the published ports), host names and bind addresses
+(by 127.0.0.1), and folders (by folders on this machine).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 class StackError(Exception):
-    """An error that a person can correct: what, where, expected, got, next act."""
+    """An error that a person can correct; the message says what, where, expected, got and what to do next."""
 
 
 @dataclass(frozen=True)
 class Compose:
-    """The compose file with its variables filled in, and this machine's folders.
+    """The compose file with the values of its variables, and the folders of this machine.
 
     Parameters
     ----------
     services : mapping
-        The file's, by name.
+        The services of the file, by name.
     places : mapping
-        Folder or file inside a container to the one here.
+        For each folder or file inside a container, the path on this machine.
     """
 
     services: Mapping[str, Any]
@@ -52,11 +52,11 @@ class Compose:
         Parameters
         ----------
         values : mapping
-            Of the file's variables.
+            Values of the file's variables.
         folder : Path
-            Where volumes lie, unless `places` says otherwise.
+            Folder for the volumes that `places` does not contain.
         places : mapping
-            Folder or file inside a container to the one here.
+            For a folder or file inside a container, the path on this machine.
         file : Path
             A compose file.
         """
@@ -68,12 +68,12 @@ class Compose:
         return cls(services, {**found, **places})
 
     def in_order(self) -> list[str]:
-        """Sort the names of the services, each after those that it depends on."""
+        """Return the names of the services, each after the services that it depends on."""
         needs = {name: service.get("depends_on", {}) for name, service in self.services.items()}
         return list(graphlib.TopologicalSorter(needs).static_order())
 
     def port(self, service: str) -> int:
-        """Return the published port, on which the service's process listens here."""
+        """Return the published port; on this machine the service listens on it."""
         return int(self._ports(service)[1])
 
     def url(self, service: str, path: str = "") -> str:
@@ -81,42 +81,42 @@ class Compose:
         return f"http://{LOOPBACK}:{self.port(service)}{path}"
 
     def command(self, service: str) -> list[str]:
-        """Return what the container runs, with this machine's folders."""
+        """Return the container's command, with the folders of this machine."""
         return [self.here(part) for part in self.services[service]["command"]]
 
     def healthcheck(self, service: str) -> list[str]:
-        """Return the command that ends with 0 when the service is healthy."""
+        """Return the command of the health check; it ends with status 0 if the service is healthy."""
         return [self.here(part) for part in self.services[service]["healthcheck"]["test"][1:]]
 
     def seconds_to_start(self, service: str) -> float:
-        """Return the seconds after which compose calls a service unhealthy that never was healthy."""
+        """Return the seconds after which compose gives up on a service that never became healthy."""
         check = self.services[service]["healthcheck"]
         return _seconds(check["start_period"]) + int(check["retries"]) * _seconds(check["interval"])
 
     def restarts(self, service: str) -> bool:
-        """Tell whether the service is to be started again when it ends by itself."""
+        """Return whether the service is restarted when it ends by itself."""
         return self.services[service].get("restart", "no") in ("always", "unless-stopped")
 
     def stop_signal(self, service: str) -> str:
-        """Return the name of the signal that asks the service to end."""
+        """Return the name of the signal that stops the service."""
         return str(self.services[service].get("stop_signal", "SIGTERM"))
 
     def seconds_to_stop(self, service: str) -> float:
-        """Return the seconds that the service then has, before SIGKILL."""
+        """Return the seconds between the stop signal and SIGKILL."""
         return _seconds(self.services[service].get("stop_grace_period", "10s"))
 
     def log_limits(self, service: str) -> tuple[str, int]:
-        """Return the size of one log file, as in ``10m``, and how many are kept."""
+        """Return the maximum size of a log file, for example ``10m``, and the number of files kept."""
         options = self.services[service]["logging"]["options"]
         return options["max-size"], int(options["max-file"])
 
     def environment(self, service: str) -> dict[str, str]:
-        """Return what the image and the file set."""
+        """Return the environment variables that the image and the file set."""
         named = self.services[service]["environment"]
         return image_environment(service) | {name: self._value(name, text) for name, text in named.items()}
 
     def here(self, text: str) -> str:
-        """Replace ports, host names, bind address and folders of containers in a text."""
+        """Replace the containers' ports, host names, bind address and folders in a text."""
         for service in self.services:
             inside, published = self._ports(service)
             if text == inside:
@@ -138,7 +138,7 @@ class Compose:
 
 
 def image_environment(service: str) -> dict[str, str]:
-    """Read the ENV of the service's Dockerfile, without pip's; empty where there is no such file."""
+    """Return the ENV values of the service's Dockerfile, without those for pip; empty without a Dockerfile."""
     file = ROOT / "docker" / f"{service}.Dockerfile"
     instruction = re.search(r"(?m)^ENV ((?:.*\\\n)*.*)$", file.read_text()) if file.exists() else None
     pairs = dict(re.findall(r"(\w+)=(\S+)", instruction[1])) if instruction else {}
@@ -146,24 +146,26 @@ def image_environment(service: str) -> dict[str, str]:
 
 
 def variables() -> dict[str, str]:
-    """List the file's variables with their defaults, empty where there is none, as `.env.example` does."""
+    """Return the file's variables and their defaults (an empty text for no default), from `.env.example`."""
     return read_env(ROOT / ".env.example")
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """Read a file of lines NAME=value; empty when it does not exist.
+    """Read a file of lines NAME=value; return an empty dict if it does not exist.
 
     Raises
     ------
     StackError
-        For a line that is neither that, nor a comment, nor empty.
+        For any other line that is not a comment and not empty.
     """
     if not path.exists():
         return {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise StackError(f"{path}: expected text; got something else. Correct or remove the file.") from error
+        raise StackError(
+            f"{path}: expected text in UTF-8; got other bytes. Correct or remove the file."
+        ) from error
     found = {}
     for number, line in enumerate(map(str.strip, lines), start=1):
         name, equals, value = (part.strip() for part in line.partition("="))
@@ -176,7 +178,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def _filled(part: Any, values: Mapping[str, str]) -> Any:
-    """Replace variables after parsing, so that a value may hold whatever means something in YAML."""
+    """Replace variables after the YAML is parsed, so that a value may contain characters special in YAML."""
     if isinstance(part, dict):
         return {name: _filled(value, values) for name, value in part.items()}
     if isinstance(part, list):

@@ -1,9 +1,9 @@
-"""What supervisord runs for a service: end what its last process left, then become the service.
+"""The program that supervisord runs for a service: end old processes of the service, then become the service.
 
-Mage, when it is killed, leaves its scheduler behind, which goes on working and holds Mage's port.
+When Mage is killed, its scheduler process stays alive and keeps Mage's port.
 
-The command and the environment come from a private file, because supervisord's own file cannot hold every
-value: its `environment=` knows no escapes for quotes, and cuts at ` #` and ` ;`.
+The command and the environment come from a private file, because supervisord's own file does not allow every
+value: `environment=` has no escapes for quotes, and cuts a value at ` #` and ` ;`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from stack.processes import FOLDER_VARIABLE, NAME_VARIABLE, end
 
 
 def main(file: Path) -> None:
-    """Replace this process by the service that the file describes."""
+    """Replace this process with the service that the file describes."""
     folder, name = os.environ[FOLDER_VARIABLE], os.environ[NAME_VARIABLE]
     launch = json.loads(file.read_text())
     end(Path(folder), name)

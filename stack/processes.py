@@ -15,26 +15,26 @@ import psutil
 
 from stack.compose import LOOPBACK, StackError
 
-FOLDER_VARIABLE = "STACK_FOLDER"  # set for supervisord, inherited by all that it starts
+FOLDER_VARIABLE = "STACK_FOLDER"  # set for supervisord, inherited by all processes that it starts
 NAME_VARIABLE = "SUPERVISOR_PROCESS_NAME"  # set by supervisord for each service
-SUPERVISORD = ""  # the name of supervisord itself, for which the second variable is not set
+SUPERVISORD = ""  # the name for supervisord itself, which does not have NAME_VARIABLE
 SECONDS_TO_END = 5.0
 
 
 def family(folder: Path, name: str) -> list[psutil.Process]:
-    """Find every living process of one service, also where the first of them is gone.
+    """Find all running processes of one service, even if its main process is gone.
 
     Parameters
     ----------
     folder : Path
-        The stack's.
+        The stack's folder.
     name : str
-        Of a service, or `SUPERVISORD`.
+        Name of a service, or `SUPERVISORD`.
 
     Notes
     -----
-    The children of PostgreSQL's server are not among them: they write their titles over their
-    environment. They end with the server.
+    The child processes of PostgreSQL's server are not found, because they overwrite their environment with
+    their titles. They end with the server.
     """
     found = []
     for process in psutil.process_iter():
@@ -47,7 +47,7 @@ def family(folder: Path, name: str) -> list[psutil.Process]:
 
 
 def end(folder: Path, name: str, stop_signal: str = "SIGTERM", seconds: float = SECONDS_TO_END) -> None:
-    """End every process of a service: a signal first, SIGKILL for those that live `seconds` later."""
+    """End all processes of a service: first a signal, then SIGKILL for those that still run after `seconds`."""
     _send(family(folder, name), signal.Signals[stop_signal])
     deadline = time.monotonic() + seconds
     while (left := family(folder, name)) and time.monotonic() < deadline:
@@ -59,7 +59,7 @@ def end(folder: Path, name: str, stop_signal: str = "SIGTERM", seconds: float = 
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether a process runs; one that has ended and was not reaped yet does not."""
+    """Return whether a process runs; a zombie, which has ended but was not reaped yet, does not."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -67,23 +67,24 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def on_path(program: str, environment: Mapping[str, str]) -> str:
-    """Find the program's file on the environment's PATH.
+    """Return the path of the program on the environment's PATH.
 
     Raises
     ------
     StackError
-        Where it is not there.
+        When the program is not there.
     """
     found = shutil.which(program, path=environment["PATH"])
     if found is None:
         raise StackError(
-            f"{program}: this program is not on {environment['PATH']}. `make install` builds both environments."
+            f"{program}: this program is not on the PATH {environment['PATH']}. "
+            "Run `make install`, which builds both environments."
         )
     return found
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a process may listen on this port of 127.0.0.1."""
+    """Return whether a process can listen on this port of 127.0.0.1."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""The `.env` of a stack: passwords, secrets and ports, made at the first start and kept."""
+"""The `.env` of a stack: passwords, secrets and ports, created at the first start and then kept."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NAMES = {
     "DEFAULT_OWNER_USERNAME": "owner",
     "MLFLOW_TRACKING_USERNAME": "owner",
 }
-"""Names of the first users, where the file does not say them."""
+"""Names of the first users, if the file does not set them."""
 
 
 def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
-    """Return a value for every variable: the file's, else the default, else a new secret; keep it in the file.
+    """Return a value for every variable: the file's, else the default, else a new secret; write them to the file.
 
     Parameters
     ----------
     path : Path
-        A `.env`, or where it will be.
+        A `.env`; it need not exist yet.
     ports : mapping
-        Ports that were asked for, ``MAGE_PORT`` and so on; they replace those of the file.
+        Requested ports, ``MAGE_PORT`` and so on; they replace those of the file.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
     for name, value in values.items():
         if name.endswith("_PORT") and not (re.fullmatch(r"\d{1,5}", value) and 0 < int(value) < 65536):
             raise StackError(
-                f"{name}: expected a port, 1 to 65535; got {value!r}. It comes from make or {path}."
+                f"{name}: expected a port, 1 to 65535; got {value!r}. Correct it in the make command or in {path}."
             )
     if read_env(path) != values:
         write_env(path, values)
@@ -49,12 +49,12 @@ def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
-    """Write a `.env` of these values."""
+    """Write these values as a `.env`."""
     write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
 
 
 def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the ports that are set in an environment, by make or a shell."""
+    """Return the ports that make or a shell set in an environment."""
     return {
         name: environment[name] for name in variables() if name.endswith("_PORT") and environment.get(name)
     }
@@ -66,7 +66,7 @@ def write_for_shells(path: Path, values: Mapping[str, str]) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, that only its owner can read."""
+    """Write a file that only its owner can read; it is written completely or not at all."""
     passing = path.with_name(f"{path.name}.part")
     passing.unlink(missing_ok=True)
     passing.touch(0o600, exist_ok=False)

@@ -1,8 +1,8 @@
-"""A stack: the services of docker-compose.yml as processes of this machine, prepared, started and stopped.
+"""A stack: prepare, start, check and stop the services of docker-compose.yml as processes on this machine.
 
-Everything lies in one folder: `.env` (secrets and ports), `environment` (what a client in a shell needs),
-`postgres/`, `mlflow/` (artefacts), `mage/` (what blocks hand on), `trip_duration/` (Mage's copy of the
-project), `logs/`, and, while it runs, `run/` (what supervisord needs).
+Everything is in one folder: `.env` (secrets and ports), `environment` (variables for a client in a shell),
+`postgres/`, `mlflow/` (artefacts), `mage/` (output of blocks), `trip_duration/` (Mage's copy of the project),
+`logs/`, and, while it runs, `run/` (supervisord's files).
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ Say = Callable[[str], None]
 
 
 def surroundings() -> dict[str, str]:
-    """Return the part of this process's environment that the services get: nothing set for other servers."""
+    """Return the part of this process's environment that the services get, without settings for other servers."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A folder, and the services whose data lie in it.
+    """A folder, and the services whose data is in it.
 
     Parameters
     ----------
     folder : Path
     values : mapping
-        Of the variables of the compose file.
+        Values of the compose file's variables.
     project : Path, optional
-        Mage project to serve as it is, instead of a copy of this one.
+        Mage project to serve directly, instead of a copy of this one.
     extra : mapping
-        Environment by service, beside that of the compose file.
+        Additional environment variables by service.
     inherited : mapping
-        What services get of this machine's environment.
+        Variables that services inherit from this machine's environment.
     file : Path
         The compose file.
     """
@@ -70,12 +70,12 @@ class Stack:
 
     @property
     def state(self) -> Path:
-        """Folder of what runs write, Mage's and those of the command line."""
+        """The state folder, in which all runs write, Mage's and those of the command line."""
         return self.folder.parent
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's."""
+        """PostgreSQL's data folder."""
         return self.folder / "postgres" / "data"
 
     @property
@@ -85,7 +85,7 @@ class Stack:
 
     @property
     def compose(self) -> Compose:
-        """The compose file, as it is for this folder."""
+        """The compose file with the values and folders of this stack."""
         places = {"/var/lib/mlops": self.state, PROJECT_IN_IMAGE: self.served}
         return Compose.read(self.values, self.folder, places, self.file)
 
@@ -98,15 +98,15 @@ class Stack:
 
     @property
     def supervisord(self) -> Supervisord:
-        """What runs the services."""
+        """The supervisord that runs the services."""
         return Supervisord(self.folder)
 
     def log(self, name: str) -> Path:
-        """Return the file that a service's output goes to."""
+        """Return the log file of a service."""
         return self.folder / "logs" / f"{name}.log"
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return the environment of a service's health check; Mage's and MLflow's processes have it too."""
+        """Return the environment of a service's health check; Mage and MLflow themselves get it too."""
         if name == "postgres":
             port, password = self.compose.port(name), self.values["POSTGRES_PASSWORD"]
             return cluster.environment(self.data, port, password)
@@ -116,7 +116,7 @@ class Stack:
         return {**self.inherited, **own, **self.compose.environment(name), **self.extra.get(name, {})}
 
     def is_healthy(self, name: str) -> bool:
-        """Tell whether the compose file's health check of the service passes."""
+        """Return whether the service passes the health check of the compose file."""
         return self.check(name).returncode == 0
 
     def check(self, name: str) -> subprocess.CompletedProcess[str]:
@@ -142,14 +142,14 @@ class Stack:
         return [name for name in self.compose.in_order() if name in states and _is_alive(states[name])]
 
     def start_service(self, name: str) -> None:
-        """Start a service anew, and wait until it is healthy; those that it needs run already.
+        """Start a service and wait until it is healthy; the services that it depends on run already.
 
         Raises
         ------
         StackError
             When its port is taken, when it ends, or when it does not become healthy; it is stopped then.
         """
-        self.stop_service(name)  # also what is left of it without supervisord
+        self.stop_service(name)  # also ends old processes of it that supervisord does not know
         self.require_free_port(name)
         self._prepare(name)
         if not self.supervisord.states():
@@ -162,12 +162,12 @@ class Stack:
             raise
 
     def wait_until_healthy(self, name: str) -> None:
-        """Wait until a service that was started is ready for those that need it.
+        """Wait until a started service is healthy and ready for the services that depend on it.
 
         Raises
         ------
         StackError
-            When it ends or does not become healthy in the compose file's time.
+            When it ends, or does not become healthy within the time in the compose file.
         """
         seconds = self.compose.seconds_to_start(name)
         deadline, first = time.monotonic() + seconds, self._state(name)
@@ -179,7 +179,7 @@ class Stack:
             if ended:
                 raise self._not_started(name, f"ended ({self._last_exit(name)})", check.stderr)
             if time.monotonic() > deadline:
-                raise self._not_started(name, f"is not healthy after {seconds:.0f} s", check.stderr)
+                raise self._not_started(name, f"was not healthy after {seconds:.0f} s", check.stderr)
             time.sleep(PAUSE_SECONDS)
         if name == "postgres":
             cluster.make_databases(self.environment(name), self.values, self.folder)
@@ -190,12 +190,12 @@ class Stack:
         end(self.folder, name, self.compose.stop_signal(name), self.compose.seconds_to_stop(name))
 
     def stop(self) -> list[str]:
-        """End every service, the last one first, then supervisord.
+        """End all services in reverse order, then supervisord.
 
         Returns
         -------
         list of str
-            Names of the services that ran.
+            Names of the services that were running.
         """
         order = self.compose.in_order()[::-1]
         running = self.running()
@@ -206,25 +206,25 @@ class Stack:
         return ran
 
     def require_free_port(self, name: str) -> None:
-        """Raise unless the service can listen where it should.
+        """Raise unless the service's port is free.
 
         Raises
         ------
         StackError
-            When another process listens there.
+            When another process listens on it.
         """
         port = self.compose.port(name)
         if not is_free(port):
             raise StackError(
-                f"port {port}, where {name} should listen, is taken; "
-                f"choose another: make stack {name.upper()}_PORT={port + 1}"
+                f"port {port}, which {name} needs, is used by another process; "
+                f"choose another port: make stack {name.upper()}_PORT={port + 1}"
             )
 
     def program(self, name: str) -> dict[str, object]:
-        """Return the service's options in supervisord's configuration, out of the compose file.
+        """Return the service's options for supervisord's configuration, from the compose file.
 
-        PostgreSQL is started directly, since its user might not be able to enter this checkout. Its server
-        tells its other processes to end.
+        supervisord starts PostgreSQL directly, because PostgreSQL's user may not be able to read this checkout.
+        PostgreSQL's server ends its own child processes.
         """
         if name == "postgres":
             command = cluster.command(self.data, self.folder, self.compose.port(name))
@@ -244,7 +244,7 @@ class Stack:
         }
 
     def _prepare(self, name: str) -> None:
-        """Make the service's folders, and write down what is to be launched."""
+        """Create the service's folders, and write its command for `stack.launch`."""
         environment = self.environment(name)
         if name == "postgres":
             return cluster.make(self.data, environment)
@@ -261,7 +261,9 @@ class Stack:
         """Return supervisord's record of a service, or raise StackError where there is none."""
         states = self.supervisord.states()
         if name not in states:
-            raise StackError(f"supervisord does not answer; see {self.supervisord.log}. Start it: make stack")
+            raise StackError(
+                f"supervisord does not answer; read {self.supervisord.log}. Start it: make stack"
+            )
         return states[name]
 
     def _not_started(self, name: str, how: str, check_said: str) -> StackError:
@@ -270,7 +272,7 @@ class Stack:
         end_of_log = "\n".join(f"    {line}" for line in lines[-LINES_OF_LOG:])
         answer = check_said.strip().rpartition("\n")[2] or "no answer"
         return StackError(
-            f"{name} {how} while starting (its health check: {answer}). "
+            f"{name} {how} while starting (answer of its health check: {answer}). "
             f"The last lines of {log}:\n{end_of_log}"
         )
 
@@ -279,7 +281,7 @@ class Stack:
 
 
 def copy_project(target: Path) -> None:
-    """Copy Mage's parts of the project: a live Mage rewrites pipelines and triggers, which git must not see."""
+    """Copy Mage's parts of the project: Mage changes pipelines and triggers, but must not change the checkout."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for source in (ROOT / name for name in OF_MAGE):
@@ -290,23 +292,23 @@ def copy_project(target: Path) -> None:
 
 
 def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print, **how: Any) -> Stack:
-    """Start what does not run of a folder's stack, and return it with every service healthy.
+    """Start the services of a folder's stack that do not run; return the stack when all are healthy.
 
     Parameters
     ----------
     folder : Path
-        Made, with its secrets, at the first start.
+        Created, with its secrets, at the first start.
     ports : mapping, optional
-        ``MAGE_PORT``, ``MLFLOW_PORT``, ``POSTGRES_PORT``, where others than the last ones are wanted.
+        ``MAGE_PORT``, ``MLFLOW_PORT``, ``POSTGRES_PORT``, to change the ports of the last start.
     say : callable
-        Gets a line for each service that is healthy.
+        Called with a line of text for each healthy service.
     **how
         `project`, `extra`, `inherited` and `file` of `Stack`.
 
     Raises
     ------
     StackError
-        With nothing left of what this call started.
+        When a service does not start; everything that this call started is stopped.
     """
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -314,23 +316,23 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
         known = open_stack(folder, **how)
         running = known.running() if known else []
         if known and not running:
-            known.stop()  # a supervisord without services, or services whose supervisord was killed
+            known.stop()  # there may be a supervisord without services, or services without supervisord
         stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
         for name in () if running else stack.compose.in_order():
-            stack.require_free_port(name)  # of all, before the first is started
+            stack.require_free_port(name)  # check all ports before the first service starts
         _start_all(stack, running, say)
         write_for_shells(folder / "environment", stack.client)
     return stack
 
 
 def open_stack(folder: Path, **how: Any) -> Stack | None:
-    """Return the stack of a folder, started or not; None where none was ever made."""
+    """Return the stack of a folder, running or not; None if the folder has no stack."""
     secrets = folder.absolute() / ".env"
     return Stack(folder.absolute(), fill_in(secrets, {}), **how) if secrets.exists() else None
 
 
 def only_one(folder: Path) -> FileLock:
-    """Return the lock that is held by whoever starts or stops the stack of a folder."""
+    """Return the lock that a command holds while it starts or stops the stack of a folder."""
     folder = folder.absolute()
     return FileLock(folder.with_name(f"{folder.name}.lock"), timeout=SECONDS_TO_WAIT)
 
@@ -339,8 +341,8 @@ def _values(folder: Path, ports: Mapping[str, str], running: Stack | None) -> di
     for name, port in ports.items() if running else ():
         if running and running.values[name] != port:
             raise StackError(
-                f"{name}: the stack in {folder} runs with {running.values[name]}; got {port}. "
-                "Stop it first: make stack-stop"
+                f"{name}: expected {running.values[name]}, the port of the running stack in {folder}; got {port}. "
+                "To change it, stop the stack first: make stack-stop"
             )
     return fill_in(folder / ".env", ports)
 
@@ -352,7 +354,7 @@ def _start_all(stack: Stack, running: list[str], say: Say) -> None:
             where = f"{name:8} on {LOOPBACK}:{stack.compose.port(name)}"
             if name in running:
                 stack.wait_until_healthy(name)  # an earlier start may have been interrupted
-                say(f"{where} runs already")
+                say(f"{where} is already running")
                 continue
             began = time.monotonic()
             begun.append(name)

@@ -1,4 +1,4 @@
-"""supervisord: its configuration, its start and its end, and what it reports over its socket."""
+"""supervisord: its configuration, start and shutdown, and the service states that it reports over its socket."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from stack.compose import ROOT, StackError
 from stack.processes import FOLDER_VARIABLE, SUPERVISORD, end, is_alive
 from stack.secret_values import write_private
 
-LONGEST_SOCKET = 99  # bytes; the kernel takes 107, and supervisord first adds its process number to the name
+LONGEST_SOCKET = 99  # bytes; the kernel allows 107, and supervisord first adds its process id to the name
 SECONDS_TO_RESPOND = 60
 UNREACHABLE = (OSError, http.client.HTTPException)
 EVERY_PROGRAM = {
-    "autostart": "false",  # `start` goes by the compose file's order and health checks
-    "startsecs": 5,  # a service that ends sooner has failed to start: supervisord waits before it tries again
-    "startretries": 1000,  # as good as for ever: each attempt is a second later than the one before
+    "autostart": "false",  # `start` follows the compose file's order and health checks
+    "startsecs": 5,  # a service that ends sooner counts as not started: supervisord waits before it tries again
+    "startretries": 1000,  # in practice no limit: the pause grows by a second with each attempt
     "killasgroup": "true",
     "redirect_stderr": "true",
 }
@@ -39,32 +39,32 @@ EVERY_PROGRAM = {
 
 @dataclass(frozen=True)
 class Supervisord:
-    """The supervisord of a stack's folder, whether it runs or not.
+    """The supervisord of a stack's folder, running or not.
 
-    It is started in that folder, and all paths in its configuration are relative: supervisord's file
-    cannot hold every character that a folder's name may have.
+    It is started in that folder, and all paths in its configuration are relative, because supervisord's
+    configuration file does not allow every character that a folder name may have.
 
     Parameters
     ----------
     folder : Path
-        The stack's.
+        The stack's folder.
     """
 
     folder: Path
 
     @property
     def run(self) -> Path:
-        """Folder of what is there only while supervisord runs: configuration, launches, socket."""
+        """Folder that exists only while supervisord runs: configuration, launch files, socket."""
         return self.folder / "run"
 
     @property
     def log(self) -> Path:
-        """What supervisord says about the services: started, ended, stopped."""
+        """The log of supervisord itself: which services it started, which ended, which it stopped."""
         return self.folder / "logs" / "supervisord.log"
 
     @property
     def socket(self) -> Path:
-        """Where it listens: in the stack's folder, or in a private one under /tmp where that path is too long."""
+        """Its socket: in the stack's folder, or in a private folder under /tmp if that path is too long."""
         near = self.run / "supervisord.sock"
         if len(os.fsencode(near)) <= LONGEST_SOCKET:
             return near
@@ -77,20 +77,20 @@ class Supervisord:
         Parameters
         ----------
         programs : mapping
-            Name of a service to its options in supervisord's configuration, beside those of every program.
-            Relative paths start in the stack's folder.
+            For each service name, its options in supervisord's configuration besides `EVERY_PROGRAM`.
+            Paths are relative to the stack's folder.
 
         Raises
         ------
         StackError
-            With what supervisord said, when it does not start.
+            When it does not start; the message contains its output.
         """
         for folder in (self.run, self.log.parent):
             folder.mkdir(exist_ok=True)
         _make_private(self.socket.parent)
         file = self.run / "supervisord.conf"
         write_private(file, self._configuration(programs))
-        # Nothing else of this process's environment: the services would inherit it.
+        # No other variable of this process: the services would inherit it.
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
             "PYTHONPATH": str(ROOT),
@@ -107,18 +107,20 @@ class Supervisord:
             timeout=SECONDS_TO_RESPOND,
         )
         if done.returncode != 0:
-            raise StackError(f"supervisord did not start: {done.stdout}{done.stderr}".strip())
+            raise StackError(
+                f"supervisord did not start in {self.folder}: {done.stdout}{done.stderr}".strip()
+            )
 
     def describe_launch(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path
     ) -> None:
-        """Write down what `stack.launch` is to run, each time that the service is started."""
+        """Write the file from which `stack.launch` reads what to run, at each start of the service."""
         launch = {"command": command, "environment": environment, "cwd": str(cwd)}
         self.run.mkdir(exist_ok=True)
         write_private(self.run / f"{name}.json", json.dumps(launch))
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Ask for supervisord's record of each service, by name; empty when it does not answer."""
+        """Return supervisord's record of each service, by name; empty if supervisord does not answer."""
         try:
             return {record["name"]: record for record in self._ask("getAllProcessInfo")}
         except UNREACHABLE:
@@ -130,17 +132,17 @@ class Supervisord:
         Raises
         ------
         StackError
-            With what supervisord said, when it cannot.
+            When supervisord cannot start it; the message contains supervisord's reason.
         """
         try:
             self._ask("startProcess", name, False)
         except Fault as fault:
-            raise StackError(f"{name} did not start: {fault.faultString}. See {self.log}") from fault
+            raise StackError(f"{name} did not start: {fault.faultString}. Read {self.log}") from fault
 
     def stop_program(self, name: str) -> None:
         """Stop a program, if it runs, and wait until it has ended.
 
-        A supervisord that does not answer is killed: it would start again what others end.
+        A supervisord that does not answer is killed: it would restart the services that are ended after this.
         """
         try:
             self._ask("stopProcess", name)
@@ -151,16 +153,16 @@ class Supervisord:
             end(self.folder, SUPERVISORD, "SIGKILL")
 
     def exits(self, name: str) -> list[str]:
-        """List how a service ended by itself since supervisord's start, as in ``terminated by SIGKILL``.
+        """List how a service ended by itself since supervisord's start, for example ``terminated by SIGKILL``.
 
-        Each time it was started again.
+        supervisord restarted it each time.
         """
         lines = self.log.read_text(errors="replace") if self.log.exists() else ""
         since = lines.rpartition("supervisord started with pid")[2]
         return re.findall(rf" exited: {name} \(([^;)]*)", since)
 
     def shut_down(self) -> None:
-        """End supervisord, whose programs are stopped, and leave nothing of it but its log."""
+        """End supervisord after its programs are stopped, and delete all its files except the log."""
         with contextlib.suppress(*UNREACHABLE, psutil.NoSuchProcess):
             process = psutil.Process(self._ask("getPID"))
             self._ask("shutdown")
@@ -177,13 +179,13 @@ class Supervisord:
             return getattr(server.supervisor, method)(*arguments)
 
     def _configuration(self, programs: Mapping[str, Mapping[str, object]]) -> str:
-        umask = os.umask(0o022)  # there is no other way to read it
+        umask = os.umask(0o022)  # setting it is the only way to read it
         os.umask(umask)
         near = self.socket.is_relative_to(self.folder)
         sections: dict[str, Mapping[str, object]] = {
             "unix_http_server": {"file": self.socket.relative_to(self.folder) if near else self.socket},
             "supervisord": {
-                **({"user": "root"} if os.geteuid() == 0 else {}),  # otherwise it warns of being root
+                **({"user": "root"} if os.geteuid() == 0 else {}),  # otherwise it warns that it runs as root
                 "umask": f"{umask:03o}",
                 "pidfile": "run/supervisord.pid",
                 "logfile": "logs/supervisord.log",
@@ -204,7 +206,7 @@ def _section(title: str, options: Mapping[str, object]) -> str:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder that only its owner may enter.
+    """Create a folder that only its owner may enter.
 
     Raises
     ------
@@ -213,5 +215,5 @@ def _make_private(folder: Path) -> None:
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-        raise StackError(f"{folder}: expected a folder of this user's; got one of another. Remove it.")
+        raise StackError(f"{folder}: expected a folder of this user; it belongs to another. Remove it.")
     folder.chmod(0o700)

@@ -69,7 +69,7 @@ class Expected:
     def __post_init__(self) -> None:
         if self.month_file and not (self.predictions and self.service and self.month):
             raise ConfigError(
-                f"{self.month_file}: a month file needs predictions, service and month too; got "
+                f"{self.month_file}: expected predictions, service and month together with a month file; got "
                 f"predictions={self.predictions}, service={self.service!r}, month={self.month!r}"
             )
 

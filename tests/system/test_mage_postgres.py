@@ -36,7 +36,7 @@ def test_the_doctor_finds_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pyt
 
         (stuck,) = opened(STARTED.replace(hour=14))
         assert stuck.startswith(
-            "Mage: run 1 of training is running for 3.0 h, and 2.0 h were expected at most"
+            "Mage: run 1 of training has status running for 3.0 h, expected at most 2.0 h"
         )
 
         set_time_zone(postgres.url, "America/New_York")

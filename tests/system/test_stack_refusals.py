@@ -29,7 +29,7 @@ def test_a_taken_port_is_named_and_nothing_runs(tmp_path):
         done = command_line(tmp_path / "stack", "start", **ports)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert f"port {ports['MLFLOW_PORT']}, where mlflow should listen, is taken" in done.stderr
+    assert f"port {ports['MLFLOW_PORT']}, which mlflow needs, is used by another process" in done.stderr
     assert f"make stack MLFLOW_PORT={int(ports['MLFLOW_PORT']) + 1}" in done.stderr
     assert not (tmp_path / "stack" / "run").exists()
 
@@ -53,7 +53,7 @@ def test_a_folder_closed_to_postgresqls_user_is_named(tmp_path):
     require_programs()
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    with pytest.raises(StackError, match=r"cannot enter .*Let MLOPS_STATE_DIR name a folder that every user"):
+    with pytest.raises(StackError, match=r"cannot enter .*Set MLOPS_STATE_DIR to a folder that every user"):
         start(closed / "stack", free_ports())
     assert processes_of(closed / "stack") == []
 
@@ -75,7 +75,10 @@ def test_when_a_service_dies_the_started_ones_are_stopped():
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(b"POSTGRES_PASSWORD=x\nhunter2\n", "NAME=value in line 2"), (b"\xff\xfe\x00\x9d", "expected text")],
+    [
+        (b"POSTGRES_PASSWORD=x\nhunter2\n", "NAME=value in line 2"),
+        (b"\xff\xfe\x00\x9d", "expected text in UTF-8"),
+    ],
 )
 @pytest.mark.parametrize("command", ["start", "status", "stop"])
 def test_a_damaged_env_is_named_and_not_changed(tmp_path, command, content, expected):

@@ -61,7 +61,7 @@ def test_a_digest_is_about_names_and_bytes_and_not_about_where(tmp_path: Path) -
 
 def test_a_months_file_goes_with_its_predictions(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"^raw: expected predictions, service and month beside .* got pred"
+        ConfigError, match=r"^raw: expected predictions, service and month together with .* got pred"
     ):
         Expected("", tmp_path, None, Path("raw"), "green", "2023-06")
 

@@ -99,7 +99,8 @@ def test_a_process_that_was_killed_says_nothing_about_the_version(
     version = registered(artefact)
     monkeypatch.setattr(versions, "_SCORE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(
-        ChildProcessError, match=f"^models:/{NAME}/1: .* was ended by SIGKILL. Is there memory"
+        ChildProcessError,
+        match=f"^models:/{NAME}/1: .* was ended by SIGKILL. Check that there is enough memory",
     ):
         versions.predict(version, asked(3), tmp_path / "scratch")
 

@@ -277,14 +277,14 @@ def test_a_service_that_ends_at_once_is_reported_and_nothing_is_left(tiny: Tiny)
 def test_a_service_that_never_gets_healthy_is_reported_and_nothing_is_left(tiny: Tiny) -> None:
     check = {"test": ["CMD", "false"], "start_period": "1s", "interval": "1s", "retries": 1}
     tiny.service["healthcheck"] = check
-    with pytest.raises(StackError, match=r"^mage is not healthy after 2 s while starting"):
+    with pytest.raises(StackError, match=r"^mage was not healthy after 2 s while starting"):
         start(tiny.folder, **tiny.how())
     tiny.assert_nothing_runs()
 
 
 def test_a_supervisord_that_does_not_start_is_reported(tiny: Tiny) -> None:
     tiny.service["logging"] = {"options": {"max-size": "much", "max-file": "3"}}
-    with pytest.raises(StackError, match=r"supervisord did not start: .*much"):
+    with pytest.raises(StackError, match=r"supervisord did not start in \S+: .*much"):
         start(tiny.folder, **tiny.how())
     tiny.assert_nothing_runs()
 
@@ -330,5 +330,8 @@ def test_services_run_as_the_compose_file_says(tmp_path: Path) -> None:
 
 def test_status_of_a_stack_whose_folder_is_new(tmp_path: Path) -> None:
     done = command_line(tmp_path / "stack", "status")
-    assert (done.returncode, "`make stack` makes one" in done.stdout) == (1, True)
-    assert command_line(tmp_path / "stack", "stop").stdout == f"no stack in {tmp_path / 'stack'}\n"
+    assert (done.returncode, "`make stack` creates one" in done.stdout) == (1, True)
+    assert (
+        command_line(tmp_path / "stack", "stop").stdout
+        == f"no stack in {tmp_path / 'stack'}; nothing to stop\n"
+    )

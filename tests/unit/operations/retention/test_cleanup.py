@@ -303,8 +303,10 @@ def test_checks_refuse_what_cannot_be() -> None:
     with pytest.raises(MlopsError, match=r"got younger \['a'\], duplicate \[\]"):
         cleanup.check_leftovers(young)
     twice = pd.concat([young.assign(days=9.0)] * 2)
-    with pytest.raises(MlopsError, match="expected distinct leftovers"):
+    with pytest.raises(
+        MlopsError, match=r"expected distinct leftovers, .*; got younger \[\], duplicate \['a'\]"
+    ):
         cleanup.check_leftovers(twice)
     more = pd.DataFrame([{"kind": MONTH, "found": 1, "deleted": 2, "megabytes": 0.0}])
-    with pytest.raises(MlopsError, match=f"got more of \\['{MONTH}'\\]"):
+    with pytest.raises(MlopsError, match=f"got more for \\['{MONTH}'\\]"):
         cleanup.check_summary(more)
