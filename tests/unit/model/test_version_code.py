@@ -259,9 +259,7 @@ def test_a_version_without_code_is_refused(version: Path) -> None:
     with pytest.raises(MlopsError) as refused:
         load(version)
 
-    assert str(refused.value) == (
-        f"{artefact}: expected the version's code, one package in {code}; got none"
-    )
+    assert str(refused.value) == f"{artefact}: expected the version's code, one package in {code}; got none"
 
 
 def test_a_version_with_two_packages_is_refused(version: Path) -> None:
