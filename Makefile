@@ -20,7 +20,7 @@ MLFLOW_PORT ?= 5000
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-install: .venv/installed .venv-mlflow/installed  ## build both environments, once
+install: .venv/installed .venv-mlflow/installed  ## build the environments of a run and of the MLflow server, once
 
 demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city through the Mage pipeline
 	$(BIN)/mage run . trip_duration_training
@@ -77,17 +77,20 @@ docs: .venv/installed .venv-docs/installed  ## build the documentation site into
 docs-serve: docs  ## the same at http://127.0.0.1:8000, with search, built again at each change
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8000
 
-check: .venv/installed  ## format, lint, types, import contracts and the documentation site
+check: .venv/dev-installed  ## format, lint, types, import contracts and the documentation site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory docs
 
-test: check install .venv-browser/installed  ## everything that must hold: check, then every test
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+test: check install  ## under ten minutes: check, then every test but the long stories
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not long"
 
-chaos: install  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
+test-long: .venv/dev-installed install .venv-browser/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m long
+
+chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
 lock: .venv-lock/installed  ## make the locks anew from requirements*.in
@@ -101,18 +104,24 @@ clean:  ## remove the environments; the state folder stays
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
 environment = $(PYTHON) -m venv --clear $(1)
-into = $(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2)
+# Without compiling: Python compiles what it imports, which is a small part of what is installed.
+into = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(2)
 else
 environment = $(UV) venv --quiet --clear --python $(PYTHON) $(1)
 into = VIRTUAL_ENV=$(1) $(UV) pip install --quiet $(2)
 endif
 
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: requirements.txt
 	@$(call need_python)
 	@echo "building .venv (Mage and all that a run needs): a few minutes the first time"
 	$(call environment,.venv)
-	$(call into,.venv,-r requirements.txt -r requirements-dev.txt)
+	$(call into,.venv,-r requirements.txt)
 	$(call into,.venv,--no-deps --editable . --config-settings editable_mode=compat)
+	@touch $@
+
+.venv/dev-installed: .venv/installed requirements-dev.txt
+	@echo "adding what checks and tests need to .venv"
+	$(call into,.venv,-r requirements-dev.txt)
 	@touch $@
 
 .venv-mlflow/installed: requirements-mlflow.txt

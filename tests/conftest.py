@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,6 +19,36 @@ REAL_MONTHS = PROJECT.parent / "shared" / "tlc" / "trip-data"
 # A slow or busy machine must not fail a test, and a failure must be repeatable on another machine.
 settings.register_profile("mlops", deadline=None, derandomize=True, database=None)
 settings.load_profile("mlops")
+
+
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = {}
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count them by file, for `pytest_terminal_summary`."""
+    config = items[0].config
+    config.stash[LEFT_OUT] |= Counter(item.location[0] for item in items)
+    if hasattr(config, "workeroutput"):  # this is one of several processes; the first one prints
+        config.workeroutput["left_out"] = config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what `make test` left out."""
+    left_out = config.stash[LEFT_OUT]
+    if config.option.markexpr == "not long" and left_out:
+        terminalreporter.section("left out")
+        for path, count in sorted(left_out.items()):
+            terminalreporter.line(f"{count:4} of {path}")
+        terminalreporter.line(f"{sum(left_out.values())} tests of long stories; `make test-long` runs them.")
 
 
 @pytest.fixture(autouse=True)

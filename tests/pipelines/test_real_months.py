@@ -25,7 +25,7 @@ from mlops.registry import alias_log, client, runs, versions
 from mlops.training import feature_files, search
 from mlops.training.boosting import build_matrix, train
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 MODEL = "trip-duration-green"
 REAL_MONTHS = PROJECT.parent / "shared" / "tlc" / "trip-data"
 FIRST = Month(2023, 4) if "CHAOS_MOMENTS" in os.environ else Month(2023, 8)

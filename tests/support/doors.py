@@ -7,11 +7,13 @@ left behind (runs, versions, aliases, files) is asked of it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from support.warm import WarmProcess, WarmPython
 
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
@@ -68,7 +71,7 @@ class Ended:
 class Process:
     """A process that may still run; what it says goes into files."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | WarmProcess
     folder: Path
 
     @property
@@ -106,11 +109,14 @@ class Machine:
         Folder of months, the setting `source` of its runs.
     variables : dict
         Environment, beside the machine's own.
+    cold : bool
+        Start each process by the operating system alone, with all its imports; else as `support.warm` does.
     """
 
     folder: Path
     source: Path
     variables: dict[str, str] = field(default_factory=dict)
+    cold: bool = False
 
     @property
     def state(self) -> Path:
@@ -166,10 +172,21 @@ class Machine:
             folder.mkdir(parents=True, exist_ok=True)
         said = self.folder / f"said-{time.monotonic_ns()}"
         said.mkdir()
-        with (said / "stdout").open("wb") as stdout, (said / "stderr").open("wb") as stderr:
-            popen = subprocess.Popen(
+        popen = self._popen(list(command), cwd or self.folder, said)
+        try:
+            yield Process(popen, said)
+        finally:
+            end_group(popen)
+
+    def _popen(self, command: list[str], cwd: Path, streams: Path) -> subprocess.Popen[bytes] | WarmProcess:
+        if not self.cold and command[0] == sys.executable:
+            return warm_python().start(command[1:], cwd, self.environment, streams)
+        if not self.cold and command[0] == str(BIN / "mage"):
+            return warm_python().start(command, cwd, self.environment, streams)
+        with (streams / "stdout").open("wb") as stdout, (streams / "stderr").open("wb") as stderr:
+            return subprocess.Popen(
                 command,
-                cwd=cwd or self.folder,
+                cwd=cwd,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
@@ -177,10 +194,6 @@ class Machine:
                 start_new_session=True,
                 preexec_fn=heed_ctrl_c,
             )
-        try:
-            yield Process(popen, said)
-        finally:
-            end_group(popen)
 
     def runs(self) -> list[Any]:
         """Every run of the store, oldest first; asking makes no store."""
@@ -226,7 +239,11 @@ class Machine:
 
     def processes(self) -> list[str]:
         """Command lines of all processes that use this machine's state, whoever started them."""
-        found = []
+        found = [
+            " ".join(process.args)
+            for process in warm_python().alive()
+            if process.environment.get("MLOPS_STATE_DIR") == str(self.state)
+        ]
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get("MLOPS_STATE_DIR") == str(self.state):
@@ -264,7 +281,13 @@ def wait_until(true: Callable[[], bool], seconds: float, about: Callable[[], obj
         time.sleep(0.1)
 
 
-def end_group(popen: subprocess.Popen[bytes], seconds: float = 20) -> None:
+@functools.cache
+def warm_python() -> WarmPython:
+    """The process that all machines of this test process fork theirs from."""
+    return WarmPython(Path(tempfile.mkdtemp(prefix="warm-")))
+
+
+def end_group(popen: subprocess.Popen[bytes] | WarmProcess, seconds: float = 20) -> None:
     """End a process and all that it started in its session, politely first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

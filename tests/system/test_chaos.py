@@ -24,7 +24,7 @@ import pytest
 from support.chaos import MORE_STAGES, STAGES, Workers, command, mlflow_server, stage
 from support.doors import SAMPLE_MODEL, Ended, Machine, wait_until, write_months
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 THOROUGH = "CHAOS_MOMENTS" in os.environ
 STARTS, MOVES = 8, 20 if THOROUGH else 8

@@ -21,7 +21,7 @@ from support.stack_process import Client, Stack, place, require_programs, runnin
 from mlops.registry.client import mlflow
 
 SMALL = {"max_trials": 2, "min_test_rows": 500}
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from stack import stack as stacks
 FIRST = Month(2023, 3)
 SMALL = {"max_trials": 2, "min_test_rows": 500, "source_patience": 0.0, "tracking_patience": 120.0}
 SECONDS_TO_TRAIN = 180
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 
 @dataclass(frozen=True)

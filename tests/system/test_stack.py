@@ -1,4 +1,4 @@
-"""What docker-compose.yml runs in containers, run as plain processes by `make stack`: one stack for all tests."""
+"""The services of docker-compose.yml as ordinary processes, as `make stack` runs them: one stack for all tests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ROLES = ("mage", "mlflow")
 
 
 def secrets_of(stack):
-    """Every password and secret of a stack; of a mail server's there is none."""
+    """Every password and secret of a stack, except for a mail server, which it does not have."""
     named = {name: value for name, value in stack.values.items() if re.search("PASSWORD|SECRET", name)}
     assert named.pop("SMTP_PASSWORD") == "None"
     return list(named.values())
@@ -73,14 +73,14 @@ def stack():
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    """Of a small run on months in a folder."""
+    """Settings of a small run on months in a folder."""
     source = write_months(tmp_path_factory.mktemp("months"))
     return {"month": "2023-03", "source": str(source), "max_trials": 2, "min_test_rows": 500}
 
 
 @pytest.fixture(scope="module")
 def trainer(stack, settings, tmp_path_factory):
-    """The client that trained the model, and what it printed."""
+    """The client that trained the model, and its output."""
     trainer = Client(tmp_path_factory.mktemp("clients") / "trainer", stack)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     return trainer, trainer.python("-m", "mlops", "train", *options)
@@ -88,14 +88,14 @@ def trainer(stack, settings, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(trainer, stack):
-    """The stack with a champion in it."""
+    """The stack with a champion."""
     return stack
 
 
 # The command line
 
 
-def test_a_second_start_leaves_what_runs_and_starts_what_does_not(stack):
+def test_a_second_start_starts_only_the_services_that_do_not_run(stack):
     stack.stop_service("mlflow")
     before = leader(stack, "mage")
     again = command_line(stack.folder, "start")
@@ -118,7 +118,7 @@ def test_a_second_start_leaves_what_runs_and_starts_what_does_not(stack):
         assert line.endswith(str(stack.log(name)))
 
 
-def test_what_runs_does_not_move_to_another_port(stack):
+def test_a_running_service_does_not_move_to_another_port(stack):
     moved = command_line(stack.folder, "start", MAGE_PORT="6790")
     assert moved.returncode == 1
     assert "To change it, stop the stack first: make stack-stop" in moved.stderr
@@ -147,7 +147,7 @@ def test_a_shell_uses_the_environment_file(trained):
     assert f"{trained.state} postgresql://mage:" in done.stdout.splitlines()[-1]
 
 
-# Nobody unknown is answered
+# No answer without a login
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,12 @@ def test_a_shell_uses_the_environment_file(trained):
     ],
 )
 @pytest.mark.parametrize("user", [None, ("owner", "password1234"), ("admin", "password1234")])
-def test_mlflow_answers_nobody_unknown(stack, path, user):
+def test_mlflow_answers_nobody_without_a_login(stack, path, user):
     assert requests.get(stack.compose.url("mlflow", path), auth=user, timeout=30).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["put", "delete"])
-def test_mlflow_takes_nothing_from_anybody_unknown(stack, method):
+def test_mlflow_accepts_nothing_without_a_login(stack, method):
     url = stack.compose.url("mlflow", "/api/2.0/mlflow-artifacts/artifacts/1/planted")
     assert getattr(requests, method)(url, data=b"x", timeout=30).status_code == 401
     assert not list((stack.folder / "mlflow").rglob("planted"))
@@ -185,7 +185,7 @@ def test_mlflow_takes_nothing_from_anybody_unknown(stack, method):
         ({"MLFLOW_TRACKING_PASSWORD": "guessed"}, "got user 'owner'"),
     ],
 )
-def test_a_client_without_the_password_is_told_within_seconds(stack, tmp_path, variables, got):
+def test_a_client_without_the_password_gets_an_error_within_seconds(stack, tmp_path, variables, got):
     began = time.monotonic()
     done = Client(tmp_path / "stranger", stack, variables).run("-m", "mlops", "registry", "--model", MODEL)
     assert done.returncode == 1
@@ -193,19 +193,21 @@ def test_a_client_without_the_password_is_told_within_seconds(stack, tmp_path, v
     assert "Traceback" not in done.stderr
     assert (
         time.monotonic() - began < 60
-    )  # imports included; MLflow's own client takes minutes over a dead server
+    )  # including imports; MLflow's own client takes minutes with a dead server
 
 
-def test_mage_tells_anybody_its_status_and_nothing_else(stack):
+def test_mage_gives_its_status_and_nothing_else_without_a_login(stack):
     assert requests.get(stack.compose.url("mage", "/api/status"), timeout=30).status_code == 200
-    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]  # its pages', public
+    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[
+        0
+    ]  # the client id of its pages, which is public
     for path in ("pipelines", f"pipelines/{PIPELINE}", "pipeline_schedules", "users", "kernels"):
         url = stack.compose.url("mage", f"/api/{path}")
         assert requests.get(url, timeout=30).status_code == 401, path
         assert requests.get(url, headers={"X-API-KEY": key}, timeout=30).json()["error"]["code"] == 403, path
 
 
-def test_mage_knows_the_owner_and_not_its_famous_default(stack):
+def test_mage_accepts_the_owner_and_not_its_default_password(stack):
     session = log_in(stack, stack.values["DEFAULT_OWNER_EMAIL"], stack.values["DEFAULT_OWNER_PASSWORD"])
     key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]
     headers = {"X-API-KEY": key, "Cookie": f"oauth_token={session['session']['token']}"}
@@ -215,7 +217,7 @@ def test_mage_knows_the_owner_and_not_its_famous_default(stack):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_a_role_enters_its_own_database_alone_and_with_its_password(stack, role):
+def test_a_role_can_only_use_its_own_database_with_its_password(stack, role):
     connect(stack, role, role).close()
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         connect(stack, role, role, "guessed")
@@ -228,11 +230,11 @@ def test_a_role_enters_its_own_database_alone_and_with_its_password(stack, role)
     [("mlflow:5000", 200), ("localhost:5000", 200), ("127.0.0.1:5000", 200)]
     + [(host, 403) for host in ("mlflow", "mlflow:5001", "elsewhere.example", "elsewhere.example:5000")],
 )
-def test_mlflow_answers_to_its_names_alone(stack, host, status):
+def test_mlflow_answers_only_to_its_host_names(stack, host, status):
     assert ask_mlflow(stack, "experiments/search", host, max_results="1").status_code == status
 
 
-# Runs through it
+# Training runs on the stack
 
 
 def test_a_client_without_a_key_to_the_artefacts_trains_a_champion(trained, trainer):
@@ -251,7 +253,7 @@ def test_a_client_without_a_key_to_the_artefacts_trains_a_champion(trained, trai
 
 
 def mage_run(stack, project, settings, **environment):
-    """What it says, as `docker compose exec mage mage run ...` would."""
+    """Output of a run inside the Mage service, as with `docker compose exec mage mage run ...`."""
     command = ["mage", "run", str(project), PIPELINE, "--runtime-vars", json.dumps(settings)]
     done = subprocess.run(
         [Path(sys.executable).parent / command[0], *command[1:]],
@@ -282,7 +284,7 @@ def test_the_image_holds_all_that_the_pipeline_needs(trained, settings):
     assert list((trained.folder / "mage").rglob("train_and_register"))
 
 
-def test_mage_counts_as_production_unless_told_otherwise(stack):
+def test_mage_runs_as_production_by_default(stack):
     ask = "from mage_ai.shared.environments import get_env; print(get_env())"
     environment = {**stack.environment("mage"), **stack.compose.environment("mage")}
     done = subprocess.run(
@@ -292,11 +294,11 @@ def test_mage_counts_as_production_unless_told_otherwise(stack):
     assert select(stack, "mage", "SELECT name FROM pipeline_schedule WHERE name LIKE '%monthly'") == []
 
 
-# All of the services
+# All services
 
 
 @pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
-def test_a_service_is_healthy_and_listens_on_loopback_alone(stack, name):
+def test_a_service_is_healthy_and_listens_only_on_loopback(stack, name):
     assert stack.is_healthy(name)
     pids = {process.pid for process in members(stack, name)}
     opened = [each for each in psutil.net_connections("inet") if each.pid in pids]
@@ -320,7 +322,7 @@ def test_supervisord_shows_no_secret_and_keeps_its_files_to_its_owner(trained):
     shown = [*supervisord.cmdline(), *supervisord.environ().values(), trained.supervisord.log.read_text()]
     shown += [(trained.supervisord.run / "supervisord.conf").read_text()]
     assert not any(secret in text for secret in secrets_of(trained) for text in shown)
-    # Nor is there one among the variables of PostgreSQL's server, which needs none.
+    # Nor is a secret in the environment of PostgreSQL's server, which needs none.
     server = leader(trained, "postgres").environ().values()
     assert not any(secret in text for secret in secrets_of(trained) for text in server)
 
@@ -333,12 +335,12 @@ def test_tables_are_in_their_owners_database(stack, role, some):
     assert some <= set(select(stack, role, "SELECT tablename FROM pg_tables"))
 
 
-# A backup, and a stack made of it
+# A backup, and a stack restored from it
 
 
 @pytest.fixture(scope="module")
 def archive(trained):
-    """Of the running stack, with a trigger in Mage."""
+    """A backup of the running stack, with a trigger in Mage."""
     served, values = trained.served, "'carried', now(), now(), 'trip_duration_training', 'INACTIVE'"
     columns = "name, created_at, updated_at, pipeline_uuid, status, repo_path"
     select(trained, "mage", f"INSERT INTO pipeline_schedule ({columns}) VALUES ({values}, '{served}')")
@@ -352,7 +354,7 @@ def archive(trained):
 
 @pytest.fixture(scope="module")
 def restored(archive):
-    """Another stack, of the archive, with the services of a registry."""
+    """Another stack, restored from the archive, with the services of a registry."""
     with place() as other:
         folder, ports = other / "stack", free_ports()
         done = command_line(folder, "restore", str(archive), **ports)
@@ -432,7 +434,7 @@ def test_a_damaged_archive_restores_nothing(archive, tmp_path, share):
     assert [path.name for path in tmp_path.iterdir() if path.name != damaged.name] == ["stack.lock"]
 
 
-# What dies is started again
+# Killed services are restarted
 
 
 @pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
@@ -451,7 +453,7 @@ def test_a_killed_service_is_back_within_15_seconds(stack, name):
     assert re.search(r"restarted (1 time|([2-9]|[1-9]\d+) times) ", line)
 
 
-def test_a_start_after_supervisord_was_killed_begins_anew(stack):
+def test_a_start_after_supervisord_was_killed_restarts_all_services(stack):
     former = [process for name in stack.compose.in_order() for process in members(stack, name)]
     kill_supervisord(stack)
     shown = command_line(stack.folder, "status")
@@ -464,7 +466,7 @@ def test_a_start_after_supervisord_was_killed_begins_anew(stack):
     assert command_line(stack.folder, "status").returncode == 0
 
 
-# The end; last in this file, since the stack is gone afterwards
+# Stop; last in this file, because the stack is gone afterwards
 
 
 def test_stop_leaves_no_process_even_when_supervisord_and_mage_were_killed(stack):

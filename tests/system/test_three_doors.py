@@ -33,7 +33,7 @@ BROWSER_PYTHON = PROJECT / ".venv-browser" / "bin" / "python"
 SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
 DOORS = ("editor", "command line", "mage run", "trigger")
 FOUND = f"models:/{SAMPLE_MODEL}/1 is already registered with this run key"
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,218 @@
+"""Processes that do not import the libraries again: each is forked from one that has imported them.
+
+Most tests of whole processes spend their time in imports (pandas, MLflow, XGBoost: seconds for each start). A
+forked process is a process of its own in all that such a test looks at: arguments, environment, folder, streams,
+session, signals, exit status. Only third-party libraries are imported beforehand, nothing of `mlops` or of Mage.
+
+As a script it is the process that forks. It reads one JSON object a line, and answers with one for each start and
+each end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import itertools
+import json
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet", "xgboost",
+    "sklearn.feature_extraction", "sklearn.metrics", "hyperopt", "pandera.pandas", "matplotlib.pyplot", "holidays",
+    "pydantic", "fsspec", "requests", "tenacity", "jinja2", "markdown_it", "psycopg2", "alembic.command", "polars",
+)  # fmt: skip
+AT_IMPORT = {
+    # What `mlops.registry.client` sets before it imports MLflow.
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "OPENBLAS_NUM_THREADS": "1",  # a fork has no threads of its parent's
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class WarmProcess:
+    """What `subprocess.Popen` offers of a process, for one that was forked elsewhere."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.args, self.environment = command, environment
+        self.pid, self.returncode = 0, None
+        self.begun, self.over = threading.Event(), threading.Event()
+
+    def poll(self) -> int | None:
+        """Its exit status, minus the signal that ended it, or None while it runs."""
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The same, once it is over.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+        """
+        if not self.over.wait(timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        assert self.returncode is not None
+        return self.returncode
+
+
+class WarmPython:
+    """A Python with `LIBRARIES` imported, from which processes are forked."""
+
+    def __init__(self, folder: Path) -> None:
+        own = {**os.environ, **AT_IMPORT, "HOME": str(folder), "MPLCONFIGDIR": str(folder)}
+        self._python = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own, text=True, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+        self._asked, self._lock = itertools.count(), threading.Lock()
+        self.processes: dict[int, WarmProcess] = {}
+        threading.Thread(target=self._listen, daemon=True).start()
+        atexit.register(self._python.kill)
+
+    def start(self, command: list[str], cwd: Path, environment: dict[str, str], streams: Path) -> WarmProcess:
+        """A command, ``-m MODULE ...`` or ``SCRIPT ...``, whose output goes to files in the folder `streams`."""
+        process = WarmProcess(command, environment)
+        with self._lock:
+            number = next(self._asked)
+            self.processes[number] = process
+            asked = {"number": number, "command": command, "cwd": str(cwd), "environment": environment}
+            assert self._python.stdin
+            self._python.stdin.write(json.dumps({**asked, "streams": str(streams)}) + "\n")
+            self._python.stdin.flush()
+        assert process.begun.wait(120), "the process that forks does not answer"
+        return process
+
+    def alive(self) -> list[WarmProcess]:
+        """Those that run."""
+        return [process for process in self.processes.values() if not process.over.is_set()]
+
+    def _listen(self) -> None:
+        assert self._python.stdout
+        for line in self._python.stdout:
+            event = json.loads(line)
+            process = self.processes[event["number"]]
+            if "pid" in event:
+                process.pid = event["pid"]
+                process.begun.set()
+            else:
+                process.returncode = event["status"]
+                process.over.set()
+
+
+def serve() -> dict[str, Any]:
+    """Fork for each request; in the forked process, return the request. Never returns in the one that forks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for library in LIBRARIES:
+            importlib.import_module(library)
+    # A fork keeps one thread. pyarrow's allocator starts its own two again when it needs them.
+    gc.freeze()  # these objects are in no collection of the forked processes
+    names = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+    assert names <= {Path("/proc/self/comm").read_text().strip(), "jemalloc_bg_thd"}, names
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(ended, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    numbers: dict[int, int] = {}
+    pending = b""
+    while True:
+        ready, _, _ = select.select([0, ended], [], [])
+        if ended in ready:
+            os.read(ended, 65536)
+            _report_ended(numbers, events)
+        if 0 in ready:
+            read = os.read(0, 1 << 20)
+            if not read:
+                sys.exit()
+            *lines, pending = (pending + read).split(b"\n")
+            for line in lines:
+                asked: dict[str, Any] = json.loads(line)
+                pid = os.fork()
+                if not pid:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for descriptor in (events.fileno(), ended, wake):
+                        os.close(descriptor)
+                    return asked
+                numbers[pid] = asked["number"]
+                print(json.dumps({"number": asked["number"], "pid": pid}), file=events)
+
+
+def _report_ended(numbers: dict[int, int], events: Any) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        status = os.waitstatus_to_exitcode(status)
+        print(json.dumps({"number": numbers.pop(pid), "status": status}), file=events)
+
+
+def become(asked: dict[str, Any]) -> None:
+    """Turn this process into the one that was asked for, up to its first line of code."""
+    os.setsid()
+    os.chdir(asked["cwd"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    time.tzset()
+    for descriptor, name, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, f"{asked['streams']}/stdout", os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+        (2, f"{asked['streams']}/stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+    ):
+        opened = os.open(name, flags)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    program, *arguments = asked["command"]
+    if program == "-m":
+        sys.argv, sys.path[0] = arguments, str(Path.cwd())
+    else:
+        sys.argv, sys.path[0] = [program, *arguments], str(Path(program).parent)
+
+
+def run(asked: dict[str, Any]) -> None:
+    """Run the module or the script, as Python does."""
+    if asked["command"][0] == "-m":
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def end(status: int) -> None:
+    """End as Python does, but without clearing every module of every library, which takes a second."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as at each end of Python
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    request = serve()
+    become(request)
+    try:
+        run(request)
+    except SystemExit as asked_to_end:
+        code = asked_to_end.code
+        if isinstance(code, str):
+            sys.stderr.write(f"{code}\n")
+        end(code if isinstance(code, int) else int(code is not None))
+    end(0)
