@@ -1,4 +1,4 @@
-"""A model card to look at: the one of version 7, which is better than version 3."""
+"""An example of a model card: version 7, which is better than version 3."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSED = {"passed": True, "reason": "", "rows": 61_234, "one_by_one": 300, "larg
 
 
 def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Errors that are largest at five o'clock, and what they were measured on."""
+    """Slices of errors that are largest at five o'clock, the actual minutes and the predictions."""
     requests = make_requests(3000)
     rng = np.random.default_rng(0)
     actual = rng.uniform(1, 60, 3000)

@@ -198,9 +198,7 @@ def test_a_client_without_the_password_gets_an_error_within_seconds(stack, tmp_p
 
 def test_mage_gives_its_status_and_nothing_else_without_a_login(stack):
     assert requests.get(stack.compose.url("mage", "/api/status"), timeout=30).status_code == 200
-    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[
-        0
-    ]  # the client id of its pages, which is public
+    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]  # public: its pages send it
     for path in ("pipelines", f"pipelines/{PIPELINE}", "pipeline_schedules", "users", "kernels"):
         url = stack.compose.url("mage", f"/api/{path}")
         assert requests.get(url, timeout=30).status_code == 401, path

@@ -1,4 +1,4 @@
-"""Months arrive whole or not at all, and once."""
+"""Months are fetched completely or not at all, and only once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_copy_that_still_matches_is_not_fetched_again(
     assert f"{NAME}: the cached copy still matches {server.url}" in caplog.text
 
 
-def test_a_new_etag_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+def test_a_file_with_a_new_etag_is_fetched_again(server: Server, tmp_path: Path) -> None:
     server.holds(parquet(10))
     old = fetch(server.url, tmp_path)
     server.holds(parquet(11), etag='"two"')

@@ -1,4 +1,4 @@
-"""More trips than the memory holds are warned of."""
+"""A warning for more trips than fit into memory."""
 
 from __future__ import annotations
 

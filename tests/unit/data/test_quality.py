@@ -1,4 +1,4 @@
-"""Months that are unlike their neighbours are refused before anything is learnt from them."""
+"""Months that differ too much from their neighbours are refused before training."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_month_is_compared_with_the_median_of_the_three_before() -> None:
     assert "than the 1,500 usual" in str(refusal({**grown, SPLIT.test: usual(rows=700)}))
 
 
-def test_an_unusual_month_may_be_allowed_and_is_told_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unusual_month_may_be_allowed_and_is_then_logged(caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(allow_unusual_months=True)
     with caplog.at_level(logging.WARNING, logger="mlops"):
         notes = check_months(quality(september=usual(rows=10, rejected=0)), SPLIT, settings)

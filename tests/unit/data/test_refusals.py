@@ -1,4 +1,4 @@
-"""A source that refuses: a month is not published yet, or nobody gets anything; how long that is waited for."""
+"""A source that refuses: an unpublished month or an outage, and how long a run retries."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_month_between_two_others_is_not_to_come(publisher: Publisher) -> None
     )
 
 
-def test_a_control_file_tells_an_empty_source_from_an_outage(publisher: Publisher) -> None:
+def test_a_control_file_distinguishes_an_empty_source_from_an_outage(publisher: Publisher) -> None:
     later = Month.range(Month(2031, 1), Month(2031, 2))
     site = sources.open_source(publisher.url)
     with pytest.raises(sources.RefusedError):
@@ -90,7 +90,7 @@ def test_a_refusal_of_a_month_that_was_there_is_an_outage(publisher: Publisher, 
         cache.fetch(source, "green", MONTHS[4], tmp_path / "cache")
 
 
-def test_an_outage_is_waited_for_as_long_as_told(
+def test_an_outage_is_retried_for_the_given_seconds(
     publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher.refuses = 2 * len(MONTHS) * (1 + retries.ATTEMPTS)

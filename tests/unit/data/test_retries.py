@@ -1,4 +1,4 @@
-"""How often a source is asked again, with which waits, and what is logged before each."""
+"""Retries of a source: how many, with which waits, and what is logged before each."""
 
 from __future__ import annotations
 

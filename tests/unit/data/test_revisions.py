@@ -1,4 +1,4 @@
-"""What changed in a month that was published anew, counted by hand and as properties; the old bytes are kept."""
+"""Differences of a republished month, counted by hand and as properties; the old bytes are kept."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_types_that_change_are_no_changed_rows(tmp_path: Path) -> None:
     assert str(found).startswith("0 rows added, 0 removed, 0 changed; ")
 
 
-def test_it_is_made_out_once_and_told(tmp_path: Path) -> None:
+def test_the_difference_is_computed_once_and_logged(tmp_path: Path) -> None:
     old, new = written(tmp_path, "old.parquet", *TRIPS), written(tmp_path, "new.parquet", *TRIPS[1:])
     told = revisions.describe(old, new, "ab" * 32, "green")
     assert told == "0 rows added, 1 removed, 0 changed"
@@ -133,7 +133,7 @@ def _folder(tmp_path: Path) -> Path:
 # --- Columns that changed -----------------------------------------------------------------------------------
 
 
-def test_drift_is_told_in_words() -> None:
+def test_drift_is_described_in_words() -> None:
     before = month_table("green", trip()).schema
     after = (
         changed(PULocationID=pa.int64())

@@ -95,7 +95,7 @@ def test_a_request_may_lack_passengers_and_distance(passengers: Any) -> None:
     ("column", "value"),
     [("pickup_zone", -1), ("dropoff_zone", -1), ("passenger_count", -1), ("pickup_at", "soon")],
 )
-def test_a_request_that_makes_no_sense_is_refused(column: str, value: Any) -> None:
+def test_an_invalid_request_is_refused(column: str, value: Any) -> None:
     refused = (pandera.errors.SchemaError, pandera.errors.SchemaErrors)
     with pytest.raises(refused, match=column):
         REQUESTS.validate(make_requests(3).assign(**{column: value}))

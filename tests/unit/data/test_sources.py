@@ -1,4 +1,4 @@
-"""What a source holds, and every failure with what to do about it."""
+"""The months of a source, and every failure with its fix."""
 
 from __future__ import annotations
 
@@ -111,7 +111,9 @@ def test_a_dead_host_fails_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert retries.ATTEMPTS * connect_seconds < 15
 
 
-def test_no_secret_of_a_url_is_told(server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_of_a_url_is_shown(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     server.holds(parquet(), sent=10)
     address = server.url.replace("//", "//me:pa@ss-secret@") + "/?sig=query-secret"
     source = sources.open_source(address)
@@ -153,7 +155,7 @@ def test_a_folder_and_its_files_may_be_symlinks(tmp_path: Path) -> None:
     assert file.version == f"sha256:{file.sha256}"
 
 
-def test_a_changed_file_in_a_folder_is_copied_anew(tmp_path: Path) -> None:
+def test_a_changed_file_in_a_folder_is_copied_again(tmp_path: Path) -> None:
     source = folder_with(tmp_path / "source", parquet(10))
     first = fetch(source, tmp_path / "cache")
     before = first.path.stat().st_ino

@@ -134,7 +134,7 @@ def test_a_hole_at_the_windows_start_is_a_gap_where_older_months_are_there() -> 
         plan_split(settings, held, "there")
 
 
-def test_a_window_that_comes_out_short_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_shortened_window_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings(month="2023-06", train_months=3)
     plan_split(settings, [Month(2023, number) for number in (3, 4, 5, 6)], "there")
     assert "2 training months instead of 3, since there starts with 2023-03" in caplog.text

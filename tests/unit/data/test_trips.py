@@ -99,7 +99,7 @@ def test_a_trip_without_a_time_is_counted_as_that(row: dict[str, None], tmp_path
         (None, "zone_unknown (tested)"),
     ],
 )
-def test_a_trip_of_an_unknown_zone_is_not_learnt_from(
+def test_a_trip_of_an_unknown_zone_is_not_for_training(
     column: str, zone: int | None, expected: str, tmp_path: Path
 ) -> None:
     assert fate(tmp_path, **{column: zone}) == expected
@@ -118,7 +118,7 @@ def test_a_trip_of_an_unknown_zone_is_not_learnt_from(
         (float("inf"), "distance_absurd (tested)"),
     ],
 )
-def test_a_trip_of_an_absurd_distance_is_not_learnt_from(
+def test_a_trip_of_an_absurd_distance_is_not_for_training(
     distance_miles: float | None, expected: str, tmp_path: Path
 ) -> None:
     assert fate(tmp_path, distance_miles=distance_miles) == expected

@@ -12,7 +12,7 @@ from support.cards import CARD, PASSED, make_card, rows, section
 
 from mlops.evaluation.model_card import OUTCOMES, markdown, page
 
-# --- What it says -------------------------------------------------------------------------------------------
+# --- Content ------------------------------------------------------------------------------------------------
 
 
 def test_the_sections_follow_each_other() -> None:
@@ -74,7 +74,7 @@ def test_the_verdict_says_what_the_verification_found() -> None:
     assert "Verification: not done yet." in none
 
 
-def test_contenders_stand_beside_each_other_with_their_intervals() -> None:
+def test_contenders_are_compared_with_their_intervals() -> None:
     text = section(markdown(CARD), "Test results")
 
     assert "On all 61,234 trips of 2023-06" in text
@@ -106,7 +106,7 @@ def test_the_gain_over_the_champion_is_shown(gain: tuple[float, float, float] | 
     assert sentence in section(markdown(replace(CARD, gain=gain)), "Test results")
 
 
-def test_the_other_metrics_follow_those_that_there_are() -> None:
+def test_the_other_metrics_are_those_that_were_measured() -> None:
     found = rows(section(markdown(CARD), "Test results"))[4:]
     fewer = replace(CARD, measured={"test_rows": 5, "test_mae": 2.9})
 
@@ -128,7 +128,7 @@ def test_the_worst_slices_of_some_size_come_worst_first() -> None:
     assert [float(row[3]) for row in found] == sorted((float(row[3]) for row in found), reverse=True)
 
 
-def test_the_champion_stands_beside_in_every_slice() -> None:
+def test_every_slice_has_the_champion_s_error() -> None:
     beside = replace(CARD, by_slice=CARD.by_slice.assign(champion_rmse=7.25))
 
     assert {row[4] for row in rows(section(markdown(beside), "Slices with the largest error"))} == {"7.250"}
@@ -154,7 +154,7 @@ def test_the_months_are_listed_with_what_was_rejected() -> None:
     )
 
 
-def test_of_ordinary_months_nothing_is_remarked() -> None:
+def test_ordinary_months_have_no_remark() -> None:
     assert "Months that differ" not in markdown(replace(CARD, months=CARD.months.assign(unusual="")))
 
 

@@ -1,4 +1,4 @@
-"""What past trips took, by pencil and paper, by SQL and trip by trip; and no trip is told its own duration."""
+"""Statistics of past trips, checked by hand, by SQL and trip by trip; none uses a trip's own duration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features say only what a request says; each is recomputed here in another way."""
+"""Features use only the request; each is recomputed here in another way."""
 
 from __future__ import annotations
 

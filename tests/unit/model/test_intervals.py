@@ -1,4 +1,4 @@
-"""Ranges that hold what they promise, wide where the errors are large, and always around the prediction."""
+"""Intervals have the stated coverage, are wide where errors are large, and always contain the prediction."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def width(bounds: Mapping[str, np.ndarray], level: int = 80) -> np.ndarray:
 # --- What they promise --------------------------------------------------------------------------------------
 
 
-def test_a_little_more_is_promised_than_is_told() -> None:
+def test_the_quantiles_are_slightly_wider_than_the_stated_level() -> None:
     assert PROMISED[80] == pytest.approx(0.805)
     assert PROMISED[95] == pytest.approx(0.9525)
 

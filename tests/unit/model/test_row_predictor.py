@@ -1,4 +1,4 @@
-"""A forest answers one row as the booster that it was built from, to the last bit."""
+"""The row predictor gives the booster's prediction for one row, to the last bit."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_row_is_not_changed() -> None:
         ({"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.9]}, "gbtree, reg:quantileerror and 2"),
     ],
 )
-def test_a_booster_that_is_no_plain_sum_is_refused(parameters: dict[str, Any], got: str) -> None:
+def test_a_booster_that_is_not_a_plain_sum_is_refused(parameters: dict[str, Any], got: str) -> None:
     booster = make_booster(rounds=2, **parameters)
 
     with pytest.raises(MlopsError, match=f"one target; got {got}. Use the booster's own predict instead"):

@@ -1,4 +1,4 @@
-"""Each version answers with its own code, whatever else is loaded in the process, or refuses."""
+"""Each version answers with its own code, whatever else the process has loaded, or refuses."""
 
 from __future__ import annotations
 

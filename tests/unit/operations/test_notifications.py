@@ -64,7 +64,7 @@ def test_a_month_judged_again_on_other_bytes_says_so(store: Path) -> None:
         pd.DataFrame({"month": ["a"]}),
     ],
 )
-def test_what_is_no_news_is_not_told(table: pd.DataFrame, store: Path) -> None:
+def test_a_result_without_news_is_not_reported(table: pd.DataFrame, store: Path) -> None:
     assert notifications.of_result(table, VARIABLES) is None
 
 

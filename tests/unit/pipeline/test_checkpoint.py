@@ -36,7 +36,7 @@ def test_the_next_attempt_finds_all_but_the_scratch_folder(kept: Checkpoint) -> 
     assert list(again.scratch.iterdir()) == []
 
 
-def test_what_was_never_kept_is_none_or_empty(kept: Checkpoint) -> None:
+def test_a_note_never_written_is_none_or_empty(kept: Checkpoint) -> None:
     assert kept.noted("origin") is None
     assert kept.entries("trials") == []
     assert kept.kept("model") is None

@@ -1,4 +1,4 @@
-"""Every move of an alias is told before it happens, completed after a crash, and noticed when others made it."""
+"""Every alias move is recorded before it happens, completed after a crash, and noticed if made by hand."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def told(entry: Entry) -> tuple[str | None, str | None, str, str]:
 # --- Moves --------------------------------------------------------------------------------------------------
 
 
-def test_without_a_model_there_is_nothing_to_tell(store: Path) -> None:
+def test_without_a_model_the_journal_is_empty(store: Path) -> None:
     assert alias_log.read(NAME) == alias_log.reconcile(NAME) == alias_log.find_differences(NAME) == ()
     assert alias_log.current(NAME, CHAMPION) is None
     assert alias_log.aliases(NAME) == {}
@@ -122,7 +122,7 @@ def test_a_long_reason_is_cut_and_ten_moves_keep_their_order() -> None:
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_move_whose_answer_was_lost_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_move_whose_answer_was_lost_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlops.registry.client._Patience.seconds", 5.0)
     monkeypatch.setattr("mlops.registry.client.FIRST_PAUSE", 0.01)
     for method in ("set_registered_model_tag", "set_registered_model_alias"):
@@ -152,7 +152,7 @@ def test_a_version_that_is_not_there_becomes_nothing() -> None:
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_move_is_told_before_it_happens_and_completed_after_a_crash() -> None:
+def test_a_move_is_recorded_before_it_happens_and_completed_after_a_crash() -> None:
     move("1")
     with killed_before_the_alias():
         move("2")
@@ -168,7 +168,7 @@ def test_a_move_is_told_before_it_happens_and_completed_after_a_crash() -> None:
 
 
 @pytest.mark.usefixtures("versions")
-def test_of_a_move_that_happened_before_the_crash_only_the_last_word_is_missing() -> None:
+def test_a_move_before_the_crash_is_only_marked_as_done() -> None:
     with killed_after_the_alias():
         move("1")
     assert told(alias_log.read(NAME)[-1]) == (None, "1", "promote", INTENT)
@@ -223,7 +223,7 @@ def test_a_version_that_was_deleted_after_the_crash_does_not_become_champion() -
 
 
 @pytest.mark.usefixtures("versions")
-def test_a_move_by_hand_is_noticed_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_move_by_hand_is_noticed_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     move("1")
     by_hand("2")
     noticed = ("champion was moved by hand from version 1 to 2",)

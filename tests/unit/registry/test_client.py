@@ -62,7 +62,7 @@ def test_a_silent_server_is_refused_in_time(silent_port: int) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 404, 403])
-def test_a_server_that_is_no_mlflow_is_refused(status: int, serve: Serve) -> None:
+def test_a_server_other_than_mlflow_is_refused(status: int, serve: Serve) -> None:
     uri = serve(status).uri
 
     kind = TrackingDownError if status >= 500 else TrackingError  # a proxy says that nobody is behind it
@@ -158,7 +158,7 @@ def answered(status: int) -> requests.HTTPError:
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_who_is_away_is_told_from_who_refuses(error: Exception, kind: type[TrackingError]) -> None:
+def test_an_outage_is_distinguished_from_a_refusal(error: Exception, kind: type[TrackingError]) -> None:
     with pytest.raises(TrackingError) as told, tracking_errors("asking"):
         raise error
 

@@ -87,7 +87,7 @@ def test_on_a_day_all_its_champions_answered_and_at_a_time_one() -> None:
 
 
 @pytest.mark.usefixtures("reigns")
-def test_a_champion_is_told_with_its_time_and_the_data_it_had_learnt_from() -> None:
+def test_a_champion_is_described_with_its_time_and_training_data() -> None:
     first, second, last = operator.as_of(NAME, "2026-02-03").split("\n\n")
 
     assert first.startswith(
@@ -100,7 +100,7 @@ def test_a_champion_is_told_with_its_time_and_the_data_it_had_learnt_from() -> N
 
 
 @pytest.mark.usefixtures("reigns")
-def test_before_the_first_champion_its_time_is_told() -> None:
+def test_before_the_first_champion_its_start_is_shown() -> None:
     assert operator.as_of(NAME, "2026-01-09") == (
         f"{NAME}: no version was champion on 2026-01-09 (UTC); "
         "the first champion dates from 2026-01-10T08:00:00.000+00:00"
@@ -108,7 +108,7 @@ def test_before_the_first_champion_its_time_is_told() -> None:
 
 
 @pytest.mark.usefixtures("reigns")
-def test_a_time_without_a_champion_is_told() -> None:
+def test_a_time_without_a_champion_is_reported() -> None:
     reigned(4, "2026-03-01T08:00:00.000+00:00", None, "by hand")
 
     assert operator.as_of(NAME, "2026-03-02").startswith(
@@ -136,7 +136,7 @@ def test_a_champion_by_hand_is_one_since_it_was_noticed() -> None:
     assert f"{NAME}: version 2 (noticed at {noticed}; until now), by hand" in operator.as_of(NAME, noticed)
 
 
-def test_of_a_model_that_is_not_there_nothing_is_told(store: Path) -> None:
+def test_a_missing_model_has_no_history(store: Path) -> None:
     assert operator.as_of(NAME, "2026-01-09") == f"{NAME}: no version was champion on 2026-01-09 (UTC)"
     assert operator.listing(NAME) == f"{NAME}: no version is registered yet"
 

@@ -41,7 +41,7 @@ def test_a_model_without_an_experiment_has_no_runs(store: Path) -> None:
     assert run_history.list_runs(NAME) == ()
 
 
-def test_a_run_is_told_with_all_that_was_logged(store: Path) -> None:
+def test_a_run_is_described_with_all_that_was_logged(store: Path) -> None:
     run_id = start(1_500, **{runs.RUN_KEY: "cafe"})
     mlflow_client().log_param(run_id, "month", "2023-06")
     months = [{"url": "u", "sha256": SHA, "role": "training", "rows": 1}]

@@ -77,7 +77,7 @@ def test_an_interrupted_run_is_killed(interrupt: type[BaseException], store: Pat
     assert mlflow.active_run() is None
 
 
-def test_a_run_whose_end_cannot_be_told_keeps_its_error_and_is_ended_by_the_next(
+def test_a_run_whose_end_cannot_be_logged_keeps_its_error_and_is_closed_by_the_next(
     store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
@@ -110,7 +110,7 @@ def test_a_trial_that_was_half_logged_is_swept_when_the_run_ends(store: Path) ->
     assert [trial.info.run_name for trial in trials_of(run)] == ["trial 1"]
 
 
-def test_and_when_the_next_attempt_begins_so_that_it_is_logged_anew(store: Path) -> None:
+def test_tags_are_removed_when_the_next_attempt_starts_and_logged_again(store: Path) -> None:
     with pytest.raises(KeyboardInterrupt), start_run(NAME, "parent", KEY) as run:
         run.log_trial("trial 1", {"max_depth": 8}, {}, "")
         run.log_trial("trial 2", {"max_depth": 9}, {}, "RuntimeError: boom")
@@ -126,7 +126,7 @@ def test_and_when_the_next_attempt_begins_so_that_it_is_logged_anew(store: Path)
 # --- The next attempt ---------------------------------------------------------------------------------------
 
 
-def test_the_next_attempt_goes_on_with_the_run_of_its_key(store: Path) -> None:
+def test_the_next_attempt_continues_the_run_of_its_key(store: Path) -> None:
     with pytest.raises(ValueError, match="no trips"), start_run(NAME, "r", KEY) as first:
         first.log_parameters({"seed": 1})
         raise ValueError("no trips")
@@ -150,7 +150,7 @@ def test_another_key_is_another_run(store: Path) -> None:
     assert state_of(first.run_id)[0] == "FAILED"
 
 
-def test_a_finished_run_is_not_gone_on_with(store: Path) -> None:
+def test_a_finished_run_is_not_continued(store: Path) -> None:
     with start_run(NAME, "one", KEY) as first:
         pass
     with start_run(NAME, "forced", KEY) as second:
@@ -159,7 +159,7 @@ def test_a_finished_run_is_not_gone_on_with(store: Path) -> None:
     assert first.run_id != second.run_id
 
 
-def test_of_two_that_were_cut_off_the_later_is_gone_on_with(store: Path) -> None:
+def test_of_two_interrupted_runs_the_later_is_continued(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         pass
     tags = {"attempt": KEY, LOCK_TAG: lock_place()}
@@ -183,7 +183,7 @@ def test_beginning_is_tried_again_without_a_second_run(store: Path, monkeypatch:
     assert state_of(run.run_id) == ("FINISHED", None)
 
 
-def test_a_run_that_was_cut_off_after_its_last_word_is_finished_later(store: Path) -> None:
+def test_a_run_killed_after_its_final_tag_is_finished_later(store: Path) -> None:
     with pytest.raises(KeyboardInterrupt), start_run(NAME, "r", KEY) as run:
         raise KeyboardInterrupt
     run_lifecycle.mark_finished(run.run_id)
@@ -269,7 +269,7 @@ STALE = run_lifecycle.STALE_SECONDS
     [(STALE - 60, 9 * STALE, 0), (STALE + 60, 9 * STALE, 1), (None, STALE - 60, 0), (None, STALE + 60, 1)],
     ids=["alive", "silent", "just begun", "never a word"],
 )
-def test_of_a_run_under_another_lock_its_last_sign_of_life_tells(
+def test_the_heartbeat_of_a_run_under_another_lock_decides(
     beat_ago: float | None, begun_ago: float, closed: int, store: Path
 ) -> None:
     elsewhere = left_running(beat_ago=beat_ago, begun_ago=begun_ago, place="elsewhere:/state")

@@ -37,7 +37,7 @@ def test_a_database_without_tables_has_no_revision(tmp_path: Path) -> None:
     assert server_facts.table_revision(f"sqlite:///{tmp_path / 'empty.db'}") is None
 
 
-def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("no database at all, but long enough to be read as one\n" * 100)
     with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
         server_facts.table_revision(f"sqlite:///{tmp_path / 'text.db'}")

@@ -47,7 +47,7 @@ def test_a_new_version_says_what_it_is_and_moves_no_alias(store: Path, artefact:
     assert versions.champion(NAME) is None
 
 
-def test_a_run_registers_once_and_a_forced_one_anew(store: Path, artefact: Path) -> None:
+def test_a_run_registers_once_and_a_forced_one_again(store: Path, artefact: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         uri = artifact.log_model(run.run_id, run.experiment_id, artefact, make_requests(3))
         first = versions.register(NAME, uri, run.run_id, KEY, {})
@@ -232,7 +232,7 @@ def test_a_run_that_failed_or_has_no_run_key_lost_no_version(store: Path) -> Non
     assert versions.lost_runs(NAME) == ()
 
 
-def test_trips_learnt_from_are_those_of_training_and_validation(store: Path) -> None:
+def test_training_trips_are_those_of_training_and_validation_months(store: Path) -> None:
     months = [("2023-01", "training", 4000), ("2023-02", "validation", 300), ("2023-03", "test", 20)]
     table = pd.DataFrame([{"url": m, "sha256": "0" * 64, "role": r, "rows": n} for m, r, n in months])
     with start_run(NAME, "r", KEY) as run:

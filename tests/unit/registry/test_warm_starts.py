@@ -62,7 +62,7 @@ def test_a_start_says_what_and_where_it_is_from(store: Path) -> None:
     )
 
 
-def test_only_runs_about_earlier_months_tell_anything(store: Path) -> None:
+def test_only_runs_about_earlier_months_give_points(store: Path) -> None:
     for depth, month in ((5, "2022-12"), (7, "2023-02"), (9, "2023-03"), (8, "2023-01")):
         trained(month, (1, 4.5, depth))
 
@@ -112,14 +112,14 @@ def test_what_was_found_twice_is_tried_once(store: Path) -> None:
 
 
 @pytest.mark.parametrize("month", ["2023-06", "2023-07"])
-def test_a_champion_about_the_same_or_a_later_month_tells_nothing(month: str, store: Path) -> None:
+def test_a_champion_about_the_same_or_a_later_month_gives_no_points(month: str, store: Path) -> None:
     trained("2023-05", (1, 4.5, 6))
     crown(trained(month, (1, 4.0, 9)), store)
 
     assert depths("2023-06") == [6]
 
 
-def test_a_run_that_failed_tells_nothing_and_nor_does_a_trial_that_did(store: Path) -> None:
+def test_a_failed_run_and_a_failed_trial_give_no_points(store: Path) -> None:
     trained("2023-04", (1, 4.5, 6), (2, float("nan"), 7), best=1)
     trained("2023-05", (1, 4.0, 9), error=ValueError)
 

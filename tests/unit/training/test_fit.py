@@ -144,7 +144,7 @@ def test_what_did_well_before_is_tried_after_the_first_guess(months: tuple[Path,
     assert told == list(tuned.search.trials)
 
 
-def test_months_of_which_no_trip_may_be_learnt_from_are_refused_and_no_trial_is_blamed(
+def test_months_without_training_trips_are_refused_before_any_trial(
     months: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     nothing = write_features(tmp_path / "nothing.parquet", 100, for_training=np.zeros(100, bool))
@@ -162,7 +162,7 @@ def test_what_is_to_come_is_logged(months: tuple[Path, Path, Path], caplog: pyte
 # --- The final fit ------------------------------------------------------------------------------------------
 
 
-def test_the_final_model_has_learnt_from_training_and_validation_months(
+def test_the_final_model_is_trained_on_training_and_validation_months(
     tuned: Tuned, months: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, logger="mlops"):

@@ -280,7 +280,7 @@ def test_when_every_trial_fails_the_first_reason_is_given(max_trials: int) -> No
     assert str(refused.value) == (f"all {max_trials} trials failed; error of the first: ValueError: reason 1")
 
 
-def test_each_trial_is_told_once_and_in_order() -> None:
+def test_each_trial_is_reported_once_and_in_order() -> None:
     seen: list[Trial] = []
     found = run_search(failing_at(2, how=breaks), rungs(6, 2, 1), seed=1, on_trial=seen.append)
 

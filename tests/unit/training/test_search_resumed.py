@@ -51,7 +51,7 @@ def brittle(parameters: dict[str, Any], rung: Rung) -> Fit:
 
 
 @pytest.mark.parametrize("after", range(22))
-def test_a_search_goes_on_wherever_it_was_cut_off_as_if_it_had_not_been(after: int) -> None:
+def test_an_interrupted_search_continues_as_if_it_had_not_been_interrupted(after: int) -> None:
     whole = run_search(brittle, rungs(15, 4, 2), seed=5, starts=STARTS)
     done, told_now = cut_off(whole.trials, after), []
     evaluate, asked = counted(brittle)
@@ -89,7 +89,7 @@ def test_a_settled_search_is_settled_when_read_back(caplog: pytest.LogCaptureFix
     assert caplog.messages[-1] == f"{len(whole.trials)} trials restored from an earlier attempt"
 
 
-def test_what_is_read_back_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_restored_trials_are_logged_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
     whole = run_search(failing_at(2, how=breaks), rungs(6, 2), seed=1)
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="mlops"):

@@ -1,4 +1,4 @@
-"""The synthetic city has something to learn."""
+"""The synthetic city has patterns that a model can learn."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_every_month_has_draws_of_its_own() -> None:
     assert len({tuple(row) for row in zones}) == len(months)
 
 
-def test_the_source_tells_apart_what_makes_other_trips() -> None:
+def test_the_source_name_has_all_that_changes_the_trips() -> None:
     sources = SampleSource(), SampleSource(rows=100), SampleSource(seed=8)
     assert len({source.key for source in sources}) == 3
     assert len({source.version("green_tripdata_2023-05.parquet") for source in sources}) == 3

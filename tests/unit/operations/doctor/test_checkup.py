@@ -1,4 +1,4 @@
-"""The check-up: what is closed, what is only told, and what needs a person."""
+"""The check-up: what it closes, what it only reports, and what needs a person."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_an_alias_moved_by_hand_is_written_down(store: Path) -> None:
     assert [entry.verdict for entry in alias_log.read(NAME)] == [alias_log.BY_HAND]
 
 
-def test_an_attempt_that_was_cut_off_can_be_gone_on_with(store: Path) -> None:
+def test_an_interrupted_attempt_can_be_continued(store: Path) -> None:
     kept = Checkpoint.of(NAME, "0123")
     kept.append("trials", {"number": 1})
     kept.append("trials", {"number": 2})
@@ -114,7 +114,7 @@ def test_a_version_whose_run_did_not_end_is_open(store: Path) -> None:
     assert open_ends() == [f"models:/{NAME}/1: it was registered, but its run did not finish; run it again"]
 
 
-def test_a_version_that_an_attempt_can_still_finish_is_told_once(store: Path) -> None:
+def test_a_version_that_an_attempt_can_still_finish_is_reported_once(store: Path) -> None:
     register(run_key="0123")
     Checkpoint.of(NAME, "0123")
     assert open_ends() == []

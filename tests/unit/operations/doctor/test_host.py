@@ -1,4 +1,4 @@
-"""The machine around a run: what is wrong with it is told with what to do."""
+"""Checks of the machine: each problem is reported with its fix."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def test_a_process_in_another_time_zone_is_open(zone: str) -> None:
         assert shown.endswith("start Mage with TZ=UTC\n")
 
 
-def test_half_hours_are_told() -> None:
+def test_half_hours_of_a_time_zone_are_shown() -> None:
     (told,) = opened(host.time_zone(True, timedelta(hours=5, minutes=30)))
     assert "+5.5 h from UTC" in told
 
 
-def test_where_no_schedule_runs_another_time_zone_is_only_told() -> None:
+def test_without_a_schedule_another_time_zone_is_only_reported() -> None:
     (told,) = host.time_zone(False, timedelta(hours=-4))
     assert told == Finding(
         "time zone: -4 h from UTC, but Mage compares schedules in UTC; start Mage with TZ=UTC"

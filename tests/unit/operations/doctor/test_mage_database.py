@@ -134,7 +134,7 @@ def test_a_trigger_that_mage_never_took_up_is_open(database: Path) -> None:
     ]
 
 
-def test_a_trigger_for_another_environment_is_told_and_not_open(
+def test_a_trigger_for_another_environment_is_reported_and_needs_no_action(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(database, "DELETE FROM pipeline_schedule")

@@ -99,7 +99,7 @@ def test_another_version_is_open(theirs: str) -> None:
     )
 
 
-def test_a_refused_host_is_told_with_host_and_port() -> None:
+def test_a_refused_host_is_reported_with_host_and_port() -> None:
     with server(status=403, text=REFUSED) as uri:
         (told,), usable = look_over(uri)
     host = uri.removeprefix("http://")
@@ -229,7 +229,7 @@ def test_where_artefacts_of_a_server_go(place: str, uri: str, is_open: bool, tol
     assert "secret" not in found.text
 
 
-def test_without_an_experiment_the_server_s_first_one_tells(store: Path) -> None:
+def test_without_an_experiment_the_server_s_first_one_is_checked(store: Path) -> None:
     (found,) = tracking_server.artefacts("http://mlflow:5000", ["trip-duration-green"])
     assert found.is_open
     assert found.text.startswith("artefacts of experiment Default: ")

@@ -133,7 +133,7 @@ def test_reading_a_file_is_using_it(store: Path) -> None:
     assert tidy() == {}
 
 
-def test_replaced_months_stay_as_long_as_a_champion_learnt_from_them(store: Path, tmp_path: Path) -> None:
+def test_replaced_months_stay_while_a_champion_was_trained_on_them(store: Path, tmp_path: Path) -> None:
     reign(run("a"), tmp_path)
     reign(run("b"), tmp_path)
     first, second, nobody_s = (replaced(store, letter) for letter in "abc")
@@ -145,7 +145,7 @@ def test_replaced_months_stay_as_long_as_a_champion_learnt_from_them(store: Path
     assert not note.exists()
 
 
-def test_attempts_that_were_abandoned_go_unless_they_have_something_to_tell(store: Path) -> None:
+def test_abandoned_attempts_are_deleted_unless_they_have_a_pending_result(store: Path) -> None:
     told, untold, young = (
         Checkpoint.of(NAME, "0123"),
         Checkpoint.of(NAME, "4567"),
