@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an enviro
 
 BLOCKS = ("load_trips", "clean_trips", "build_features", "train_and_register")
 MODEL = "trip-duration-sample"
-WIDTH, HEIGHT, BLOCK_HEIGHT = 1280, 960, 780
+WIDTH, HEIGHT, BLOCK_HEIGHT, REGISTRY_HEIGHT = 1280, 960, 780, 560
+EDITOR_HEIGHT, CARD_HEIGHT = 800, 665
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 120, 600
 SETTLE_MS = 2500  # pages of both programs draw in several steps
 PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header, which has no name
@@ -40,6 +41,11 @@ def new_page(browser: Browser, stored: dict[str, str] | None = None) -> Page:
     for name, value in (stored or {}).items():
         page.add_init_script(f"localStorage.setItem({name!r}, {value!r})")
     return page
+
+
+def top(height: float) -> dict[str, float]:
+    """Return the upper part of a page."""
+    return {"x": 0, "y": 0, "width": WIDTH, "height": height}
 
 
 def header(page: Page, name: str) -> Locator:
@@ -74,8 +80,10 @@ def open_editor(browser: Browser, mage: str, hidden: tuple[str, ...]) -> Page:
 
 def show_output(page: Page, name: str, height: float) -> dict[str, float]:
     """Scroll a block's output to the top, below its header, and return that part of the page."""
-    passed = header(page, name).locator("xpath=../../..").get_by_text("1/1 tests passed.")
-    passed.evaluate("it => {it.style.scrollMarginTop = '70px'; it.scrollIntoView({block: 'start'})}")
+    block = header(page, name).locator("xpath=../../..")
+    passed = block.get_by_text("1/1 tests passed.")  # a page that is opened again shows the table only
+    below = passed if passed.count() else block.get_by_role("table").first
+    below.evaluate("it => {it.style.scrollMarginTop = '70px'; it.scrollIntoView({block: 'start'})}")
     page.wait_for_timeout(SETTLE_MS)
     box = header(page, name).bounding_box()
     assert box
@@ -90,31 +98,25 @@ def photograph_editor(browser: Browser, mage: str, folder: Path) -> None:
         page.screenshot(path=folder / f"block_{name}.png", clip=show_output(page, name, BLOCK_HEIGHT))
     page.close()
     page = open_editor(browser, mage, hidden=("before",))
-    show_output(page, "build_features", HEIGHT)
-    page.screenshot(path=folder / "editor.png")
+    show_output(page, BLOCKS[-1], HEIGHT)
+    page.screenshot(path=folder / "editor.png", clip=top(EDITOR_HEIGHT))
     page.close()
 
 
 def photograph_mlflow(browser: Browser, mlflow: str, folder: Path) -> None:
-    """Take pictures of version 1 in the registry, of its run, and of its model card alone."""
+    """Take pictures of the registered model and of its first version's model card."""
     page = new_page(browser, NO_ASSISTANT)
+    page.goto(f"{mlflow}/#/models/{MODEL}")
+    page.get_by_text("@ champion").filter(visible=True).first.wait_for()
+    for section in ("Description", "Tags"):  # the journal's long tags would fill the picture
+        page.get_by_role("button", name=section).first.click()
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=folder / "registry.png", clip=top(REGISTRY_HEIGHT))
     asked = f"{mlflow}/ajax-api/2.0/mlflow/model-versions/get?name={MODEL}&version=1"
     run_id = page.request.get(asked).json()["model_version"]["run_id"]
-    info = page.request.get(f"{mlflow}/ajax-api/2.0/mlflow/runs/get?run_id={run_id}").json()["run"]["info"]
-    run = f"{mlflow}/#/experiments/{info['experiment_id']}/runs/{run_id}"
-    pictures: dict[str, tuple[str, str]] = {
-        "registry": (f"{mlflow}/#/models/{MODEL}", "@ champion"),
-        "run": (run, "test_rmse"),
-        "artifacts": (f"{run}/artifacts/model_card.html", "slices.csv"),
-    }
-    for name, (url, shows) in pictures.items():
-        page.goto(url)
-        page.get_by_text(shows).filter(visible=True).first.wait_for()
-        page.wait_for_timeout(SETTLE_MS)
-        page.screenshot(path=folder / f"{name}.png")
     card = page.request.get(f"{mlflow}/get-artifact?run_uuid={run_id}&path=model_card.html")
     page.set_content(card.text())
-    page.screenshot(path=folder / "model_card.png")
+    page.screenshot(path=folder / "model_card.png", clip=top(CARD_HEIGHT))
     page.close()
 
 
