@@ -96,9 +96,7 @@ def test(attempt: Attempt, fitted: Fitted) -> Tested:
 def compare(attempt: Attempt, tested: Tested) -> Compared:
     """Errors of the model, the baselines and the champion, all on the same trips."""
     champion = versions.champion(attempt.name)
-    if (
-        champion and champion.run_id == attempt.run.run_id
-    ):  # an earlier attempt promoted it and was interrupted
+    if champion and champion.run_id == attempt.run.run_id:  # promoted by an earlier attempt of this run
         return _compared_before(attempt)
     predicted = {"challenger": tested.minutes, "pair_median": _pair_median(attempt).predict(tested.requests)}
     if attempt.settings.compare_course:

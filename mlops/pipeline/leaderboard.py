@@ -106,7 +106,7 @@ def _rivals(evidence: Evidence) -> list[dict[str, Any]]:
     """A row for each model that the version was compared with."""
     names = {"pair_median": ("pair median", "baseline"), "course": ("course's recipe", "baseline")}
     if evidence.champion:
-        names["champion"] = (f"version {evidence.champion.version}", "champion before this run")
+        names["champion"] = (f"version {evidence.champion.version}", "champion at the time of the test")
     return [
         {
             "entry": named,

@@ -34,9 +34,7 @@ from mlops.pipeline.table_schema import (
 
 LOAD, CLEAN, FEATURES = STEPS = ("load_trips", "clean_trips", "build_features")
 ROLES = ("training", "validation", "test")
-NOTHING_TO_DO = (
-    "nothing_to_do"  # column of the table that replaces the months table if there is nothing to do
-)
+NOTHING_TO_DO = "nothing_to_do"  # column of the table that replaces the months table without work
 REJECTED = "rejected_"  # prefix of the columns that count the rejections of a rule
 
 

@@ -377,7 +377,7 @@ class _Search:
         """Whether the rung has used its part of the time limit. Notes when that leaves trials undone."""
         if self.tuning_seconds is None:
             return False
-        # The earlier attempt moved up here, although its stored seconds (without those between trials) are fewer.
+        # The earlier attempt left this rung at the limit; its stored seconds lack those between trials.
         went_up = bool(self.done) and self.done[0].rung > rung + 1
         if not went_up and self.seconds() < self.tuning_seconds * self.rungs[rung].until:
             return False

@@ -77,7 +77,7 @@ def test_the_verdict_says_what_the_verification_found() -> None:
 def test_contenders_are_compared_with_their_intervals() -> None:
     text = section(markdown(CARD), "Test results")
 
-    assert "On all 61,234 trips of 2023-06" in text
+    assert "Measured on all 61,234 trips of 2023-06" in text
     assert rows(text)[:4] == [
         ["challenger", "4.412", "4.300 to 4.500"],
         ["champion (version 3)", "4.500", "4.400 to 4.600"],

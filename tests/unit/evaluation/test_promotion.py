@@ -48,7 +48,7 @@ UNFIT = {
         {"least_minutes": math.nan},
         "the predictions are nan to 60 minutes, but must be 1 to 60 minutes",
     ),
-    "large": ({"artefact_bytes": 150_000_000}, "the artefact has 150.0 MB; at most 100.0 MB are allowed"),
+    "large": ({"artefact_bytes": 150_000_000}, "the artefact has 150.0 MB, but at most 100.0 MB are allowed"),
     "slow": ({"row_seconds": 0.3}, "one request takes 0.300 s of CPU time, but at most 0.25 s are allowed"),
     "not timed": (
         {"row_seconds": math.nan},

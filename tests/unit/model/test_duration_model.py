@@ -322,7 +322,7 @@ def test_no_trips_are_refused() -> None:
         build_matrix([nothing], seed=1, threads=1)
 
     assert str(refused.value) == (
-        "no trip is left to learn from after cleaning; look at the rejections of the training months, "
+        "cleaning left no training trip. Look at the rejections of the training months, "
         "or choose another month or source"
     )
 

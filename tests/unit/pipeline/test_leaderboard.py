@@ -57,7 +57,7 @@ def test_the_leaderboard_has_the_version_its_rivals_then_trials_best_first() -> 
     assert table["test_rmse"].fillna(0).tolist() == [4.4124, 5.6, 5.1, 4.5, 0, 0, 0]
     assert table.loc[0, ["test_mae", "test_p90", "about"]].tolist() == [2.9, 6.5, "champion: better"]
     assert table["about"].tolist()[1:] == [
-        "baseline", "baseline", "champion before this run",
+        "baseline", "baseline", "champion at the time of the test",
         "30 rounds, max_depth=3", "30 rounds, max_depth=1", "boom",
     ]  # fmt: skip
 
