@@ -1,4 +1,4 @@
-"""Real green months in their order: verdicts that can be made again, and challengers that must not pass.
+"""Real green months in order: verdicts that can be decided again, and challengers that must not pass.
 
 `make test` takes the last three months, `make chaos` all that can be tested, 2023-04 to 2023-10.
 """
@@ -34,7 +34,7 @@ MONTHS = [str(month) for month in Month.range(FIRST, Month(2023, 10))]
 
 @dataclass(frozen=True)
 class Replayed:
-    """A machine on which real months were trained in their order, and what each run said."""
+    """A machine on which real months were trained in order, and the output of each run."""
 
     machine: Machine
     ended: dict[str, Ended]
@@ -67,7 +67,9 @@ def replayed(machine_of_months: Replayed, monkeypatch: pytest.MonkeyPatch) -> Re
     return machine_of_months
 
 
-def test_every_verdict_can_be_made_again_from_its_evidence_alone(replayed: Replayed, tmp_path: Path) -> None:
+def test_every_verdict_can_be_decided_again_from_its_evidence_alone(
+    replayed: Replayed, tmp_path: Path
+) -> None:
     assert {month: ended.status for month, ended in replayed.ended.items()} == dict.fromkeys(MONTHS, 0)
     registered = versions.list_all(MODEL)
     assert [version.tags["test_month"] for version in registered] == MONTHS
@@ -98,7 +100,7 @@ def test_champions_follow_from_the_verdicts(replayed: Replayed, tmp_path: Path) 
 
 @dataclass(frozen=True)
 class LastMonth:
-    """The last month's trips, and the minutes that its champion and the pair median predict."""
+    """The last month's trips, with the predictions of its champion and of the pair median, in minutes."""
 
     requests: pd.DataFrame
     actual: np.ndarray
@@ -106,7 +108,7 @@ class LastMonth:
     pair_median: np.ndarray
 
     def verdict(self, challenger: np.ndarray) -> promotion.Verdict:
-        """On a challenger of the champion, which is of the month before."""
+        """The verdict on a challenger against the champion of the month before."""
         found = comparison.gather(
             self.requests,
             self.actual,
@@ -131,7 +133,7 @@ def tested(replayed: Replayed, tmp_path: Path) -> LastMonth:
 
 def test_the_champion_with_a_little_noise_is_never_promoted(tested: LastMonth) -> None:
     rmse = metrics.error_metrics(tested.actual, tested.champion)["rmse"]
-    spread = rmse * np.sqrt(1.005**2 - 1)  # noise that adds half a per cent to it
+    spread = rmse * np.sqrt(1.005**2 - 1)  # noise that adds half a per cent to the RMSE
     outcomes = []
     for seed in range(100):
         noise = np.random.default_rng(seed).normal(0, spread, len(tested.actual))
@@ -159,7 +161,7 @@ def test_a_model_of_shuffled_durations_is_refused_with_its_slices_named(
     assert sum("above the champion's" in reason for reason in found.reasons) == promotion.NAMED_SLICES
 
 
-def test_one_that_is_better_on_one_day_only_is_stopped_by_the_bootstrap(tested: LastMonth) -> None:
+def test_a_model_better_on_one_day_only_is_stopped_by_the_bootstrap(tested: LastMonth) -> None:
     day = tested.requests["pickup_at"].dt.day.to_numpy()
     for lucky in (3, 14, 28):
         found = tested.verdict(np.where(day == lucky, tested.actual, tested.champion))

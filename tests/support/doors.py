@@ -1,7 +1,7 @@
-"""The project's doors as people use them: whole processes, each test with a machine of its own.
+"""The ways to start a run, as people use them: whole processes, with a separate machine for each test.
 
-A `Machine` is a folder in which nothing ran yet. All that its processes write goes there, and what they
-left behind (runs, versions, aliases, files) is asked of it.
+A `Machine` is an empty folder. All that its processes write goes there. Its methods return what they left behind
+(runs, versions, aliases, files).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BLOCKS = {
     "build_features": "transformers",
     "train_and_register": "data_exporters",
 }
-"""Blocks in their order, and the folder of each."""
+"""The blocks in order, with the folder of each."""
 MAINTENANCE = "maintenance"
 MAINTENANCE_BLOCKS = {
     "find_leftovers": "data_loaders",
@@ -46,12 +46,12 @@ MAINTENANCE_BLOCKS = {
 }
 SAMPLE_MODEL = "trip-duration-sample"
 BIN = Path(sys.executable).parent
-_OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_", "LOCK_URL")  # settings of whoever runs the tests
+_OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_", "LOCK_URL")  # settings of the person who runs the tests
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that is over."""
+    """A finished process."""
 
     status: int
     stdout: str
@@ -63,13 +63,13 @@ class Ended:
 
     @property
     def message(self) -> str:
-        """What Mage says last, below the box with the traceback, on one line: it folds long ones."""
+        """Mage's last message, below the box with the traceback, on one line: Mage wraps long lines."""
         return " ".join(self.output.rpartition("╯")[2].split())
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process that may still run; what it says goes into files."""
+    """A process that may still run; its output goes into files."""
 
     popen: subprocess.Popen[bytes] | WarmProcess
     folder: Path
@@ -108,7 +108,7 @@ class Machine:
     source : Path
         Folder of months, the setting `source` of its runs.
     variables : dict
-        Environment, beside the machine's own.
+        Environment variables in addition to the machine's own.
     cold : bool
         Start each process by the operating system alone, with all its imports; else as `support.warm` does.
     """
@@ -136,12 +136,12 @@ class Machine:
         return inherited | own | self.variables
 
     def settings(self, **changed: Any) -> dict[str, Any]:
-        """The smallest run: one training month, two trials, a verdict on few trips; with what a test changes."""
+        """Settings of the smallest run (one training month, two trials, few test trips), with changes."""
         small = {"month": "2023-03", "max_trials": 2, "min_test_rows": 500}
         return {"source": str(self.source), **small, **changed}
 
     def mage_run(self, *options: str, cwd: Path | None = None, **changed: Any) -> Ended:
-        """`mage run` with `options`, from another folder than the project unless told otherwise."""
+        """`mage run` with `options`; by default from a folder other than the project."""
         return self.run(*self.mage_command(*options, **changed), cwd=cwd)
 
     def mage_command(self, *options: str, project: str = str(PROJECT), **changed: Any) -> list[str]:
@@ -167,7 +167,7 @@ class Machine:
 
     @contextlib.contextmanager
     def start(self, *command: str, cwd: Path | None = None) -> Iterator[Process]:
-        """The command as a process group, nothing of which outlives the block."""
+        """Start the command as a process group, which is ended with the block."""
         for folder in (self.folder, self.folder / "home"):
             folder.mkdir(parents=True, exist_ok=True)
         said = self.folder / f"said-{time.monotonic_ns()}"
@@ -196,21 +196,21 @@ class Machine:
             )
 
     def runs(self) -> list[Any]:
-        """Every run of the store, oldest first; asking makes no store."""
+        """Every run of the store, oldest first; creates no store."""
         if not self._has_store:
             return []
         everywhere = [experiment.experiment_id for experiment in self.client.search_experiments()]
         return list(self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"]))
 
     def parents(self) -> list[Any]:
-        """The runs that are no trials, oldest first."""
+        """The runs that are not trials, oldest first."""
         return [run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags]
 
     def trials(self, run: Any) -> list[Any]:
         return [r for r in self.runs() if r.data.tags.get("mlflow.parentRunId") == run.info.run_id]
 
     def statuses(self) -> list[str]:
-        """How the runs that are no trials ended, oldest first; any that still runs, trial or not, last."""
+        """Final statuses of the runs that are not trials, oldest first; then every RUNNING run, trial or not."""
         running = [run.info.status for run in self.runs() if run.info.status == "RUNNING"]
         return [run.info.status for run in self.parents() if run.info.status != "RUNNING"] + running
 
@@ -229,12 +229,12 @@ class Machine:
         return str(self.client.get_model_version_by_alias(name, alias).version)
 
     def half_written(self) -> list[Path]:
-        """What no process may leave in the state folder: files under a passing name or in a scratch folder."""
+        """Files that no process may leave in the state folder: temporary files and those in a scratch folder."""
         patterns = ("*.part", "*.tmp", "work/*/*/scratch/*", "work/**/*.new")
         return [path for pattern in patterns for path in self.state.rglob(pattern)]
 
     def unfinished(self) -> list[Path]:
-        """Folders of what interrupted attempts leave on purpose, for the next one to go on with."""
+        """Folders that interrupted attempts leave on purpose, so that the next one continues."""
         return [path for path in self.state.glob("work/*/*") if path.is_dir()]
 
     def processes(self) -> list[str]:
@@ -252,7 +252,7 @@ class Machine:
 
     @property
     def client(self) -> Any:
-        """MLflow's, of the machine's store: its own, unless `variables` name a server."""
+        """MLflow's client for the machine's store: its own, unless `variables` name a server."""
         own = f"sqlite:///{self.state / 'mlflow.db'}"
         return mlflow.MlflowClient(self.variables.get("MLFLOW_TRACKING_URI", own))
 
@@ -262,19 +262,19 @@ class Machine:
 
 
 def heed_ctrl_c() -> None:
-    """Undo what a shell does to a background job, among which the tests may run: there SIGINT is ignored."""
+    """Restore SIGINT: a shell ignores it in background jobs, and the tests may run in one."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def write_months(folder: Path) -> Path:
-    """The folder, with the green months 2023-01 to 2023-04 of the synthetic city, small ones."""
+    """Write small green months 2023-01 to 2023-04 of the synthetic city to the folder."""
     for month in Month.range(Month(2023, 1), Month(2023, 4)):
         write_month(folder / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
     return folder
 
 
 def wait_until(true: Callable[[], bool], seconds: float, about: Callable[[], object] = lambda: "") -> None:
-    """Return as soon as `true()` is; fail after `seconds`, saying what it was `about`."""
+    """Return as soon as `true()` holds; fail after `seconds` with the text of `about`."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not so after {seconds:g} s: {about()}"
@@ -288,7 +288,7 @@ def warm_python() -> WarmPython:
 
 
 def end_group(popen: subprocess.Popen[bytes] | WarmProcess, seconds: float = 20) -> None:
-    """End a process and all that it started in its session, politely first."""
+    """End a process and all that it started in its session: SIGTERM first, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(popen.pid, number)

@@ -1,8 +1,8 @@
-"""Three doors into one room, and a browser that goes through the first of them.
+"""Every way to start a run gives the same result; a browser uses Mage's editor.
 
-Against one running stack the editor, the command line, `mage run` and a trigger are given the same settings:
-the first trains, the others find its version. Then these train the same anew (`force`), and nothing but their
-numbers says which door a run came through.
+Against one running stack, the editor, the command line, `mage run` and a trigger get the same settings: the
+first trains, the others find its version. Then the others train again (`force`), and the runs differ only in
+their numbers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 @dataclass(frozen=True)
 class House:
-    """The running stack, a machine beside it, and a browser."""
+    """The running stack, a machine that uses it, and a browser."""
 
     stack: stacks.Stack
     machine: Machine
@@ -55,7 +55,7 @@ class House:
         return self.stack.compose.url("mlflow")
 
     def browse(self, **visit: Any) -> dict[str, Any]:
-        """What a person sees on a visit, with a browser that stays signed in from one to the next."""
+        """What a person sees on a visit; the browser stays signed in between visits."""
         values = self.stack.values
         visit |= {
             "screenshots": str(SCREENSHOTS),
@@ -71,7 +71,7 @@ class House:
         return seen
 
     def trigger(self, **variables: Any) -> dict[str, Any]:
-        """A run of the scheduler's by a trigger of its own, over, as the REST API tells it."""
+        """A finished run of the scheduler, started by its own trigger, as the REST API returns it."""
         under = f"pipelines/{PIPELINE}/pipeline_schedules"
         made = self.api.call("POST", under, pipeline_schedule={"name": "by a test", "schedule_type": "api"})
         number = made["pipeline_schedule"]["id"]
@@ -89,14 +89,14 @@ class House:
         return told()
 
     def logs(self, run: dict[str, Any]) -> dict[str, str]:
-        """What each block of a scheduler's run logged."""
+        """Log of each block of a scheduler's run."""
         path = f"pipelines/{PIPELINE}/logs?pipeline_run_id[]={run['id']}"
         logs = self.api.call("GET", path)["logs"][0]["block_run_logs"]
         return {log["name"].removesuffix(".log"): log["content"] for log in logs}
 
 
 def browse(**visit: Any) -> dict[str, Any]:
-    """What browse.py tells of a visit."""
+    """The report of browse.py about a visit."""
     if CHROMIUM is None or not BROWSER_PYTHON.exists():
         pytest.skip("needs Chromium, and .venv-browser, which `make test` builds")
     done = subprocess.run(
@@ -136,7 +136,7 @@ def house() -> Iterator[House]:
 
 
 def _project(target: Path, settings: dict[str, Any]) -> Path:
-    """The Mage project with these settings as the pipeline's own, and without the triggers that are in force."""
+    """The Mage project with these settings in the pipeline, and without active triggers."""
     stacks.copy_project(target)
     metadata = target / "pipelines" / PIPELINE / "metadata.yaml"
     described = yaml.safe_load(metadata.read_text())
@@ -151,7 +151,7 @@ def _project(target: Path, settings: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def edited(house: House) -> dict[str, Any]:
-    """What the editor showed of the pipeline, its blocks run one after the other."""
+    """What the editor showed when the blocks ran one after another."""
     page, owner = f"{house.mage}/pipelines/{PIPELINE}/edit", house.stack.values
     known = {"email": owner["DEFAULT_OWNER_EMAIL"], "password": owner["DEFAULT_OWNER_PASSWORD"]}
     return house.browse(mage={"url": page, **known}, editor={"url": page, "blocks": list(BLOCKS)})
@@ -159,19 +159,19 @@ def edited(house: House) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(house: House, edited: dict[str, Any]) -> tuple[dict[str, str], list[str]]:
-    """What the other doors said to the same settings, and the versions that there were afterwards."""
+    """Output of the other ways to start a run with the same settings, and the versions afterwards."""
     return _through_the_others(house, {}), house.machine.numbers()
 
 
 @pytest.fixture(scope="module")
 def forced(house: House, found: tuple[dict[str, str], list[str]]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Runs that trained, by the door that they came through, and what the other doors said."""
+    """Runs that trained, by the way in which they started, and the output of the others."""
     said = _through_the_others(house, {"force": True})
     return dict(zip(DOORS, house.machine.parents(), strict=True)), said
 
 
 def _through_the_others(house: House, more: dict[str, Any]) -> dict[str, str]:
-    """What is said in a terminal or in the last block's log, by door."""
+    """Output in the terminal or in the last block's log, by the way in which the run started."""
     options = ["--force"] if more else []
     typed = house.machine.train(*options)
     mage = house.machine.mage_run(project=str(house.stack.served), **more)
@@ -186,7 +186,7 @@ def _through_the_others(house: House, more: dict[str, Any]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def visited(house: House, edited: dict[str, Any], forced: Any) -> dict[str, Any]:
-    """What Mage's and MLflow's other pages show when all is done."""
+    """What Mage's and MLflow's other pages show at the end."""
     version = house.machine.client.get_model_version(SAMPLE_MODEL, "1")
     experiment = house.machine.client.get_run(version.run_id).info.experiment_id
     runs, model = f"/#/experiments/{experiment}/runs", f"/#/models/{SAMPLE_MODEL}"
@@ -207,7 +207,7 @@ def visited(house: House, edited: dict[str, Any], forced: Any) -> dict[str, Any]
 
 
 def measured(house: House, run: Any) -> dict[str, float]:
-    """Every number that a run and its trials logged, but how long they took."""
+    """Every number that a run and its trials logged, except durations."""
     return {
         f"{each.info.run_name}: {name}": value
         for each in (run, *house.machine.trials(run))
@@ -216,8 +216,8 @@ def measured(house: House, run: Any) -> dict[str, float]:
     }
 
 
-def test_the_browser_notices_what_goes_wrong(tmp_path: Path) -> None:
-    """Without this, a page on which nothing was noticed would prove nothing."""
+def test_the_browser_notices_errors(tmp_path: Path) -> None:
+    """Without this test, a page without noticed errors would prove nothing."""
     (tmp_path / "page.html").write_text(
         "<p>shown</p><p hidden>not shown</p><img src='/missing.png'>"
         "<script>console.error('said'); fetch('http://127.0.0.1:9/').catch(() => null); thrown()</script>"
@@ -267,7 +267,7 @@ def test_the_editor_shows_what_each_block_did(edited: dict[str, Any], house: Hou
     assert [row["entry"] for row in others] == ["pair median", "trial 1", "trial 2"]
 
 
-def test_the_editor_shows_how_trials_go(edited: dict[str, Any]) -> None:
+def test_the_editor_shows_the_progress_of_trials(edited: dict[str, Any]) -> None:
     assert "kept 1,478 of 1,536 trips" in edited["blocks"]["clean_trips"]["text"]
     for line in ("trial 1 of 2: validation RMSE", "trial 2 of 2: validation RMSE", "final fit on"):
         assert edited["blocks"]["train_and_register"]["text"].count(line) == 1
@@ -298,7 +298,7 @@ def test_every_door_measures_the_same_to_the_last_digit(
     first, *others = (measured(house, run) for run in forced[0].values())
     assert {"green 2023-03: test_rmse", "trial 1: validation_rmse", "trial 2: validation_rmse"} <= set(first)
     assert others == [others[0]] * 3
-    # The first met no champion; its verdict, and only that, rests on other numbers.
+    # The first had no champion to compare with; only the numbers of its verdict differ.
     met = {name for name in others[0] if "champion" in name or "verdict" in name}
     assert "green 2023-03: test_rmse_champion" in met
     assert {name: others[0][name] for name in set(others[0]) - met} == {
@@ -307,11 +307,11 @@ def test_every_door_measures_the_same_to_the_last_digit(
 
 
 def test_every_door_makes_the_same_model(forced: Any, house: House) -> None:
-    """Not only its numbers: the very bytes."""
+    """The models are equal to the byte, not only their numbers."""
     assert len({version.tags["artefact_sha256"] for version in house.machine.versions()}) == 1
 
 
-def test_the_block_s_log_tells_how_the_trials_go(forced: tuple[dict[str, Any], dict[str, str]]) -> None:
+def test_the_block_s_log_shows_the_progress_of_trials(forced: tuple[dict[str, Any], dict[str, str]]) -> None:
     for line in ("trial 1 of 2: validation RMSE", "trial 2 of 2: validation RMSE", "final fit on"):
         assert forced[1]["trigger"].count(line) == 1
 
@@ -342,7 +342,7 @@ def test_each_page_is_kept_as_a_picture(edited: dict[str, Any], visited: dict[st
     ]
 
 
-def test_the_pipeline_is_there_as_written(house: House) -> None:
+def test_the_served_pipeline_is_the_repository_s(house: House) -> None:
     pipeline = house.api.call("GET", f"pipelines/{PIPELINE}")["pipeline"]
     order = list(BLOCKS)
     assert [(b["uuid"], b["upstream_blocks"], b["downstream_blocks"]) for b in pipeline["blocks"]] == [
@@ -351,15 +351,15 @@ def test_the_pipeline_is_there_as_written(house: House) -> None:
     assert pipeline["variables"] == config.defaults() | house.machine.settings()
 
 
-def test_only_this_machine_reaches_it(house: House) -> None:
+def test_it_listens_only_on_this_machine(house: House) -> None:
     with socket.socket() as elsewhere:
         elsewhere.settimeout(5)
         port = house.stack.compose.port("mage")
-        assert elsewhere.connect_ex(("127.0.0.2", port)) != 0  # it would listen there on 0.0.0.0
+        assert elsewhere.connect_ex(("127.0.0.2", port)) != 0  # it would otherwise listen on 0.0.0.0
 
 
 def test_using_it_changes_no_code(visited: dict[str, Any], house: House) -> None:
-    """The editor notes in pipelines/*/metadata.yaml how blocks went; nothing else of the project is touched."""
+    """The editor writes run status into pipelines/*/metadata.yaml; nothing else in the project changes."""
     written = {f"pipelines/{PIPELINE}/metadata.yaml"}
     written |= {str(path.relative_to(PROJECT)) for path in PROJECT.glob("pipelines/*/triggers.yaml")}
     for path in (path for name in stacks.OF_MAGE for path in [PROJECT / name, *(PROJECT / name).rglob("*")]):
