@@ -77,12 +77,13 @@ class _Loads(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._in_style = tag == "style"
+        is_followed = tag == "a" or dict(attrs).get("rel") in ("canonical", "prev", "next")
         for name, value in attrs:
             if name == "style":
                 self.addresses += loaded_by_style(value or "")
             elif name == "srcset":
                 self.addresses += [address.split()[0] for address in (value or "").split(",")]
-            elif name in ("src", "href", "data", "poster") and tag != "a":
+            elif name in ("src", "href", "data", "poster") and not is_followed:
                 self.addresses.append(value or "")
 
     def handle_data(self, data: str) -> None:

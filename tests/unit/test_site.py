@@ -198,6 +198,7 @@ def test_a_style_sheet_that_loads_from_another_host_is_found(tmp_path: Path) -> 
     "html",
     [
         '<a href="https://a.org">a link</a>',
+        '<link rel="canonical" href="https://a.org/page.html">',
         '<script src="../a.js"></script>',
         '<img src="data:image/png;base64,//8=">',
         "<p>https://a.org</p>",
