@@ -159,7 +159,7 @@ def test_a_version_without_its_code_is_refused(version: Path, sample_only: Expec
     shutil.rmtree(version / "code")
     (version / "code").mkdir()
 
-    assert "expected the model to use the code inside its version" in refused(sample_only, tmp_path)
+    assert "expected the version's code, one package in" in refused(sample_only, tmp_path)
 
 
 @pytest.mark.parametrize(
