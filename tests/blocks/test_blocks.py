@@ -67,8 +67,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def test_the_folders_hold_the_pipeline_s_blocks() -> None:
-    told = {"notify": "callbacks"}
-    assert {path.stem: path.parent.name for path in FILES} == BLOCKS | MAINTENANCE_BLOCKS | told
+    reported = {"notify": "callbacks"}
+    assert {path.stem: path.parent.name for path in FILES} == BLOCKS | MAINTENANCE_BLOCKS | reported
 
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
@@ -230,7 +230,7 @@ def change(column: str, value: object, row: int = 0) -> Callable[[pd.DataFrame],
 
 
 @pytest.mark.parametrize(
-    ("name", "spoil", "error", "told"),
+    ("name", "spoil", "error", "reported"),
     [
         ("load_trips", change("role", "training"), DataQualityError, "one validation and one test month"),
         ("load_trips", change("rows", 0), DataQualityError, r"got empty \['2023-03'\]"),
@@ -260,11 +260,11 @@ def test_a_block_s_test_fails_on_a_broken_output(
     name: str,
     spoil: Callable[[pd.DataFrame], pd.DataFrame],
     error: type[MlopsError],
-    told: str,
+    reported: str,
     outputs: Mapping[str, pd.DataFrame],
     check: Callable[[str, pd.DataFrame], None],
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=reported):
         check(name, spoil(outputs[name]))
 
 

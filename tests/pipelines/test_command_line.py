@@ -29,14 +29,14 @@ def test_help_names_the_commands_and_the_environment(machine: Machine) -> None:
 
 
 def test_help_of_train_lists_every_setting_and_its_default(machine: Machine) -> None:
-    told = words(machine.run(sys.executable, "-m", "mlops", "train", "--help").stdout)
+    reported = words(machine.run(sys.executable, "-m", "mlops", "train", "--help").stdout)
     for name, field in Settings.model_fields.items():
         default = {True: "yes", False: "no", None: "none"}.get(field.default, field.default)
         if not isinstance(field.default, bool):
             default = "none" if field.default is None else field.default
-        assert f"--{name.replace('_', '-')}" in told
-        assert f"{field.description} (default: {default})" in told
-    assert "--dry-run" in told
+        assert f"--{name.replace('_', '-')}" in reported
+        assert f"{field.description} (default: {default})" in reported
+    assert "--dry-run" in reported
 
 
 @pytest.mark.parametrize("arguments", [[], ["tain"], ["train", "--max-trails", "3"], ["show"]])
@@ -160,12 +160,12 @@ def test_show_of_a_model_without_a_champion(train_runs: tuple[Machine, list[Ende
 # --- failure -----------------------------------------------------------------------------------
 
 
-def assert_failed(machine: Machine, ended: Ended, told: str, status: int) -> None:
+def assert_failed(machine: Machine, ended: Ended, reported: str, status: int) -> None:
     """The command printed one line for a person, and left nothing behind."""
     assert ended.status == status, ended.output
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: ")
-    assert told in last
+    assert reported in last
     assert ended.output.count("error: ") == 1
     assert "Traceback" not in ended.output
     assert ended.stdout == ""
@@ -182,7 +182,7 @@ def assert_failed(machine: Machine, ended: Ended, told: str, status: int) -> Non
 def test_a_failure(failure: Failure, machine: Machine, months: Path, tmp_path: Path) -> None:
     source = failure.source(months, tmp_path / "source")
     ended = machine.train(**{"source": str(source), **failure.settings})
-    assert_failed(machine, ended, failure.told, failure.status)
+    assert_failed(machine, ended, failure.reported, failure.status)
 
 
 @pytest.mark.timeout(60)

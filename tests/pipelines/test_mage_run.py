@@ -71,8 +71,8 @@ def test_blocks_tests_run_with_the_option_test(mage_runs: tuple[Machine, list[En
 
 def test_the_same_run_once_more_is_the_same_version(mage_runs: tuple[Machine, list[Ended]]) -> None:
     machine, (_, again) = mage_runs
-    told = f"models:/{SAMPLE_MODEL}/1 is already registered with this run key: nothing to do"
-    assert again.output.count(told) == 1
+    reported = f"models:/{SAMPLE_MODEL}/1 is already registered with this run key: nothing to do"
+    assert again.output.count(reported) == 1
     assert machine.numbers() == ["1"]
     assert machine.statuses() == ["FINISHED"]
     assert (machine.alias("champion"), machine.alias("challenger")) == ("1", "1")
@@ -89,11 +89,11 @@ def test_a_run_leaves_the_project_as_it_was(mage_runs: tuple[Machine, list[Ended
 # --- failure -----------------------------------------------------------------------------------
 
 
-def assert_failed(machine: Machine, ended: Ended, told: str) -> None:
+def assert_failed(machine: Machine, ended: Ended, reported: str) -> None:
     """The run ended with one readable error and left nothing behind."""
     assert ended.status == 1, ended.output
     assert re.match(r"[A-Z]\w+Error: ", ended.message), ended.output
-    assert told in ended.message
+    assert reported in ended.message
     assert "Pipeline run completed." not in ended.output
     assert machine.versions() == []
     assert "RUNNING" not in machine.statuses()
@@ -106,7 +106,7 @@ def assert_failed(machine: Machine, ended: Ended, told: str) -> None:
 def test_a_failure(failure: Failure, machine: Machine, months: Path, tmp_path: Path) -> None:
     source = failure.source(months, tmp_path / "source")
     ended = machine.mage_run(**{"source": str(source), **failure.settings})
-    assert_failed(machine, ended, failure.told)
+    assert_failed(machine, ended, failure.reported)
 
 
 @pytest.mark.timeout(60)

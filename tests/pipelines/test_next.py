@@ -35,8 +35,8 @@ def test_months_in_order_then_nothing_to_do_then_a_republished_one(machine: Mach
     assert first.status == 0, first.output
     nothing = machine.mage_run("--test", **NEXT)
     assert nothing.status == 0, nothing.output
-    told = machine.train(**NEXT)
-    assert (told.status, told.stdout) == (
+    reported = machine.train(**NEXT)
+    assert (reported.status, reported.stdout) == (
         0,
         f"nothing to do: green 2023-04 is not published yet at {machine.source}\n",
     )
@@ -95,7 +95,7 @@ def test_a_backfill_goes_in_order_skips_judged_months_and_continues(machine: Mac
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (("train", "--month=next"), "start_month: no month is judged yet; expected the first test month"),
         (("train", "--month=next", "--dry-run"), "month: expected YYYY-MM for a dry run"),
@@ -113,10 +113,10 @@ def test_a_backfill_goes_in_order_skips_judged_months_and_continues(machine: Mac
         ),
     ],
 )
-def test_invalid_combinations_are_refused(options: tuple[str, ...], told: str, machine: Machine) -> None:
+def test_invalid_combinations_are_refused(options: tuple[str, ...], reported: str, machine: Machine) -> None:
     ended = machine.mlops(*options)
     assert (ended.status, ended.stdout) == (2, "")
-    assert ended.stderr.splitlines()[-1].startswith(f"error: {told}")
+    assert ended.stderr.splitlines()[-1].startswith(f"error: {reported}")
     assert machine.versions() == []
 
 

@@ -137,8 +137,8 @@ def test_roll_back_to_a_version_that_was_champion(machine: Machine) -> None:
 
 @pytest.mark.parametrize("command", [("promote", "1"), ("rollback",)])
 def test_no_move_without_a_reason(command: tuple[str, ...], machine: Machine) -> None:
-    told = refused(machine.mlops(*command, "--reason", " "), status=2)
-    assert told == "error: reason: expected a text that says why, for the journal; got nothing"
+    reported = refused(machine.mlops(*command, "--reason", " "), status=2)
+    assert reported == "error: reason: expected a text that says why, for the journal; got nothing"
     assert machine.alias("champion") == "2"
 
 
@@ -174,9 +174,9 @@ def test_a_damaged_version_cannot_become_champion(
 ) -> None:
     damage(artefacts(machine, name)[0])
     for command in (("promote", "1"), ("rollback",)):
-        told = refused(machine.mlops(*command, *WHY))
-        assert f"{URI}/1 cannot become champion: {URI}/1: the artefact is damaged" in told
-        assert "Choose another version, or train it again with --force." in told
+        reported = refused(machine.mlops(*command, *WHY))
+        assert f"{URI}/1 cannot become champion: {URI}/1: the artefact is damaged" in reported
+        assert "Choose another version, or train it again with --force." in reported
     assert machine.alias("champion") == "2"
     assert re.search(r"^ +1 .* failed$", said(machine.mlops("registry")), re.M)
 
@@ -228,11 +228,11 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
     source = shutil.copytree(machine.source, tmp_path / "source")
     replaced = source / "green_tripdata_2023-02.parquet"
     pq.write_table(pq.read_table(replaced).slice(1), replaced)
-    told = refused(machine.mlops("reproduce", "2", f"--source={source}"))
+    reported = refused(machine.mlops("reproduce", "2", f"--source={source}"))
     assert re.search(
         r"/2: the source holds other months than those it was trained on "
         r"\(sha256 of 2023-02: expected \w{12}, got \w{12}\)\.",
-        told,
+        reported,
     )
 
 
@@ -240,7 +240,7 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("command", "status", "told"),
+    ("command", "status", "reported"),
     [
         ("promote 99 --reason x", 1, "there is no version 99; existing versions: 1, 2, 3"),
         ("promote abc --reason x", 1, "there is no version abc; existing versions: 1, 2, 3"),
@@ -262,21 +262,23 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
         ("registry --as-of 9999-01-01", 2, "as-of: expected a day or a time in the past, UTC; got 9999-01-01"),
     ],
 )  # fmt: skip
-def test_wrong_input(command: str, status: int, told: str, past: tuple[Machine, Path]) -> None:
+def test_wrong_input(command: str, status: int, reported: str, past: tuple[Machine, Path]) -> None:
     machine, _ = past  # unchanged
-    assert told in refused(machine.mlops(*command.split()), status)
+    assert reported in refused(machine.mlops(*command.split()), status)
 
 
 @pytest.mark.parametrize(
     "command", ["registry", "promote 1 --reason x", "rollback --reason x", "reproduce 1"]
 )
 def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path) -> None:
-    told = refused(Machine(tmp_path, months).mlops(*command.split()), status=2)
-    assert told == "error: model: expected exactly one registered model; got 0: train one first"
+    reported = refused(Machine(tmp_path, months).mlops(*command.split()), status=2)
+    assert reported == "error: model: expected exactly one registered model; got 0: train one first"
 
 
 def test_of_two_models_one_must_be_chosen(machine: Machine) -> None:
     machine.client.create_registered_model("trip-duration-green")
-    told = refused(machine.mlops("registry"), status=2)
-    assert told.endswith("there are 2: choose one with --model: trip-duration-green, trip-duration-sample")
+    reported = refused(machine.mlops("registry"), status=2)
+    assert reported.endswith(
+        "there are 2: choose one with --model: trip-duration-green, trip-duration-sample"
+    )
     assert said(machine.mlops("registry", f"--model={SAMPLE_MODEL}")).startswith(f"{SAMPLE_MODEL}\n")

@@ -86,10 +86,10 @@ def assert_kept(machine: Machine, ended: Ended) -> None:
     assert ended.output.count("continuing without the tracking server; trials are logged at the end") == 1
     assert "final fit on" in ended.output
     (kept,) = machine.unfinished()
-    told = ended.stderr.splitlines()[-1]
-    assert told.startswith("error: ")
-    assert f"Nothing is lost: the fitted model and everything to log are stored in {kept}. " in told
-    assert told.endswith("python -m mlops doctor --resume")
+    reported = ended.stderr.splitlines()[-1]
+    assert reported.startswith("error: ")
+    assert f"Nothing is lost: the fitted model and everything to log are stored in {kept}. " in reported
+    assert reported.endswith("python -m mlops doctor --resume")
 
 
 def assert_whole(machine: Machine, months: list[str]) -> None:
@@ -197,7 +197,7 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("health", "told"),
+    ("health", "reported"),
     [
         (
             404,
@@ -207,7 +207,7 @@ class Refusing(BaseHTTPRequestHandler):
     ],
     ids=["another server", "a wrong password"],
 )
-def test_a_refused_request_is_not_sent_again(health: int, told: str, machine: Machine) -> None:
+def test_a_refused_request_is_not_sent_again(health: int, reported: str, machine: Machine) -> None:
     handler = type("Handler", (Refusing,), {"health": health, "asked": []})
     with HTTPServer(("127.0.0.1", 0), handler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
@@ -215,7 +215,7 @@ def test_a_refused_request_is_not_sent_again(health: int, told: str, machine: Ma
         ended = machine.train(tracking_patience=600)
         other.shutdown()
     assert ended.status == 1, ended.output
-    assert re.search(told, ended.stderr.splitlines()[-1])
+    assert re.search(reported, ended.stderr.splitlines()[-1])
     assert "secret" not in ended.output
     assert "trying again" not in ended.output
     assert len([path for path in handler.asked if path != "/health"]) <= 1

@@ -80,8 +80,8 @@ def test_every_verdict_can_be_decided_again_from_its_evidence_alone(
         assert (version.tags["verdict"], version.tags["reason"]) == (again.outcome, again.reason)
         logged = runs.metrics_of(version.run_id)
         assert logged["test_rmse"] == pytest.approx(record.evidence.rmse("challenger"), abs=1e-12)
-        told = {name: value for name, value in again.measured.items() if name != "row_seconds"}
-        assert {name: logged[f"verdict_{name}"] for name in told} == told
+        reported = {name: value for name, value in again.measured.items() if name != "row_seconds"}
+        assert {name: logged[f"verdict_{name}"] for name in reported} == reported
 
 
 def test_champions_follow_from_the_verdicts(replayed: Replayed, tmp_path: Path) -> None:

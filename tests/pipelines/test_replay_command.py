@@ -151,18 +151,20 @@ def test_a_stopped_replay_continues(machine: Machine) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("changed", "status", "told"),
+    ("changed", "status", "reported"),
     [
         ({"to": "2023-05"}, 1, "green 2023-05: the test month is not published"),
         ({"gates": "verdct"}, 2, "got 'verdct'; did you mean 'verdict'?"),
     ],
 )
-def test_what_cannot_be_replayed(changed: dict[str, str], status: int, told: str, machine: Machine) -> None:
+def test_what_cannot_be_replayed(
+    changed: dict[str, str], status: int, reported: str, machine: Machine
+) -> None:
     ended = machine.run(*command(machine, **changed))
     assert ended.status == status, ended.output
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: ")
-    assert told in last
+    assert reported in last
     assert "Traceback" not in ended.output
     assert ended.stdout == ""
     assert not (machine.state / "replay").exists()

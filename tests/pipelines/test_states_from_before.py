@@ -38,7 +38,7 @@ def recorded() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def register(state: Path, name: str = "version") -> Path:
     """Register the version in the store of a state folder as the flat layout did; return its folder."""
-    own, told = mlflow_client(), REGISTRY["version_tags"]
+    own, reported = mlflow_client(), REGISTRY["version_tags"]
     folder = Path(shutil.copytree(BEFORE, state / "artifacts" / name))
     found = own.get_experiment_by_name(NAME)
     experiment = found.experiment_id if found else own.create_experiment(NAME, (state / "artifacts").as_uri())
@@ -53,7 +53,7 @@ def register(state: Path, name: str = "version") -> Path:
         own.create_registered_model(NAME)
         for key, entry in REGISTRY["journal"].items():
             own.set_registered_model_tag(NAME, key, json.dumps(entry))
-    number = own.create_model_version(NAME, folder.as_uri(), run_id=run, tags=told).version
+    number = own.create_model_version(NAME, folder.as_uri(), run_id=run, tags=reported).version
     if not found:
         for alias in (alias_log.CHAMPION, alias_log.CHALLENGER):
             own.set_registered_model_alias(NAME, alias, number)

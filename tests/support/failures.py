@@ -21,7 +21,7 @@ class Failure:
 
     Parameters
     ----------
-    told : str
+    reported : str
         Part of the message.
     settings : mapping
         What the run changes.
@@ -31,7 +31,7 @@ class Failure:
         Exit status of the command line; Mage's is always 1.
     """
 
-    told: str
+    reported: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     spoil: Callable[[Path], bytes] = Path.read_bytes
     status: int = 1

@@ -59,7 +59,7 @@ def breaks() -> Fit:
     raise RuntimeError("out of memory")
 
 
-def told(found: Search) -> list[tuple[Any, ...]]:
+def reported(found: Search) -> list[tuple[Any, ...]]:
     """What must repeat: all but the time; the RMSE in digits, as NaN is not equal to itself."""
     return [
         (t.number, t.rung, t.parameters, t.rounds, repr(t.validation_rmse), t.error) for t in found.trials

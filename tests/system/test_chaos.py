@@ -281,8 +281,8 @@ def test_promotions_and_rollbacks_at_once_leave_one_champion(backend: str, place
 def refused(ended: Ended) -> bool:
     """Whether the output reports that there was nothing to do."""
     last = ended.stderr.strip().splitlines()[-1]
-    told = ("is already champion", "there is no earlier champion", "was never champion")
-    return ended.status == 1 and last.startswith("error: ") and any(text in last for text in told)
+    reported = ("is already champion", "there is no earlier champion", "was never champion")
+    return ended.status == 1 and last.startswith("error: ") and any(text in last for text in reported)
 
 
 def at_once(machine: Machine, commands: list[list[str]]) -> list[Ended]:

@@ -27,8 +27,8 @@ def test_the_doctor_finds_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pyt
         def opened(now: datetime = STARTED) -> list[str]:
             return [finding.text for finding in mage_database.look_over(now) if finding.is_open]
 
-        (told,) = opened()
-        assert "tables pipeline_schedule, pipeline_run, block_run are missing" in told
+        (reported,) = opened()
+        assert "tables pipeline_schedule, pipeline_run, block_run are missing" in reported
 
         make_tables(postgres.url, tmp_path)
         set_time_zone(postgres.url, "UTC")

@@ -66,9 +66,11 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def test_a_host_name_that_the_server_refuses(port: int) -> None:
-    (told,) = tracking_server.look_over(f"http://localhost:{port}", 10.0)
-    assert told.is_open
-    assert f"it refuses the host name localhost:{port}; start it with localhost:{port} added to" in told.text
+    (reported,) = tracking_server.look_over(f"http://localhost:{port}", 10.0)
+    assert reported.is_open
+    assert (
+        f"it refuses the host name localhost:{port}; start it with localhost:{port} added to" in reported.text
+    )
 
 
 def test_the_server_answers_and_has_our_version(port: int) -> None:
@@ -99,8 +101,8 @@ def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(
         client.connect(uri, tmp_path / "state", 10.0)
         store, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
         experiment = run_lifecycle._experiment("trip-duration-green")
-        (told,) = tracking_server.artefacts(uri, ["trip-duration-green"])
-        assert told.text.endswith("through the server")
+        (reported,) = tracking_server.artefacts(uri, ["trip-duration-green"])
+        assert reported.text.endswith("through the server")
 
         run_id = store.create_run(experiment, start_time=long_ago).info.run_id
         store.log_text(run_id, "four", "verdict.json")

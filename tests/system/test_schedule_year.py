@@ -65,8 +65,8 @@ class Year:
         """Return when exactly these additional months are judged and reported."""
         expected = [*self.judged_until_now, *map(str, months)]
         self.wait_until(lambda: self.judged() == expected)
-        told = f"{SAMPLE_MODEL} {months[-1]}: version {len(expected)} is"
-        self.wait_until(lambda: any(title.startswith(told) for title in self.inbox.titles))
+        reported = f"{SAMPLE_MODEL} {months[-1]}: version {len(expected)} is"
+        self.wait_until(lambda: any(title.startswith(reported) for title in self.inbox.titles))
         self.judged_until_now[:] = expected
 
     def wait_until(self, true: Callable[[], bool]) -> None:

@@ -266,9 +266,9 @@ def mage_run(stack, project, settings, **environment):
 
 
 def test_mages_copy_of_the_project_finds_the_run_that_another_machine_registered(trained, settings):
-    told = f"models:/{MODEL}/1 is already registered with this run key"
+    reported = f"models:/{MODEL}/1 is already registered with this run key"
     assert trained.served.is_relative_to(trained.folder)
-    assert told in mage_run(trained, trained.served, settings)
+    assert reported in mage_run(trained, trained.served, settings)
     assert version_of(trained, "challenger")["version"] == "1"
 
 

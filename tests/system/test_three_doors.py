@@ -81,12 +81,12 @@ class House:
         run = self.api.call("POST", f"pipeline_schedules/{number}/pipeline_runs", pipeline_run=wanted)
         path = f"pipeline_runs/{run['pipeline_run']['id']}"
 
-        def told() -> dict[str, Any]:
+        def reported() -> dict[str, Any]:
             known: dict[str, Any] = self.api.call("GET", path)["pipeline_run"]
             return known
 
-        wait_until(lambda: told()["status"] in ("completed", "failed", "cancelled"), 240, told)
-        return told()
+        wait_until(lambda: reported()["status"] in ("completed", "failed", "cancelled"), 240, reported)
+        return reported()
 
     def logs(self, run: dict[str, Any]) -> dict[str, str]:
         """Log of each block of a scheduler's run."""

@@ -38,8 +38,8 @@ def test_a_package_lists_its_modules(package: Path) -> None:
 
 
 def test_the_table_of_rooms_is_the_folder() -> None:
-    told = {row[0].strip("`") for row in table("| room |")}
-    assert told == {path.parent.name for path in (PROJECT / "mlops").glob("*/__init__.py")}
+    reported = {row[0].strip("`") for row in table("| room |")}
+    assert reported == {path.parent.name for path in (PROJECT / "mlops").glob("*/__init__.py")}
 
 
 def test_the_readme_is_short() -> None:
@@ -89,6 +89,15 @@ def anchors(document: Path) -> set[str]:
 def test_examples_in_python_are_python(document: Path) -> None:
     for example in blocks(document, "python"):
         compile(example, document.name, "exec")
+
+
+def test_the_tour_shows_the_readmes_example() -> None:
+    """A test runs the README's; the tour's differs only in how it prints the answers."""
+    (readme,), (tour,) = (
+        blocks(path, "python") for path in (PROJECT / "README.md", PROJECT / "docs" / "index.md")
+    )
+    setup, calls, _ = readme.partition("answers = model.predict(requests)")
+    assert calls and tour.startswith(f"{setup}print(model.predict(requests)")
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,14 @@ def test_a_month_is_fetched_with_a_manifest_beside_it(server: Server, tmp_path: 
     assert (file.url, file.version) == (f"{server.url}/{NAME}", '"one"')
     manifest = json.loads((file.path.parent / f"{NAME}.json").read_text())
     assert manifest.pop("fetched_at").endswith("+00:00")
-    told = {"url": file.url, "version": '"one"', "sha256": file.sha256, "bytes": file.bytes, "replaced": []}
-    assert manifest == told
+    reported = {
+        "url": file.url,
+        "version": '"one"',
+        "sha256": file.sha256,
+        "bytes": file.bytes,
+        "replaced": [],
+    }
+    assert manifest == reported
     assert kept(tmp_path) == {NAME, f"{NAME}.json"}
 
 

@@ -77,16 +77,16 @@ def test_types_that_change_are_no_changed_rows(tmp_path: Path) -> None:
     pq.write_table(table.append_column("cbd_congestion_fee", pa.array([0.75] * len(TRIPS))), tmp_path / "new")
     found = revisions.compare(old, tmp_path / "new", "green")
     assert (found.added, found.removed, found.changed) == (0, 0, 0)
-    assert any("cbd_congestion_fee" in told for told in found.columns)
+    assert any("cbd_congestion_fee" in reported for reported in found.columns)
     assert str(found).startswith("0 rows added, 0 removed, 0 changed; ")
 
 
 def test_the_difference_is_computed_once_and_logged(tmp_path: Path) -> None:
     old, new = written(tmp_path, "old.parquet", *TRIPS), written(tmp_path, "new.parquet", *TRIPS[1:])
-    told = revisions.describe(old, new, "ab" * 32, "green")
-    assert told == "0 rows added, 1 removed, 0 changed"
+    reported = revisions.describe(old, new, "ab" * 32, "green")
+    assert reported == "0 rows added, 1 removed, 0 changed"
     new.unlink()
-    assert revisions.describe(old, new, "ab" * 32, "green") == told
+    assert revisions.describe(old, new, "ab" * 32, "green") == reported
     with pytest.raises(TripSchemaError):
         revisions.describe(old, old.with_name("gone"), "cd" * 32, "green")
 

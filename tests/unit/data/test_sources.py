@@ -122,14 +122,14 @@ def test_no_secret_of_a_url_is_shown(
     server.close()
     with pytest.raises(DownloadError) as unreachable:
         source.version(NAME)
-    told = [repr(source), source.url, source.key, caplog.text]
-    told += [
+    reported = [repr(source), source.url, source.key, caplog.text]
+    reported += [
         str(caught.value),
         str(caught.value.__cause__),
         str(unreachable.value),
         str(unreachable.value.__cause__),
     ]
-    assert "secret" not in "\n".join(told)
+    assert "secret" not in "\n".join(reported)
     assert source.url == server.url
     assert server.requests[0] == ("HEAD", f"/trip-data/{NAME}?sig=query-secret")  # but it is sent
 

@@ -327,10 +327,10 @@ def test_loading_writes_no_bytecode_of_the_code_that_answers(
 def test_a_version_needs_nothing_of_this_project(
     version: Path, requests: pd.DataFrame, tmp_path: Path
 ) -> None:
-    told = ask(tmp_path, requests, version, first=NO_MLOPS, options=("-I",))
+    reported = ask(tmp_path, requests, version, first=NO_MLOPS, options=("-I",))
 
-    assert told["answers"] == [answers(load(version), requests)]
-    assert told["mlops"] == []
+    assert reported["answers"] == [answers(load(version), requests)]
+    assert reported["mlops"] == []
 
 
 @pytest.mark.parametrize(
@@ -343,10 +343,10 @@ def test_a_version_answers_in_a_service_with_its_own_package_mlops(
 ) -> None:
     first = f"sys.path = [path for path in sys.path if {installed} or path != {str(PROJECT)!r}]\n"
     first += f"sys.path.insert(0, {str(foreign(tmp_path))!r})\n" + "import mlops\n" * imported
-    told = ask(tmp_path, requests, version, first=first)
+    reported = ask(tmp_path, requests, version, first=first)
 
-    assert told["answers"] == [answers(load(version), requests)]
-    assert told["mlops"] == [str(tmp_path / "service" / "mlops" / "__init__.py")] * imported
+    assert reported["answers"] == [answers(load(version), requests)]
+    assert reported["mlops"] == [str(tmp_path / "service" / "mlops" / "__init__.py")] * imported
 
 
 def foreign(folder: Path) -> Path:
@@ -396,10 +396,10 @@ def test_a_flat_version_answers_as_recorded_in_a_fresh_process(
     old = shutil.copytree(BEFORE, tmp_path / "old")
     pair = [version]
     pair.insert(place, old)
-    told = ask(tmp_path, requests, *pair, first=first)
+    reported = ask(tmp_path, requests, *pair, first=first)
 
-    assert told["answers"][place] == expected
-    assert told["answers"][1 - place] == answers(load(version), requests)
+    assert reported["answers"][place] == expected
+    assert reported["answers"][1 - place] == answers(load(version), requests)
 
 
 def test_two_flat_versions_answer_side_by_side_after_this_projects_code(tmp_path: Path) -> None:
@@ -407,10 +407,10 @@ def test_two_flat_versions_answer_side_by_side_after_this_projects_code(tmp_path
     old = shutil.copytree(BEFORE, tmp_path / "old")
     other = edited(old, tmp_path / "other", "features", *HALF_A_DAY_LATER)
     alone = answers(load(other), requests)
-    told = ask(tmp_path, requests, old, other, first=OURS)
+    reported = ask(tmp_path, requests, old, other, first=OURS)
 
     assert alone != expected
-    assert told["answers"] == [expected, alone]
+    assert reported["answers"] == [expected, alone]
 
 
 def test_a_flat_version_refuses_where_another_mlops_is_imported(tmp_path: Path) -> None:

@@ -122,11 +122,11 @@ def test_no_model_serves_a_month_that_it_was_tested_or_trained_on(
     # A model is trained on months before its test month.
     assert all(model < month for model, month in scored)
     assert scored == [(each.champion, each.month) for each in served if each.champion]
-    told = policies.compared({policy: served}).iloc[0]
+    reported = policies.compared({policy: served}).iloc[0]
     trained = [each.month for each in served if each.verdict]
-    assert told["trainings"] == told["cpu_minutes"] * 60 == len(trained)
+    assert reported["trainings"] == reported["cpu_minutes"] * 60 == len(trained)
     if gate == "always":
-        assert told["promotions"] == told["trainings"] == len(months[::cadence])
+        assert reported["promotions"] == reported["trainings"] == len(months[::cadence])
     if gate == "once":
         assert trained == [APRIL]
     promoted = [each.month for each in served if each.verdict and each.verdict.promote]
@@ -215,7 +215,7 @@ def test_policies_are_all_combinations_each_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cadences", "windows", "gates", "told"),
+    ("cadences", "windows", "gates", "reported"),
     [
         ("1,x", "3", "always", "cadences: expected months, whole numbers from 1 to 120; got 'x' in '1,x'"),
         ("0", "3", "always", "cadences: expected months, whole numbers from 1 to 120; got '0'"),
@@ -229,10 +229,10 @@ def test_policies_are_all_combinations_each_once() -> None:
         ),
     ],
 )
-def test_invalid_policies_are_refused(cadences: str, windows: str, gates: str, told: str) -> None:
+def test_invalid_policies_are_refused(cadences: str, windows: str, gates: str, reported: str) -> None:
     with pytest.raises(ConfigError) as raised:
         policies.parse(cadences, windows, gates)
-    assert told in str(raised.value)
+    assert reported in str(raised.value)
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "error", "told"),
+    ("first", "last", "error", "reported"),
     [
         ("2023-04", "2023-03", ConfigError, "from 2023-04 to 2023-03: expected a last month after the first"),
         ("2023-04", "2023-04", ConfigError, "serves from the next month on"),
@@ -259,9 +259,9 @@ def source(tmp_path: Path) -> Path:
     ],
 )
 def test_months_that_cannot_be_replayed(
-    first: str, last: str, error: type[Exception], told: str, source: Path, tmp_path: Path
+    first: str, last: str, error: type[Exception], reported: str, source: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=reported):
         replay(Settings(source=str(source)), first, last, [Policy(1, 2, "always")], tmp_path / "output")
     assert not (tmp_path / "output").exists()
 

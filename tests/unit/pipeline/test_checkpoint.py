@@ -59,11 +59,11 @@ def test_a_note_that_cannot_be_written_leaves_the_one_before(kept: Checkpoint) -
 
 
 def test_entries_keep_their_order_and_every_digit(kept: Checkpoint) -> None:
-    told = [{"number": number, "rmse": 4.1 + number / 3, "error": "a\nb"} for number in range(3)]
-    for entry in told:
+    reported = [{"number": number, "rmse": 4.1 + number / 3, "error": "a\nb"} for number in range(3)]
+    for entry in reported:
         kept.append("trials", entry)
 
-    assert kept.entries("trials") == told
+    assert kept.entries("trials") == reported
 
 
 @pytest.mark.parametrize("torn", ['{"number": 2', '{"number": 2}'])

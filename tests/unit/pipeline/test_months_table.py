@@ -174,9 +174,9 @@ def swap_roles(table: pd.DataFrame) -> pd.DataFrame:
 
 
 CORRUPTIONS: list[tuple[str, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
-    (step, put(column, value, row), told)
+    (step, put(column, value, row), reported)
     for step in STEPS
-    for column, value, row, told in [
+    for column, value, row, reported in [
         ("role", "tset", 1, r"column 'role' .*: expected training or validation or test; got \['tset'\]"),
         ("role", "training", 0, "expected training months, one validation and one test month; got {'tr"),
         ("role", "test", 1, "expected training months, one validation and one test month; got {'te"),
@@ -208,9 +208,9 @@ CORRUPTIONS += [
     ("load_trips", put("megabytes", -0.5), "column 'megabytes' .*: expected numbers from 0"),
     ("load_trips", lambda table: table.astype({"sample": str}), "'sample' .* expected true or false"),
 ] + [
-    (step, spoil, told)
+    (step, spoil, reported)
     for step in STEPS[1:]
-    for spoil, told in [
+    for spoil, reported in [
         (put("kept", -1), r"column 'kept' .*: expected whole numbers from 0; got \[-1\]"),
         (put("rejected_zone_unknown", -1), r"column 'rejected_zone_unknown' .*: expected whole numbers from 0"),
         (put("kept", 6, 1), r"expected kept \+ rejected = rows; rows lost: {'2023-03': 0, '2023-02': 1"),
@@ -220,13 +220,13 @@ CORRUPTIONS += [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("step", "spoil", "told"), CORRUPTIONS)
+@pytest.mark.parametrize(("step", "spoil", "reported"), CORRUPTIONS)
 def test_a_spoilt_table_is_refused_with_what_to_do_next(
-    step: str, spoil: Callable[[pd.DataFrame], pd.DataFrame], told: str
+    step: str, spoil: Callable[[pd.DataFrame], pd.DataFrame], reported: str
 ) -> None:
     table = through_mage(TABLES[step]())
     validate(table, step)
-    with pytest.raises(DataQualityError, match=told) as caught:
+    with pytest.raises(DataQualityError, match=reported) as caught:
         validate(spoil(table), step)
     assert_for_a_person(caught.value, step)
 
@@ -279,15 +279,15 @@ def test_a_table_with_nothing_to_do_is_valid_in_every_step_s_place(step: str) ->
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "reported"),
     [
         (nothing_to_do("", "2023-07"), "column 'nothing_to_do' .*: expected text that is not empty"),
         (nothing_to_do("later", "July"), "column 'month' .*: expected YYYY-MM or nothing"),
         (pd.concat([nothing_to_do("a"), nothing_to_do("b")]), "expected one row; got 2"),
     ],
 )
-def test_nothing_to_do_says_why_in_one_row(table: pd.DataFrame, told: str) -> None:
-    with pytest.raises(DataQualityError, match=told):
+def test_nothing_to_do_says_why_in_one_row(table: pd.DataFrame, reported: str) -> None:
+    with pytest.raises(DataQualityError, match=reported):
         validate(table, "load_trips")
 
 
@@ -312,16 +312,16 @@ def test_a_run_needs_a_training_month(months: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "told"),
+    ("column", "value", "reported"),
     [
         ("rows", 0, r"got empty \['2023-03'\]"),
         ("path", "/nowhere.parquet", r"expected a file for each month; missing: \['/nowhere.parquet'\]"),
         ("month", "2023-02", "expected distinct months"),
     ],
 )
-def test_an_invalid_month_is_refused(months: pd.DataFrame, column: str, value: object, told: str) -> None:
+def test_an_invalid_month_is_refused(months: pd.DataFrame, column: str, value: object, reported: str) -> None:
     months.loc[0, column] = value
-    with pytest.raises(DataQualityError, match=told):
+    with pytest.raises(DataQualityError, match=reported):
         months_table.check_months(months)
 
 
@@ -342,7 +342,7 @@ def test_only_passengers_may_be_missing_throughout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "reported"),
     [
         (put("missing_share", 1.5), "column 'missing_share' .*: expected numbers from 0 to 1"),
         (
@@ -353,9 +353,9 @@ def test_only_passengers_may_be_missing_throughout() -> None:
         (drop("months"), r"column 'months' \(path of the months table"),
     ],
 )
-def test_features_are_described_in_full(spoil: Callable[[pd.DataFrame], pd.DataFrame], told: str) -> None:
+def test_features_are_described_in_full(spoil: Callable[[pd.DataFrame], pd.DataFrame], reported: str) -> None:
     months_table.check_features(through_mage(make_summary()))
-    with pytest.raises(DataQualityError, match=told) as caught:
+    with pytest.raises(DataQualityError, match=reported) as caught:
         months_table.check_features(spoil(make_summary()))
     assert_for_a_person(caught.value, "build_features")
 
@@ -375,13 +375,13 @@ def test_the_table_in_its_file_is_the_table(source: str, tmp_path: Path) -> None
 
 def test_a_table_whose_file_is_gone_or_spoilt_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / "months.csv"
-    for text, told in (
+    for text, reported in (
         (None, "it cannot be read"),
         ("", "it cannot be read"),
         ("month\n", "is missing; got"),
     ):
         if text is not None:
             path.write_text(text)
-        with pytest.raises(DataQualityError, match=told) as caught:
+        with pytest.raises(DataQualityError, match=reported) as caught:
             months_table.read(make_summary().assign(months=str(path)))
         assert str(caught.value).endswith("Run build_features again, and the blocks after it.")

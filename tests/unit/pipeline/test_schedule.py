@@ -92,11 +92,11 @@ def test_versions_of_other_bytes_are_marked_once_and_for_good(store: Path) -> No
     version(store, MAY, {"2023-04": "a1", "2023-05": "b1"})
     version(store, JUNE, {"2023-04": "a2", "2023-05": "b1", "2023-06": "c1"})
     version(store, JUNE, {"2023-04": "a1"}, judged=False)
-    now, told = {"2023-04": "a2", "2023-05": "b1", "2023-06": "c1"}, {"2023-04": "3 rows added"}
-    marked = schedule.tag_republished(NAME, now, told)
+    now, reported = {"2023-04": "a2", "2023-05": "b1", "2023-06": "c1"}, {"2023-04": "3 rows added"}
+    marked = schedule.tag_republished(NAME, now, reported)
     assert [v.number for v in marked] == ["1", "2"]
     assert mlflow_client().get_model_version(NAME, "2").tags["republished"] == "2023-04: 3 rows added"
-    assert schedule.tag_republished(NAME, now, told) == []
+    assert schedule.tag_republished(NAME, now, reported) == []
     again = schedule.tag_republished(
         NAME, {**now, "2023-05": "b2"}, {"2023-04": "3 rows added", "2023-05": "x"}
     )

@@ -53,7 +53,7 @@ def killed_after_the_alias() -> Iterator[None]:
         yield
 
 
-def told(entry: Entry) -> tuple[str | None, str | None, str, str]:
+def reported(entry: Entry) -> tuple[str | None, str | None, str, str]:
     return entry.before, entry.after, entry.verdict, entry.state
 
 
@@ -129,7 +129,7 @@ def test_a_move_whose_answer_was_lost_is_recorded_once(monkeypatch: pytest.Monke
         with fails_at(method, AWAY, once=True, after=True):
             move("1" if method.endswith("tag") else "2")
 
-    assert [told(entry) for entry in alias_log.read(NAME)] == [
+    assert [reported(entry) for entry in alias_log.read(NAME)] == [
         (None, "1", "promote", DONE), ("1", "2", "promote", DONE),
     ]  # fmt: skip
 
@@ -156,13 +156,13 @@ def test_a_move_is_recorded_before_it_happens_and_completed_after_a_crash() -> N
     move("1")
     with killed_before_the_alias():
         move("2")
-    assert told(alias_log.read(NAME)[-1]) == ("1", "2", "promote", INTENT)
+    assert reported(alias_log.read(NAME)[-1]) == ("1", "2", "promote", INTENT)
     assert alias_log.current(NAME, CHAMPION) == "1"
     assert alias_log.find_differences(NAME) == ("the move of champion to version 2 was interrupted",)
     assert alias_log.reconcile(NAME) == ("the move of champion to version 2 was interrupted; completed",)
 
     assert alias_log.current(NAME, CHAMPION) == "2"
-    assert told(alias_log.read(NAME)[-1]) == ("1", "2", "promote", DONE)
+    assert reported(alias_log.read(NAME)[-1]) == ("1", "2", "promote", DONE)
     assert len(alias_log.read(NAME)) == 2
     assert alias_log.reconcile(NAME) == ()
 
@@ -171,10 +171,10 @@ def test_a_move_is_recorded_before_it_happens_and_completed_after_a_crash() -> N
 def test_a_move_before_the_crash_is_only_marked_as_done() -> None:
     with killed_after_the_alias():
         move("1")
-    assert told(alias_log.read(NAME)[-1]) == (None, "1", "promote", INTENT)
+    assert reported(alias_log.read(NAME)[-1]) == (None, "1", "promote", INTENT)
 
     assert alias_log.reconcile(NAME) == ()
-    assert told(alias_log.read(NAME)[-1]) == (None, "1", "promote", DONE)
+    assert reported(alias_log.read(NAME)[-1]) == (None, "1", "promote", DONE)
     assert alias_log.current(NAME, CHAMPION) == "1"
 
 
@@ -198,7 +198,7 @@ def test_a_move_that_somebody_overtook_is_dropped() -> None:
     by_hand("3")
     assert alias_log.reconcile(NAME) == ("champion was moved by hand from version 1 to 3",)
 
-    assert [told(entry) for entry in alias_log.read(NAME)] == [
+    assert [reported(entry) for entry in alias_log.read(NAME)] == [
         (None, "1", "promote", DONE), ("1", "2", "promote", DROPPED), ("1", "3", BY_HAND, DONE),
     ]  # fmt: skip
     assert alias_log.current(NAME, CHAMPION) == "3"
@@ -232,7 +232,7 @@ def test_a_move_by_hand_is_noticed_and_logged_once(caplog: pytest.LogCaptureFixt
     assert alias_log.reconcile(NAME) == noticed
 
     entry = alias_log.read(NAME)[-1]
-    assert told(entry) == ("1", "2", BY_HAND, DONE)
+    assert reported(entry) == ("1", "2", BY_HAND, DONE)
     assert (entry.by, entry.reason) == ("unknown", "moved outside this project; noticed now")
     assert alias_log.reconcile(NAME) == alias_log.find_differences(NAME) == ()
     assert len(alias_log.read(NAME)) == 2

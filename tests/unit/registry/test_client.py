@@ -159,12 +159,12 @@ def answered(status: int) -> requests.HTTPError:
     ids=lambda value: str(value)[:20],
 )
 def test_an_outage_is_distinguished_from_a_refusal(error: Exception, kind: type[TrackingError]) -> None:
-    with pytest.raises(TrackingError) as told, tracking_errors("asking"):
+    with pytest.raises(TrackingError) as reported, tracking_errors("asking"):
         raise error
 
-    assert type(told.value) is kind
-    assert str(told.value).startswith("asking: MLflow failed: ")
-    assert told.value.__cause__ is error
+    assert type(reported.value) is kind
+    assert str(reported.value).startswith("asking: MLflow failed: ")
+    assert reported.value.__cause__ is error
 
 
 def test_an_error_without_words_is_named_and_a_long_one_cut() -> None:
@@ -173,10 +173,10 @@ def test_an_error_without_words_is_named_and_a_long_one_cut() -> None:
         tracking_errors("asking"),
     ):
         raise requests.ConnectionError
-    with pytest.raises(TrackingError) as told, tracking_errors("asking"):
+    with pytest.raises(TrackingError) as reported, tracking_errors("asking"):
         raise MlflowException("x" * 1000 + "\nmore")
 
-    assert str(told.value) == f"asking: MLflow failed: {'x' * 300}"
+    assert str(reported.value) == f"asking: MLflow failed: {'x' * 300}"
 
 
 def test_other_errors_stay_what_they_are() -> None:

@@ -39,8 +39,8 @@ def refusal(act: Callable[[], object], kind: type[Exception] = PromotionError) -
 def reigned(number: int, at: str, to: str | None, verdict: str = "promote") -> None:
     """Write that the champion moved at a time, and move it."""
     entry = {"at": at, "by": "me@here", "alias": CHAMPION, "from": None, "to": to, "reason": "why"}
-    told = json.dumps({**entry, "verdict": verdict, "state": "done"})
-    mlflow_client().set_registered_model_tag(NAME, f"journal.{number:06}", told)
+    reported = json.dumps({**entry, "verdict": verdict, "state": "done"})
+    mlflow_client().set_registered_model_tag(NAME, f"journal.{number:06}", reported)
     if to is None:
         mlflow_client().delete_registered_model_alias(NAME, CHAMPION)
     else:
@@ -64,8 +64,8 @@ def reigns(store: Path) -> None:
 
 def answered(when: str) -> list[str]:
     """Versions that answered then, in their order."""
-    told = operator.as_of(NAME, when)
-    return [part.split()[2] for part in told.split("\n\n") if part.startswith(f"{NAME}: version ")]
+    reported = operator.as_of(NAME, when)
+    return [part.split()[2] for part in reported.split("\n\n") if part.startswith(f"{NAME}: version ")]
 
 
 @pytest.mark.usefixtures("reigns")
@@ -153,10 +153,10 @@ def test_what_is_no_date_is_refused(when: str) -> None:
 
 @pytest.mark.parametrize("reason", ["", " \n"])
 def test_nobody_moves_a_champion_without_a_reason(reason: str) -> None:
-    told = "reason: expected a text that says why, for the journal; got nothing"
+    reported = "reason: expected a text that says why, for the journal; got nothing"
 
-    assert refusal(lambda: operator.promote(NAME, "1", reason), ConfigError) == told
-    assert refusal(lambda: operator.rollback(NAME, reason), ConfigError) == told
+    assert refusal(lambda: operator.promote(NAME, "1", reason), ConfigError) == reported
+    assert refusal(lambda: operator.rollback(NAME, reason), ConfigError) == reported
 
 
 @pytest.mark.usefixtures("reigns")
@@ -238,15 +238,15 @@ def test_a_move_by_hand_is_noticed_by_whoever_lists_even_while_somebody_is_at_wo
 
 
 def test_the_one_model_there_is_need_not_be_named(store: Path) -> None:
-    told = "model: expected exactly one registered model; got "
-    assert refusal(operator.only_model, ConfigError) == f"{told}0: train one first"
+    reported = "model: expected exactly one registered model; got "
+    assert refusal(operator.only_model, ConfigError) == f"{reported}0: train one first"
     bare_version(store, "somebody-elses")
     bare_version(store, "trip-duration-green")
     assert operator.only_model() == "trip-duration-green"
     bare_version(store, "trip-duration-yellow")
 
     assert refusal(operator.only_model, ConfigError) == (
-        f"{told}2: choose one with --model: trip-duration-green, trip-duration-yellow"
+        f"{reported}2: choose one with --model: trip-duration-green, trip-duration-yellow"
     )
 
 

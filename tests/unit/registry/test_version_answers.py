@@ -159,7 +159,7 @@ def test_the_model_answers_the_same_in_another_process_elsewhere(
 
     assert answers["Int64"] == answers["float64"] == answers["object"] == expected
     for kind, passengers in (("int64", 1), ("left out", np.nan)):
-        told = model.predict(requests.assign(passenger_count=passengers))["duration_minutes"].tolist()
-        assert answers[kind] == told
+        reported = model.predict(requests.assign(passenger_count=passengers))["duration_minutes"].tolist()
+        assert answers[kind] == reported
     assert Path(answers["code"]).is_relative_to(store / "artifacts")
     assert list(elsewhere.iterdir()) == []

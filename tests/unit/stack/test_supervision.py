@@ -62,7 +62,7 @@ if os.environ.get("FAILS"):
 print("x" * int(os.environ.get("SPEAKS", "0")), flush=True)
 # One that outlives its parent, in a group of its own, as Mage's scheduler does.
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-Path("told.json").write_text(json.dumps({"variables": dict(os.environ), "arguments": sys.argv[2:]}))
+Path("reported.json").write_text(json.dumps({"variables": dict(os.environ), "arguments": sys.argv[2:]}))
 if os.environ.get("SILENT"):
     child.wait()
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
@@ -127,10 +127,10 @@ class Tiny:
         assert not (self.folder / "run").exists()
         assert not Supervisord(self.folder).socket.exists()
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         """What arrived in the process."""
-        told: dict[str, Any] = json.loads((self.home / "told.json").read_text())
-        return told
+        reported: dict[str, Any] = json.loads((self.home / "reported.json").read_text())
+        return reported
 
 
 @pytest.fixture
@@ -150,16 +150,16 @@ def wait_for(true: Callable[[], bool], seconds: float = 15) -> None:
 def test_values_arrive_unchanged_whatever_the_folder_is_called(tiny: Tiny, name: str) -> None:
     tiny.name = name
     with tiny.running():
-        told = tiny.told()
-    assert {variable: told["variables"][variable] for variable in ODD} == ODD
-    assert told["arguments"] == list(ODD.values())
+        reported = tiny.reported()
+    assert {variable: reported["variables"][variable] for variable in ODD} == ODD
+    assert reported["arguments"] == list(ODD.values())
 
 
 def test_the_services_inherit_nothing_from_supervisord(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", "another server's")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
     with tiny.running():
-        variables = tiny.told()["variables"]
+        variables = tiny.reported()["variables"]
     assert variables["HTTPS_PROXY"] == "http://proxy:3128"
     assert {"MLFLOW_S3_ENDPOINT_URL", "SUPERVISOR_ENABLED"} & set(variables) == set()
 
@@ -303,7 +303,7 @@ def test_an_interrupted_start_stops_what_it_began(tiny: Tiny, number: signal.Sig
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=PROJECT, stderr=subprocess.DEVNULL
     ) as starting:
-        wait_for((tiny.home / "told.json").exists)
+        wait_for((tiny.home / "reported.json").exists)
         starting.send_signal(number)
         assert starting.wait(timeout=30) != 0
     tiny.assert_nothing_runs()

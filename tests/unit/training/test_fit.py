@@ -132,8 +132,8 @@ def test_intervals_are_calibrated_on_the_validation_month_alone(
 
 def test_what_did_well_before_is_tried_after_the_first_guess(months: tuple[Path, Path, Path]) -> None:
     start = clip_to_bounds({"max_depth": 7, "reg_lambda": 33.0})
-    told: list[search.Trial] = []
-    tuned = FITTING.tune(months[:2], months[2], starts=[start], on_trial=told.append)
+    reported: list[search.Trial] = []
+    tuned = FITTING.tune(months[:2], months[2], starts=[start], on_trial=reported.append)
 
     first, second, third = (
         {name: value for name, value in trial.parameters.items() if name != "learning_rate"}
@@ -141,7 +141,7 @@ def test_what_did_well_before_is_tried_after_the_first_guess(months: tuple[Path,
     )
     assert (first, second) == (FIRST_GUESS, start)
     assert third not in (first, second)
-    assert told == list(tuned.search.trials)
+    assert reported == list(tuned.search.trials)
 
 
 def test_months_without_training_trips_are_refused_before_any_trial(

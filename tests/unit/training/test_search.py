@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.searches import bowl, breaks, failing_at, falling, fit, in_turn, of_rung, rungs, searched, told
+from support.searches import (
+    bowl,
+    breaks,
+    failing_at,
+    falling,
+    fit,
+    in_turn,
+    of_rung,
+    reported,
+    rungs,
+    searched,
+)
 
 from mlops.errors import TuningError
 from mlops.training.boosting import Fit
@@ -87,12 +98,12 @@ def test_of_equal_trials_the_first_is_best() -> None:
 def test_the_same_seed_gives_the_same_search() -> None:
     first, second = (run_search(bowl, rungs(12, 4, 2), seed=7) for _ in range(2))
 
-    assert told(first) == told(second)
-    assert told(first) != told(run_search(bowl, rungs(12, 4, 2), seed=8))
+    assert reported(first) == reported(second)
+    assert reported(first) != reported(run_search(bowl, rungs(12, 4, 2), seed=8))
 
 
 def test_a_longer_search_starts_like_a_shorter_one() -> None:
-    assert told(run_search(bowl, rungs(12), seed=7))[:8] == told(run_search(bowl, rungs(8), seed=7))
+    assert reported(run_search(bowl, rungs(12), seed=7))[:8] == reported(run_search(bowl, rungs(8), seed=7))
 
 
 # --- Starts -------------------------------------------------------------------------------------------------

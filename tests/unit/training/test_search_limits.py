@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.searches import bowl, falling, fit, in_turn, of_rung, rungs, searched, told
+from support.searches import bowl, falling, fit, in_turn, of_rung, reported, rungs, searched
 
 from mlops.training import search
 from mlops.training.boosting import Fit
@@ -157,6 +157,6 @@ def test_a_ceiling_that_is_not_hit_changes_nothing(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING, logger="mlops"):
         found = run_search(bowl, rungs(6, 2), seed=1, tuning_seconds=1000)
 
-    assert told(found) == told(run_search(bowl, rungs(6, 2), seed=1))
+    assert reported(found) == reported(run_search(bowl, rungs(6, 2), seed=1))
     assert not found.hit_ceiling
     assert caplog.messages == []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.searches import bowl, breaks, failing_at, fit, in_turn, rungs, told
+from support.searches import bowl, breaks, failing_at, fit, in_turn, reported, rungs
 
 from mlops.training.boosting import Fit
 from mlops.training.search import Evaluate, Rung, Trial, clip_to_bounds, run_search
@@ -61,7 +61,7 @@ def test_an_interrupted_search_continues_as_if_it_had_not_been_interrupted(after
 
     assert len(whole.trials) == 21
     assert 3 < sum(bool(trial.error) for trial in whole.trials) < 12
-    assert told(resumed) == told(whole)
+    assert reported(resumed) == reported(whole)
     assert [trial.seconds for trial in resumed.trials[:after]] == [t.seconds for t in whole.trials[:after]]
     assert (resumed.best.number, resumed.fit) == (whole.best.number, whole.fit)
     assert told_now == list(resumed.trials[after:])
@@ -111,7 +111,7 @@ def test_trials_after_one_of_another_search_are_dropped(
     with caplog.at_level(logging.INFO, logger="mlops"):
         resumed = run_search(evaluate, rungs(9, 3), seed=1, done=[*whole.trials[:4], odd, *whole.trials[5:]])
 
-    assert told(resumed) == told(whole)
+    assert reported(resumed) == reported(whole)
     assert len(asked) == 12 - 4
     assert caplog.messages[:2] == [
         "trial 5 differs from the earlier attempt; 8 trials of that attempt are discarded",
@@ -124,7 +124,7 @@ def test_another_seed_has_only_the_first_guess_in_common() -> None:
     evaluate, asked = counted(bowl)
     resumed = run_search(evaluate, rungs(9, 3), seed=2, done=run_search(bowl, rungs(9, 3), seed=1).trials)
 
-    assert told(resumed) == told(run_search(bowl, rungs(9, 3), seed=2))
+    assert reported(resumed) == reported(run_search(bowl, rungs(9, 3), seed=2))
     assert len(asked) == 11
 
 
@@ -135,7 +135,7 @@ def test_seconds_that_an_earlier_attempt_took_count_towards_the_ceiling(
 
     for after in range(len(whole.trials) + 1):
         resumed = run_search(clock(10), rungs(9, 3, 1), seed=1, tuning_seconds=100, done=whole.trials[:after])
-        assert told(resumed) == told(whole)
+        assert reported(resumed) == reported(whole)
         assert resumed.hit_ceiling
 
 
@@ -148,7 +148,7 @@ def test_a_rung_that_an_earlier_attempt_left_at_its_ceiling_is_left_again(
     resumed = run_search(clock(8), rungs(9, 3, 1), seed=1, tuning_seconds=100, done=done)
 
     assert [trial.rung for trial in whole.trials] == [1] * 4 + [2] * 3 + [3]
-    assert told(resumed) == told(whole)
+    assert reported(resumed) == reported(whole)
     assert resumed.hit_ceiling
 
 

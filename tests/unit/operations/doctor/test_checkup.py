@@ -58,7 +58,7 @@ def register(**tags: str) -> None:
 
 
 def wait(key: str, month: str) -> Checkpoint:
-    """A folder of an attempt whose model is fitted, and about which nobody was told."""
+    """A folder of an attempt whose model is fitted, with a pending result."""
     kept = Checkpoint.of(NAME, key)
     kept.note(checkpoint.PENDING, {"name": NAME, "month": month, "settings": {"month": month}})
     return kept
@@ -91,9 +91,9 @@ def test_a_run_of_another_host_is_left_alone(store: Path) -> None:
 def test_an_alias_moved_by_hand_is_written_down(store: Path) -> None:
     register(outcome="champion")
     mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
-    told = Finding(f"{NAME}: champion was moved by hand from version none to 1; recorded in the journal")
-    assert told in findings()
-    assert told not in findings()
+    reported = Finding(f"{NAME}: champion was moved by hand from version none to 1; recorded in the journal")
+    assert reported in findings()
+    assert reported not in findings()
     assert [entry.verdict for entry in alias_log.read(NAME)] == [alias_log.BY_HAND]
 
 
@@ -131,13 +131,13 @@ def test_a_model_that_waits_is_open_until_it_is_delivered(store: Path) -> None:
 
 def test_what_cannot_be_delivered_says_what_to_do_and_does_not_keep_others(store: Path) -> None:
     later, earlier = wait("0123", "2023-04"), wait("4567", "2023-03")
-    told = [text for text in open_ends(resume=True) if "cannot be delivered" in text]
-    assert [text.partition(":")[0] for text in told] == [
+    reported = [text for text in open_ends(resume=True) if "cannot be delivered" in text]
+    assert [text.partition(":")[0] for text in reported] == [
         f"pending result of {NAME}, tested on {month}, cannot be delivered"
         for month in ("2023-03", "2023-04")
     ]
-    assert told[0].endswith(f"Delete {earlier.folder} and train it again.")
-    assert told[1].endswith(f"Delete {later.folder} and train it again.")
+    assert reported[0].endswith(f"Delete {earlier.folder} and train it again.")
+    assert reported[1].endswith(f"Delete {later.folder} and train it again.")
 
 
 def test_what_another_holds_is_not_looked_at(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +160,9 @@ def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.Mon
     (away,) = [finding.text for finding in found if finding.is_open]
     assert away.startswith("tracking server http://127.0.0.1:1: no answer within 5 s")
     assert "Start it (`make mlflow`)" in away
-    told = [finding.text for finding in found]
-    assert "registered models: not checked, because the tracking server cannot be used" in told
-    assert told[-1].startswith("disk: ")
+    reported = [finding.text for finding in found]
+    assert "registered models: not checked, because the tracking server cannot be used" in reported
+    assert reported[-1].startswith("disk: ")
 
 
 def test_a_check_that_fails_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
@@ -207,5 +207,5 @@ def test_memory_and_disk_are_those_for_the_newest_run_s_months(store: Path) -> N
         [{"url": month, "sha256": "0" * 64, "month": month, "role": r, "rows": n} for month, r, n in months]
     )
     runs.Run(version.run_id, "").log_months(table)
-    told = [finding.text for finding in checkup.check_up(resume=False)]
-    assert any(f"for the 4,300 trips of models:/{NAME}/1;" in text for text in told)
+    reported = [finding.text for finding in checkup.check_up(resume=False)]
+    assert any(f"for the 4,300 trips of models:/{NAME}/1;" in text for text in reported)

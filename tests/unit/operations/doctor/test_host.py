@@ -35,8 +35,8 @@ def test_this_project_s_package_is_imported() -> None:
 
 def test_another_package_of_this_name_that_comes_first_is_open(tmp_path: Path) -> None:
     other = package(tmp_path / "other")
-    (told,) = opened(host.import_path([str(other), str(config.PROJECT)]))
-    assert told == (
+    (reported,) = opened(host.import_path([str(other), str(config.PROJECT)]))
+    assert reported == (
         f"package mlops: Mage's blocks import it from {other}, not from {config.PROJECT}; "
         f"remove {other} from PYTHONPATH, "
         "or run make install here"
@@ -47,10 +47,10 @@ def test_the_working_directory_does_not_count_since_mage_does_not_look_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(config.PROJECT)
-    (told,) = opened(host.import_path([str(config.PROJECT), str(tmp_path)]))
-    assert told.startswith("package mlops: Mage's blocks cannot import it; run make install")
-    (told,) = opened(host.import_path(["", str(package(tmp_path / "other"))]))
-    assert "import it from" in told
+    (reported,) = opened(host.import_path([str(config.PROJECT), str(tmp_path)]))
+    assert reported.startswith("package mlops: Mage's blocks cannot import it; run make install")
+    (reported,) = opened(host.import_path(["", str(package(tmp_path / "other"))]))
+    assert "import it from" in reported
 
 
 def test_a_block_folder_that_hides_a_package_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,13 +81,13 @@ def test_a_process_in_another_time_zone_is_open(zone: str) -> None:
 
 
 def test_half_hours_of_a_time_zone_are_shown() -> None:
-    (told,) = opened(host.time_zone(True, timedelta(hours=5, minutes=30)))
-    assert "+5.5 h from UTC" in told
+    (reported,) = opened(host.time_zone(True, timedelta(hours=5, minutes=30)))
+    assert "+5.5 h from UTC" in reported
 
 
 def test_without_a_schedule_another_time_zone_is_only_reported() -> None:
-    (told,) = host.time_zone(False, timedelta(hours=-4))
-    assert told == Finding(
+    (reported,) = host.time_zone(False, timedelta(hours=-4))
+    assert reported == Finding(
         "time zone: -4 h from UTC, but Mage compares schedules in UTC; start Mage with TZ=UTC"
     )
 
@@ -95,16 +95,16 @@ def test_without_a_schedule_another_time_zone_is_only_reported() -> None:
 def test_memory_is_enough_up_to_the_last_byte() -> None:
     needed = 1000 * ingest.BYTES_PER_TRIP
     assert opened(host.memory(1000, "models:/x/1", needed)) == []
-    (told,) = opened(host.memory(1000, "models:/x/1", needed - 1))
-    assert "needed for the 1,000 trips of models:/x/1; " in told
-    assert told.endswith("; free memory, or reduce train_months to about 99 % of its value")
+    (reported,) = opened(host.memory(1000, "models:/x/1", needed - 1))
+    assert "needed for the 1,000 trips of models:/x/1; " in reported
+    assert reported.endswith("; free memory, or reduce train_months to about 99 % of its value")
 
 
 def test_a_disk_that_is_nearly_full_is_open(tmp_path: Path) -> None:
     assert opened(host.disk(10, int(host.LEAST_FREE_BYTES))) == []
-    told = opened(host.disk(10, int(host.LEAST_FREE_BYTES) - 1))
-    assert told[0].startswith(f"disk: 2.0 GB free at {tmp_path / 'state'}, expected 2.0 GB or more; ")
-    assert "python -m mlops tidy" in told[0]
+    reported = opened(host.disk(10, int(host.LEAST_FREE_BYTES) - 1))
+    assert reported[0].startswith(f"disk: 2.0 GB free at {tmp_path / 'state'}, expected 2.0 GB or more; ")
+    assert "python -m mlops tidy" in reported[0]
 
 
 def test_a_run_about_many_trips_needs_more_disk() -> None:

@@ -62,7 +62,7 @@ def opened(now: datetime = NOW) -> list[str]:
     return [finding.text for finding in mage_database.look_over(now) if finding.is_open]
 
 
-def told(now: datetime = NOW) -> list[str]:
+def reported(now: datetime = NOW) -> list[str]:
     return [finding.text for finding in mage_database.look_over(now)]
 
 
@@ -83,7 +83,7 @@ def test_before_mage_ran_nothing_is_open_and_nothing_is_made(project: Path, tmp_
 
 def test_all_is_well(database: Path) -> None:
     assert opened() == []
-    assert told() == [
+    assert reported() == [
         f"Mage's database: sqlite:///{database} has all its tables",
         "Mage: trigger monthly of training is active",
         "Mage: trigger by hand of training is inactive, as set in its file",
@@ -142,7 +142,7 @@ def test_a_trigger_for_another_environment_is_reported_and_needs_no_action(
     assert opened() == []
     assert (
         "Mage: trigger monthly of training does not run here, because ENV is dev; it runs with ENV=prod"
-        in told()
+        in reported()
     )
     monkeypatch.setenv("ENV", "production")
     assert len(opened()) == 1
@@ -180,7 +180,7 @@ def test_an_empty_file_is_what_mage_run_leaves(project: Path, tmp_path: Path) ->
     path = tmp_path / "mage" / "project" / "mage-ai.db"
     path.parent.mkdir(parents=True)
     path.touch()
-    assert told() == [f"Mage's database: sqlite:///{path} has no tables yet; mage start creates them"]
+    assert reported() == [f"Mage's database: sqlite:///{path} has no tables yet; mage start creates them"]
 
 
 def test_a_database_that_does_not_answer_is_open_and_its_password_not_shown(

@@ -90,9 +90,9 @@ def test_another_patch_is_the_same_version() -> None:
 @pytest.mark.parametrize("theirs", ["2.22.0", "3.1", "<html>"])
 def test_another_version_is_open(theirs: str) -> None:
     with server(theirs) as uri:
-        told, usable = look_over(uri)
+        reported, usable = look_over(uri)
     assert usable
-    assert told[1] == Finding(
+    assert reported[1] == Finding(
         f"MLflow versions: server {theirs}, client {OURS}; install mlflow=={OURS} on the server "
         "(requirements-mlflow.txt), then run mlflow db upgrade there",
         is_open=True,
@@ -101,21 +101,21 @@ def test_another_version_is_open(theirs: str) -> None:
 
 def test_a_refused_host_is_reported_with_host_and_port() -> None:
     with server(status=403, text=REFUSED) as uri:
-        (told,), usable = look_over(uri)
+        (reported,), usable = look_over(uri)
     host = uri.removeprefix("http://")
     assert not usable
-    assert told.is_open
+    assert reported.is_open
     assert (
         f"it refuses the host name {host}; start it with {host} added to MLFLOW_SERVER_ALLOWED_HOSTS"
-        in told.text
+        in reported.text
     )
 
 
 def test_a_server_that_wants_a_password() -> None:
     with server(password=PASSWORD) as uri:
-        (told,), usable = look_over(uri)
-    assert (told.is_open, usable) == (True, False)
-    assert told.text.endswith(
+        (reported,), usable = look_over(uri)
+    assert (reported.is_open, usable) == (True, False)
+    assert reported.text.endswith(
         "it requires a login (401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     )
 
@@ -124,10 +124,10 @@ def test_a_wrong_password_and_the_right_one(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
     with server(password=PASSWORD) as uri:
-        (told,), usable = look_over(uri)
-        assert (told.is_open, usable) == (True, False)
-        assert "refuses our user (401); correct MLFLOW_TRACKING_USERNAME" in told.text
-        assert "wrong" not in told.text
+        (reported,), usable = look_over(uri)
+        assert (reported.is_open, usable) == (True, False)
+        assert "refuses our user (401); correct MLFLOW_TRACKING_USERNAME" in reported.text
+        assert "wrong" not in reported.text
 
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
         found, usable = look_over(uri)
@@ -145,23 +145,23 @@ def test_a_password_in_the_address_is_used_and_not_shown() -> None:
 
 def test_a_server_that_answers_strangers_elsewhere_than_on_loopback_is_open() -> None:
     with server(host="0.0.0.0") as uri:  # an address that is not loopback, on whatever machine this runs
-        told, usable = look_over(uri)
+        reported, usable = look_over(uri)
     assert usable
-    assert told[0].is_open
-    assert "it requires no login; start it with --app-name basic-auth" in told[0].text
+    assert reported[0].is_open
+    assert "it requires no login; start it with --app-name basic-auth" in reported[0].text
 
 
 def test_something_else_than_a_tracking_server() -> None:
     with server(status=404) as uri:
-        (told,), usable = look_over(uri)
-    assert (told.is_open, usable) == (True, False)
-    assert "it answers 404 to a request for experiments, expected 200" in told.text
+        (reported,), usable = look_over(uri)
+    assert (reported.is_open, usable) == (True, False)
+    assert "it answers 404 to a request for experiments, expected 200" in reported.text
 
 
 def test_a_server_that_is_away() -> None:
-    (told,), usable = look_over("http://127.0.0.1:1")
-    assert (told.is_open, usable) == (True, False)
-    assert "Start it (`make mlflow`)" in told.text
+    (reported,), usable = look_over("http://127.0.0.1:1")
+    assert (reported.is_open, usable) == (True, False)
+    assert "Start it (`make mlflow`)" in reported.text
 
 
 # --- Databases ----------------------------------------------------------------------------------------------
@@ -178,20 +178,20 @@ def test_a_store_of_another_revision_is_open(store: Path) -> None:
     path = store / "mlflow.db"
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = 'cafe'")
-    (told,), usable = look_over(f"sqlite:///{path}")
-    assert (told.is_open, usable) == (True, False)
+    (reported,), usable = look_over(f"sqlite:///{path}")
+    assert (reported.is_open, usable) == (True, False)
     expected = server_facts.expected_revision()
     assert (
         f"its tables have revision cafe, but MLflow {OURS} expects {expected}; make a copy, then run "
-        in told.text
+        in reported.text
     )
-    assert told.text.endswith(f"mlflow db upgrade sqlite:///{path}")
+    assert reported.text.endswith(f"mlflow db upgrade sqlite:///{path}")
 
 
 def test_a_store_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
-    (told,), usable = look_over(f"sqlite:///{path}")
-    assert told == Finding(
+    (reported,), usable = look_over(f"sqlite:///{path}")
+    assert reported == Finding(
         f"tracking store sqlite:///{path}: it does not exist yet; the first run creates it"
     )
     assert not usable
@@ -203,7 +203,7 @@ def test_artefacts_of_a_database_are_nobody_s_concern(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "uri", "is_open", "told"),
+    ("place", "uri", "is_open", "reported"),
     [
         ("mlflow-artifacts:/3", "http://mlflow:5000", False, "through the server"),
         ("file:///srv/artifacts/3", "http://mlflow:5000", True, "--serve-artifacts"),
@@ -221,11 +221,13 @@ def test_artefacts_of_a_database_are_nobody_s_concern(store: Path) -> None:
         ),
     ],
 )
-def test_where_artefacts_of_a_server_go(place: str, uri: str, is_open: bool, told: str, store: Path) -> None:
+def test_where_artefacts_of_a_server_go(
+    place: str, uri: str, is_open: bool, reported: str, store: Path
+) -> None:
     mlflow.MlflowClient().create_experiment("trip-duration-green", place)  # the store plays the server's
     (found,) = tracking_server.artefacts(uri, ["trip-duration-green", "trip-duration-yellow"])
     assert found.is_open is is_open
-    assert told in found.text
+    assert reported in found.text
     assert "secret" not in found.text
 
 

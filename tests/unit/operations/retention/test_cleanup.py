@@ -146,7 +146,7 @@ def test_replaced_months_stay_while_a_champion_was_trained_on_them(store: Path, 
 
 
 def test_abandoned_attempts_are_deleted_unless_they_have_a_pending_result(store: Path) -> None:
-    told, untold, young = (
+    reported, untold, young = (
         Checkpoint.of(NAME, "0123"),
         Checkpoint.of(NAME, "4567"),
         Checkpoint.of(NAME, "89ab"),
@@ -156,11 +156,11 @@ def test_abandoned_attempts_are_deleted_unless_they_have_a_pending_result(store:
     pd.DataFrame([{"raw": "gone", "path": str(needed), "features": "gone"}]).to_csv(
         untold.folder / "months.csv"
     )
-    for attempt in (told, untold):
+    for attempt in (reported, untold):
         for path in (*attempt.folder.rglob("*"), attempt.folder):
             age(path)
     assert tidy() == {WORK: 1}
-    assert not told.folder.exists()
+    assert not reported.folder.exists()
     assert untold.folder.exists()
     assert young.folder.exists()
     assert needed.exists()
@@ -281,15 +281,15 @@ def test_artefacts_of_runs_that_failed_go_and_those_of_versions_stay(store: Path
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "reported"),
     [
         ({"keep_days": 0}, "keep_days: input should be greater than or equal to 1; got 0"),
         ({"keep_days": "many"}, "keep_days: .*; got 'many'"),
         ({"keep_day": 9}, "keep_day: .*Known settings: keep_days, dry_run"),
     ],
 )
-def test_wrong_input(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_wrong_input(given: dict[str, Any], reported: str) -> None:
+    with pytest.raises(ConfigError, match=reported):
         Retention.parse(given)
 
 
