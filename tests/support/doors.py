@@ -7,13 +7,11 @@ A `Machine` is an empty folder. All that its processes write goes there. Its met
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from support.warm import WarmProcess, WarmPython
+from support.warm import WarmProcess, warm_python
 
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
@@ -279,12 +277,6 @@ def wait_until(true: Callable[[], bool], seconds: float, about: Callable[[], obj
     while not true():
         assert time.monotonic() < deadline, f"not so after {seconds:g} s: {about()}"
         time.sleep(0.1)
-
-
-@functools.cache
-def warm_python() -> WarmPython:
-    """The process that all machines of this test process fork theirs from."""
-    return WarmPython(Path(tempfile.mkdtemp(prefix="warm-")))
 
 
 def end_group(popen: subprocess.Popen[bytes] | WarmProcess, seconds: float = 20) -> None:

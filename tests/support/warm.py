@@ -11,6 +11,7 @@ each end.
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import importlib
 import itertools
@@ -21,9 +22,11 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +85,16 @@ class WarmPython:
         threading.Thread(target=self._listen, daemon=True).start()
         atexit.register(self._python.kill)
 
+    @property
+    def pid(self) -> int:
+        """Number of the process that forks: the parent of all that it forks."""
+        return self._python.pid
+
     def start(self, command: list[str], cwd: Path, environment: dict[str, str], streams: Path) -> WarmProcess:
-        """A command, ``-m MODULE ...`` or ``SCRIPT ...``, whose output goes to files in the folder `streams`."""
+        """A command, ``-m MODULE ...``, ``-c CODE ...`` or ``SCRIPT ...``.
+
+        It reads the file ``stdin`` in the folder `streams`, if there is one, and writes ``stdout`` and ``stderr``.
+        """
         process = WarmProcess(command, environment)
         with self._lock:
             number = next(self._asked)
@@ -110,6 +121,38 @@ class WarmPython:
             else:
                 process.returncode = event["status"]
                 process.over.set()
+
+
+@functools.cache
+def warm_python() -> WarmPython:
+    """The one that all tests of this process share."""
+    return WarmPython(Path(tempfile.mkdtemp(prefix="warm-")))
+
+
+def run_warm(
+    command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, given: str = "",
+    timeout: float = 120, **ignored: object,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """What `subprocess.run` of a ``[sys.executable, ...]`` returns, with its output as text.
+
+    Of Python's options ``-P`` is understood. `given` is what the process reads; other arguments are ignored.
+    """
+    program, *arguments = command
+    assert program == sys.executable
+    with tempfile.TemporaryDirectory() as folder:
+        streams = Path(folder)
+        (streams / "stdin").write_text(given)
+        process = warm_python().start(
+            arguments, cwd or Path.cwd(), dict(os.environ if env is None else env), streams
+        )
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout)
+            raise
+        said = [(streams / name).read_text() for name in ("stdout", "stderr")]
+    return subprocess.CompletedProcess(list(command), status, *said)
 
 
 def serve() -> dict[str, Any]:
@@ -172,26 +215,35 @@ def become(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     time.tzset()
-    for descriptor, name, flags in (
-        (0, os.devnull, os.O_RDONLY),
-        (1, f"{asked['streams']}/stdout", os.O_WRONLY | os.O_CREAT | os.O_APPEND),
-        (2, f"{asked['streams']}/stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND),
+    streams, write = Path(asked["streams"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    stdin = streams / "stdin"
+    for descriptor, path, flags in (
+        (0, stdin if stdin.exists() else os.devnull, os.O_RDONLY),
+        (1, streams / "stdout", write),
+        (2, streams / "stderr", write),
     ):
-        opened = os.open(name, flags)
+        opened = os.open(path, flags)
         os.dup2(opened, descriptor)
         os.close(opened)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    program, *arguments = asked["command"]
-    if program == "-m":
-        sys.argv, sys.path[0] = arguments, str(Path.cwd())
+
+
+def run(command: list[str]) -> None:
+    """Run a module, some code or a script, as Python does."""
+    folder = command[0] != "-P"
+    option, *arguments = command if folder else command[1:]
+    if option in ("-m", "-c"):
+        sys.argv, sys.path[0] = arguments, str(Path.cwd()) if option == "-m" else ""
     else:
-        sys.argv, sys.path[0] = [program, *arguments], str(Path(program).parent)
-
-
-def run(asked: dict[str, Any]) -> None:
-    """Run the module or the script, as Python does."""
-    if asked["command"][0] == "-m":
+        sys.argv, sys.path[0] = [option, *arguments], str(Path(option).parent)
+    if not folder:
+        del sys.path[0]
+    sys.path[folder:folder] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    if option == "-m":
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    elif option == "-c":
+        code, sys.argv[0] = sys.argv[0], "-c"
+        exec(compile(code, "<string>", "exec"), vars(sys.modules["__main__"]))
     else:
         runpy.run_path(sys.argv[0], run_name="__main__")
 
@@ -201,7 +253,8 @@ def end(status: int) -> None:
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as at each end of Python
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if not stream.closed:
+            stream.flush()
     os._exit(status)
 
 
@@ -209,7 +262,7 @@ if __name__ == "__main__":
     request = serve()
     become(request)
     try:
-        run(request)
+        run(request["command"])
     except SystemExit as asked_to_end:
         code = asked_to_end.code
         if isinstance(code, str):
