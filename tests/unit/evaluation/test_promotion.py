@@ -74,9 +74,11 @@ def test_an_unfit_challenger_is_refused(evidence: Evidence, changes: dict[str, A
 
 
 @pytest.mark.parametrize(("columns", "reason"), UNFIT_DAYS.values(), ids=UNFIT_DAYS)
-def test_so_is_one_on_too_few_trips_or_behind_a_baseline(columns: dict[str, Any], reason: str) -> None:
+def test_a_challenger_on_too_few_trips_or_behind_a_baseline_is_refused(
+    columns: dict[str, Any], reason: str
+) -> None:
     evidence = with_days(judged(4.0), **columns)
-    if "trips" in columns:  # as few trips, the same RMSE
+    if "trips" in columns:  # equally few trips, the same RMSE
         evidence = with_days(evidence, challenger=166 * 16.0, pair_median=166 * 64.0)
 
     assert decide(evidence, Limits()) == Verdict("refuse", (reason,), decide(evidence, Limits()).measured)
@@ -95,7 +97,7 @@ def test_what_is_at_a_limit_passes() -> None:
     assert decide(judged(4.0), limits).promote
 
 
-def test_every_reason_is_told() -> None:
+def test_the_verdict_has_every_reason() -> None:
     evidence = with_days(judged(9.0, 8.0, finite=False, row_seconds=1.0), course=50_000.0)
 
     assert decide(evidence, Limits(min_test_rows=40_000)).reasons == (
@@ -179,7 +181,7 @@ def test_one_good_day_is_chance() -> None:
 def test_the_interval_is_that_of_another_bootstrap_over_days() -> None:
     rng = np.random.default_rng(0)
     trips = rng.integers(500, 2000, 30)
-    hard = rng.lognormal(2.8, 0.3, 30)  # days that are hard are so for both
+    hard = rng.lognormal(2.8, 0.3, 30)  # hard days are hard for both
     sums = {"champion": trips * hard * rng.normal(1.05, 0.02, 30), "challenger": trips * hard}
     evidence = with_days(judged(4.0, 4.0), trips=trips, **sums)
 
@@ -210,7 +212,7 @@ def test_the_interval_of_one_contender_is_wider_than_that_of_the_difference() ->
 
 @pytest.mark.parametrize("learnt", ["2023-05", "2023-06", "2024-01", ""])
 @pytest.mark.parametrize("error", ["", "no such file"])
-def test_a_champion_that_learnt_from_the_test_month_is_not_compared(learnt: str, error: str) -> None:
+def test_a_champion_trained_on_the_test_month_is_not_compared(learnt: str, error: str) -> None:
     champion = replace(CHAMPION, last_month_learnt=learnt, error=error)
     verdict = decide(judged(4.0, incumbent=champion), Limits())
 
@@ -221,7 +223,7 @@ def test_a_champion_that_learnt_from_the_test_month_is_not_compared(learnt: str,
     )
 
 
-def test_not_even_when_it_was_scored_and_lost() -> None:
+def test_it_is_not_compared_even_if_it_was_scored_and_lost() -> None:
     champion = replace(CHAMPION, last_month_learnt="2023-05")
 
     assert decide(judged(4.0, 5.0, champion), Limits()).outcome == "refuse"
@@ -235,7 +237,7 @@ def test_a_champion_that_cannot_be_scored_loses() -> None:
     assert verdict.reason == "the champion (version 3) could not be scored: no such file"
 
 
-def test_so_does_one_whose_predictions_are_not_finite() -> None:
+def test_a_champion_with_predictions_that_are_not_finite_loses() -> None:
     evidence = with_days(judged(4.0, 5.0), champion=[math.nan] + [16_000.0] * 29)
     verdict = decide(replace(evidence, slices=slices_of((5000, 9.0, 4.0))), Limits())
 
@@ -243,7 +245,7 @@ def test_so_does_one_whose_predictions_are_not_finite() -> None:
     assert verdict.reason == "the champion (version 3) could not be scored: it has no finite RMSE"
 
 
-def test_but_not_to_an_unfit_challenger() -> None:
+def test_a_champion_that_cannot_be_scored_does_not_lose_to_an_unfit_challenger() -> None:
     champion = replace(CHAMPION, error="no such file")
     verdict = decide(judged(4.0, incumbent=champion, row_seconds=9.0), Limits())
 
@@ -271,12 +273,12 @@ OLD = replace(CHAMPION, test_month="2023-01", last_month_learnt="2022-12")
 
 
 def noisy(challenger: float) -> Evidence:
-    """Challenger whose gain on a champion with RMSE 4 differs from day to day."""
+    """Evidence of a challenger whose gain over a champion with RMSE 4 differs from day to day."""
     evidence = judged(4.0, 4.0, OLD)
     return with_days(evidence, challenger=1000 * challenger**2 * np.linspace(0.9, 1.1, 30))
 
 
-def test_an_old_champion_gives_way_to_one_that_is_not_worse() -> None:
+def test_an_old_champion_is_replaced_by_one_that_is_not_worse() -> None:
     verdict = decide(noisy(4.01), Limits())
     interval = f"{verdict.measured['gain_low']:.4f} to {verdict.measured['gain_high']:.4f} minutes"
 
@@ -292,13 +294,13 @@ def test_an_old_champion_gives_way_to_one_that_is_not_worse() -> None:
 
 
 @pytest.mark.parametrize("month", ["2023-02", "", "May"])
-def test_one_that_is_not_older_than_the_limit_does_not(month: str) -> None:
+def test_a_champion_not_older_than_the_limit_stays(month: str) -> None:
     champion = replace(OLD, test_month=month)
 
     assert decide(replace(noisy(4.01), champion=champion), Limits()).outcome == "keep"
 
 
-def test_nor_does_an_old_one_that_is_significantly_better() -> None:
+def test_an_old_champion_that_is_significantly_better_stays() -> None:
     verdict = decide(noisy(4.2), Limits())
 
     assert verdict.outcome == "keep"
@@ -309,7 +311,7 @@ def test_nor_does_an_old_one_that_is_significantly_better() -> None:
     )
 
 
-def test_nor_to_one_that_is_worse_somewhere() -> None:
+def test_an_old_champion_stays_if_the_challenger_has_a_worse_slice() -> None:
     worse = replace(noisy(3.99), slices=slices_of((500, 4.5, 4.0)))
 
     assert decide(noisy(3.99), Limits()).promote

@@ -168,7 +168,7 @@ def test_a_column_of_words_is_named(column: str, model: DurationModel) -> None:
 
 
 def as_mappings(requests: pd.DataFrame) -> list[dict[str, Any]]:
-    """Requests as a server has them: plain values, None where there is none."""
+    """Requests as a server has them: plain values, None where a value is missing."""
     return [
         {
             "pickup_at": row["pickup_at"].to_pydatetime(),
@@ -252,7 +252,7 @@ def test_with_distance_another_distance_changes_the_answer(model: DurationModel)
 
 
 @pytest.mark.parametrize("use_distance", [True, False])
-def test_trips_that_no_meter_measured_can_be_learnt_from(use_distance: bool) -> None:
+def test_trips_without_a_measured_distance_can_be_trained_on(use_distance: bool) -> None:
     known, took = make_features(200)
     known["distance_miles"] = np.zeros(200, np.float32)
     matrix = build_matrix([Batch(known, took)], features=feature_names(use_distance), seed=1, threads=1)
