@@ -104,9 +104,8 @@ def _access(uri: str, timeout: float) -> Generator[Finding, None, bool]:
             f"tracking server {shown}: it refuses our user ({status}); correct {USER} and {PASSWORD}", True
         )
     elif status in (401, 403):
-        yield Finding(
-            f"tracking server {shown}: it requires a login ({status}); set {USER} and {PASSWORD}", True
-        )
+        act = f"set {USER} and {PASSWORD}"
+        yield Finding(f"tracking server {shown}: it requires a login ({status}); {act}", is_open=True)
     else:
         yield Finding(
             f"tracking server {shown}: it answers {status} to a request for experiments, expected 200; read its "
