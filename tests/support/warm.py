@@ -30,6 +30,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+PYTHON = sys.executable  # a test may change the latter
 LIBRARIES = (
     "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet", "xgboost",
     "sklearn.feature_extraction", "sklearn.metrics", "hyperopt", "pandera.pandas", "matplotlib.pyplot", "holidays",
@@ -77,7 +78,7 @@ class WarmPython:
     def __init__(self, folder: Path) -> None:
         own = {**os.environ, **AT_IMPORT, "HOME": str(folder), "MPLCONFIGDIR": str(folder)}
         self._python = subprocess.Popen(
-            [sys.executable, __file__],
+            [PYTHON, __file__],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=own, text=True, cwd=folder, start_new_session=True,
         )  # fmt: skip
         self._asked, self._lock = itertools.count(), threading.Lock()
@@ -138,7 +139,7 @@ def run_warm(
     Of Python's options ``-P`` is understood. `given` is what the process reads; other arguments are ignored.
     """
     program, *arguments = command
-    assert program == sys.executable
+    assert program == PYTHON
     with tempfile.TemporaryDirectory() as folder:
         streams = Path(folder)
         (streams / "stdin").write_text(given)
@@ -215,6 +216,7 @@ def become(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     time.tzset()
+    sys.dont_write_bytecode = bool(asked["environment"].get("PYTHONDONTWRITEBYTECODE"))
     streams, write = Path(asked["streams"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND
     stdin = streams / "stdin"
     for descriptor, path, flags in (

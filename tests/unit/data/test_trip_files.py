@@ -41,7 +41,9 @@ def refusal(path: Path, service: str = "green") -> TripSchemaError:
 
 
 def unreadable(path: Path, reason: str) -> str:
-    return f"{path}: expected a complete Parquet file; got one that cannot be read ({reason}). Fetch it again."
+    return (
+        f"{path}: expected a complete Parquet file; got one that cannot be read ({reason}). Fetch it again."
+    )
 
 
 def test_a_text_file_is_refused(tmp_path: Path) -> None:
@@ -73,7 +75,9 @@ def test_a_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TripSchemaError, match=r"^/.*/none\.parquet: expected a complete Parquet file; got one"):
+    with pytest.raises(
+        TripSchemaError, match=r"^/.*/none\.parquet: expected a complete Parquet file; got one"
+    ):
         read_schema(tmp_path / "none.parquet")
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 from support.builders import make_requests
 from support.tracked import save_artefact
+from support.warm import run_warm
 
 from mlops.errors import MlopsError
 from mlops.model import version_code
@@ -115,10 +116,12 @@ def ask(
     """What a process of its own answers for each version, after `first` ran in it."""
     path = folder / f"{uuid.uuid4()}.parquet"
     requests.to_parquet(path)
-    ended = subprocess.run(
-        [sys.executable, *options, "-c", ASK, json.dumps([[*map(str, versions)], str(path), first])],
-        cwd=folder, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, *options, "-c", ASK, json.dumps([[*map(str, versions)], str(path), first])]
+    ended = (
+        run_warm(command, cwd=folder)
+        if options in ((), ("-P",))
+        else subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    )
     assert ended.returncode == 0, ended.stderr
     return dict(json.loads(ended.stdout))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from support.builders import make_requests
 from support.tracked import AWAY, NAME, bare_version, fails_at, registered
+from support.warm import run_warm
 
 from mlops import config
 from mlops.errors import MlopsError, TrackingDownError
@@ -145,12 +145,12 @@ def test_the_model_answers_the_same_in_another_process_elsewhere(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     project = config.PROJECT
-    ended = subprocess.run(
+    ended = run_warm(
         [
             sys.executable, "-c", ELSEWHERE, f"sqlite:///{store / 'mlflow.db'}", version.uri,
             str(tmp_path / "requests.parquet"), str(project),
         ],
-        cwd=elsewhere, capture_output=True, text=True, check=False,
+        cwd=elsewhere,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     answers = json.loads(ended.stdout)
