@@ -93,7 +93,7 @@ test-long: .venv/dev-installed install .venv-browser/installed  ## the long stor
 chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
-lock: .venv-lock/installed  ## make the locks anew from requirements*.in
+lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	for name in requirements requirements-mlflow requirements-dev requirements-docs requirements-bench requirements-browser; do \
 	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done

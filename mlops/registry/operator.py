@@ -212,7 +212,7 @@ def _row(version: Version, aliases: dict[str, str]) -> dict[str, str]:
         "aliases": ", ".join(names),
         "forced": "yes" if tags.get("forced") == "true" else "",
         "tested on": tags.get("test_month", ""),
-        "learnt": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
+        "trained on": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
         "rmse": f"{float(tags['test_rmse']):.4f}" if "test_rmse" in tags else "",
         "verdict": tags.get("verdict", "") if version.is_complete else "unfinished",
         "verified": _verified(tags.get("proof")),
@@ -254,7 +254,7 @@ def _on_duty(name: str, reign: Tenure) -> str:
     files["sha256"] = files["sha256"].str[:HASH_SHOWN]
     tags = version.tags
     return (
-        f"{head}\nlearnt {tags.get('first_month_learnt')} to {tags.get('last_month_learnt')}, tested on "
+        f"{head}\ntrained on {tags.get('first_month_learnt')} to {tags.get('last_month_learnt')}, tested on "
         f"{tags.get('test_month')}: RMSE {tags.get('test_rmse')}\n{files.to_string(index=False)}\n"
         f"full table of these files: months.csv among the artefacts of run {version.run_id}"
     )
@@ -291,7 +291,7 @@ def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri
         }
     )
     return (
-        f"{name}: champion is {uri}, learnt from {tags.get('first_month_learnt')} to "
+        f"{name}: champion is {uri}, trained on {tags.get('first_month_learnt')} to "
         f"{tags.get('last_month_learnt')}, tested on {measured.get('test_rows', 0):,.0f} trips of "
         f"{tags.get('test_month')}\n\n{table.round(4).to_string(index=False, na_rep='')}\n\n"
         f'load it: mlflow.pyfunc.load_model("models:/{name}@champion")'

@@ -141,7 +141,7 @@ def test_show_prints_the_champion(train_runs: tuple[Machine, list[Ended]]) -> No
     shown = machine.run(sys.executable, "-m", "mlops", "show", SAMPLE_MODEL)
     assert shown.status == 0, shown.output
     assert f"champion is models:/{SAMPLE_MODEL}/3" in shown.stdout
-    assert "learnt from 2023-01 to 2023-03, tested on" in shown.stdout
+    assert "trained on 2023-01 to 2023-03, tested on" in shown.stdout
     assert f'mlflow.pyfunc.load_model("models:/{SAMPLE_MODEL}@champion")' in shown.stdout
     rmse = next(line.split() for line in shown.stdout.splitlines() if line.split()[:1] == ["rmse"])
     metrics = machine.parents()[2].data.metrics

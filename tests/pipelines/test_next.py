@@ -46,9 +46,9 @@ def test_months_in_order_then_nothing_to_do_then_a_republished_one(machine: Mach
     through_mage = machine.mage_run("--test", **NEXT)
     assert through_mage.status == 0, through_mage.output
     publish(machine, MARCH, rows=1600)
-    anew = machine.train(**NEXT)
-    assert anew.status == 0, anew.output
-    assert "its months were republished" in anew.stderr
+    again = machine.train(**NEXT)
+    assert again.status == 0, again.output
+    assert "its months were republished" in again.stderr
     assert [version.tags["test_month"] for version in machine.versions()] == ["2023-03", "2023-04", "2023-04"]
     first, second, third = (version.tags.get("republished", "") for version in machine.versions())
     assert first == second

@@ -91,7 +91,7 @@ def test_who_answered_on_a_day(machine: Machine) -> None:
     first, until = map(datetime.fromisoformat, re.findall(r"since (\S+); until (\S+)\)", text)[0])
     between = said(machine.mlops("registry", f"--as-of={(first + (until - first) / 2).isoformat()}"))
     assert re.findall(r"version (\d) \(since", between) == ["1"]
-    assert "learnt 2023-01 to 2023-02, tested on 2023-03: RMSE" in between
+    assert "trained on 2023-01 to 2023-02, tested on 2023-03: RMSE" in between
 
     before = said(machine.mlops("registry", f"--as-of={first - timedelta(days=1):%Y-%m-%d}"))
     assert "no version was champion on" in before
@@ -100,7 +100,7 @@ def test_who_answered_on_a_day(machine: Machine) -> None:
 
 def test_show_describes_the_champion(machine: Machine) -> None:
     text = said(machine.mlops("show", SAMPLE_MODEL))
-    assert f"champion is {URI}/2, learnt from 2023-01 to 2023-03, tested on" in text
+    assert f"champion is {URI}/2, trained on 2023-01 to 2023-03, tested on" in text
     assert "pair median" in text
 
 

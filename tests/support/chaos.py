@@ -64,7 +64,7 @@ STAGES = {
     "right after the version is made": Moment("after", f"{MLFLOW}create_model_version"),
     "challenger: intent, no alias": Moment("before", MOVE_ALIAS),
     "challenger: alias, not done": Moment("after", MOVE_ALIAS),
-    "judged, amid the proof": Moment("amid", "mlops.registry.verification:_ask"),
+    "judged, in the verification": Moment("amid", "mlops.registry.verification:_ask"),
     "champion: intent, no alias": Moment("before", MOVE_ALIAS, CONCLUDE),
     "champion: alias, not done": Moment("after", MOVE_ALIAS, CONCLUDE),
     "before the last tag": Moment("after", f"{MLFLOW}set_model_version_tag", CONCLUDE),

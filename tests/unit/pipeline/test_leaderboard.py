@@ -94,7 +94,7 @@ def test_a_version_is_described_beside_its_baseline() -> None:
     text = describe_version(tags, MEASURED, VERSION, "trip-duration-sample")
 
     assert text.startswith(
-        f"trip-duration-sample: champion is {VERSION}, learnt from 2023-01 to 2023-05, "
+        f"trip-duration-sample: champion is {VERSION}, trained on 2023-01 to 2023-05, "
         "tested on 61,234 trips of 2023-06\n"
     )
     (rmse,) = (line.split() for line in text.splitlines() if line.strip().startswith("rmse"))

@@ -92,7 +92,7 @@ def test_a_champion_is_described_with_its_time_and_training_data() -> None:
 
     assert first.startswith(
         f"{NAME}: version 1 (since 2026-01-10T08:00:00.000+00:00; until 2026-02-03T09:00:00.000+00:00), promote\n"
-        "learnt 2023-01 to 2023-05, tested on 2023-06: RMSE 4.412390\n"
+        "trained on 2023-01 to 2023-05, tested on 2023-06: RMSE 4.412390\n"
     )
     assert f"{NAME}: version 1 (since 2026-02-03T12:00:00.000+00:00; until now), rollback\n" in last
     for word in ("2023-05", "validation", "60000", "cd" * 6, "https://example.org/2023-05.parquet"):
