@@ -21,6 +21,9 @@ settings.register_profile("mlops", deadline=None, derandomize=True, database=Non
 settings.load_profile("mlops")
 
 
+# No tests and no doctests in these.
+collect_ignore_glob = ["*conftest.py", "support/*"]
+
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 

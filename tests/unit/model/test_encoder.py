@@ -1,11 +1,10 @@
-"""Statistics of past trips, checked by hand, by SQL and trip by trip; none uses a trip's own duration."""
+"""What past trips took, by pencil and paper, by SQL and trip by trip."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -13,64 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.builders import make_features, make_requests, make_trips
+from support.tiny_city import ENCODED, PAST, PAST_MINUTES, WHOLE, asked, encode, rows, totals_of
 
 from mlops.model import encoder
 from mlops.model.encoder import BANDS_FROM, CODES, LEVELS, MADE_FROM, SMOOTHING, ZONE_CODES, Encoder, Totals
-from mlops.model.features import ENCODED_FEATURES, ZONES, request_features
+from mlops.model.features import ZONES, request_features
 
-ENCODED = [feature.name for feature in ENCODED_FEATURES]
 OF_A_METER = {level.name for level in LEVELS if level.quantity in ("pace", "miles")}
 
 
-def encode(encoder: Encoder, request: dict[str, np.ndarray]) -> dict[str, float]:
-    return {name: float(values[0]) for name, values in encoder.transform(request).items()}
-
-
-def rows(features: dict[str, np.ndarray], chosen: object) -> dict[str, np.ndarray]:
-    """The same features of some trips."""
-    return {name: values[chosen] for name, values in features.items()}
-
-
-def totals_of(
-    folds: int, features: dict[str, np.ndarray], minutes: np.ndarray, fold: np.ndarray, parts: Iterable[slice]
-) -> Totals:
-    """Totals that took the trips in part by part."""
-    totals = Totals(ENCODED, folds)
-    for part in parts:
-        totals.add(rows(features, part), minutes[part], fold[part])
-    return totals
-
-
-WHOLE = (slice(None),)
-
 # --- A city small enough for pencil and paper ---------------------------------------------------------------
-
-PAST = {  # two trips from zone 1 to zone 2 on a Monday at 9, one back on a Saturday at 22
-    "pickup_zone": np.array([1, 1, 2]),
-    "dropoff_zone": np.array([2, 2, 1]),
-    "distance_miles": np.array([2.0, 2.0, 3.0], np.float32),
-    "weekday": np.array([0, 0, 5]),
-    "minute_of_day": np.array([540, 570, 1320]),
-    "passenger_count": np.array([1, 1, np.nan], np.float32),
-    "month": np.array([5, 5, 5]),
-    "is_holiday": np.array([0, 0, 0]),
-    "is_school_day": np.array([1, 1, 0]),
-}
-PAST_MINUTES = np.array([10.0, 20.0, 30.0])
-
-
-def asked(pickup: int, dropoff: int, weekday: int, hour: int, miles: float = 4.0) -> dict[str, np.ndarray]:
-    return {
-        "pickup_zone": np.array([pickup]),
-        "dropoff_zone": np.array([dropoff]),
-        "distance_miles": np.array([miles], np.float32),
-        "weekday": np.array([weekday]),
-        "minute_of_day": np.array([hour * 60]),
-        "passenger_count": np.array([1], np.float32),
-        "month": np.array([5]),
-        "is_holiday": np.array([0]),
-        "is_school_day": np.array([1]),
-    }
 
 
 @pytest.fixture
@@ -191,6 +142,7 @@ def test_where_no_meter_ran_pace_and_distance_are_unknown_and_not_infinite(miles
 
 # --- Larger cities ------------------------------------------------------------------------------------------
 
+
 KEYS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "pair": lambda trips: trips["pickup_zone"].astype(str) + " to " + trips["dropoff_zone"].astype(str),
     "pair_time": lambda trips: KEYS["pair"](trips) + part_of_day(trips),
@@ -203,6 +155,8 @@ KEYS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "band_pickup": lambda trips: KEYS["band"](trips) + trips["pickup_zone"].astype(str),
     "band_dropoff": lambda trips: KEYS["band"](trips) + trips["dropoff_zone"].astype(str),
 }
+
+
 """Words that are equal where two trips share a key; a new key of the encoder wants one here."""
 
 
@@ -351,95 +305,6 @@ def test_no_argument_is_changed() -> None:
         np.testing.assert_array_equal(known[name], values)
     np.testing.assert_array_equal(minutes, make_features(50)[1])
     np.testing.assert_array_equal(fold, np.arange(50) % 2)
-
-
-# --- Batch by batch -----------------------------------------------------------------------------------------
-
-cuts = st.lists(st.integers(0, 400), max_size=4).map(lambda places: [0, *sorted(places), 400])
-
-
-@settings(max_examples=25)
-@given(cuts, st.integers(1, 5))
-def test_totals_over_batches_are_those_of_all_trips_at_once(edges: list[int], folds: int) -> None:
-    known, minutes = make_features(400)
-    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
-    fold = np.random.default_rng(1).integers(0, folds, 400)
-    totals, expected = totals_of(folds, known, minutes, fold, parts), Encoder.fit(known, minutes)
-
-    assert totals.trips == 400
-    for name, table in totals.encoder().tables.items():
-        assert table.dtype == np.float32
-        np.testing.assert_allclose(table, expected.tables[name], rtol=1e-6)
-
-
-def test_trips_taken_in_later_count_too() -> None:
-    known, minutes = make_features(200)
-    totals = Totals(ENCODED, folds=1)
-    assert totals.trips == 0
-    for part, count in ((slice(0, 50), 50), (slice(50, 200), 200)):
-        totals.add(rows(known, part), minutes[part], np.zeros(count - part.start, int))
-        assert totals.trips == count
-        expected = Encoder.fit(rows(known, slice(0, count)), minutes[:count])
-        for name, table in totals.encoder().tables.items():
-            np.testing.assert_allclose(table, expected.tables[name], rtol=1e-6)
-
-
-# --- Out of fold --------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=25)
-@given(st.integers(2, 6), st.integers(0, 2**31))
-def test_out_of_fold_means_are_those_of_the_other_folds(folds: int, seed: int) -> None:
-    known, minutes = make_features(150)
-    fold = np.random.default_rng(seed).integers(0, folds, 150)
-    encoded = totals_of(folds, known, minutes, fold, (slice(0, 70), slice(70, 150))).out_of_fold(known, fold)
-
-    assert list(encoded) == ENCODED
-    for number in set(fold.tolist()):
-        inside = fold == number
-        others = Encoder.fit(rows(known, ~inside), minutes[~inside])
-        expectations = others.transform(rows(known, inside))
-        # A count that is to mean the same as the whole's.
-        expectations["pair_trips"] = np.log1p(np.expm1(expectations["pair_trips"]) * folds / (folds - 1))
-        for name, expected in expectations.items():
-            assert encoded[name].dtype == np.float32
-            np.testing.assert_allclose(encoded[name][inside], expected, rtol=1e-5)
-
-
-def test_a_trips_own_duration_does_not_enter_its_own_encoding() -> None:
-    known, minutes = make_features(400)
-    fold = np.random.default_rng(3).integers(0, 5, 400)
-    before = totals_of(5, known, minutes, fold, WHOLE).out_of_fold(known, fold)
-    for position in range(0, 400, 40):
-        other = minutes.copy()
-        other[position] = 1000.0
-        after = totals_of(5, known, other, fold, WHOLE).out_of_fold(known, fold)
-        alike = fold == fold[position]  # nor into that of a trip of the same fold
-        for name in before:
-            # Sums are taken apart, not built up again: the last digits may differ.
-            np.testing.assert_allclose(after[name][alike], before[name][alike], rtol=1e-5)
-        assert not np.allclose(after["pair_minutes"][~alike], before["pair_minutes"][~alike], rtol=1e-3)
-
-
-def test_a_part_of_the_trips_may_be_asked_about() -> None:
-    known, minutes = make_features(300)
-    fold = np.arange(300) % 4
-    totals = totals_of(4, known, minutes, fold, WHOLE)
-    whole, part = totals.out_of_fold(known, fold), slice(100, 137)
-
-    for name, values in totals.out_of_fold(rows(known, part), fold[part]).items():
-        np.testing.assert_array_equal(values, whole[name][part])
-
-
-def test_one_trip_is_enough_to_fit() -> None:
-    one, minutes, fold = rows(PAST, slice(0, 1)), PAST_MINUTES[:1], np.array([3])
-    totals = totals_of(5, one, minutes, fold, WHOLE)
-    encoded = totals.out_of_fold(one, fold)
-
-    assert list(encoded) == ENCODED
-    assert encode(totals.encoder(), asked(9, 9, 0, 0))["pair_minutes"] == pytest.approx(10.0)
-    known = {name: float(values[0]) for name, values in encoded.items() if not math.isnan(values[0])}
-    assert known == {"pair_trips": 0.0}  # nothing to learn out of fold
 
 
 # --- Some of the features -----------------------------------------------------------------------------------

@@ -1,54 +1,39 @@
-"""Each version answers with its own code, whatever else the process has loaded, or refuses."""
+"""Each version answers with its own code, whatever else the process has loaded."""
 
 from __future__ import annotations
 
 import gc
 import importlib.util
-import json
 import os
 import py_compile
 import shutil
-import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from support.builders import make_requests
-from support.tracked import save_artefact
-from support.warm import run_warm
+from support.version_folders import (
+    BEFORE,
+    HALF_A_DAY_LATER,
+    PROJECT,
+    answers,
+    ask,
+    edited,
+    foreign,
+    load,
+    package,
+    source,
+)
 
 from mlops.errors import MlopsError
 from mlops.model import version_code
 from mlops.model.duration_model import DurationModel
-from mlops.registry import artifact
-from mlops.registry.client import mlflow
 
-PROJECT = Path(__file__).resolve().parents[3]
-BEFORE = PROJECT / "tests" / "fixtures" / "version_before_rooms"
-HALF_A_DAY_LATER = ("minute_of_day.astype(np.int16)", "((minute_of_day + 720) % 1440).astype(np.int16)")
-Answers = list[list[float]]
-
-# A process that knows nothing of this test. It loads all versions first, and asks them afterwards.
-ASK = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import mlflow, pandas as pd
-paths, requests, first = json.loads(sys.argv[1])
-requests = pd.read_parquet(requests)
-exec(first)
-loaded = [mlflow.pyfunc.load_model(path) for path in paths]
-answers = [model.predict(requests).to_numpy().tolist() for model in loaded]
-files = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "mlops"]
-print(json.dumps({"answers": answers, "mlops": files}))
-"""
 NO_MLOPS = """
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -56,74 +41,6 @@ class Refuse:
             raise ImportError("this process has no package mlops")
 sys.meta_path.insert(0, Refuse())
 """
-
-
-@pytest.fixture(scope="module")
-def requests() -> pd.DataFrame:
-    return make_requests(40).astype({"pickup_zone": np.int64, "dropoff_zone": np.int64})
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A version of today's code, as MLflow writes it."""
-    folder = tmp_path_factory.mktemp("version")
-    package, artefact = artifact.write_code(folder), save_artefact(folder)
-    mlflow.pyfunc.save_model(
-        path=str(folder / "version"), loader_module=f"{package.name}.model", data_path=str(artefact),
-        code_paths=[str(package)], pip_requirements=[],
-    )  # fmt: skip
-    return folder / "version"
-
-
-@pytest.fixture
-def version(sound: Path, tmp_path: Path) -> Path:
-    """A copy of that version whose code no other test has."""
-    copy = shutil.copytree(sound, tmp_path / "version")
-    source(copy, "errors").write_text(f"{source(copy, 'errors').read_text()}# {uuid.uuid4()}\n")
-    return copy
-
-
-def source(version: Path, module: str) -> Path:
-    (found,) = version.glob(f"code/*/**/{module}.py")
-    return found
-
-
-def edited(version: Path, copy: Path, module: str, *change: str) -> Path:
-    """A copy of the version in which one text of its code is another."""
-    shutil.copytree(version, copy)
-    text = source(copy, module).read_text()
-    assert text.count(change[0]) == 1
-    source(copy, module).write_text(text.replace(*change))
-    return copy
-
-
-def package(version: Path) -> Path:
-    return version_code.carried_package(version / "data" / "model")
-
-
-def load(version: Path) -> Any:
-    """The version's model, by today's loader."""
-    return version_code.load_model(version / "data" / "model")
-
-
-def answers(model: Any, requests: pd.DataFrame) -> Answers:
-    return [[float(value) for value in row] for row in model.predict(requests).to_numpy()]
-
-
-def ask(
-    folder: Path, requests: pd.DataFrame, *versions: Path, first: str = "", options: tuple[str, ...] = ("-P",)
-) -> dict[str, Any]:
-    """What a process of its own answers for each version, after `first` ran in it."""
-    path = folder / f"{uuid.uuid4()}.parquet"
-    requests.to_parquet(path)
-    command = [sys.executable, *options, "-c", ASK, json.dumps([[*map(str, versions)], str(path), first])]
-    ended = (
-        run_warm(command, cwd=folder)
-        if options in ((), ("-P",))
-        else subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    )
-    assert ended.returncode == 0, ended.stderr
-    return dict(json.loads(ended.stdout))
 
 
 # --- A version beside another -------------------------------------------------------------------------------
@@ -350,112 +267,3 @@ def test_a_version_answers_in_a_service_with_its_own_package_mlops(
 
     assert reported["answers"] == [answers(load(version), requests)]
     assert reported["mlops"] == [str(tmp_path / "service" / "mlops" / "__init__.py")] * imported
-
-
-def foreign(folder: Path) -> Path:
-    """A folder with a package of somebody else's that is called mlops."""
-    (folder / "service" / "mlops").mkdir(parents=True)
-    (folder / "service" / "mlops" / "__init__.py").touch()
-    return folder / "service"
-
-
-# --- Versions of the flat layout ----------------------------------------------------------------------------
-
-
-def recorded() -> tuple[pd.DataFrame, Answers]:
-    """Requests, and what the old code answered for each."""
-    kept = json.loads((BEFORE.parent / "answers_before_rooms.json").read_text())
-    requests = pd.DataFrame(kept["requests"]).assign(
-        pickup_at=lambda frame: pd.to_datetime(frame["pickup_at"])
-    )
-    return requests, [list(row.values()) for row in kept["answers"]]
-
-
-def test_a_flat_version_answers_as_recorded_in_this_process(version: Path) -> None:
-    requests, expected = recorded()
-    before = {name for name in sys.modules if name.partition(".")[0] == "mlops"}
-    today = load(version)
-    answered = answers(today, requests)
-    model = mlflow.pyfunc.load_model(str(BEFORE))
-
-    assert answers(model, requests) == expected
-    assert [[*model.get_raw_model().predict_one(r).values()] for r in requests.to_dict("records")] == expected
-    assert answers(today, requests) == answered != expected
-    assert {name for name in sys.modules if name.partition(".")[0] == "mlops"} - before <= {"mlops.model"}
-
-
-OURS = f"sys.path.insert(0, {str(PROJECT)!r})\nimport mlops.config\n"
-
-
-@pytest.mark.parametrize(
-    ("first", "place"),
-    [("", 0), ("", 1), (OURS, 0)],
-    ids=["before a version of today", "after it", "after this project's code"],
-)
-def test_a_flat_version_answers_as_recorded_in_a_fresh_process(
-    first: str, place: int, version: Path, tmp_path: Path
-) -> None:
-    requests, expected = recorded()
-    old = shutil.copytree(BEFORE, tmp_path / "old")
-    pair = [version]
-    pair.insert(place, old)
-    reported = ask(tmp_path, requests, *pair, first=first)
-
-    assert reported["answers"][place] == expected
-    assert reported["answers"][1 - place] == answers(load(version), requests)
-
-
-def test_two_flat_versions_answer_side_by_side_after_this_projects_code(tmp_path: Path) -> None:
-    requests, expected = recorded()
-    old = shutil.copytree(BEFORE, tmp_path / "old")
-    other = edited(old, tmp_path / "other", "features", *HALF_A_DAY_LATER)
-    alone = answers(load(other), requests)
-    reported = ask(tmp_path, requests, old, other, first=OURS)
-
-    assert alone != expected
-    assert reported["answers"] == [expected, alone]
-
-
-def test_a_flat_version_refuses_where_another_mlops_is_imported(tmp_path: Path) -> None:
-    requests, _ = recorded()
-    old = shutil.copytree(BEFORE, tmp_path / "old")
-    first = f"sys.path.insert(0, {str(foreign(tmp_path))!r})\nimport mlops\n"
-    with pytest.raises(AssertionError, match=r"ModuleNotFoundError: No module named 'mlops\.model'"):
-        ask(tmp_path, requests, old, first=first)
-
-
-@pytest.mark.parametrize(
-    ("line", "act"),
-    [
-        ("from mlops import intervals as other", lambda module: module.other.__name__),
-        ("from mlops.intervals import Intervals as other", lambda module: module.other.__module__),
-    ],
-)
-def test_absolute_imports_of_a_flat_version_mean_its_own_modules(
-    line: str, act: Callable[[Any], str], tmp_path: Path
-) -> None:
-    old = shutil.copytree(BEFORE, tmp_path / "old")
-    text = source(old, "model").read_text()
-    source(old, "model").write_text(text + f'\nTEXT = """\nfrom mlops import kept\n"""\n{line}\n')
-    module = version_code.import_package(package(old))
-
-    assert act(module) == f"_{version_code.package_name(package(old))}.intervals"
-    assert module.TEXT == "\nfrom mlops import kept\n"
-
-
-@pytest.mark.parametrize(
-    ("line", "refusal"),
-    [
-        (
-            "import mlops.features as other",
-            "line 1: expected relative imports; got 'import mlops.features as",
-        ),
-        ("from mlops.config import PROJECT", r"No module named '_trip_duration_\w{12}.config'"),
-    ],
-)
-def test_what_a_version_does_not_carry_is_not_taken_from_elsewhere(
-    line: str, refusal: str, version: Path
-) -> None:
-    source(version, "intervals").write_text(f"{line}  # {uuid.uuid4()}\n")
-    with pytest.raises(ImportError, match=refusal):
-        load(version)
