@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.doors import PROJECT, Ended, Machine, write_months
+from support.doors import PROJECT, Ended, Machine, with_store, write_months
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +28,11 @@ def mage_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[M
 
 
 @pytest.fixture(scope="session")
-def train_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
+def train_runs(
+    tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path
+) -> tuple[Machine, list[Ended]]:
     """A machine on which `python -m mlops train` ran: twice the same, then forced, then for the next month."""
-    machine = Machine(tmp_path_factory.mktemp("train"), months)
+    machine = with_store(Machine(tmp_path_factory.mktemp("train"), months), migrated_store)
     return machine, [
         machine.train(),
         machine.train(),

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine
+from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine, with_store
 
 # Independent of this project: only pandas, TLC's column names, and the filter of the course's recipe.
 SCORE = """
@@ -69,13 +69,14 @@ def test_the_champion_scores_on_the_raw_month_what_its_run_logged(
     assert rmse == pytest.approx(metrics["test_rmse"], abs=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("service", "month", "prefix"), [("green", "2023-03", "lpep"), ("yellow", "2019-12", "tpep")]
 )
 def test_real_months_give_a_champion_that_beats_the_pair_median(
-    service: str, month: str, prefix: str, tlc_months: Path, tmp_path: Path
+    service: str, month: str, prefix: str, tlc_months: Path, migrated_store: Path, tmp_path: Path
 ) -> None:
-    machine = Machine(tmp_path / "machine", tlc_months)
+    machine = with_store(Machine(tmp_path / "machine", tlc_months), migrated_store)
     ended = machine.train(service=service, month=month, train_months=2, max_trials=1)
     assert ended.status == 0, ended.output
 
@@ -91,7 +92,7 @@ def test_real_months_give_a_champion_that_beats_the_pair_median(
 
 
 def test_nothing_of_the_test_month_reaches_the_model(
-    train_runs: tuple[Machine, list[Ended]], months: Path, tmp_path: Path
+    train_runs: tuple[Machine, list[Ended]], months: Path, migrated_store: Path, tmp_path: Path
 ) -> None:
     """A run over a test month with shuffled durations gives the same model to the byte, and another test RMSE."""
     shuffled = tmp_path / "shuffled"
@@ -106,7 +107,7 @@ def test_nothing_of_the_test_month_reaches_the_model(
     ends = pa.array(pickup + durations, table.schema.field(column).type)
     test_month.unlink()
     pq.write_table(table.set_column(column, table.schema.field(column), ends), test_month)
-    other = Machine(tmp_path / "machine", shuffled)
+    other = with_store(Machine(tmp_path / "machine", shuffled), migrated_store)
     ended = other.train()
     assert ended.status == 0, ended.output
 

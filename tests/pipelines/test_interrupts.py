@@ -34,6 +34,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("door", ["train", "mage run"])
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_a_run_that_is_stopped(door: str, number: signal.Signals, status: int, m
     assert len(kept - logged) <= 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_ctrl_c_waits_until_mlflow_has_written(machine: Machine) -> None:
     """If a query is interrupted, MLflow leaves SQLite locked, and the run cannot be closed."""

@@ -63,6 +63,7 @@ def answer(machine: Machine) -> str:
     return ended.stdout
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_champion_survives_the_cleanup(machine: Machine) -> None:
     assert machine.train().status == 0

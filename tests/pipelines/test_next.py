@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.doors import Machine
+from support.doors import Machine, with_store
 from support.publisher import publishing
 
 from mlops.data import sources
@@ -15,15 +15,15 @@ from mlops.month import Month
 
 MARCH, APRIL = Month(2023, 3), Month(2023, 4)
 NEXT = {"month": "next", "start_month": "2023-03"}
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def machine(tmp_path: Path, months: Path) -> Machine:
-    """A machine whose source has the months up to March."""
+def machine(tmp_path: Path, months: Path, migrated_store: Path) -> Machine:
+    """A machine whose source has the months up to March, with an empty tracking store."""
     source = shutil.copytree(months, tmp_path / "source")
     (source / sources.file_name("green", APRIL)).unlink()
-    return Machine(tmp_path / "machine", source)
+    return with_store(Machine(tmp_path / "machine", source), migrated_store)
 
 
 def publish(machine: Machine, month: Month, rows: int = 1500) -> None:

@@ -106,6 +106,7 @@ def assert_whole(machine: Machine, months: list[str]) -> None:
     assert machine.unfinished() == []
 
 
+@pytest.mark.long
 def test_the_doctor_delivers_what_a_run_could_not(server: Server, machine: Machine) -> None:
     assert_kept(machine, cut_off(server, "2023-03"))
     server.start()
@@ -122,6 +123,7 @@ def test_the_doctor_delivers_what_a_run_could_not(server: Server, machine: Machi
     assert_whole(machine, ["2023-03"])
 
 
+@pytest.mark.long
 def test_the_next_run_delivers_first_what_an_earlier_one_could_not(server: Server, machine: Machine) -> None:
     assert_kept(machine, cut_off(server, "2023-03"))
     server.start()
@@ -142,6 +144,7 @@ def tuning(machine: Machine, patience: float) -> Iterator[Process]:
         yield process
 
 
+@pytest.mark.long
 def test_a_run_waits_for_a_server_that_comes_back(server: Server, machine: Machine) -> None:
     with tuning(machine, patience=120) as process:
         server.kill()
@@ -153,6 +156,7 @@ def test_a_run_waits_for_a_server_that_comes_back(server: Server, machine: Machi
     assert_whole(machine, ["2023-03"])
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_and_answers_late(server: Server, machine: Machine) -> None:
     """The server later handles requests from while it hung, although they were sent again meanwhile."""
     machine.variables["MLFLOW_HTTP_REQUEST_TIMEOUT"] = "2"

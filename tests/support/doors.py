@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,12 +110,15 @@ class Machine:
         Environment variables in addition to the machine's own.
     cold : bool
         Start each process by the operating system alone, with all its imports; else as `support.warm` does.
+    spares : int
+        How many of the processes that each process starts itself are warm too.
     """
 
     folder: Path
     source: Path
     variables: dict[str, str] = field(default_factory=dict)
     cold: bool = False
+    spares: int = 3
 
     @property
     def state(self) -> Path:
@@ -177,10 +181,9 @@ class Machine:
             end_group(popen)
 
     def _popen(self, command: list[str], cwd: Path, streams: Path) -> subprocess.Popen[bytes] | WarmProcess:
-        if not self.cold and command[0] == sys.executable:
-            return warm_python().start(command[1:], cwd, self.environment, streams)
-        if not self.cold and command[0] == str(BIN / "mage"):
-            return warm_python().start(command, cwd, self.environment, streams)
+        warm = {sys.executable: command[1:], str(BIN / "mage"): command}
+        if not self.cold and command[0] in warm:
+            return warm_python().start(warm[command[0]], cwd, self.environment, streams, self.spares)
         with (streams / "stdout").open("wb") as stdout, (streams / "stderr").open("wb") as stderr:
             return subprocess.Popen(
                 command,
@@ -257,6 +260,13 @@ class Machine:
     @property
     def _has_store(self) -> bool:
         return "MLFLOW_TRACKING_URI" in self.variables or (self.state / "mlflow.db").exists()
+
+
+def with_store(machine: Machine, migrated_store: Path) -> Machine:
+    """The machine, with an empty tracking store as MLflow's migrations leave it: they take seconds."""
+    machine.state.mkdir(parents=True)
+    shutil.copy(migrated_store, machine.state / "mlflow.db")
+    return machine
 
 
 def heed_ctrl_c() -> None:

@@ -20,6 +20,7 @@ import os
 import runpy
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,9 +33,14 @@ from typing import Any
 
 PYTHON = sys.executable  # a test may change the latter
 LIBRARIES = (
-    "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet", "xgboost",
-    "sklearn.feature_extraction", "sklearn.metrics", "hyperopt", "pandera.pandas", "matplotlib.pyplot", "holidays",
-    "pydantic", "fsspec", "requests", "tenacity", "jinja2", "markdown_it", "psycopg2", "alembic.command", "polars",
+    "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet",
+    "pyarrow.dataset", "xgboost", "sklearn.feature_extraction", "sklearn.metrics", "hyperopt",
+    "pandera.pandas", "matplotlib.pyplot",
+    "holidays.countries", "pydantic", "fsspec", "requests", "tenacity", "jinja2", "markdown_it", "psycopg2",
+    "filelock", "alembic.command", "opentelemetry.sdk.trace", "hypothesis", "git",
+    # of Mage:
+    "polars", "IPython", "prompt_toolkit", "jedi", "aiohttp", "jupyter_client", "redis",
+    "cryptography", "ruamel.yaml",
 )  # fmt: skip
 AT_IMPORT = {
     # What `mlops.registry.client` sets before it imports MLflow.
@@ -91,18 +97,23 @@ class WarmPython:
         """Number of the process that forks: the parent of all that it forks."""
         return self._python.pid
 
-    def start(self, command: list[str], cwd: Path, environment: dict[str, str], streams: Path) -> WarmProcess:
+    def start(
+        self, command: list[str], cwd: Path, environment: dict[str, str], streams: Path, spares: int = 0
+    ) -> WarmProcess:
         """A command, ``-m MODULE ...``, ``-c CODE ...`` or ``SCRIPT ...``.
 
         It reads the file ``stdin`` in the folder `streams`, if there is one, and writes ``stdout`` and ``stderr``.
+        So many of the Python processes that it starts itself are forked too, see `Spares`.
         """
         process = WarmProcess(command, environment)
+        for name in ("stdout", "stderr"):
+            (streams / name).touch()
         with self._lock:
             number = next(self._asked)
             self.processes[number] = process
             asked = {"number": number, "command": command, "cwd": str(cwd), "environment": environment}
             assert self._python.stdin
-            self._python.stdin.write(json.dumps({**asked, "streams": str(streams)}) + "\n")
+            self._python.stdin.write(json.dumps({**asked, "streams": str(streams), "spares": spares}) + "\n")
             self._python.stdin.flush()
         assert process.begun.wait(120), "the process that forks does not answer"
         return process
@@ -230,6 +241,66 @@ def become(asked: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class Spares:
+    """Children of this process, forked before it does anything, to be the Python processes that it starts later.
+
+    A process that has begun its work cannot fork safely. A spare is a child like any other: it has a session of
+    its own, ends with its parent while it waits, and can see that its parent has died.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.waiting: list[tuple[int, socket.socket]] = []
+        for _ in range(count):
+            ours, theirs = socket.socketpair()
+            pid = os.fork()
+            if not pid:
+                for _, other in [*self.waiting, (0, ours)]:
+                    other.close()
+                raise IsSpare(theirs)
+            theirs.close()
+            self.waiting.append((pid, ours))
+        self._cold = subprocess.run
+        subprocess.run = self.run  # type: ignore[assignment]
+
+    def run(self, command: Any, **options: Any) -> Any:
+        """`subprocess.run`, by a spare if it can be."""
+        if not (self.waiting and command[0] == PYTHON and options.get("capture_output")):
+            return self._cold(command, **options)
+        pid, asking = self.waiting.pop()
+        environment, timeout = dict(options.get("env") or os.environ), options.get("timeout")
+        with asking, tempfile.TemporaryDirectory() as streams:
+            (Path(streams) / "stdin").write_text(options.get("input") or "")
+            asked = {"command": command[1:], "cwd": str(options.get("cwd") or Path.cwd())}
+            asking.sendall(
+                json.dumps({**asked, "environment": environment, "streams": streams}).encode() + b"\n"
+            )
+            status = _wait(pid, timeout)
+            if status is None:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise subprocess.TimeoutExpired(command, timeout or 0.0)
+            said = [(Path(streams) / name).read_text() for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(command, status, *said)
+
+
+class IsSpare(Exception):  # noqa: N818  # raised in the forked process to leave all that its parent was doing
+    """This process is a spare, which waits at the socket."""
+
+    def __init__(self, waits_at: socket.socket) -> None:
+        self.waits_at = waits_at
+
+
+def _wait(pid: int, seconds: float | None) -> int | None:
+    """Exit status of a child, or None if it still runs after so many seconds."""
+    deadline = time.monotonic() + (seconds or 3600)
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    return None
+
+
 def run(command: list[str]) -> None:
     """Run a module, some code or a script, as Python does."""
     folder = command[0] != "-P"
@@ -245,7 +316,7 @@ def run(command: list[str]) -> None:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     elif option == "-c":
         code, sys.argv[0] = sys.argv[0], "-c"
-        exec(compile(code, "<string>", "exec"), vars(sys.modules["__main__"]))
+        exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
     else:
         runpy.run_path(sys.argv[0], run_name="__main__")
 
@@ -260,9 +331,19 @@ def end(status: int) -> None:
     os._exit(status)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Fork for every request; in a forked process, do what it asks for."""
     request = serve()
     become(request)
+    try:
+        Spares(request["spares"])
+    except IsSpare as spare:
+        given = spare.waits_at.makefile("rb").readline()
+        if not given:
+            os._exit(0)
+        request = json.loads(given)
+        become(request)
+        spare.waits_at.close()
     try:
         run(request["command"])
     except SystemExit as asked_to_end:
@@ -271,3 +352,7 @@ if __name__ == "__main__":
             sys.stderr.write(f"{code}\n")
         end(code if isinstance(code, int) else int(code is not None))
     end(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -62,7 +62,8 @@ class Place:
     @contextlib.contextmanager
     def machine(self, name: str) -> Iterator[Machine]:
         """An empty machine; what it left on a server is removed afterwards."""
-        machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables)
+        # No spares: whoever is left of a killed run must show the run's own environment.
+        machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables, spares=0)
         try:
             yield machine
             wait_until(lambda: machine.processes() == [], SECONDS, machine.processes)

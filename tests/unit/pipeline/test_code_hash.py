@@ -120,7 +120,9 @@ def test_a_rule_in_another_file_is_what_it_is_there(tmp_path: Path) -> None:
     first = module(tmp_path / "rules_of_mine.py", text)
     one, through_module = own(first.far), own(lambda trips, month: first.far(trips, month))
     again = module(tmp_path / "again.py", f"# a comment\n{text}".replace("\n", "\r\n"))
-    other = module(tmp_path / "rules_of_mine.py", text.replace("2", "3"))
+    other = module(
+        tmp_path / "rules_of_mine.py", text.replace("2", "30")
+    )  # its size tells Python to compile it
 
     assert one == own(again.far) != own(other.far)
     assert through_module != own(lambda trips, month: other.far(trips, month))

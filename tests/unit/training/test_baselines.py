@@ -23,6 +23,7 @@ def recipe() -> CourseRecipe:
     return CourseRecipe.fit(clean_trips(600, 1), clean_trips(200, 2), threads=1, rounds=20)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("learnt", "scored", "printed"), [("2023-01", "2023-02", 5.199), ("2023-02", "2023-03", 5.37)]
 )
