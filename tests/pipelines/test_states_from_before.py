@@ -138,9 +138,9 @@ def rmse_of_before(machine: Machine, folder: Path) -> float:
 
 def leave_pending(state: Path, months: Path) -> Path:
     """Write the pending result of a run of the flat layout; return its folder."""
-    untold = json.loads((WORK / "untold.json").read_text())
+    pending = json.loads((WORK / "untold.json").read_text())
     key = json.loads((WORK / "origin.json").read_text())["run_key"]
-    folder = state / "work" / untold["name"] / key
+    folder = state / "work" / pending["name"] / key
     folder.mkdir(parents=True)
     for path in WORK.iterdir():
         text = path.read_text().replace("{state}", str(state)).replace("{months}", str(months))

@@ -379,7 +379,7 @@ with run_lifecycle.work_lock("trip-duration-sample", "wait", "training"):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-def test_a_process_that_ends_without_a_word_leaves_no_run_running(sent: signal.Signals, store: Path) -> None:
+def test_a_process_that_dies_unexpectedly_leaves_no_run_running(sent: signal.Signals, store: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", IN_A_RUN], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:

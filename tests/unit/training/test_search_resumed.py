@@ -23,7 +23,7 @@ from mlops.training.search import Evaluate, Rung, Trial, clip_to_bounds, run_sea
 STARTS = [clip_to_bounds({"max_depth": 7, "reg_lambda": 9.0}), clip_to_bounds({"subsample": 0.77})]
 
 
-# --- A search that is gone on with --------------------------------------------------------------------------
+# --- A search that is resumed -------------------------------------------------------------------------------
 
 
 def cut_off(trials: Sequence[Trial], after: int) -> list[Trial]:

@@ -146,22 +146,22 @@ def test_replaced_months_stay_while_a_champion_was_trained_on_them(store: Path, 
 
 
 def test_abandoned_attempts_are_deleted_unless_they_have_a_pending_result(store: Path) -> None:
-    reported, untold, young = (
+    reported, pending, young = (
         Checkpoint.of(NAME, "0123"),
         Checkpoint.of(NAME, "4567"),
         Checkpoint.of(NAME, "89ab"),
     )
     needed = prepared(store, 1, "a")
-    untold.note(checkpoint.PENDING, {"name": NAME, "month": "2023-04"})
+    pending.note(checkpoint.PENDING, {"name": NAME, "month": "2023-04"})
     pd.DataFrame([{"raw": "gone", "path": str(needed), "features": "gone"}]).to_csv(
-        untold.folder / "months.csv"
+        pending.folder / "months.csv"
     )
-    for attempt in (reported, untold):
+    for attempt in (reported, pending):
         for path in (*attempt.folder.rglob("*"), attempt.folder):
             age(path)
     assert tidy() == {WORK: 1}
     assert not reported.folder.exists()
-    assert untold.folder.exists()
+    assert pending.folder.exists()
     assert young.folder.exists()
     assert needed.exists()
 
