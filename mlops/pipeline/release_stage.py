@@ -79,9 +79,10 @@ def promote(
     _log_card(attempt, judged, version, verified)
     outcome = CHAMPION if promoted else CHALLENGER
     reason = judged.verdict.reason if verified.passed else f"verification failed: {verified.reason}"
+    decided = outcome if promoted else f"{outcome} (verdict: {judged.verdict.outcome})"
     board = leaderboard.leaderboard(
         version,
-        f"{outcome}: {reason}; {versions.link(version)}",
+        f"{decided}: {reason}; {versions.link(version)}",
         judged.metrics,
         judged.record.evidence,
         fitted.best,

@@ -104,7 +104,7 @@ def test_only_a_better_version_becomes_champion(train_runs: tuple[Machine, list[
     assert [version.tags["outcome"] for version in machine.versions()] == [
         "champion", "challenger", "champion",
     ]  # fmt: skip
-    assert "challenger: RMSE 4" in forced.stdout
+    assert "challenger (verdict: keep): RMSE 4" in forced.stdout
     kept = machine.versions()[1].tags["reason"]
     assert "of the champion (version 1), but must be at least 1.00% below" in kept
     assert "but must be above zero" in kept
