@@ -123,7 +123,8 @@ def describe_plan(settings: Settings) -> str:
         lines.append(f"  {split.role(month):<10}  {sources.file_name(settings.service, month)}  {shown}")
     total = sum(size or 0 for size in sizes.values())
     fits = settings.max_trials / 3 + 2  # each rung costs about as much as full fits of a ninth of the trials
-    minutes = max(1, round(total * SECONDS_PER_BYTE_AND_FIT * fits / 60))
-    cost = f"{settings.max_trials} trials: very roughly {minutes} min on two cores"
+    minutes = round(total * SECONDS_PER_BYTE_AND_FIT * fits / 60)
+    about = f"very roughly {minutes} min" if minutes else "less than a minute"
+    cost = f"{settings.max_trials} trials: {about} on two cores"
     lines.append(f"{len(sizes)} files{f', {total / 1e6:.1f} MB' if total else ''}; {cost}")
     return "\n".join(lines)

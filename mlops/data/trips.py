@@ -385,3 +385,16 @@ def _zones(array: pa.Array) -> npt.NDArray[Any]:
 def _add(a: Quality, b: Quality) -> Quality:
     rejected = {name: count + b.rejected[name] for name, count in a.rejected.items()}
     return Quality(a.rows + b.rows, a.kept + b.kept, a.test_rows + b.test_rows, rejected)
+
+
+def summary(counted: Quality) -> str:
+    """The counts in a few words, with the rejections of each rule that is not in `RULES`.
+
+    Examples
+    --------
+    >>> summary(Quality(1000, 950, 980, {"under_1_minute": 20, "over_30_miles": 30}))
+    '950 of 1,000 trips (rejected: over_30_miles 30)'
+    """
+    usual = {rule.name for rule in RULES}
+    own = [f"{name} {count:,}" for name, count in counted.rejected.items() if name not in usual]
+    return f"{counted.kept:,} of {counted.rows:,} trips" + (f" (rejected: {', '.join(own)})" if own else "")

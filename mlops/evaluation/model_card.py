@@ -42,9 +42,9 @@ METRICS = {
     "test_bias": "bias (minutes; positive: predictions are too long)",
     "test_r2": "R²",
     "test_coverage_80": "share of trips inside their 80 % interval",
-    "test_coverage_80_worst_slice": "the same share, in the slice of at least 1,000 trips where it is furthest from 0.8",
+    "test_coverage_80_worst_slice": "the same share, in the slice (of 1,000 trips or more) furthest from 0.8",
     "test_coverage_95": "share of trips inside their 95 % interval",
-    "test_coverage_95_worst_slice": "the same share, in the slice of at least 1,000 trips where it is furthest from 0.95",
+    "test_coverage_95_worst_slice": "the same share, in the slice (of 1,000 trips or more) furthest from 0.95",
 }
 SLICES = {
     "slice": "slice", "value": "value", "rows": "trips", "rmse": "RMSE", "champion_rmse": "champion's RMSE",

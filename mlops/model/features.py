@@ -132,7 +132,14 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     Raises
     ------
     MlopsError
-        When a request column or a pickup time is missing.
+        When a request column (but for ``passenger_count``) or a pickup time is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> ride = {"pickup_at": pd.Timestamp("2023-07-03 08:30"), "pickup_zone": 74, "dropoff_zone": 42}
+    >>> request_features(pd.DataFrame([{**ride, "distance_miles": 2.1}]))["minute_of_day"]
+    array([510], dtype=int16)
     """
     missing = [name for name in REQUEST_COLUMNS if name not in requests and name != "passenger_count"]
     if missing:

@@ -65,7 +65,8 @@ def reproduce(name: str, number: str, source: str | None = None) -> Reproduction
     Raises
     ------
     DataQualityError
-        When the source's files differ from those that the version was trained on; the message names the months.
+        When the source's files differ from those that the version was trained on (the message names the months),
+        or its run had cleaning rules of its own.
     PromotionError
         When there is no such version.
     """
@@ -76,6 +77,11 @@ def reproduce(name: str, number: str, source: str | None = None) -> Reproduction
 
 def _reproduce(version: Version, source: str | None, folder: Path) -> Reproduction:
     recorded = pd.read_csv(runs.fetch_artefact(version.run_id, "months.csv", folder), keep_default_na=False)
+    if "False" in set(recorded.get("usual_rules", pd.Series(dtype=object)).astype(str)):
+        raise DataQualityError(
+            f"{version.uri}: expected the project's cleaning rules; its run had others, which are not recorded. "
+            "Run the pipeline that has them again, with force."
+        )
     tested = np.load(runs.fetch_artefact(version.run_id, "proof/tested.npy", folder))
     tags = runs.tags_of(version.run_id)
     settings = _recorded_settings(version, source or tags.get("setting.source", ""))

@@ -93,7 +93,7 @@ def clean_trips(
         run_once.require_unchanged(raw, row["sha256"])
         counts = trips.clean_file(raw, settings.service, month, paths[month], rules, row["url"])
         counted[month] = counts
-        logger.info("%s %s: kept %s", settings.service, month, f"{counts.kept:,} of {counts.rows:,} trips")
+        logger.info("%s %s: kept %s", settings.service, month, trips.summary(counts))
     notes = quality.check_months(counted, split_of(months), settings)
     cleaned = months_table.with_cleaning(
         months, counted, paths, notes, rules_sha256, run_key.rules_sha256(trips.RULES)
