@@ -210,3 +210,15 @@ def test_a_text_with_bars_stays_in_its_cell() -> None:
     )
 
     assert line == "| source | /a\\|b |"
+
+
+def test_a_version_with_own_rules_names_no_command_that_would_use_others() -> None:
+    card = make_card()
+    usual, own = (replace(card, months=card.months.assign(usual_rules=value)) for value in (True, False))
+
+    assert "python -m mlops reproduce 7" in section(markdown(usual), "How to reproduce")
+    text = section(markdown(own), "How to reproduce")
+    assert (
+        "The run had cleaning rules of its own. Run the pipeline that has them again, with `force`." in text
+    )
+    assert "mlops reproduce" not in text
