@@ -175,12 +175,10 @@ def serve() -> dict[str, Any]:
             importlib.import_module(library)
     # A fork keeps one thread. pyarrow's allocator starts its own two again when it needs them.
     gc.freeze()  # these objects are in no collection of the forked processes
-    names = {
-        path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")
-    }  # of Linux; else none
-    assert names <= {*Path("/proc/self/comm").read_text().split(), "jemalloc_bg_thd"} if names else True, (
-        names
-    )
+    names = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}  # on Linux
+    assert names <= {path.read_text().strip() for path in Path("/proc/self").glob("comm")} | {
+        "jemalloc_bg_thd"
+    }
     events = os.fdopen(os.dup(1), "w", buffering=1)
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
