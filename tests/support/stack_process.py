@@ -6,6 +6,7 @@ import contextlib
 import fnmatch
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -274,3 +275,10 @@ def copy_for_image(target: Path) -> Path:
         return [name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in here)]
 
     return Path(shutil.copytree(PROJECT, target, ignore=ignored))
+
+
+def secrets_of(stack: Stack) -> list[str]:
+    """Every password and secret of a stack, except for a mail server, which it does not have."""
+    named = {name: value for name, value in stack.values.items() if re.search("PASSWORD|SECRET", name)}
+    assert named.pop("SMTP_PASSWORD") == "None"
+    return list(named.values())

@@ -1,30 +1,22 @@
-"""The services of docker-compose.yml as ordinary processes, as `make stack` runs them: one stack for all tests."""
+"""The services of docker-compose.yml as ordinary processes, as `make stack` runs them."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 import socket
 import subprocess
 import sys
-import tarfile
-import time
 from pathlib import Path
 
-import bcrypt
 import psutil
-import psycopg2
 import pytest
-import requests
-from support.doors import PIPELINE, write_months
+from support.doors import PIPELINE
 from support.stack_process import (
     LOOPBACK,
     MODEL,
     PROJECT,
-    Client,
-    Stack,
     ask_mlflow,
     back_after_kill,
     bare_environment,
@@ -32,18 +24,15 @@ from support.stack_process import (
     command_line,
     connect,
     copy_for_image,
-    free_ports,
     kill,
     kill_supervisord,
     leader,
     left_of,
     log_in,
     members,
-    place,
     processes_of,
-    require_programs,
     run_of,
-    running_stack,
+    secrets_of,
     select,
     version_of,
 )
@@ -51,45 +40,7 @@ from support.stack_process import (
 from mlops.registry.run_lifecycle import LOCK_TAG
 from stack.processes import SUPERVISORD, family
 
-ROLES = ("mage", "mlflow")
-
-
-def secrets_of(stack):
-    """Every password and secret of a stack, except for a mail server, which it does not have."""
-    named = {name: value for name, value in stack.values.items() if re.search("PASSWORD|SECRET", name)}
-    assert named.pop("SMTP_PASSWORD") == "None"
-    return list(named.values())
-
-
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def stack():
-    require_programs()
-    with place() as folder, running_stack(folder / "stack") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    """Settings of a small run on months in a folder."""
-    source = write_months(tmp_path_factory.mktemp("months"))
-    return {"month": "2023-03", "source": str(source), "max_trials": 2, "min_test_rows": 500}
-
-
-@pytest.fixture(scope="module")
-def trainer(stack, settings, tmp_path_factory):
-    """The client that trained the model, and its output."""
-    trainer = Client(tmp_path_factory.mktemp("clients") / "trainer", stack)
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    return trainer, trainer.python("-m", "mlops", "train", *options)
-
-
-@pytest.fixture(scope="module")
-def trained(trainer, stack):
-    """The stack with a champion."""
-    return stack
 
 
 # The command line
@@ -145,91 +96,6 @@ def test_a_shell_uses_the_environment_file(trained):
     done = subprocess.run(["sh", "-c", command], env=bare, capture_output=True, text=True, timeout=60)
     assert "champion" in done.stdout, done.stderr
     assert f"{trained.state} postgresql://mage:" in done.stdout.splitlines()[-1]
-
-
-# No answer without a login
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/signup",
-        "/graphql",
-        "/get-artifact?path=MLmodel&run_uuid=1",
-        "/api/2.0/mlflow/experiments/search?max_results=1",
-        "/ajax-api/2.0/mlflow/experiments/search?max_results=1",
-        "/api/2.0/mlflow/registered-models/search",
-        "/api/2.0/mlflow-artifacts/artifacts",
-        "/api/2.0/mlflow-artifacts/artifacts/1/model/MLmodel",
-        "/api/2.0/mlflow/users/list",
-        "/openapi.json",
-    ],
-)
-@pytest.mark.parametrize("user", [None, ("owner", "password1234"), ("admin", "password1234")])
-def test_mlflow_answers_nobody_without_a_login(stack, path, user):
-    assert requests.get(stack.compose.url("mlflow", path), auth=user, timeout=30).status_code == 401
-
-
-@pytest.mark.parametrize("method", ["put", "delete"])
-def test_mlflow_accepts_nothing_without_a_login(stack, method):
-    url = stack.compose.url("mlflow", "/api/2.0/mlflow-artifacts/artifacts/1/planted")
-    assert getattr(requests, method)(url, data=b"x", timeout=30).status_code == 401
-    assert not list((stack.folder / "mlflow").rglob("planted"))
-
-
-@pytest.mark.parametrize(
-    ("variables", "got"),
-    [
-        ({"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": ""}, "got no user"),
-        ({"MLFLOW_TRACKING_PASSWORD": "guessed"}, "got user 'owner'"),
-    ],
-)
-def test_a_client_without_the_password_gets_an_error_within_seconds(stack, tmp_path, variables, got):
-    began = time.monotonic()
-    done = Client(tmp_path / "stranger", stack, variables).run("-m", "mlops", "registry", "--model", MODEL)
-    assert done.returncode == 1
-    assert f"{stack.compose.url('mlflow')}: the server requires a known user (401); {got}" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert (
-        time.monotonic() - began < 60
-    )  # including imports; MLflow's own client takes minutes with a dead server
-
-
-def test_mage_gives_its_status_and_nothing_else_without_a_login(stack):
-    assert requests.get(stack.compose.url("mage", "/api/status"), timeout=30).status_code == 200
-    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]  # public: its pages send it
-    for path in ("pipelines", f"pipelines/{PIPELINE}", "pipeline_schedules", "users", "kernels"):
-        url = stack.compose.url("mage", f"/api/{path}")
-        assert requests.get(url, timeout=30).status_code == 401, path
-        assert requests.get(url, headers={"X-API-KEY": key}, timeout=30).json()["error"]["code"] == 403, path
-
-
-def test_mage_accepts_the_owner_and_not_its_default_password(stack):
-    session = log_in(stack, stack.values["DEFAULT_OWNER_EMAIL"], stack.values["DEFAULT_OWNER_PASSWORD"])
-    key = select(stack, "mage", "SELECT client_id FROM oauth2_application")[0]
-    headers = {"X-API-KEY": key, "Cookie": f"oauth_token={session['session']['token']}"}
-    listed = requests.get(stack.compose.url("mage", "/api/pipelines"), headers=headers, timeout=30).json()
-    assert PIPELINE in [pipeline["uuid"] for pipeline in listed["pipelines"]]
-    assert "session" not in log_in(stack, "admin@admin.com", "admin")
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_a_role_can_only_use_its_own_database_with_its_password(stack, role):
-    connect(stack, role, role).close()
-    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        connect(stack, role, role, "guessed")
-    with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
-        connect(stack, role, next(name for name in ROLES if name != role))
-
-
-@pytest.mark.parametrize(
-    ("host", "status"),
-    [("mlflow:5000", 200), ("localhost:5000", 200), ("127.0.0.1:5000", 200)]
-    + [(host, 403) for host in ("mlflow", "mlflow:5001", "elsewhere.example", "elsewhere.example:5000")],
-)
-def test_mlflow_answers_only_to_its_host_names(stack, host, status):
-    assert ask_mlflow(stack, "experiments/search", host, max_results="1").status_code == status
 
 
 # Training runs on the stack
@@ -331,105 +197,6 @@ def test_supervisord_shows_no_secret_and_keeps_its_files_to_its_owner(trained):
 )
 def test_tables_are_in_their_owners_database(stack, role, some):
     assert some <= set(select(stack, role, "SELECT tablename FROM pg_tables"))
-
-
-# A backup, and a stack restored from it
-
-
-@pytest.fixture(scope="module")
-def archive(trained):
-    """A backup of the running stack, with a trigger in Mage."""
-    served, values = trained.served, "'carried', now(), now(), 'trip_duration_training', 'INACTIVE'"
-    columns = "name, created_at, updated_at, pipeline_uuid, status, repo_path"
-    select(trained, "mage", f"INSERT INTO pipeline_schedule ({columns}) VALUES ({values}, '{served}')")
-    log_in(trained, trained.values["DEFAULT_OWNER_EMAIL"], trained.values["DEFAULT_OWNER_PASSWORD"])
-    assert select(trained, "mage", "SELECT token FROM oauth2_access_token")
-    file = trained.state / "backup.tar.gz"
-    done = command_line(trained.folder, "backup", str(file))
-    assert done.returncode == 0, done.stderr
-    return file
-
-
-@pytest.fixture(scope="module")
-def restored(archive):
-    """Another stack, restored from the archive, with the services of a registry."""
-    with place() as other:
-        folder, ports = other / "stack", free_ports()
-        done = command_line(folder, "restore", str(archive), **ports)
-        assert done.returncode == 0, done.stderr
-        stack = Stack(folder, values_of(folder), inherited=bare_environment(other / "home"))
-        try:
-            stack.start_service("postgres")
-            former = {name: "former" for name in stack.values if name.endswith("_DB_PASSWORD")}
-            cluster.make_databases(stack.environment("postgres"), former, folder)
-            connect(stack, "mage", "mage", "former").close()
-            cluster.make_databases(stack.environment("postgres"), stack.values, folder)
-            stack.start_service("mlflow")
-            yield stack
-        finally:
-            stack.stop()
-            assert processes_of(folder) == []
-            assert "database system is shut down" in stack.log("postgres").read_text()
-
-
-def values_of(folder):
-    lines = (folder / ".env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
-
-
-def test_an_archive_is_private_and_holds_no_secret(archive, trained):
-    assert archive.stat().st_mode & 0o777 == 0o600
-    assert list(archive.parent.glob(".*.part")) == []
-    tokens = select(trained, "mage", "SELECT token FROM oauth2_access_token")
-    secrets = secrets_of(trained)
-    with tarfile.open(archive) as opened:
-        files = [opened.extractfile(member).read() for member in opened if member.isfile()]
-    assert not any(word.encode() in content for word in secrets + tokens for content in files)
-
-
-def test_a_backup_overwrites_nothing(archive, trained):
-    before = archive.read_bytes()
-    again = command_line(trained.folder, "backup", str(archive))
-    assert again.returncode == 1
-    assert "this file exists" in again.stderr
-    assert archive.read_bytes() == before
-
-
-def test_the_restored_champion_gives_the_same_answers(restored, trained, tmp_path):
-    first, second = Client(tmp_path / "first", trained), Client(tmp_path / "second", restored)
-    minutes = first.predict()
-    assert all(math.isfinite(each) and 1 <= each <= 60 for each in minutes)
-    assert second.predict() == minutes
-    ask = ("-m", "mlops", "registry", "--model", MODEL)
-    assert second.python(*ask) == first.python(*ask)
-
-
-def test_the_restored_stack_has_its_own_passwords(restored, trained):
-    stranger = (trained.values["MLFLOW_TRACKING_USERNAME"], trained.values["MLFLOW_TRACKING_PASSWORD"])
-    url = restored.compose.url("mlflow", "/api/2.0/mlflow/registered-models/search")
-    assert requests.get(url, auth=stranger, timeout=30).status_code == 401
-    (hashed,) = select(restored, "mage", 'SELECT password_hash FROM "user"')
-    assert bcrypt.checkpw(restored.values["DEFAULT_OWNER_PASSWORD"].encode(), hashed.encode())
-    assert select(restored, "mage", "SELECT token FROM oauth2_access_token") == []
-    served = select(restored, "mage", "SELECT repo_path FROM pipeline_schedule WHERE name = 'carried'")
-    assert served == [str(restored.served)]
-
-
-def test_a_restore_overwrites_nothing(restored, archive):
-    again = command_line(restored.folder, "restore", str(archive))
-    assert again.returncode == 1
-    assert "there is already a stack, and a restore overwrites no stack" in again.stderr
-    assert restored.is_healthy("mlflow")
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_a_damaged_archive_restores_nothing(archive, tmp_path, share):
-    damaged = tmp_path / "damaged.tar.gz"
-    damaged.write_bytes(archive.read_bytes()[: int(archive.stat().st_size * share)])
-    done = command_line(tmp_path / "stack", "restore", str(damaged))
-    assert done.returncode == 1
-    assert f"{damaged}: expected an archive made by `make backup`" in done.stderr
-    assert [path.name for path in tmp_path.iterdir() if path.name != damaged.name] == ["stack.lock"]
 
 
 # Killed services are restarted
