@@ -45,8 +45,8 @@ RUN_BY = (
     ("python -m stack start", "system/test_stack.py", 'command_line(stack.folder, "start")'),
     ("python -m stack status", "system/test_stack.py", 'command_line(stack.folder, "status")'),
     ("python -m stack stop", "system/test_stack.py", 'command_line(stack.folder, "stop")'),
-    ("python -m stack backup", "system/test_stack.py", '"backup", str('),
-    ("python -m stack restore", "system/test_stack.py", '"restore", str('),
+    ("python -m stack backup", "system/test_stack_backup.py", '"backup", str('),
+    ("python -m stack restore", "system/test_stack_backup.py", '"restore", str('),
     ("python -m benchmarks", "unit/test_benchmarks.py", "command.main([*options"),
 )
 RUN_BY_CI = (
