@@ -124,32 +124,15 @@ endif
 	$(call into,.venv,-r requirements-dev.txt)
 	@touch $@
 
-.venv-mlflow/installed: requirements-mlflow.txt
+about_mlflow = the MLflow server
+about_docs = what builds the documentation site
+about_browser = what drives the browser of the tests
+about_bench = the benchmark's peers
+.venv-%/installed: requirements-%.txt
 	@$(call need_python)
-	@echo "building .venv-mlflow (the MLflow server)"
-	$(call environment,.venv-mlflow)
-	$(call into,.venv-mlflow,-r requirements-mlflow.txt)
-	@touch $@
-
-.venv-docs/installed: requirements-docs.txt
-	@$(call need_python)
-	@echo "building .venv-docs (what builds the documentation site)"
-	$(call environment,.venv-docs)
-	$(call into,.venv-docs,-r requirements-docs.txt)
-	@touch $@
-
-.venv-browser/installed: requirements-browser.txt
-	@$(call need_python)
-	@echo "building .venv-browser (what drives the browser of the tests)"
-	$(call environment,.venv-browser)
-	$(call into,.venv-browser,-r requirements-browser.txt)
-	@touch $@
-
-.venv-bench/installed: requirements-bench.txt
-	@$(call need_python)
-	@echo "building .venv-bench (the benchmark's peers)"
-	$(call environment,.venv-bench)
-	$(call into,.venv-bench,-r requirements-bench.txt)
+	@echo "building .venv-$* ($(about_$*))"
+	$(call environment,.venv-$*)
+	$(call into,.venv-$*,-r $<)
 	@touch $@
 
 .venv-lock/installed:

@@ -140,7 +140,7 @@ def steps(command: str) -> list[str]:
 @functools.cache
 def make(*arguments: str) -> str:
     """Output of make, for which every environment is there."""
-    built = [f"--old-file={name}" for name in re.findall(r"^(\.venv\S*installed):", MAKEFILE, re.M)]
+    built = [f"--old-file={name}" for name in re.findall(r"\.venv[\w-]*/[\w-]*installed", MAKEFILE)]
     done = subprocess.run(["make", *built, *arguments], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
