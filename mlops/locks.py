@@ -34,6 +34,7 @@ POLL_SECONDS = 0.25  # short: outside the main thread an interrupt arrives only 
 LOG_SECONDS = 60.0  # between two log lines about the holder
 GRACE_SECONDS = 3.0  # a child process of a killed holder may keep the lock for a moment
 CONNECT_SECONDS = 5
+RESTART_SECONDS = 30.0  # the longest wait for a server that restarts
 DRIVERS = ("postgresql", "postgresql+psycopg2")
 
 # With these, both the client and the server notice a dead peer within a minute.
@@ -199,6 +200,7 @@ class _AdvisoryLock(Lock):
         engine = sqlalchemy.create_engine(
             address, connect_args=arguments, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool
         )
+        self.engine = engine
         try:
             self.session = engine.connect()
         except SQLAlchemyError as error:
@@ -212,7 +214,13 @@ class _AdvisoryLock(Lock):
         return bool(self._ask("SELECT pg_try_advisory_lock(:key)").scalar())
 
     def check(self) -> None:
-        holder = self._ask(WHO_HOLDS).first()
+        try:
+            holder = self._ask(WHO_HOLDS).first()
+        except TrackingError:
+            # The run fails in any case. Mage keeps its records in this server: while that restarts, Mage could not
+            # record the failure, and would show the run as running until its timeout.
+            self._wait_for_server()
+            raise
         if holder is None or not holder.mine:  # for example behind a pooler
             raise self._lost("another session answers")
 
@@ -234,6 +242,15 @@ class _AdvisoryLock(Lock):
             return self.session.execute(sqlalchemy.text(query), {"key": self.key} if ":key" in query else {})
         except SQLAlchemyError as error:
             raise self._lost(_reason(error)) from error
+
+    def _wait_for_server(self) -> None:
+        """Return when the server answers, or after `RESTART_SECONDS`."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(SQLAlchemyError):
+                self.engine.connect().close()
+                return
+            time.sleep(POLL_SECONDS)
 
     def _lost(self, reason: str) -> TrackingError:
         return TrackingError(

@@ -166,6 +166,29 @@ def test_a_lock_of_a_stopped_server_counts_as_lost(server: Postgres) -> None:
             next_lock.check()
 
 
+def test_a_lost_lock_is_reported_when_the_server_answers_again(server: Postgres) -> None:
+    """Mage records the failure in the same server."""
+    with hold(NAME) as lock:
+        server.stop()
+        starting = threading.Timer(1.5, server.start)
+        starting.start()
+        with pytest.raises(TrackingError, match="has ended"):
+            lock.check()
+        assert ask(server, "SELECT 1")
+        starting.join()
+
+
+def test_a_lost_lock_is_reported_although_the_server_stays_away(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "RESTART_SECONDS", 0.5)
+    with hold(NAME) as lock:
+        server.stop()
+        with pytest.raises(TrackingError, match="has ended"):
+            lock.check()
+    server.start()
+
+
 def test_a_server_that_stops_ends_the_wait(server: Postgres) -> None:
     with another_process():
         stopping = threading.Timer(0.6, server.stop)
