@@ -35,7 +35,7 @@ editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
 	  { echo "port $(EDITOR_PORT) is taken; choose another: make editor EDITOR_PORT=6790" >&2; exit 1; }
 	@echo "open http://127.0.0.1:$(EDITOR_PORT)/pipelines/trip_duration_training/edit"
-	REQUIRE_USER_AUTHENTICATION=false $(BIN)/mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
+	REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@mkdir -p $(MLOPS_STATE_DIR)

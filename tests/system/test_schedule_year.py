@@ -61,16 +61,21 @@ class Year:
         found = self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"])
         return [run for run in found if "mlflow.parentRunId" not in run.data.tags]
 
-    def wait_for(self, *months: Month) -> None:
-        """Return when exactly these additional months are judged and reported."""
-        expected = [*self.judged_until_now, *map(str, months)]
-        self.wait_until(lambda: self.judged() == expected)
-        reported = f"{SAMPLE_MODEL} {months[-1]}: version {len(expected)} is"
+    def wait_for(self, month: Month) -> None:
+        """Return when the month is judged next, and reported."""
+        expected = [*self.judged_until_now, str(month)]
+        self.wait_until(lambda: self.judged()[: len(expected)] == expected)
+        reported = f"{SAMPLE_MODEL} {month}: version {len(expected)} is"
         self.wait_until(lambda: any(title.startswith(reported) for title in self.inbox.titles))
         self.judged_until_now[:] = expected
 
     def wait_until(self, true: Callable[[], bool]) -> None:
-        wait_until(true, SECONDS_TO_TRAIN, lambda: (self.judged(), self.inbox.messages, self.runs()))
+        def about() -> str:
+            log = [line for line in self.stack.log("mage").read_text().splitlines() if "is alive" not in line]
+            runs = [(run.info.run_name, run.info.status) for run in self.runs()]
+            return "\n".join((str(self.judged()), *map(str, self.inbox.messages), str(runs), *log[-100:]))
+
+        wait_until(true, SECONDS_TO_TRAIN, about)
 
     def amid(self, month: Month) -> str:
         """Id of the run for the month, once it has started."""
@@ -164,7 +169,8 @@ def test_an_unattended_year(year: Year) -> None:
     for month in (july, august, september):
         year.publish(month)
     year.stack.start_service("mage")
-    year.wait_for(july, august, september)
+    for month in (july, august, september):
+        year.wait_for(month)
 
     # A truncated upload is reported once, shown in MLflow with the same words, and fixed by a complete one.
     whole = year.path(september).read_bytes()

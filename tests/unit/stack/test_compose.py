@@ -188,7 +188,8 @@ def test_mounted_folders_belong_to_the_user_in_the_image(name):
 
 
 def test_mage_serves_the_folder_the_image_holds():
-    folder = SERVICES["mage"]["command"][2]
+    command = SERVICES["mage"]["command"]
+    folder = command[command.index("start") + 1]
     assert f"WORKDIR {folder}\n" in dockerfile("mage")
     # Mage puts the parent on sys.path: a folder named like a package would hide that package.
     assert importlib.util.find_spec(Path(folder).name) is None
@@ -335,19 +336,21 @@ def test_every_variable_set_is_one_that_is_read(service, variable):
 @pytest.mark.parametrize(
     ("service", "program"),
     [
-        ("mage", Path(sys.executable).parent / "mage"),
+        ("mage", Path(sys.executable)),
         ("mlflow", ROOT / ".venv-mlflow" / "bin" / "mlflow"),
     ],
 )
 def test_every_option_is_one_that_the_program_takes(service, program, tmp_path):
     if not program.exists():
         pytest.skip(f"{program} is not there: `make install` builds it")
-    name, subcommand, *arguments = SERVICES[service]["command"]
-    assert name == program.name
+    command = SERVICES[service]["command"]
+    subcommand = command.index({"mage": "start", "mlflow": "server"}[service])
+    (name, *module), arguments = command[:subcommand], command[subcommand + 1 :]
+    assert program.name.startswith(name)  # python3.11 is python
     # A wide terminal, so that no option is split over two lines.
-    environment = {**os.environ, "COLUMNS": "200", "HOME": str(tmp_path)}
+    environment = {**os.environ, "COLUMNS": "200", "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     shown = subprocess.run(
-        [program, subcommand, "--help"],
+        [program, *module, command[subcommand], "--help"],
         capture_output=True,
         text=True,
         check=True,
