@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from mlops import config, locks
 from mlops.errors import BusyError, TrackingError, one_line
+from mlops.registry import server_facts
 from mlops.registry.client import MlflowException, mlflow, with_retry, without_retry
 from mlops.registry.runs import (
     LOCK_TAG,
@@ -118,13 +119,41 @@ def work_lock(
 
 @with_retry("ending run {0}")
 def mark_finished(run_id: str) -> None:
-    """Mark a run FINISHED that was interrupted after its version got its final tag."""
+    """Mark a run FINISHED that was interrupted after its version got its final tag; skips a deleted run."""
     client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    if run.info.status != "FINISHED":
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in server_facts.ABSENT:
+            return
+        raise
+    if run.info.status != "FINISHED" and run.info.lifecycle_stage == "active":
         if "error" in run.data.tags:
             client.delete_tag(run_id, "error")
         client.set_terminated(run_id, "FINISHED")
+
+
+@with_retry("experiment {0}")
+def find_deleted(experiment: str) -> str:
+    """That an experiment was deleted in MLflow, and the command that restores it; empty if it was not."""
+    found = mlflow.MlflowClient().get_experiment_by_name(experiment)
+    if not found or found.lifecycle_stage == "active":
+        return ""
+    act = server_facts.command(f"experiments restore -x {found.experiment_id}")
+    return f"experiment {experiment} was deleted in MLflow, with all its runs; restore it: `{act}`"
+
+
+def require_experiment(experiment: str) -> None:
+    """Raise if the experiment was deleted in MLflow: no run can start in it, nor in a new one of its name.
+
+    Raises
+    ------
+    TrackingError
+        With the command that restores it.
+    """
+    deleted = find_deleted(experiment)
+    if deleted:
+        raise TrackingError(deleted)
 
 
 @with_retry("experiment {0}")
@@ -133,6 +162,7 @@ def _experiment(name: str) -> str:
     found = _experiment_of(name)
     if found:
         return found
+    require_experiment(name)
     # A server chooses where artefacts go; with a plain database MLflow would use the working directory.
     remote = str(mlflow.get_tracking_uri()).startswith("http")
     artifacts = None if remote else config.state().artifacts.as_uri()

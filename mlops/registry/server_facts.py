@@ -1,7 +1,8 @@
-"""Facts about the tracking server and the installed MLflow: versions, tables, where artefacts go."""
+"""Facts about the tracking server and the installed MLflow: versions, tables, commands, where artefacts go."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import sqlalchemy
 from alembic.script import ScriptDirectory
 
+from mlops.config import without_credentials
 from mlops.registry.client import mlflow, with_retry
+
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # codes for what is not there, or has no id
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,12 @@ class ArtefactPlace:
 def client_version() -> str:
     """Version of the installed MLflow, such as ``3.1.0``."""
     return str(mlflow.__version__)
+
+
+def command(arguments: str) -> str:
+    """A command of MLflow's own command line for the connected tracking server, for people to copy."""
+    uri = shlex.quote(without_credentials(str(mlflow.get_tracking_uri())))
+    return f"MLFLOW_TRACKING_URI={uri} .venv/bin/mlflow {arguments}"
 
 
 def expected_revision() -> str:
