@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from typing import Final
 
 from mlops.errors import one_line
-from mlops.registry.client import MlflowException, mlflow, with_retry
+from mlops.registry.client import MlflowException, mlflow_client, with_retry
 
 logger = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ def _in_words(entry: Entry, now: str | None) -> str:
 
 
 def _complete(name: str, entry: Entry) -> Entry:
-    mlflow.MlflowClient().set_registered_model_alias(name, entry.alias, str(entry.after))
+    mlflow_client().set_registered_model_alias(name, entry.alias, str(entry.after))
     done = replace(entry, state=DONE)
     _write(name, done)
     return done
@@ -233,7 +233,7 @@ def _write(name: str, entry: Entry) -> None:
     # A tag holds 5,000 characters, and JSON writes some characters as two.
     fields["reason"] = one_line(entry.reason, 2000)
     text = json.dumps(fields, ensure_ascii=False)
-    mlflow.MlflowClient().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
+    mlflow_client().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
 
 
 def _read(name: str) -> tuple[Entry, ...]:
@@ -255,7 +255,7 @@ def _aliases(name: str) -> dict[str, str]:
 def _model(name: str) -> tuple[dict[str, str], dict[str, str]]:
     """Tags and aliases of the registered model; both empty if the model does not exist yet."""
     try:
-        model = mlflow.MlflowClient().get_registered_model(name)
+        model = mlflow_client().get_registered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}, {}

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlops.config import PROJECT
 from mlops.model import version_code
 from mlops.model.intervals import INTERVAL_COLUMNS
-from mlops.registry.client import mlflow, with_retry  # first: it sets what mlflow reads
+from mlops.registry.client import mlflow, mlflow_client, with_retry  # first: it sets what mlflow reads
 
 # isort: split
 import pandas as pd
@@ -43,7 +43,7 @@ def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataF
 
     The run is the active one. Models that an earlier attempt logged in it, complete or not, are deleted.
     """
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     for earlier in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         client.delete_logged_model(earlier.model_id)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -33,6 +33,7 @@ import requests
 import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException as MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils.credentials import read_mlflow_creds
 from tenacity import (
     RetryCallState,
@@ -53,6 +54,30 @@ Result = TypeVar("Result")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two tries
 RETRIES, REQUEST_SECONDS = 1, 30  # for MLflow's own client; with its defaults it gives up after four minutes
 _AWAY = re.compile(r"API request to .* failed with (timeout )?exception|failed with error code 5\d\d")
+
+
+def tracking_uri() -> str:
+    """Address of the tracking store of this process; it may contain a password."""
+    return str(mlflow.get_tracking_uri())
+
+
+def mlflow_client() -> mlflow.MlflowClient:
+    """MLflow's client of this process's tracking store, which is also the registry, whatever else is set."""
+    uri = tracking_uri()
+    return mlflow.MlflowClient(uri, uri)
+
+
+def download(uri: str, folder: Path) -> Path:
+    """Path of the files of the version at `uri`, ``models:/NAME/NUMBER``, downloaded into `folder`.
+
+    `mlflow.artifacts.download_artifacts` is not used: it looks a version up in the registry that the process is
+    set to, even where another one is passed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name, _, number = uri.removeprefix("models:/").rpartition("/")
+    place = mlflow_client().get_model_version_download_uri(name, number)
+    files = get_artifact_repository(place, tracking_uri=tracking_uri())
+    return Path(files.download_artifacts("", str(folder)))
 
 
 class _Patience:
@@ -129,7 +154,7 @@ def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> Non
     with FileLock(state / "mlflow.lock"), tracking_errors(f"tracking server {without_credentials(uri)}"):
         if uri.startswith("sqlite:///"):
             _make_database(Path(uri.removeprefix("sqlite:///")))
-        mlflow.MlflowClient().search_experiments(max_results=1)
+        mlflow_client().search_experiments(max_results=1)
 
 
 def _make_database(path: Path) -> None:

@@ -15,7 +15,14 @@ from typing import Any, Literal
 from mlops import config, locks
 from mlops.errors import BusyError, TrackingError, one_line
 from mlops.registry import server_facts
-from mlops.registry.client import MlflowException, mlflow, with_retry, without_retry
+from mlops.registry.client import (
+    MlflowException,
+    mlflow,
+    mlflow_client,
+    tracking_uri,
+    with_retry,
+    without_retry,
+)
 from mlops.registry.runs import (
     LOCK_TAG,
     OUTCOME,
@@ -74,7 +81,7 @@ def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
     known = getattr(error, "run_id", "")
     if known:
         return str(known)
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     tags = {"error": _as_tag(error)}
     run_id = str(client.create_run(_experiment(experiment), run_name=run_name, tags=tags).info.run_id)
     client.set_terminated(run_id, "FAILED")
@@ -120,7 +127,7 @@ def work_lock(
 @with_retry("ending run {0}")
 def mark_finished(run_id: str) -> None:
     """Mark a run FINISHED that was interrupted after its version got its final tag; skips a deleted run."""
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     try:
         run = client.get_run(run_id)
     except MlflowException as error:
@@ -136,7 +143,7 @@ def mark_finished(run_id: str) -> None:
 @with_retry("experiment {0}")
 def find_deleted(experiment: str) -> str:
     """That an experiment was deleted in MLflow, and the command that restores it; empty if it was not."""
-    found = mlflow.MlflowClient().get_experiment_by_name(experiment)
+    found = mlflow_client().get_experiment_by_name(experiment)
     if not found or found.lifecycle_stage == "active":
         return ""
     act = server_facts.command(f"experiments restore -x {found.experiment_id}")
@@ -158,13 +165,13 @@ def require_experiment(experiment: str) -> None:
 
 @with_retry("experiment {0}")
 def _experiment(name: str) -> str:
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     found = _experiment_of(name)
     if found:
         return found
     require_experiment(name)
     # A server chooses where artefacts go; with a plain database MLflow would use the working directory.
-    remote = str(mlflow.get_tracking_uri()).startswith("http")
+    remote = tracking_uri().startswith("http")
     artifacts = None if remote else config.state().artifacts.as_uri()
     # With this kind, MLflow shows its pages for training and not those for chat models.
     kind = {"mlflow.experimentKind": "custom_model_development"}
@@ -178,14 +185,14 @@ def _experiment(name: str) -> str:
 
 
 def _experiment_of(name: str) -> str | None:
-    found = mlflow.MlflowClient().get_experiment_by_name(name)
+    found = mlflow_client().get_experiment_by_name(name)
     return str(found.experiment_id) if found and found.lifecycle_stage == "active" else None
 
 
 @with_retry("starting a run")
 def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
     """Id of this attempt's run; an interrupted one is set to RUNNING again."""
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     tags = {RUN_KEY: key, ATTEMPT: attempt, LOCK_TAG: lock_place(), HEARTBEAT: _now()}
     query = f"attributes.status != 'FINISHED' and tags.{ATTEMPT} = '{attempt}'"
     earlier = client.search_runs(
@@ -218,19 +225,19 @@ def _finish(run_id: str, experiment_id: str, status: str) -> None:
 
 @with_retry("ending run {0}")
 def _terminate(run_id: str, status: str) -> None:
-    mlflow.MlflowClient().set_terminated(run_id, status)
+    mlflow_client().set_terminated(run_id, status)
 
 
 @with_retry("ending run {0}")
 def _end(run_id: str, status: str, cause: str) -> None:
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     client.set_tag(run_id, "error", cause)
     client.set_terminated(run_id, status)
 
 
 @with_retry("tagging run {0}")
 def _set_tag(run_id: str, name: str, value: str) -> None:
-    mlflow.MlflowClient().set_tag(run_id, name, value)
+    mlflow_client().set_tag(run_id, name, value)
 
 
 @with_retry("looking up trials")
@@ -240,7 +247,7 @@ def _tidy(run_id: str, experiment_id: str) -> None:
 
 def _sweep(experiment_id: str, run_id: str) -> None:
     """Delete incomplete trials of the run; the work folder holds them complete."""
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     for trial in trials_of(experiment_id, run_id):
         if trial.info.status not in WHOLE:
             client.delete_run(trial.info.run_id)
@@ -248,13 +255,13 @@ def _sweep(experiment_id: str, run_id: str) -> None:
 
 @with_retry("looking up the version of run {0}")
 def _is_complete(run_id: str) -> bool:
-    found = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+    found = mlflow_client().search_model_versions(f"run_id = '{run_id}'")
     return any(OUTCOME in version.tags for version in found)
 
 
 @with_retry("looking up runs")
 def _running(experiment_id: str) -> list[Any]:
-    return list(mlflow.MlflowClient().search_runs([experiment_id], "attributes.status = 'RUNNING'"))
+    return list(mlflow_client().search_runs([experiment_id], "attributes.status = 'RUNNING'"))
 
 
 def _cause_of_death(tags: Mapping[str, str], started: int) -> str:
@@ -274,7 +281,7 @@ def _beat(run_id: str, ended: threading.Event) -> None:
     """Write the run's heartbeat regularly: other hosts read from it that the run is alive."""
     while not ended.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(Exception):  # a failed heartbeat must not end the run
-            mlflow.MlflowClient().set_tag(run_id, HEARTBEAT, _now())
+            mlflow_client().set_tag(run_id, HEARTBEAT, _now())
 
 
 def _as_tag(error: BaseException) -> str:
@@ -300,6 +307,6 @@ def _start_guard(experiment: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         # The URI may hold a password, so it goes into the environment: any user can list the arguments.
-        env={**os.environ, "MLFLOW_TRACKING_URI": str(mlflow.get_tracking_uri())},
+        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri()},
         start_new_session=True,  # a Ctrl-C or a signal to the group must not end it
     )

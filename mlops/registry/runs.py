@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops import config, locks
-from mlops.registry.client import mlflow, with_retry  # first: it sets what mlflow reads
+from mlops.registry.client import mlflow_client, with_retry  # first: it sets what mlflow reads
 
 # isort: split
 import pandas as pd
@@ -37,7 +37,7 @@ class Run:
     def __init__(self, run_id: str, experiment_id: str) -> None:
         self.run_id = run_id
         self.experiment_id = experiment_id
-        self.client = mlflow.MlflowClient()
+        self.client = mlflow_client()
 
     @with_retry("logging parameters")
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
@@ -153,31 +153,31 @@ def lock_place() -> str:
 @with_retry("looking up a run")
 def metrics_of(run_id: str) -> dict[str, float]:
     """Metrics that a run logged."""
-    return dict(mlflow.MlflowClient().get_run(run_id).data.metrics)
+    return dict(mlflow_client().get_run(run_id).data.metrics)
 
 
 @with_retry("looking up a run")
 def parameters_of(run_id: str) -> dict[str, str]:
     """Parameters that a run logged."""
-    return dict(mlflow.MlflowClient().get_run(run_id).data.params)
+    return dict(mlflow_client().get_run(run_id).data.params)
 
 
 @with_retry("looking up a run")
 def tags_of(run_id: str) -> dict[str, str]:
     """Tags of a run."""
-    return dict(mlflow.MlflowClient().get_run(run_id).data.tags)
+    return dict(mlflow_client().get_run(run_id).data.tags)
 
 
 @with_retry("fetching {1}")
 def fetch_artefact(run_id: str, name: str, folder: Path) -> Path:
     """Path of a file that a run logged, downloaded into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=name, dst_path=str(folder)))
+    return Path(mlflow_client().download_artifacts(run_id, name, str(folder)))
 
 
 def trials_of(experiment_id: str, run_id: str) -> list[Any]:
     """The trials of a run, as MLflow's runs."""
-    client, query = mlflow.MlflowClient(), f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+    client, query = mlflow_client(), f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
     return list(client.search_runs([experiment_id], query, max_results=50_000))
 
 

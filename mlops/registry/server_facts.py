@@ -11,7 +11,7 @@ import sqlalchemy
 from alembic.script import ScriptDirectory
 
 from mlops.config import without_credentials
-from mlops.registry.client import mlflow, with_retry
+from mlops.registry.client import mlflow, mlflow_client, tracking_uri, with_retry
 
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # codes for what is not there, or has no id
 
@@ -39,7 +39,7 @@ def client_version() -> str:
 
 def command(arguments: str) -> str:
     """A command of MLflow's own command line for the connected tracking server, for people to copy."""
-    uri = shlex.quote(without_credentials(str(mlflow.get_tracking_uri())))
+    uri = shlex.quote(without_credentials(tracking_uri()))
     return f"MLFLOW_TRACKING_URI={uri} .venv/bin/mlflow {arguments}"
 
 
@@ -77,7 +77,7 @@ def artefact_places(experiments: Iterable[str]) -> tuple[ArtefactPlace, ...]:
     TrackingError
         When the server does not answer.
     """
-    tracking = mlflow.MlflowClient()
+    tracking = mlflow_client()
     found = [tracking.get_experiment_by_name(name) for name in experiments]
     return tuple(ArtefactPlace(str(e.name), str(e.artifact_location)) for e in found if e is not None)
 
@@ -91,5 +91,5 @@ def default_artefact_place() -> ArtefactPlace | None:
     TrackingError
         When the server does not answer.
     """
-    found = mlflow.MlflowClient().search_experiments(filter_string="name = 'Default'")
+    found = mlflow_client().search_experiments(filter_string="name = 'Default'")
     return ArtefactPlace(str(found[0].name), str(found[0].artifact_location)) if found else None

@@ -26,7 +26,7 @@ import pandas as pd
 
 from mlops.errors import ConfigError, TrackingDownError, one_line
 from mlops.model.features import REQUEST_COLUMNS
-from mlops.registry.client import mlflow, probe, with_retry
+from mlops.registry.client import probe, tracking_uri, with_retry
 
 Array = npt.NDArray[Any]
 SAMPLE_ROWS = 300
@@ -147,7 +147,7 @@ def verify(uri: str, expected: Expected, folder: Path, timeout: float = 3600.0) 
     TrackingDownError
         When the tracking server does not answer.
     """
-    server, started = str(mlflow.get_tracking_uri()), time.monotonic()
+    server, started = tracking_uri(), time.monotonic()
     _await(server, uri)
     asked = json.dumps(
         {"uri": uri, "folder": folder, "expected": asdict(expected), "asker": os.getpid()}, default=str

@@ -20,7 +20,7 @@ from mlops.errors import MlopsError, TrackingDownError, TrackingError
 from mlops.model import version_code
 from mlops.model.features import REQUEST_COLUMNS
 from mlops.month import Month
-from mlops.registry.client import MlflowException, mlflow, tracking_errors
+from mlops.registry.client import MlflowException, download, mlflow, tracking_errors
 from mlops.registry.verification import Array, Expected, digest, without_passwords
 
 TOLERANCE = 1e-6  # minutes
@@ -159,7 +159,7 @@ def _fetch(uri: str, folder: Path) -> Path:
     """
     try:
         with tracking_errors(f"{uri} cannot be fetched"):
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+            return download(uri, folder)
     except TrackingDownError:
         raise
     except (TrackingError, OSError) as error:
