@@ -278,14 +278,14 @@ class Settings(BaseModel):
 
 
 def without_credentials(address: str) -> str:
-    """URL without user, password, query, fragment and final slash; a path is returned unchanged.
+    """URL without user, password, query, fragment and final slash; a path or SQLite address is returned unchanged.
 
     Examples
     --------
     >>> without_credentials("https://me:secret@example.org/trips/?sig=abc")
     'https://example.org/trips'
     """
-    if "://" not in address:
+    if "://" not in address or address.startswith("sqlite:"):
         return address
     return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", address))[0].rstrip("/")
 
@@ -348,8 +348,46 @@ def state() -> StateFolder:
 
 
 def tracking_uri() -> str:
-    """Tracking store of this machine: ``MLFLOW_TRACKING_URI``, else SQLite in the state folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state().tracking_store}"
+    """Tracking store of this machine: ``MLFLOW_TRACKING_URI``, else SQLite in the state folder.
+
+    Raises
+    ------
+    ConfigError
+        As `sqlite_file`.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state().tracking_store}"
+    sqlite_file(address)
+    return address
+
+
+def sqlite_file(address: str) -> Path | None:
+    """File of an SQLite address, as SQLAlchemy reads it; None for another kind of address.
+
+    Raises
+    ------
+    ConfigError
+        When the address names no file, or its options are not ``name=value``, as after a "?" in the file's path.
+
+    Examples
+    --------
+    >>> sqlite_file("sqlite:////var/mlops/mlflow.db?timeout=30").as_posix()
+    '/var/mlops/mlflow.db'
+    >>> sqlite_file("http://127.0.0.1:5000")
+    """
+    if not re.match("sqlite[+:]", address):
+        return None
+    parts = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]*)(\?.*)?", address, re.DOTALL)
+    file, options = parts.groups(default="") if parts else ("", "")
+    if not file or file == ":memory:" or file.startswith("file:"):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI: expected a file's path, as in sqlite:////full/path/mlflow.db; got {address}"
+        )
+    if not re.fullmatch(r"(\?\w+=[^/&]*(&\w+=[^/&]*)*)?", options):
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI: expected options such as ?timeout=30 after the file; got {address}, whose path "
+            "ends at the '?': use a path without it"
+        )
+    return Path(file)
 
 
 def threads() -> int:

@@ -34,7 +34,6 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException as MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.utils.credentials import read_mlflow_creds
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -43,7 +42,7 @@ from tenacity import (
     wait_exponential,
 )
 
-from mlops.config import without_credentials
+from mlops.config import sqlite_file, without_credentials
 from mlops.errors import TrackingDownError, TrackingError
 
 logger = logging.getLogger(__name__)
@@ -56,13 +55,26 @@ RETRIES, REQUEST_SECONDS = 1, 30  # for MLflow's own client; with its defaults i
 _AWAY = re.compile(r"API request to .* failed with (timeout )?exception|failed with error code 5\d\d")
 
 
+class _Connection:
+    """Address of the tracking store of this process; set by `connect`.
+
+    MLflow's own setting (`mlflow.set_tracking_uri`) is left alone: in Mage's editor it belongs to the user.
+    """
+
+    uri = ""
+
+
 def tracking_uri() -> str:
-    """Address of the tracking store of this process; it may contain a password."""
-    return str(mlflow.get_tracking_uri())
+    """Address of the tracking store that this process is connected to, or else of this machine's; may have a password."""
+    return _Connection.uri or config.tracking_uri()
 
 
 def mlflow_client() -> mlflow.MlflowClient:
-    """MLflow's client of this process's tracking store, which is also the registry, whatever else is set."""
+    """MLflow's client of this project's tracking store, which is also its registry.
+
+    It depends on no state of the process: not on MLflow's address of a store or of a registry, an active run, an
+    active experiment, or an experiment in the environment.
+    """
     uri = tracking_uri()
     return mlflow.MlflowClient(uri, uri)
 
@@ -81,7 +93,7 @@ def download(uri: str, folder: Path) -> Path:
 
 
 class _Patience:
-    """Seconds to keep trying in this process; set by `connect`, as MLflow's own address is."""
+    """Seconds to keep trying in this process; set by `connect`."""
 
     seconds = 0.0
     suspended: ClassVar[list[object]] = []  # one entry for each open `without_retry`, in any thread
@@ -90,49 +102,6 @@ class _Patience:
     def current(cls) -> float:
         """Seconds to keep trying now: 0 while a `without_retry` is open."""
         return 0.0 if cls.suspended else cls.seconds
-
-
-def probe(uri: str, timeout: float) -> None:
-    """Raise unless the tracking server or store at `uri` answers within `timeout` seconds.
-
-    MLflow's own client needs about four minutes to give up on a dead server.
-
-    Raises
-    ------
-    TrackingError
-        With the address and the answer.
-    """
-    try:
-        if uri.startswith(("http://", "https://")):
-            answer = requests.get(f"{uri.rstrip('/')}/health", timeout=timeout)
-            if answer.status_code != 200:
-                kind = TrackingDownError if answer.status_code >= 500 else TrackingError
-                raise kind(
-                    f"tracking server {without_credentials(uri)}: "
-                    f"/health answered {answer.status_code}; expected 200. "
-                    "Is MLFLOW_TRACKING_URI the address of an MLflow server?"
-                )
-        elif uri.startswith("sqlite:///"):
-            _make_folder(Path(uri.removeprefix("sqlite:///")).parent)
-        elif uri.startswith("postgresql"):
-            arguments = {"connect_timeout": max(1, int(timeout))}
-            engine = sqlalchemy.create_engine(uri, connect_args=arguments, poolclass=sqlalchemy.NullPool)
-            engine.connect().close()
-    except (requests.RequestException, sqlalchemy.exc.SQLAlchemyError, OSError, ValueError) as error:
-        raise TrackingDownError(
-            f"tracking server {without_credentials(uri)}: no answer within {timeout:g} s ({_short(error)}). "
-            "Start it (`make mlflow`), or set MLFLOW_TRACKING_URI to one that runs."
-        ) from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackingError(
-            f"{folder}: this folder for the tracking store cannot be created ({error.strerror or error}). "
-            "Set MLOPS_STATE_DIR to another folder."
-        ) from error
 
 
 def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> None:
@@ -146,14 +115,15 @@ def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> Non
     probe(uri, timeout)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(RETRIES))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(REQUEST_SECONDS))
-    mlflow.set_tracking_uri(uri)
-    _Patience.seconds = patience
+    _Connection.uri, _Patience.seconds = uri, patience
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs dozens of lines about a new database
     state.mkdir(parents=True, exist_ok=True)
+    if uri.startswith(("http://", "https://")):
+        return
     # MLflow creates the tables on first use; two processes doing so at the same time would fail.
     with FileLock(state / "mlflow.lock"), tracking_errors(f"tracking server {without_credentials(uri)}"):
-        if uri.startswith("sqlite:///"):
-            _make_database(Path(uri.removeprefix("sqlite:///")))
+        if file := sqlite_file(uri):
+            _make_database(file)
         mlflow_client().search_experiments(max_results=1)
 
 
@@ -244,13 +214,7 @@ def _unknown(error: Exception) -> str:
     answer = getattr(error, "response", None)
     if getattr(error, "error_code", "") != "UNAUTHENTICATED" and getattr(answer, "status_code", 0) != 401:
         return ""
-    user = read_mlflow_creds().username
-    got = f"user {user!r} with an unknown name or a wrong password" if user else "no user"
-    return (
-        f"the server requires a known user (401); got {got}. "
-        "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; "
-        "`make stack` writes them to stack/environment in the state folder."
-    )
+    return unknown_user(tracking_uri())
 
 
 def _is_away(error: Exception) -> bool:

@@ -6,7 +6,6 @@ import ipaddress
 import os
 from collections.abc import Generator, Sequence
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -134,7 +133,7 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
     if _is_file_yet_to_be_made(uri):
         yield Finding(f"tracking store {shown}: it does not exist yet; the first run creates it")
         return bool(checkpoint.unfinished())  # unfinished attempts can be checked without it
-    if not uri.startswith(("sqlite:///", "postgresql")):
+    if not uri.startswith(("sqlite", "postgresql")):
         yield Finding(f"tracking store {shown}: not checked; only SQLite, PostgreSQL and servers are")
         return True
     revision, expected = server_facts.table_revision(uri), server_facts.expected_revision()
@@ -151,7 +150,8 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
 
 
 def _is_file_yet_to_be_made(uri: str) -> bool:
-    return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()
+    file = config.sqlite_file(uri)
+    return file is not None and not file.exists()
 
 
 def _is_here(uri: str) -> bool:
