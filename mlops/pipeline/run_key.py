@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ the key. `registry` affects it only through its content, which each run records.
 """
 
 NOT_DECIDING = {
-    "mlops/data/sources.py": "hashes of the files that it fetches are in the key",
+    "mlops/data/sources": "hashes of the files that it fetches are in the key",
     "mlops/data/cache.py": "hashes of the files that it stores are in the key",
     "mlops/data/retries.py": "decides only how often a source is queried",
     "mlops/data/synthetic": "hashes of the files that it makes are in the key",
@@ -51,6 +52,11 @@ NOT_DECIDING = {
     "data_exporters/delete_old_outputs.py": "housekeeping",
 }
 """Modules and folders in `CODE` that cannot change a result, each with the reason."""
+
+SET_BY_GIT = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+)  # fmt: skip
+"""Variables that git sets for its hooks. They name the hook's repository, whatever folder git is asked about."""
 
 
 def compute(settings: Settings, files: Mapping[str, str], rules: str) -> str:
@@ -105,11 +111,23 @@ def made_by() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The commit, with ``-dirty`` if files differ from it; empty outside a git checkout."""
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """The commit, with ``-dirty`` if files differ from it; empty if the project is not in a git checkout.
+
+    An unpacked archive has no commit, even inside the checkout of another project, which does not track its files.
+    """
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        _git("ls-files", "--error-unmatch", "mlops")
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip()
     return ""
+
+
+def _git(*arguments: str) -> str:
+    """Output of git about the project's folder; without `safe.directory`, git refuses that of another user."""
+    environment = {name: value for name, value in os.environ.items() if name not in SET_BY_GIT}
+    command = ["git", "-C", str(PROJECT), "-c", f"safe.directory={PROJECT}", *arguments]
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=True, env=environment
+    ).stdout
 
 
 def _code_sha256() -> str:
@@ -122,11 +140,15 @@ def _code_sha256() -> str:
 
 
 def _deciding_files() -> Iterator[Path]:
-    """Python files that can change a result, sorted by name."""
+    """Python files that can change a result, sorted by name.
+
+    Hidden files and folders are not Python modules: Jupyter, macOS and editors write them.
+    """
     excluded = [PROJECT / name for name in NOT_DECIDING]
     for place in sorted(PROJECT / name for name in CODE):
         for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            if not any(path.is_relative_to(other) for other in excluded):
+            is_hidden = any(part.startswith(".") for part in path.relative_to(PROJECT).parts)
+            if not is_hidden and not any(path.is_relative_to(other) for other in excluded):
                 yield path
 
 

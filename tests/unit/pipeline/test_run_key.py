@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +127,15 @@ def test_a_new_a_renamed_and_a_nested_module_are_noticed(project: Path) -> None:
     assert len(seen) == 4
 
 
+def test_hidden_files_do_not_change_the_key(project: Path) -> None:
+    before = key()
+    (project / "mlops" / "data" / "._trips.py").write_bytes(b"\x00\x05\x16\x07 by macOS")
+    (project / "data_loaders" / ".ipynb_checkpoints").mkdir()
+    (project / "data_loaders" / ".ipynb_checkpoints" / "load_trips-checkpoint.py").write_text("b = 3\n")
+
+    assert key() == before
+
+
 def test_code_that_makes_no_model_does_not_change_the_key(project: Path) -> None:
     before = key()
     (project / "README.md").write_text("new")
@@ -172,7 +182,7 @@ def replace(path: Path, old: str, new: str) -> None:
         ("mlops/__main__.py", "import argparse", "import argparse as arguments"),
         ("mlops/operations/policies.py", "import", "import os\nimport"),
         ("mlops/evaluation/model_card.py", "import", "import os\nimport"),
-        ("mlops/data/sources.py", "import", "import os\nimport"),
+        ("mlops/data/sources/web_site.py", "import", "import os\nimport"),
         ("data_exporters/delete_old_outputs.py", "mage_ai", "mage_ai_pro"),
         ("mlops/training/search.py", '"""', '"""Another first sentence. '),
         ("mlops/training/search.py", "\nimport", "\n# a comment\n\nimport"),
@@ -291,6 +301,47 @@ def test_the_commit_says_whether_files_differ_from_it(project: Path) -> None:
     assert git_commit() == commit
     (project / "mlops" / "data" / "trips.py").write_text("a = 2\n")
     assert git_commit() == f"{commit}-dirty"
+
+
+def test_an_archive_inside_another_checkout_has_no_commit(project: Path) -> None:
+    git(project.parent, "init", "-q")
+    (project.parent / "notes.txt").write_text("of another project")
+    git(project.parent, "add", "notes.txt")
+    git(project.parent, "commit", "-qm", "of another project")
+
+    assert git_commit() == ""
+    git(project.parent, "add", project.name)
+    git(project.parent, "commit", "-qm", "with this project in a folder")
+    assert git_commit() == git(project.parent, "rev-parse", "HEAD")
+
+
+def test_a_hook_of_another_repository_does_not_change_the_commit(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    for folder in (project, other):
+        git(folder, "init", "-q")
+        (folder / "notes.txt").write_text(folder.name)
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "first")
+    commit = git(project, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+
+    assert git_commit() == commit
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_checkout_of_another_user_has_its_commit(project: Path) -> None:
+    git(project, "init", "-q")
+    git(project, "add", ".")
+    git(project, "commit", "-qm", "first")
+    commit = git(project, "rev-parse", "HEAD")
+    for path in [project, *project.rglob("*")]:
+        os.chown(path, 12345, 12345)
+
+    assert git_commit() == commit
 
 
 def test_outside_a_checkout_there_is_no_commit(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
