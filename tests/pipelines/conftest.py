@@ -19,9 +19,15 @@ def machine(tmp_path: Path, months: Path) -> Machine:
     return Machine(tmp_path / "machine", months)
 
 
+@pytest.fixture
+def ready(machine: Machine, migrated_store: Path) -> Machine:
+    """The same machine with an empty tracking store."""
+    return with_store(machine, migrated_store)
+
+
 @pytest.fixture(scope="session")
 def mage_runs(tmp_path_factory: pytest.TempPathFactory, months: Path) -> tuple[Machine, list[Ended]]:
-    """A machine on which `mage run` ran twice: as in the README, then with `--test` from another folder."""
+    """A new machine on which `mage run` ran twice: as in the README, then with `--test` from another folder."""
     machine = Machine(tmp_path_factory.mktemp("mage"), months)
     first = machine.run(*machine.mage_command(project="."), cwd=PROJECT)
     return machine, [first, machine.mage_run("--test")]

@@ -179,10 +179,10 @@ def assert_failed(machine: Machine, ended: Ended, reported: str, status: int) ->
 @pytest.mark.parametrize(
     "failure", [*FAILURES.values(), *MORE_FAILURES.values()], ids=[*FAILURES, *MORE_FAILURES]
 )
-def test_a_failure(failure: Failure, machine: Machine, months: Path, tmp_path: Path) -> None:
+def test_a_failure(failure: Failure, ready: Machine, months: Path, tmp_path: Path) -> None:
     source = failure.source(months, tmp_path / "source")
-    ended = machine.train(**{"source": str(source), **failure.settings})
-    assert_failed(machine, ended, failure.reported, failure.status)
+    ended = ready.train(**{"source": str(source), **failure.settings})
+    assert_failed(ready, ended, failure.reported, failure.status)
 
 
 @pytest.mark.timeout(60)
@@ -194,12 +194,12 @@ def test_a_tracking_server_that_does_not_answer(machine: Machine) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_run_after_a_failed_one_succeeds(machine: Machine, months: Path, tmp_path: Path) -> None:
+def test_a_run_after_a_failed_one_succeeds(ready: Machine, months: Path, tmp_path: Path) -> None:
     source = FAILURES["truncated parquet"].source(months, tmp_path / "source")
-    assert machine.train(source=str(source)).status == 1
+    assert ready.train(source=str(source)).status == 1
     spoilt = source / "green_tripdata_2023-03.parquet"
     spoilt.unlink()
     spoilt.symlink_to(months / spoilt.name)
-    repaired = machine.train(source=str(source))
+    repaired = ready.train(source=str(source))
     assert repaired.status == 0, repaired.output
-    assert machine.numbers() == ["1"]
+    assert ready.numbers() == ["1"]

@@ -103,10 +103,10 @@ def assert_failed(machine: Machine, ended: Ended, reported: str) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a_failure(failure: Failure, machine: Machine, months: Path, tmp_path: Path) -> None:
+def test_a_failure(failure: Failure, ready: Machine, months: Path, tmp_path: Path) -> None:
     source = failure.source(months, tmp_path / "source")
-    ended = machine.mage_run(**{"source": str(source), **failure.settings})
-    assert_failed(machine, ended, failure.reported)
+    ended = ready.mage_run(**{"source": str(source), **failure.settings})
+    assert_failed(ready, ended, failure.reported)
 
 
 @pytest.mark.timeout(60)

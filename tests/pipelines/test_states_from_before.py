@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from support.doors import Machine
 from support.tracked import NAME, mlflow_client
+from support.warm import WarmSubprocess
 
 from mlops import files
 from mlops.data import schemas, trips
@@ -27,6 +28,12 @@ FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 BEFORE, WORK = FIXTURES / "version_before_rooms", FIXTURES / "work_before_rooms"
 REGISTRY = json.loads((FIXTURES / "registry_before_rooms.json").read_text())
 URI = f"models:/{NAME}"
+
+
+@pytest.fixture(autouse=True)
+def _warm_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (verification, versions):
+        monkeypatch.setattr(module, "subprocess", WarmSubprocess)
 
 
 def recorded() -> tuple[pd.DataFrame, pd.DataFrame]:
