@@ -206,9 +206,13 @@ class Settings(BaseModel):
     @field_validator("source")
     @classmethod
     def _a_source(cls, text: str) -> str:
-        if not text.strip():
+        text = text.strip()
+        if not text:
             raise ValueError("expected sample, tlc, a folder or a URL; got nothing")
-        return text.strip()
+        if text.lower() in ("sample", "tlc"):
+            return text.lower()
+        text = re.sub(r"^(https?|s3|gs):/?(?=[^/])", r"\1://", text, flags=re.IGNORECASE)  # https:/host
+        return re.sub(r"^[a-z][a-z0-9+.-]*://", lambda scheme: scheme[0].lower(), text, flags=re.IGNORECASE)
 
     @model_validator(mode="after")
     def _a_range(self) -> Settings:

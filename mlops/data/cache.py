@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from mlops.data import retries
-from mlops.data.sources import UNSURE, BrokenOffError, Source, file_name
+from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet
 from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.files import sha256_of
 from mlops.month import Month
@@ -36,6 +36,8 @@ from mlops.month import Month
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5.0  # between two progress lines of one download
+MIN_BYTES_PER_SECOND = 1000  # on average over `RATE_SECONDS`; at this rate a green month takes 20 minutes
+RATE_SECONDS = 30.0  # as long as a web site may send nothing at all
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,9 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
     MonthNotPublishedError
         When the source does not have the month.
     DownloadError
-        When the source does not answer, or the file cannot be written.
+        When the source does not answer, only a part of the file arrives, or it cannot be written.
     TripSchemaError
-        When the fetched file is not a complete Parquet file.
+        When what the source has is not a complete Parquet file.
     """
     name, folder = file_name(service, month), cache / source.key
     url = f"{source.url}/{name}"
@@ -157,9 +159,8 @@ def _renew(source: Source, path: Path, url: str, version: str) -> dict[str, Any]
     ):  # from a killed process: this process holds the lock
         leftover.unlink(missing_ok=True)
     with _temporary(path) as temporary:
-        sha256 = _download(source, path.name, temporary)
+        sha256 = _download(source, path.name, temporary, url, version)
         size = temporary.stat().st_size
-        _require_parquet(temporary, url)
         replaced = _keep_replaced(path, sha256)
         temporary.replace(path)
     manifest = {
@@ -203,36 +204,49 @@ def _keep_replaced(path: Path, sha256: str) -> list[str]:
     return [sha for sha in replaced if sha != sha256]
 
 
-def _download(source: Source, name: str, path: Path) -> str:
+def _download(source: Source, name: str, path: Path, url: str, version: str) -> str:
     """Write the file to `path` and return its sha256; starts again when the connection breaks."""
-    retry = retries.few_attempts(BrokenOffError, lambda _: f"{name}: the connection broke off")
-    return retry(_download_once, source, name, path)
+    retry = retries.few_attempts(BrokenOffError, lambda error: f"{name}: {error.reason}")
+    return retry(_download_once, source, name, path, url, version)
 
 
-def _download_once(source: Source, name: str, path: Path) -> str:
+def _download_once(source: Source, name: str, path: Path, url: str, version: str) -> str:
     with _HashingWriter(path) as target:
-        source.download(name, target, _ProgressLog(name))
+        source.download(name, target, _Watch(name, url))
         target.flush()
         os.fsync(target.fileno())
-        return target.digest.hexdigest()
+        sha256 = target.digest.hexdigest()
+    _require_parquet(path, url, is_exact=version == f"sha256:{sha256}")
+    return sha256
 
 
-def _require_parquet(path: Path, url: str) -> None:
+def _require_parquet(path: Path, url: str, is_exact: bool) -> None:
+    """Raise unless the file is a complete Parquet file.
+
+    Parameters
+    ----------
+    is_exact : bool
+        Whether these bytes are known to be all that the source has. Otherwise a file without its end is a broken
+        download: a body may end early although nothing says so, and a file may still be growing.
+    """
     try:
         pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(40)
-        if not head.startswith(b"PAR1"):
-            raise TripSchemaError(
-                f"{url}: not a Parquet file; expected b'PAR1' at its start, got {head!r} ({size} bytes). "
-                "Is it a web page or a text saved under this name? Put the real file there."
-            ) from error
-        raise TripSchemaError(
-            f"{url}: a truncated Parquet file; it starts with b'PAR1', but expected a footer at its end, "
-            f"got none that can be read ({size} bytes). Put a complete copy there."
-        ) from error
+            file.seek(max(size - len(MAGIC), len(MAGIC)))
+            has_end = file.read() == MAGIC
+        got = f"got none that can be read ({size} bytes)"
+        difference = f"it starts with {MAGIC!r}, but expected a footer at its end, {got}"
+        if not head.startswith(MAGIC):
+            if is_exact or not MAGIC.startswith(head):
+                raise not_parquet(url, head, f"{size} bytes") from error
+            difference = f"expected {MAGIC!r} at its start, got {head!r} ({size} bytes)"
+        reason = f"a {'damaged' if has_end else 'truncated'} Parquet file"
+        if is_exact or has_end:
+            raise TripSchemaError(f"{url}: {reason}; {difference}. Put a complete copy there.") from error
+        raise BrokenOffError(url, reason, difference) from error
 
 
 @contextmanager
@@ -284,16 +298,42 @@ class _HashingWriter(io.BufferedWriter):
         return super().write(chunk)
 
 
-class _ProgressLog:
-    """Logs the progress of a download, at most every `PROGRESS_SECONDS`."""
+class _Watch:
+    """Logs the progress of a download every `PROGRESS_SECONDS`, and ends a download that is too slow."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._last = time.monotonic()
+    def __init__(self, name: str, url: str) -> None:
+        self._name, self._url = name, url
+        self._logged = time.monotonic()
+        self._since: tuple[float, int] | None = (
+            None  # when the rate was last looked at, with the bytes until then
+        )
 
     def __call__(self, done: int, total: int | None) -> None:
-        if time.monotonic() - self._last < PROGRESS_SECONDS:
+        now = time.monotonic()
+        if now - self._logged >= PROGRESS_SECONDS:
+            self._logged = now
+            logger.info("%s: %s", self._name, _progress(done, total))
+        if self._since is None:
+            self._since = now, done
+        seconds, arrived = now - self._since[0], done - self._since[1]
+        if seconds < RATE_SECONDS or done == total:
             return
-        self._last = time.monotonic()
-        of_total = "" if total is None else f" of {total / 1e6:.0f}"
-        logger.info("%s: %.0f%s MB", self._name, done / 1e6, of_total)
+        self._since = now, done
+        if arrived < MIN_BYTES_PER_SECOND * seconds:
+            difference = (
+                f"expected at least {MIN_BYTES_PER_SECOND} bytes a second, got {arrived / seconds:.0f}"
+            )
+            raise BrokenOffError(self._url, "the bytes arrive too slowly", difference)
+
+
+def _progress(done: int, total: int | None) -> str:
+    """Bytes that have arrived, in a unit that suits the size.
+
+    Examples
+    --------
+    >>> _progress(6_400, 21_000), _progress(3_000_000, 45_100_000), _progress(3_000_000, None)
+    ('6.4 of 21.0 kB', '3 of 45 MB', '3 MB')
+    """
+    size, unit, digits = (1e6, "MB", 0) if (total or done) >= 1e6 else (1e3, "kB", 1)
+    of_total = "" if total is None else f" of {total / size:.{digits}f}"
+    return f"{done / size:.{digits}f}{of_total} {unit}"

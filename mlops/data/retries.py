@@ -2,7 +2,6 @@
 
 Both functions return a `tenacity.Retrying`: call it with a function and its arguments, or loop over its attempts.
 Other errors, and interrupts, are raised at once. After the last attempt its error is raised unchanged.
-Answers of a busy web server (HTTP 429 and 5xx) are retried by urllib3 instead: see `sources`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_attempt,
     stop_after_delay,
     wait_exponential,
 )
@@ -29,10 +27,30 @@ BACKOFF_SECONDS = 0.5  # before the second attempt; doubles each time
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two attempts of `for_seconds`
 
 
+class UnavailableError(DownloadError):
+    """The source answers that it cannot serve now.
+
+    Parameters
+    ----------
+    reason : str
+        The message without advice, for the log.
+    wait_seconds : float
+        Seconds that the source asks to wait; 0 when it does not say.
+    """
+
+    def __init__(self, message: str, *, reason: str, wait_seconds: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.wait_seconds = wait_seconds
+
+
 def few_attempts(
     errors: type[Exception] | tuple[type[Exception], ...], why: Callable[[Any], str]
 ) -> Retrying:
     """Retries of short failures: `ATTEMPTS` attempts in total, with waits of 0.5, 1 and 2 s.
+
+    A source that asks for a longer wait gets it, up to `FIRST_PAUSE_SECONDS`. If it asks for more, its error is
+    raised at once: such a wait is left to `for_seconds`.
 
     Parameters
     ----------
@@ -48,10 +66,15 @@ def few_attempts(
             why(_error(state)), state.attempt_number, ATTEMPTS, state.upcoming_sleep,
         )  # fmt: skip
 
+    longer = wait_exponential(BACKOFF_SECONDS)
+
+    def is_over(state: RetryCallState) -> bool:
+        return state.attempt_number >= ATTEMPTS or _asked_seconds(state) > FIRST_PAUSE_SECONDS
+
     return Retrying(
         retry=retry_if_exception_type(errors),
-        stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(BACKOFF_SECONDS),
+        stop=is_over,
+        wait=lambda state: max(longer(state), _asked_seconds(state)),
         before_sleep=log,
         reraise=True,
     )
@@ -60,8 +83,8 @@ def few_attempts(
 def for_seconds(seconds: float) -> Retrying:
     """Retries of a source that does not answer (`DownloadError`) for this many seconds; 0 means one attempt.
 
-    The waits are 5, 10, 20 s and so on, at most 300 s; each is logged. The last wait is shorter, so that the last
-    attempt starts when the time is over.
+    The waits are 5, 10, 20 s and so on, at most 300 s, or as long as the source asks for; each is logged. The last
+    wait is shorter, so that the last attempt starts when the time is over.
     """
     longer = wait_exponential(FIRST_PAUSE_SECONDS, max=LONGEST_PAUSE_SECONDS)
 
@@ -77,7 +100,7 @@ def for_seconds(seconds: float) -> Retrying:
     return Retrying(
         retry=retry_if_exception_type(DownloadError),
         stop=stop_after_delay(seconds),
-        wait=lambda state: min(longer(state), left(state)),
+        wait=lambda state: min(max(longer(state), _asked_seconds(state)), left(state)),
         before_sleep=log,
         reraise=True,
     )
@@ -85,3 +108,9 @@ def for_seconds(seconds: float) -> Retrying:
 
 def _error(state: RetryCallState) -> BaseException | None:
     return state.outcome.exception() if state.outcome else None
+
+
+def _asked_seconds(state: RetryCallState) -> float:
+    """Seconds that the source asks to wait."""
+    error = _error(state)
+    return error.wait_seconds if isinstance(error, UnavailableError) else 0.0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
+import socket
+import struct
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,14 +33,31 @@ def parquet(rows: int = 10) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What the server says; `sent` below the body's length breaks the connection off there."""
+    """What the server says.
+
+    Parameters
+    ----------
+    sent : int or None
+        Bytes of the body after which something happens; see the next two. Otherwise the connection ends there.
+    hold : Event or None
+        The rest is sent once this is set.
+    reset : bool
+        The connection is reset there, not closed.
+    slow_seconds : float
+        Seconds before the answer.
+    length : str or None
+        The header Content-Length, if it is not the body's length; None for no such header.
+    """
 
     body: bytes = b""
     etag: str | None = '"one"'
     status: int = 200
     sent: int | None = None
+    hold: threading.Event | None = None
+    reset: bool = False
     slow_seconds: float = 0.0
     headers: tuple[tuple[str, str], ...] = ()
+    length: str | None = "right"
 
 
 class Server:
@@ -81,7 +101,9 @@ class Server:
                 answer = script.pop(0) if len(script) > 1 else script[0]
                 time.sleep(answer.slow_seconds)
                 self.send_response(answer.status)
-                self.send_header("Content-Length", str(len(answer.body)))
+                if answer.length is not None:
+                    right = answer.length == "right"
+                    self.send_header("Content-Length", str(len(answer.body)) if right else answer.length)
                 if answer.etag:
                     self.send_header("ETag", answer.etag)
                 for name, value in answer.headers:
@@ -89,6 +111,13 @@ class Server:
                 self.end_headers()
                 if with_body:
                     self.wfile.write(answer.body[: answer.sent])
+                    if answer.hold and answer.hold.wait(20):
+                        self.wfile.write(answer.body[answer.sent :])
+                    if answer.reset:
+                        self.connection.setsockopt(
+                            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                        )
+                        os.close(self.connection.detach())
 
             def log_message(self, *_: Any) -> None:
                 pass

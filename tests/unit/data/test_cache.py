@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import pytest
 from support.month_site import NAME, OCTOBER, Server, fetch, folder_with, kept, parquet
 
-from mlops.data import cache, sources
+from mlops.data import cache, retries, sources
 from mlops.errors import DownloadError, TripSchemaError
 
 pytestmark = pytest.mark.usefixtures("_quick_and_local")
@@ -90,7 +91,7 @@ def test_a_long_download_says_how_far_it_is(
     server.holds(body)
     with caplog.at_level(logging.INFO, "mlops"):
         fetch(server.url, tmp_path)
-    assert f"{NAME}: 1 of {len(body) / 1e6:.0f} MB" in caplog.text
+    assert f" of {len(body) / 1e6:.0f} MB" in caplog.text
 
 
 def test_a_short_download_says_nothing_between(
@@ -100,6 +101,66 @@ def test_a_short_download_says_nothing_between(
     with caplog.at_level(logging.INFO, "mlops"):
         fetch(server.url, tmp_path)
     assert [record.getMessage() for record in caplog.records] == [f"{NAME}: fetching from {server.url}"]
+
+
+class Slow:
+    """A source that delivers 64 bytes a second, and a clock that shows these seconds."""
+
+    url, key, control = "slow", "slow", None
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+        self.body, self.now, self.downloads = body, 0.0, 0
+        monkeypatch.setattr(cache.time, "monotonic", lambda: self.now)
+
+    def version(self, name: str) -> str:
+        return "one"
+
+    def download(self, name: str, target: BinaryIO, progress: sources.Progress) -> None:
+        self.downloads += 1
+        for start in range(0, len(self.body), 64):
+            self.now += 1
+            done = start + target.write(self.body[start : start + 64])
+            progress(done, len(self.body))
+
+
+def test_a_trickle_is_logged_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Slow(monkeypatch, parquet(5000))
+    total = f"{len(source.body) / 1e3:.1f} kB"
+    with caplog.at_level(logging.INFO, "mlops"), pytest.raises(sources.BrokenOffError) as caught:
+        cache.fetch(source, "green", OCTOBER, tmp_path)
+    assert str(caught.value) == (
+        f"slow/{NAME}: the bytes arrive too slowly; expected at least 1000 bytes a second, got 64. "
+        "Try again later, or choose another --source."
+    )
+    lines = caplog.messages[1:9]
+    assert lines[:2] == [f"{NAME}: 0.3 of {total}", f"{NAME}: 0.6 of {total}"]  # after 5 and 10 seconds
+    assert lines[6] == f"{NAME}: the bytes arrive too slowly; attempt 1 of 4, the next in 0.0 s"
+    assert source.downloads == retries.ATTEMPTS
+    assert kept(tmp_path) == set()
+
+
+def test_a_slow_start_is_forgiven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Slow(monkeypatch, parquet(10))
+    source.body = parquet(10)
+    assert len(source.body) < 64 * cache.RATE_SECONDS
+    assert cache.fetch(source, "green", OCTOBER, tmp_path).path.read_bytes() == source.body
+
+
+def test_a_file_that_is_still_growing_is_fetched_again(tmp_path: Path) -> None:
+    class Growing:
+        url, key = "growing", "growing"
+        lengths: ClassVar = [100, 4, 0, -1]
+
+        def version(self, name: str) -> str:
+            return f"sha256:{hashlib.sha256(parquet()[:50]).hexdigest()}"
+
+        def download(self, name: str, target: BinaryIO, progress: sources.Progress) -> None:
+            length = self.lengths.pop(0)
+            target.write(parquet() if length < 0 else parquet()[:length])
+
+    assert cache.fetch(Growing(), "green", OCTOBER, tmp_path).path.read_bytes() == parquet()
 
 
 # --- the cache ---------------------------------------------------------------------------------
@@ -194,7 +255,9 @@ def test_a_text_named_parquet(tmp_path: Path) -> None:
 
 def test_an_empty_file(tmp_path: Path) -> None:
     source = folder_with(tmp_path / "source", b"")
-    with pytest.raises(TripSchemaError, match=r"not a Parquet file; .* got b'' \(0 bytes\)"):
+    with pytest.raises(
+        TripSchemaError, match=r"not a Parquet file; .* got b'' \(0 bytes\)\. The file is empty"
+    ):
         fetch(source, tmp_path / "cache")
 
 
@@ -209,3 +272,11 @@ def test_a_truncated_parquet_file(tmp_path: Path, length: int) -> None:
         f"end, got none that can be read ({len(body)} bytes). Put a complete copy there."
     )
     assert kept(tmp_path / "cache") == set()
+
+
+def test_a_parquet_file_with_a_damaged_footer(server: Server, tmp_path: Path) -> None:
+    body = parquet()
+    server.holds(body[:-8] + b"\xff\xff\xff\x7fPAR1")  # all bytes arrived: another attempt would get the same
+    with pytest.raises(TripSchemaError, match="a damaged Parquet file; it starts with b'PAR1'"):
+        fetch(server.url, tmp_path)
+    assert server.count("GET") == 1

@@ -118,6 +118,37 @@ def test_zero_seconds_are_one_attempt(clock: Clock, caplog: pytest.LogCaptureFix
     assert (clock.waits, caplog.messages) == ([], [])
 
 
+# --- A source that asks for a wait --------------------------------------------------------------------------
+
+
+def unavailable(seconds: float) -> retries.UnavailableError:
+    return retries.UnavailableError("busy.", reason="HTTP 429", wait_seconds=seconds)
+
+
+def test_a_short_wait_that_a_source_asks_for(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    retry = retries.few_attempts(retries.UnavailableError, lambda error: error.reason)
+
+    assert retry(failing(unavailable(4), unavailable(0.1), unavailable(5))) == "answer"
+    assert clock.waits == [4, 1, 5]
+    assert caplog.messages[0] == "HTTP 429; attempt 1 of 4, the next in 4.0 s"
+
+
+def test_a_long_wait_is_left_to_the_longer_retries(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    few = retries.few_attempts(retries.UnavailableError, lambda error: error.reason)
+    call = failing(unavailable(600), unavailable(0))
+
+    assert retries.for_seconds(1000)(few, call) == "answer"
+    assert clock.waits == [600, 0.5]
+    assert caplog.messages[0] == "busy. Next attempt in 600 s; retries end in 1000 s."
+
+
+def test_no_wait_is_longer_than_the_time_that_is_left(clock: Clock) -> None:
+    with pytest.raises(retries.UnavailableError):
+        retries.for_seconds(1000)(failing(*[unavailable(3600)] * 3))
+
+    assert clock.waits == [1000]
+
+
 # --- Both ---------------------------------------------------------------------------------------------------
 
 BOTH = [retries.few_attempts(DownloadError, str), retries.for_seconds(30)]
