@@ -15,7 +15,7 @@ from mlops.config import Settings
 from mlops.data import schemas
 from mlops.errors import ConfigError, DataQualityError
 from mlops.pipeline import fit_stage, judge_stage, months_table, run_key, steps
-from mlops.registry import runs, versions
+from mlops.registry import run_history, runs, versions
 from mlops.registry.versions import Version
 from mlops.training.fit import Fitting
 
@@ -69,6 +69,8 @@ def reproduce(name: str, number: str, source: str | None = None) -> Reproduction
         or its run had cleaning rules of its own.
     PromotionError
         When there is no such version.
+    TrackingError
+        When its run, or a file of the run, was deleted; the message says what to do.
     """
     version = versions.get(name, number)
     with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
@@ -76,13 +78,13 @@ def reproduce(name: str, number: str, source: str | None = None) -> Reproduction
 
 
 def _reproduce(version: Version, source: str | None, folder: Path) -> Reproduction:
-    recorded = pd.read_csv(runs.fetch_artefact(version.run_id, "months.csv", folder), keep_default_na=False)
+    recorded = pd.read_csv(run_history.fetch(version, run_history.MONTHS, folder), keep_default_na=False)
     if "False" in set(recorded.get("usual_rules", pd.Series(dtype=object)).astype(str)):
         raise DataQualityError(
             f"{version.uri}: expected the project's cleaning rules; its run had others, which are not recorded. "
             "Run the pipeline that has them again, with force."
         )
-    tested = np.load(runs.fetch_artefact(version.run_id, "proof/tested.npy", folder))
+    tested = np.load(run_history.fetch(version, "proof/tested.npy", folder))
     tags = runs.tags_of(version.run_id)
     settings = _recorded_settings(version, source or tags.get("setting.source", ""))
     months = steps.load_trips(settings)
@@ -134,7 +136,7 @@ def _require_same_files(version: Version, months: pd.DataFrame, recorded: pd.Dat
 def _starts(version: Version, tags: dict[str, str], folder: Path) -> list[dict[str, float]]:
     if tags.get("warm_start", "none") == "none":
         return []
-    table = pd.read_csv(runs.fetch_artefact(version.run_id, "warm_start.csv", folder))
+    table = pd.read_csv(run_history.fetch(version, "warm_start.csv", folder))
     return [
         dict(start)
         for start in fit_stage.starts_of(

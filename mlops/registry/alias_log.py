@@ -80,6 +80,13 @@ def read(name: str) -> tuple[Entry, ...]:
     return _read(name)
 
 
+@with_retry("{0}: reading the journal")
+def unreadable(name: str) -> tuple[str, ...]:
+    """Tags of the registered model that look like entries and are none: somebody changed them in MLflow."""
+    tags = _model(name)[0]
+    return tuple(key for key in sorted(tags) if key.startswith(_PREFIX) and not _parsed(key, tags[key]))
+
+
 @with_retry("{0}: looking up {1}")
 def current(name: str, alias: str) -> str | None:
     """Number of the version that an alias points at, or None."""
@@ -221,7 +228,8 @@ def _complete(name: str, entry: Entry) -> Entry:
 
 def _intend(name: str, entry: Entry) -> Entry:
     """Write the entry under the next number; returns it."""
-    numbers = [earlier.number for earlier in _read(name)]
+    keys = [key.removeprefix(_PREFIX) for key in _model(name)[0] if key.startswith(_PREFIX)]
+    numbers = [int(key) for key in keys if key.isdecimal()]  # also of entries that cannot be read
     numbered = replace(entry, number=max(numbers, default=0) + 1)
     _write(name, numbered)
     return numbered
@@ -237,15 +245,23 @@ def _write(name: str, entry: Entry) -> None:
 
 
 def _read(name: str) -> tuple[Entry, ...]:
+    """The entries in order, without those that cannot be read."""
     tags = _model(name)[0]
-    found = {int(key.removeprefix(_PREFIX)): json.loads(tags[key]) for key in tags if key.startswith(_PREFIX)}
-    return tuple(
-        Entry(
+    found = [_parsed(key, tags[key]) for key in tags if key.startswith(_PREFIX)]
+    return tuple(sorted((entry for entry in found if entry), key=lambda entry: entry.number))
+
+
+def _parsed(key: str, text: str) -> Entry | None:
+    """The entry in a tag of the registered model; None if somebody changed the tag so that it is no entry."""
+    try:
+        entry, number = json.loads(text), int(key.removeprefix(_PREFIX))
+        datetime.fromisoformat(entry["at"])
+        return Entry(
             number, entry["at"], entry.get("by", ""), entry["alias"], entry["from"], entry["to"],
             entry.get("verdict", ""), entry["reason"], entry.get("state", DONE),
-        )
-        for number, entry in sorted(found.items())
-    )  # fmt: skip
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _aliases(name: str) -> dict[str, str]:

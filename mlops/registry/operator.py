@@ -21,7 +21,7 @@ from mlops.errors import (
     TrackingDownError,
     TrackingError,
 )
-from mlops.registry import alias_log, client, runs, verification, versions
+from mlops.registry import alias_log, client, run_history, runs, verification, versions
 from mlops.registry.alias_log import CHAMPION, Entry, Tenure
 from mlops.registry.versions import Version
 
@@ -63,14 +63,24 @@ def rollback(name: str, reason: str, to: str | None = None) -> str:
     with _settled(name, "rolling back") as lock:
         entries = alias_log.read(name)
         target = to or alias_log.predecessor(entries)
+        known = {version.number for version in versions.list_all(name)}
         if target is None:
             raise PromotionError(
                 f"{name}: there is no earlier champion to roll back to. `registry` lists the versions; "
                 "`promote` makes any of them champion."
             )
-        if target not in {reign.version for reign in alias_log.tenures(entries)}:
+        champions = {reign.version for reign in alias_log.tenures(entries)}
+        if target not in champions:
             raise PromotionError(
                 f"{name}: version {target} was never champion, so it cannot be rolled back to; use `promote`."
+            )
+        if to is None and target not in known:
+            earlier = sorted(
+                {*filter(None, champions)} & known - {alias_log.current(name, CHAMPION)}, key=int
+            )
+            raise PromotionError(
+                f"{name}: the previous champion, version {target}, was deleted. Earlier champions that are there: "
+                f"{', '.join(earlier) or 'none'}; choose one with --to, or another version with `promote`."
             )
         return _move(versions.get(name, target), alias_log.ROLLBACK, reason, lock)
 
@@ -173,12 +183,12 @@ def _require_sound(version: Version) -> None:
         )
     with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
         try:
-            sample = runs.fetch_artefact(version.run_id, "proof/sample.parquet", Path(folder) / "sample")
+            sample = run_history.fetch(version, "proof/sample.parquet", Path(folder) / "sample")
         except TrackingDownError:
             raise
         except (MlopsError, OSError) as error:
             raise PromotionError(
-                f"{refused}: the sample for its verification cannot be fetched ({error})"
+                f"{refused}: the sample for its verification is missing. {error}. Or choose another version."
             ) from error
         found = verification.verify(
             version.uri, verification.Expected(sha256, sample), Path(folder) / "proof"
@@ -212,11 +222,23 @@ def _row(version: Version, aliases: dict[str, str]) -> dict[str, str]:
         "aliases": ", ".join(names),
         "forced": "yes" if tags.get("forced") == "true" else "",
         "tested on": tags.get("test_month", ""),
-        "trained on": f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}",
-        "rmse": f"{float(tags['test_rmse']):.4f}" if "test_rmse" in tags else "",
+        "trained on": _trained_on(tags),
+        "rmse": "" if np.isnan(_rmse(tags)) else f"{_rmse(tags):.4f}",
         "verdict": tags.get("verdict", "") if version.is_complete else "unfinished",
         "verified": _verified(tags.get("proof")),
     }
+
+
+def _trained_on(tags: Mapping[str, str]) -> str:
+    return f"{tags.get('first_month_learnt', '?')} to {tags.get('last_month_learnt', '?')}"
+
+
+def _rmse(tags: Mapping[str, str]) -> float:
+    """Test RMSE from a version's tags, minutes; NaN if the tag is missing or is no number."""
+    try:
+        return float(tags.get("test_rmse", "nan"))
+    except ValueError:  # changed by hand
+        return np.nan
 
 
 def _verified(tag: str | None) -> str:
@@ -248,14 +270,20 @@ def _on_duty(name: str, reign: Tenure) -> str:
         version = versions.get(name, reign.version)
     except PromotionError:
         return f"{head}\nthis version has been deleted since"
-    with tempfile.TemporaryDirectory() as folder:
-        months = pd.read_csv(runs.fetch_artefact(version.run_id, "months.csv", Path(folder)), dtype=str)
-    files = months[["month", "role", "rows", "sha256", "url"]].sort_values("month")
+    about = (
+        f"{head}\ntrained on {_trained_on(version.tags)}, tested on {version.tags.get('test_month', '?')}: "
+        f"RMSE {version.tags.get('test_rmse', '?')}"
+    )
+    try:
+        months = run_history.months_of(version)
+    except TrackingDownError:
+        raise
+    except TrackingError as error:  # the version itself is known, and that is the question
+        return f"{about}\nits files are unknown: {error}"
+    files = months.reindex(columns=["month", "role", "rows", "sha256", "url"]).sort_values("month")
     files["sha256"] = files["sha256"].str[:HASH_SHOWN]
-    tags = version.tags
     return (
-        f"{head}\ntrained on {tags.get('first_month_learnt')} to {tags.get('last_month_learnt')}, tested on "
-        f"{tags.get('test_month')}: RMSE {tags.get('test_rmse')}\n{files.to_string(index=False)}\n"
+        f"{about}\n{files.to_string(index=False)}\n"
         f"full table of these files: months.csv among the artefacts of run {version.run_id}"
     )
 
@@ -290,10 +318,10 @@ def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri
             "pair median (test)": [measured.get("test_rmse_pair_median", np.nan), *[np.nan] * 4],
         }
     )
+    trips = f"{measured['test_rows']:,.0f} trips of " if "test_rows" in measured else ""
     return (
-        f"{name}: champion is {uri}, trained on {tags.get('first_month_learnt')} to "
-        f"{tags.get('last_month_learnt')}, tested on {measured.get('test_rows', 0):,.0f} trips of "
-        f"{tags.get('test_month')}\n\n{table.round(4).to_string(index=False, na_rep='')}\n\n"
+        f"{name}: champion is {uri}, trained on {_trained_on(tags)}, tested on {trips}"
+        f"{tags.get('test_month', '?')}\n\n{table.round(4).to_string(index=False, na_rep='')}\n\n"
         f'load it: mlflow.pyfunc.load_model("models:/{name}@champion")'
     )
 
@@ -310,4 +338,7 @@ def describe_champion(name: str, connect_timeout: float) -> str:
     version = versions.champion(name)
     if version is None:
         raise TrackingError(f"{name}: there is no champion yet. Train one: python -m mlops train --help")
-    return describe_version(version.tags, runs.metrics_of(version.run_id), version.uri, name)
+    if run_history.stage_of(version.run_id) != run_history.GONE:
+        return describe_version(version.tags, runs.metrics_of(version.run_id), version.uri, name)
+    text = describe_version(version.tags, {"test_rmse": _rmse(version.tags)}, version.uri, name)
+    return f"{text}\nits other metrics are unknown: {run_history.explain_loss(version.run_id)}"

@@ -16,9 +16,10 @@ from typing import Any
 import pandas as pd
 
 from mlops.config import without_credentials
-from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError
+from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError, one_line
+from mlops.registry import server_facts, verification
 from mlops.registry.alias_log import CHAMPION
-from mlops.registry.client import MlflowException, mlflow, with_retry
+from mlops.registry.client import MlflowException, download, mlflow, mlflow_client, tracking_uri, with_retry
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.runs import OUTCOME as OUTCOME
 
@@ -33,7 +34,7 @@ class Version:
 
     name: str
     number: str
-    run_id: str
+    run_id: str  # empty if another program registered the version without a run
     tags: Mapping[str, str]
 
     @property
@@ -45,6 +46,11 @@ class Version:
     def is_complete(self) -> bool:
         """Whether its run has done everything: judged, verified, aliases set."""
         return OUTCOME in self.tags
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether a run of this project registered it; another program, or a person, can do so too."""
+        return RUN_KEY in self.tags
 
 
 @dataclass(frozen=True)
@@ -82,15 +88,15 @@ def champion(name: str) -> Version | None:
 
 def _champion(name: str) -> Version | None:
     try:
-        return _version(mlflow.MlflowClient().get_model_version_by_alias(name, CHAMPION))
+        return _version(mlflow_client().get_model_version_by_alias(name, CHAMPION))
     except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, no alias
+        if error.error_code in server_facts.ABSENT:  # no model, no alias, or one whose version was deleted
             return None
         raise
 
 
 def _version(found: Any) -> Version:
-    return Version(str(found.name), str(found.version), str(found.run_id), dict(found.tags))
+    return Version(str(found.name), str(found.version), str(found.run_id or ""), dict(found.tags))
 
 
 @with_retry("{0}: looking up version {1}")
@@ -103,9 +109,9 @@ def get(name: str, number: str) -> Version:
         When it does not exist; the message lists the existing ones.
     """
     try:
-        return _version(mlflow.MlflowClient().get_model_version(name, number))
+        return _version(mlflow_client().get_model_version(name, number))
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in server_facts.ABSENT:
             raise
     existing = ", ".join(found.number for found in _versions(name)) or "none"
     raise PromotionError(f"{name}: there is no version {number}; existing versions: {existing}")
@@ -118,14 +124,14 @@ def list_all(name: str) -> tuple[Version, ...]:
 
 
 def _versions(name: str, and_also: str = "") -> tuple[Version, ...]:
-    found = mlflow.MlflowClient().search_model_versions(f"name = '{name}'{and_also}", max_results=10_000)
+    found = mlflow_client().search_model_versions(f"name = '{name}'{and_also}", max_results=10_000)
     return tuple(sorted(map(_version, found), key=lambda version: int(version.number)))
 
 
 @with_retry("looking up registered models")
 def model_names() -> tuple[str, ...]:
     """Names of this project's registered models; the server may also hold models of other projects."""
-    found = mlflow.MlflowClient().search_registered_models(f"name LIKE '{PREFIX}%'", max_results=1000)
+    found = mlflow_client().search_registered_models(f"name LIKE '{PREFIX}%'", max_results=1000)
     return tuple(str(model.name) for model in found)
 
 
@@ -145,7 +151,7 @@ def lost_runs(name: str) -> tuple[str, ...]:
     TrackingError
         When the registry does not answer.
     """
-    tracking = mlflow.MlflowClient()
+    tracking = mlflow_client()
     experiment = tracking.get_experiment_by_name(name)
     if experiment is None:
         return ()
@@ -157,14 +163,19 @@ def lost_runs(name: str) -> tuple[str, ...]:
 
 @with_retry("looking up the months of {0.uri}")
 def trips_learnt_from(version: Version) -> int | None:
-    """Trips of a version's training and validation months, or None where its run logged no months.
+    """Trips of a version's training and validation months; None if its run is gone, or logged no months.
 
     Raises
     ------
     TrackingError
         When the tracking server does not answer.
     """
-    inputs = mlflow.MlflowClient().get_run(version.run_id).inputs
+    try:
+        inputs = mlflow_client().get_run(version.run_id).inputs
+    except MlflowException as error:
+        if error.error_code in server_facts.ABSENT:
+            return None
+        raise
     rows = [
         int(json.loads(given.dataset.profile or "{}").get("num_rows", 0))
         for given in (inputs.dataset_inputs if inputs else [])
@@ -191,7 +202,7 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
     TrackingError
         When the tracking server does not answer.
     """
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     experiment = client.get_experiment_by_name(name)
     # Only parent runs log a month; trials do not.
     query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
@@ -231,8 +242,27 @@ mlflow.pyfunc.load_model(sys.argv[1]).predict(pandas.read_parquet(sys.argv[2])).
 @with_retry("fetching {0.uri}")
 def fetch(version: Version, folder: Path) -> Path:
     """Download the version's files from the registry into `folder`; returns their path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=str(folder)))
+    return download(version.uri, folder)
+
+
+def find_damage(version: Version, folder: Path) -> str:
+    """Why the files of a version, downloaded into `folder`, are not those of its run; empty if they are.
+
+    Raises
+    ------
+    TrackingDownError
+        When the registry does not answer.
+    """
+    try:
+        fetched = fetch(version, folder)
+        described = mlflow.models.Model.load(str(fetched)).flavors["python_function"]
+        found = verification.digest(fetched / described["data"])
+    except TrackingDownError:
+        raise
+    except Exception as error:  # whatever it is, nobody can load this version
+        return f"its files are gone or cannot be read ({one_line(error, 200)})"
+    changed = found != version.tags.get("artefact_sha256", found)
+    return "some of its files were deleted or changed" if changed else ""
 
 
 def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -256,13 +286,15 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
         raise
     except TrackingError as error:  # the registry answers that it does not have the files
         raise MlopsError(str(error)) from error
+    except ImportError as error:  # another program registered it, in a store that needs a package
+        raise MlopsError(f"fetching {version.uri}: {one_line(error, 300)}") from error
     # A unique name: a process whose parent was killed may write its answer late.
     asked, answered = folder / "requests.parquet", folder / f"answers-{uuid.uuid4().hex}.parquet"
     requests.to_parquet(asked, index=False)
     command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
     ended = subprocess.run(
         [*command, str(fetched), str(asked), str(answered)],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=SCORING_SECONDS,
+        cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=SCORING_SECONDS,
     )  # fmt: skip
     if ended.returncode < 0:
         raise ChildProcessError(
@@ -286,7 +318,7 @@ def register(
     TrackingError
         When the registry refuses.
     """
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     for other in _versions(name, f" and tags.{RUN_KEY} = '{key}'"):
         if other.run_id == run_id:
             return other
@@ -294,13 +326,18 @@ def register(
             client.delete_model_version(name, other.number)
     with contextlib.suppress(MlflowException):
         client.create_registered_model(name, description="Predicts how many minutes a taxi ride will take.")
+    source, model_id = model_uri, model_uri.removeprefix("models:/")
+    if not tracking_uri().startswith(
+        "http"
+    ):  # MLflow would look the model up in the store that the process is set to
+        source = str(client.get_logged_model(model_id).artifact_location)
     created = client.create_model_version(
         name,
-        model_uri,
+        source,
         run_id=run_id,
         tags={**tags, RUN_KEY: key},
         description=description,
-        model_id=model_uri.removeprefix("models:/"),
+        model_id=model_id,
     )
     return _version(created)
 
@@ -309,19 +346,19 @@ def register(
 def tag(version: Version, tags: Mapping[str, str]) -> Version:
     """Add these tags to the version, in their order; returns the version with all its tags."""
     for key, value in tags.items():
-        mlflow.MlflowClient().set_model_version_tag(version.name, version.number, key, value[:4900])
+        mlflow_client().set_model_version_tag(version.name, version.number, key, value[:4900])
     return Version(version.name, version.number, version.run_id, {**version.tags, **tags})
 
 
 @with_retry("describing {0.uri}")
 def describe(version: Version, text: str) -> None:
     """Set the version's description: one line, shown in the registry's list."""
-    mlflow.MlflowClient().update_model_version(version.name, version.number, description=text)
+    mlflow_client().update_model_version(version.name, version.number, description=text)
 
 
 def link(version: Version) -> str:
     """Where to see the version: a page of the server, or for a local store the command that opens one."""
-    uri = str(mlflow.get_tracking_uri())
+    uri = tracking_uri()
     if uri.startswith("http"):
         return f"{without_credentials(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
     return (

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.losses import remove_run
 from support.tracked import NAME, bare_version, mlflow_client
 
-from mlops.errors import DataQualityError
+from mlops.errors import DataQualityError, TrackingError
 from mlops.operations.reproduce import reproduce
 
 
@@ -31,3 +32,17 @@ def test_a_version_with_cleaning_rules_of_its_own_is_refused(
         reproduce(NAME, number)
 
     assert isinstance(refused.value, DataQualityError) == (not all(usual))
+
+
+def test_a_version_whose_run_is_gone_says_so_with_the_next_act(store: Path) -> None:
+    run = mlflow_client().create_run(mlflow_client().create_experiment(NAME, (store / "artifacts").as_uri()))
+    number = bare_version(store, run_id=run.info.run_id)
+    remove_run(run.info.run_id)
+
+    with pytest.raises(TrackingError) as refused:
+        reproduce(NAME, number)
+
+    assert str(refused.value) == (
+        f"models:/{NAME}/1: months.csv cannot be read: its run {run.info.run_id} no longer exists in MLflow; "
+        "restore a backup, or train the month again with --force and delete this version"
+    )

@@ -385,3 +385,21 @@ def test_a_long_reason_fits_into_a_tag(letter: str, store: Path) -> None:
 
     assert len(tag) < 5000
     assert alias_log.read(NAME)[0].reason == letter * 2000
+
+
+# --- Changed by hand --------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("versions")
+@pytest.mark.parametrize("text", ["", "a note", "[]", "null", '{"at": "yesterday"}', '{"alias": "champion"}'])
+def test_an_entry_that_somebody_changed_is_left_out_and_its_number_stays_taken(text: str) -> None:
+    move("1")
+    move("2")
+    for key in ("journal.000002", "journal.by-me"):
+        mlflow_client().set_registered_model_tag(NAME, key, text)
+
+    assert [entry.number for entry in alias_log.read(NAME)] == [1]
+    assert alias_log.unreadable(NAME) == ("journal.000002", "journal.by-me")
+    assert alias_log.reconcile(NAME) == ("champion was moved by hand from version 1 to 2",)
+    assert [entry.number for entry in alias_log.read(NAME)] == [1, 3]
+    assert move("3").number == 4

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from support.losses import delete_run, remove_run
 from support.tracked import NAME, bare_version, mlflow_client
 
 from mlops import locks
-from mlops.errors import ConfigError, PromotionError
+from mlops.errors import ConfigError, PromotionError, TrackingError
 from mlops.registry import alias_log, operator
 from mlops.registry.alias_log import CHAMPION
 
@@ -50,9 +52,10 @@ def reigned(number: int, at: str, to: str | None, verdict: str = "promote") -> N
 @pytest.fixture
 def reigns(store: Path) -> None:
     """Version 1 reigned in January until its rollback's noon, 2 for three hours, then 1 again."""
-    run = mlflow_client().create_run(mlflow_client().create_experiment(NAME, (store / "artifacts").as_uri()))
-    mlflow_client().log_text(run.info.run_id, MONTHS.to_csv(index=False), "months.csv")
+    experiment = mlflow_client().create_experiment(NAME, (store / "artifacts").as_uri())
     for _ in range(2):
+        run = mlflow_client().create_run(experiment)
+        mlflow_client().log_text(run.info.run_id, MONTHS.to_csv(index=False), "months.csv")
         bare_version(store, run_id=run.info.run_id, **LEARNT)
     reigned(1, "2026-01-10T08:00:00.000+00:00", "1")
     reigned(2, "2026-02-03T09:00:00.000+00:00", "2")
@@ -264,3 +267,98 @@ def test_a_day_that_has_not_come_is_refused(store: Path) -> None:
     assert refusal(lambda: operator.as_of(NAME, "2999-01-01"), ConfigError) == (
         "as-of: expected a day or a time in the past, UTC; got 2999-01-01"
     )
+
+
+# --- What people deleted --------------------------------------------------------------------------------------
+
+
+def loss_of(number: str, loss: Callable[[str], object]) -> str:
+    """Do this to the run of a version; returns the run's id."""
+    run_id = str(mlflow_client().get_model_version(NAME, number).run_id)
+    loss(run_id)
+    return run_id
+
+
+@pytest.mark.usefixtures("reigns")
+def test_who_answered_is_known_although_the_run_is_gone() -> None:
+    run_id = loss_of("2", remove_run)
+
+    assert answered("2026-02-03") == ["1", "2", "1"]
+    assert operator.as_of(NAME, "2026-02-03T10:00:00").endswith(
+        "trained on 2023-01 to 2023-05, tested on 2023-06: RMSE 4.412390\n"
+        f"its files are unknown: models:/{NAME}/2: months.csv cannot be read: its run {run_id} no longer exists "
+        "in MLflow; restore a backup, or train the month again with --force and delete this version"
+    )
+
+
+@pytest.mark.usefixtures("reigns")
+def test_the_files_of_a_deleted_run_are_known_until_it_is_gone_for_good() -> None:
+    loss_of("2", delete_run)
+    assert "https://example.org/2023-05.parquet" in operator.as_of(NAME, "2026-02-03T10:00:00")
+
+
+@pytest.mark.usefixtures("reigns")
+def test_months_without_some_columns_are_shown_as_far_as_they_go(store: Path) -> None:
+    run_id = str(mlflow_client().get_model_version(NAME, "2").run_id)
+    mlflow_client().log_text(run_id, "month,sha256\n2023-05,abcd\n", "months.csv")
+    assert re.search(r"2023-05 +NaN +NaN +abcd +NaN", operator.as_of(NAME, "2026-02-03T10:00:00"))
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_champion_whose_run_is_gone_is_described_by_its_tags() -> None:
+    run_id = loss_of("1", remove_run)
+    text = operator.describe_champion(NAME, 5.0)
+
+    assert text.startswith(
+        f"{NAME}: champion is models:/{NAME}/1, trained on 2023-01 to 2023-05, tested on 2023-06\n"
+    )
+    assert re.search(r"^ +rmse +4\.4124 *$", text, re.M)
+    assert f"its other metrics are unknown: its run {run_id} no longer exists in MLflow; " in text
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_version_that_was_made_by_hand_is_listed_and_shown(store: Path) -> None:
+    number = bare_version(store, test_rmse="good", test_month="soon")
+    mlflow_client().set_registered_model_alias(NAME, CHAMPION, number)
+
+    assert re.search(rf"^ +{number} champion +soon +\? to \? +unfinished *$", operator.listing(NAME), re.M)
+    text = operator.describe_champion(NAME, 5.0)
+    assert f"champion is models:/{NAME}/{number}, trained on ? to ?, tested on soon\n" in text
+    assert text.endswith("it has no run, because another program or a person registered it")
+    assert "trained on ? to ?, tested on soon: RMSE good\nits files are unknown: " in operator.as_of(
+        NAME, alias_log.read(NAME)[-1].at
+    )
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_version_without_its_sample_is_not_promoted() -> None:
+    for key, value in {"artefact_sha256": "ab", "outcome": "challenger"}.items():
+        mlflow_client().set_model_version_tag(NAME, "2", key, value)
+    run_id = loss_of("2", remove_run)
+
+    assert refusal(lambda: operator.promote(NAME, "2", "why")) == (
+        f"models:/{NAME}/2 cannot become champion: the sample for its verification is missing. "
+        f"models:/{NAME}/2: proof/sample.parquet cannot be read: its run {run_id} no longer exists in MLflow; "
+        "restore a backup, or train the month again with --force and delete this version. "
+        "Or choose another version."
+    )
+
+
+@pytest.mark.usefixtures("reigns")
+def test_a_rollback_to_a_deleted_champion_names_those_that_are_there(store: Path) -> None:
+    bare_version(store)
+    reigned(4, "2026-03-01T08:00:00.000+00:00", "2")
+    reigned(5, "2026-04-01T08:00:00.000+00:00", "3")
+    mlflow_client().delete_model_version(NAME, "2")
+
+    assert refusal(lambda: operator.rollback(NAME, "why")) == (
+        f"{NAME}: the previous champion, version 2, was deleted. Earlier champions that are there: 1; "
+        "choose one with --to, or another version with `promote`."
+    )
+
+
+def test_a_model_without_versions_has_no_history(store: Path) -> None:
+    mlflow_client().create_registered_model(NAME)
+    assert operator.listing(NAME) == f"{NAME}: no version is registered yet"
+    with pytest.raises(TrackingError, match="there is no champion yet"):
+        operator.describe_champion(NAME, 5.0)

@@ -7,12 +7,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.losses import delete_run, remove_run
 from support.tracked import AWAY, NAME, fails_at, mlflow_client
 
 from mlops.errors import TrackingDownError, TrackingError
 from mlops.registry import run_history, run_lifecycle, runs
 from mlops.registry.client import MlflowException
 from mlops.registry.run_history import PastRun
+from mlops.registry.versions import Version
 
 SHA = "0123456789ab" + "c" * 52
 
@@ -137,3 +139,82 @@ def test_a_question_that_fails_says_which(method: str, ask: Any, doing: str, sto
     assert str(refused.value) == f"{doing.format('abc')}: MLflow failed: permission denied"
     with pytest.raises(TrackingDownError), fails_at(method, AWAY):
         ask("abc")
+
+
+# --- Runs that people delete ---------------------------------------------------------------------------------
+
+
+def version_of(run_id: str) -> Version:
+    return Version(NAME, "7", run_id, {})
+
+
+def test_a_deleted_run_is_listed_as_deleted_and_its_trials_do_not_count(store: Path) -> None:
+    run_id = start(1_000)
+    trial = start(2_000, **{runs.MLFLOW_PARENT_RUN_ID: run_id})
+    for each in (trial, run_id):
+        delete_run(each)
+    (found,) = run_history.list_runs(NAME)
+    assert (found.run_id, found.is_deleted, found.has_trials) == (run_id, True, False)
+    remove_run(start(3_000))
+    assert len(run_history.list_runs(NAME)) == 1
+
+
+def test_what_happened_to_a_run_is_explained_with_the_next_act(store: Path) -> None:
+    active, deleted, gone = start(1_000), start(2_000), start(3_000)
+    restore = delete_run(deleted)
+    remove_run(gone)
+    instead = "restore a backup, or train the month again with --force and delete this version"
+
+    assert [*map(run_history.stage_of, (active, deleted, gone, ""))] == ["active", "deleted", "gone", "gone"]
+    assert [*map(run_history.explain_loss, (active, deleted, gone, ""))] == [
+        f"its run {active} has lost this file; {instead}",
+        f"its run {deleted} was deleted in MLflow; restore it: `{restore}`",
+        f"its run {gone} no longer exists in MLflow; {instead}",
+        "it has no run, because another program or a person registered it",
+    ]
+
+
+def test_a_file_can_be_read_until_its_run_is_gone(store: Path, tmp_path: Path) -> None:
+    run_id = start(1_000)
+    mlflow_client().log_text(run_id, "month,sha256\n2023-06,ab\n", "months.csv")
+    assert run_history.has_file(run_id, "months.csv")
+    assert not run_history.has_file(run_id, "leaderboard.csv")
+    delete_run(run_id)
+    assert run_history.months_of(version_of(run_id)).to_dict("records") == [
+        {"month": "2023-06", "sha256": "ab"}
+    ]
+
+    mlflow_client().restore_run(run_id)
+    remove_run(run_id)
+    with pytest.raises(TrackingError) as gone:
+        run_history.fetch(version_of(run_id), "months.csv", tmp_path / "new")
+    assert str(gone.value) == (
+        f"models:/{NAME}/7: months.csv cannot be read: {run_history.explain_loss(run_id)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is damaged (No columns to parse from file)"),
+        ("month,sha256\n1,2\n1,2,3\n", "is damaged (Error tokenizing data."),
+        ("month,rows\n2023-06,1\n", "expected the columns month and sha256; got ['month', 'rows']"),
+        (None, "months.csv cannot be read: its run"),
+    ],
+)
+def test_months_that_cannot_be_read_are_one_error(text: str | None, problem: str, store: Path) -> None:
+    run_id = start(1_000)
+    if text is not None:
+        mlflow_client().log_text(run_id, text, "months.csv")
+    with pytest.raises(TrackingError) as refused:
+        run_history.months_of(version_of(run_id))
+    assert problem in str(refused.value)
+    assert "train the month again with --force" in str(refused.value)
+
+
+def test_a_server_that_is_away_is_not_a_lost_run(store: Path, tmp_path: Path) -> None:
+    for ask in (run_history.stage_of, run_history.explain_loss):
+        with pytest.raises(TrackingDownError), fails_at("get_run", AWAY):
+            ask("0123")
+    with pytest.raises(TrackingDownError), fails_at("download_artifacts", AWAY):
+        run_history.fetch(version_of("0123"), "months.csv", tmp_path)

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.builders import make_requests
+from support.losses import delete_experiment, delete_run, remove_run
 from support.tracked import (
     AWAY,
     KEY,
@@ -30,6 +31,7 @@ from support.tracked import (
 )
 
 from mlops import locks
+from mlops.errors import TrackingError
 from mlops.registry import artifact, run_lifecycle, runs
 from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import HEARTBEAT, LOCK_TAG, close_orphans, lock_place, start_run
@@ -44,7 +46,7 @@ DIED = ("KILLED", "its process died unexpectedly")
 def test_a_run_that_goes_well_is_finished(store: Path) -> None:
     with start_run(NAME, "green 2023-06", KEY) as run:
         assert state_of(run.run_id) == ("RUNNING", None)
-        assert mlflow.active_run().info.run_id == run.run_id
+        assert mlflow.active_run() is None
         run.log_parameters({"seed": 1, "source": "sample"})
         run.log_metrics({"test_rmse": 4.5, "test_r2": float("nan")})
         run.set_tags({"forced": "false"})
@@ -400,3 +402,48 @@ def test_the_guard_ends_with_the_run_and_knows_no_password_among_its_arguments(s
 
     assert [child for child in psutil.Process().children() if child not in before] == []
     assert not guard.is_running()
+
+
+# --- What people delete ---------------------------------------------------------------------------------------
+
+
+def test_no_run_starts_in_an_experiment_that_was_deleted_until_it_is_restored(store: Path) -> None:
+    with start_run(NAME, "r", KEY):
+        pass
+    reported = delete_experiment()
+    with pytest.raises(TrackingError) as refused, start_run(NAME, "r", OTHER_KEY):
+        pass
+    assert str(refused.value) == run_lifecycle.find_deleted(NAME) == reported
+    assert run_lifecycle.clear_up(NAME) == 0
+    with pytest.raises(TrackingError, match="experiments restore"):
+        run_lifecycle.log_failure(NAME, "r", ValueError("no trips"))
+
+    mlflow_client().restore_experiment(reported.rstrip("`").split()[-1])
+    assert run_lifecycle.find_deleted(NAME) == ""
+    with start_run(NAME, "r", OTHER_KEY):
+        pass
+    assert len(runs_of()) == 2
+
+
+def test_a_deleted_run_is_not_finished_once_more(store: Path) -> None:
+    ids = []
+    for key in (KEY, OTHER_KEY):
+        with pytest.raises(ValueError, match="no trips"), start_run(NAME, "r", key) as run:
+            raise ValueError("no trips")
+        ids.append(run.run_id)
+    delete_run(ids[0])
+    remove_run(ids[1])
+    for run_id in (*ids, ""):
+        run_lifecycle.mark_finished(run_id)
+    assert state_of(ids[0])[0] == "FAILED"
+
+
+def test_a_run_that_is_deleted_while_it_works_ends_with_one_error(store: Path) -> None:
+    with (
+        pytest.raises(TrackingError, match="must be in the 'active' state"),
+        start_run(NAME, "r", KEY) as run,
+    ):
+        delete_run(run.run_id)
+        run.log_metrics({"test_rmse": 4.5})
+    with start_run(NAME, "r", KEY) as again:
+        assert again.run_id != run.run_id

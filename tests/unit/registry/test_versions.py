@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from support.builders import make_requests
+from support.losses import leave_alias, remove_run
 from support.tracked import (
     AWAY,
     KEY,
@@ -21,11 +23,12 @@ from support.tracked import (
     runs_of,
 )
 
-from mlops.errors import PromotionError, TrackingDownError, TrackingError
-from mlops.registry import artifact, versions
-from mlops.registry.client import MlflowException, mlflow
+from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError
+from mlops.registry import artifact, client, versions
+from mlops.registry.client import MlflowException
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import RUN_KEY
+from mlops.registry.verification import digest
 from mlops.registry.versions import OUTCOME, Version
 
 # --- Versions -----------------------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ def test_the_link_is_a_page_of_the_server(monkeypatch: pytest.MonkeyPatch, store
     version = Version(NAME, "3", "run", {})
     page = f"/#/models/{NAME}/versions/3"
     assert versions.link(version) == f"`make mlflow` shows it at http://127.0.0.1:5000{page}"
-    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: "https://me:secret@mlflow.example/")
+    monkeypatch.setattr(client._Connection, "uri", "https://me:secret@mlflow.example/")
 
     assert versions.link(version) == f"https://mlflow.example{page}"
 
@@ -259,3 +262,56 @@ def test_what_cannot_be_looked_up_about_runs_is_not_missing(
     with pytest.raises(TrackingError) as refused, fails_at(method, MlflowException("permission denied")):
         ask(Version(NAME, "1", "run", {}))
     assert str(refused.value) == f"{doing}: MLflow failed: permission denied"
+
+
+# --- Versions that people made, or deleted things of ------------------------------------------------------------
+
+
+def test_a_version_of_another_program_has_no_run(store: Path) -> None:
+    bare_version(store)
+    bare_version(store, **{RUN_KEY: KEY})
+    foreign, ours = versions.list_all(NAME)
+    assert (foreign.run_id, foreign.is_ours, ours.is_ours) == ("", False, True)
+    assert versions.trips_learnt_from(foreign) is None
+
+
+def test_the_trips_of_a_version_whose_run_is_gone_are_unknown(store: Path) -> None:
+    with start_run(NAME, "r", KEY) as run:
+        bare_version(store, run_id=run.run_id)
+    remove_run(run.run_id)
+    (version,) = versions.list_all(NAME)
+    assert versions.trips_learnt_from(version) is None
+
+
+def test_an_alias_of_a_deleted_version_is_no_champion(store: Path) -> None:
+    """MLflow's servers before mlflow/mlflow#24825 left the alias behind."""
+    bare_version(store)
+    leave_alias("champion", 7)
+    assert versions.champion(NAME) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "problem"),
+    [
+        ("MLmodel", Path.unlink, "its files are gone or cannot be read ("),
+        ("booster.ubj", Path.unlink, "some of its files were deleted or changed"),
+        ("model.json", lambda path: path.write_text("{}"), "some of its files were deleted or changed"),
+    ],
+)
+def test_missing_and_changed_files_of_a_version_are_found(
+    name: str, damage: Callable[[Path], object], problem: str, store: Path, artefact: Path, tmp_path: Path
+) -> None:
+    version = registered(artefact, artefact_sha256=digest(artefact))
+    assert versions.find_damage(version, tmp_path / "whole") == ""
+    (path,) = (store / "artifacts").rglob(name)
+    damage(path)
+    assert versions.find_damage(version, tmp_path / "damaged").startswith(problem)
+
+
+def test_a_version_in_a_store_that_is_unknown_here_is_damaged(store: Path, tmp_path: Path) -> None:
+    mlflow_client().create_registered_model(NAME)
+    mlflow_client().create_model_version(NAME, "odd://somewhere/model")
+    (version,) = versions.list_all(NAME)
+    assert "its files are gone or cannot be read" in versions.find_damage(version, tmp_path / "one")
+    with pytest.raises(MlopsError, match=f"^fetching models:/{NAME}/1: MLflow failed: "):
+        versions.predict(version, make_requests(3), tmp_path / "two")
