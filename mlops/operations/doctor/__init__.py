@@ -6,5 +6,6 @@ In reading order:
 - `finding`: one line of the output
 - `host`: what a run needs from its machine
 - `tracking_server`: can the tracking server be used?
+- `history`: what people have deleted of a model's runs, versions and aliases
 - `mage_database`: Mage's database: no stuck run, no inactive trigger
 """

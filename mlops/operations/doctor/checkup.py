@@ -12,8 +12,8 @@ from functools import partial
 
 from mlops import config, locks
 from mlops.config import Settings
-from mlops.errors import BusyError
-from mlops.operations.doctor import host, mage_database, tracking_server
+from mlops.errors import BusyError, ConfigError
+from mlops.operations.doctor import history, host, mage_database, tracking_server
 from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out
 from mlops.pipeline import checkpoint, run_once
@@ -30,6 +30,12 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     resume : bool
         Deliver pending results, which wait in the state folder because the tracking server was away.
     """
+    try:
+        config.state_dir()
+        config.tracking_uri()
+    except ConfigError as error:  # each later check would only repeat it
+        yield Finding(str(error), is_open=True)
+        return
     yield from carried_out("import path", host.import_path)
     yield from carried_out("time zone", lambda: host.time_zone(mage_database.schedules_run_here()))
     yield from carried_out("Mage's database", mage_database.look_over)
@@ -78,6 +84,8 @@ def _newest_window() -> tuple[int, str] | None:
 def _models(resume: bool) -> Findings:
     names = {*versions.model_names(), *(kept.folder.parent.name for kept in checkpoint.unfinished())}
     for name in _experiments():
+        if run_lifecycle.find_deleted(name):
+            names.add(name)
         lost = versions.lost_runs(name)
         if lost:
             names.add(name)
@@ -90,6 +98,7 @@ def _models(resume: bool) -> Findings:
             )
     for name in sorted(names):
         yield from carried_out(name, partial(_check, name, resume))
+        yield from carried_out(f"{name}: its history", partial(history.look_over, name))
     if not names:
         yield Finding("no model is registered yet")
 
@@ -134,6 +143,6 @@ def _left(name: str) -> Findings:
             )
     keys = {attempt.key for attempt in kept}
     for version in versions.list_all(name):
-        if not version.is_complete and version.tags.get(runs.RUN_KEY) not in keys:
+        if version.is_ours and not version.is_complete and version.tags[runs.RUN_KEY] not in keys:
             text = f"{version.uri}: it was registered, but its run did not finish; run it again"
             yield Finding(text, is_open=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -174,8 +176,18 @@ def _outputs() -> dict[str, int]:
     kept = {}
     for kind in (".variables", ".logs"):
         for folder in mage_database.data_folder().glob(f"pipelines/*/{kind}/*/*T*"):
-            kept[str(folder)] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            kept[str(folder)] = _bytes(folder)
     return kept
+
+
+def _bytes(folder: Path) -> int:
+    """Bytes of all files in a folder, without those that another process deletes meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def _connect() -> None:
@@ -232,4 +244,5 @@ def _both(one: Wanted, other: Wanted) -> Wanted:
         frozenset([*one.recent, *other.recent]),
         frozenset([*one.evidence, *other.evidence]),
         frozenset([*one.places, *other.places]),
+        one.all_replaced or other.all_replaced,
     )

@@ -59,11 +59,14 @@ class Wanted:
         The same for months that a past or present champion learnt from or was tested on.
     places : collection of str
         Paths and run ids: pending results, runs of champions, runs that a search starts from.
+    all_replaced : bool
+        Whether all replaced months must stay, because the months of some champion are unknown.
     """
 
     recent: Collection[str] = ()
     evidence: Collection[str] = ()
     places: Collection[str] = ()
+    all_replaced: bool = False
 
 
 def old(candidates: Iterable[Candidate], wanted: Wanted, now: float, keep_days: int) -> list[Candidate]:
@@ -86,4 +89,5 @@ def _may_go(candidate: Candidate, wanted: Wanted, now: float, keep_days: int) ->
     if candidate.kind in IN_USE_BY_RECENT and candidate.sha256 in wanted.recent:
         return False
     # A month that the source still publishes can be fetched again; a replaced month exists only here.
-    return not (candidate.kind == REPLACED and candidate.sha256 in wanted.evidence)
+    is_evidence = wanted.all_replaced or candidate.sha256 in wanted.evidence
+    return not (candidate.kind == REPLACED and is_evidence)

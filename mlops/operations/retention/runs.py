@@ -5,12 +5,15 @@ Parent runs, versions, verdicts and model cards stay.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from mlops.operations.retention.policy import ARTEFACTS, DAY_SECONDS, SHA_DIGITS, TRIALS, Candidate, Wanted
 from mlops.pipeline import checkpoint
 from mlops.registry import alias_log, run_history, versions
 from mlops.registry.run_history import PastRun
+
+logger = logging.getLogger(__name__)
 
 _ENDED_BADLY = ("FAILED", "KILLED")
 
@@ -26,7 +29,7 @@ def candidates(name: str) -> list[Candidate]:
     registered = {version.run_id for version in versions.list_all(name)}
     found = []
     for run in run_history.list_runs(name):
-        if run.status == "RUNNING":
+        if run.status == "RUNNING" or run.is_deleted:
             continue
         if run.has_trials:
             found.append(Candidate(TRIALS, run.run_id, _last_used(run), model=name))
@@ -41,6 +44,7 @@ def wanted(name: str, now: float, keep_days: int) -> Wanted:
     """What a model still needs: recent months, its champions' months and runs, and runs that later runs read.
 
     Later runs read the newest run, because a search starts from its trials, and the runs of unfinished attempts.
+    If a champion's run is gone from MLflow, its months are unknown, and no replaced month may be deleted.
 
     Raises
     ------
@@ -51,13 +55,20 @@ def wanted(name: str, now: float, keep_days: int) -> Wanted:
     run_of = {version.number: version.run_id for version in versions.list_all(name)}
     reigned = {reign.version for reign in alias_log.tenures(alias_log.read(name))}
     reigned |= {alias_log.current(name, alias) for alias in (alias_log.CHAMPION, alias_log.CHALLENGER)}
-    champions = {run_of[number] for number in reigned if number in run_of}
+    champions = {run_of[number] for number in reigned if number and run_of.get(number)}
     unfinished = {kept.key for kept in checkpoint.unfinished(name)}
     newest = sorted(
         (run.test_month, run.started_at, run.run_id)
         for run in parents
-        if run.status == "FINISHED" and run.test_month is not None
+        if run.status == "FINISHED" and run.test_month is not None and not run.is_deleted
     )[-1:]
+    gone = champions - {run.run_id for run in parents}
+    if gone:
+        logger.warning(
+            "%s: no replaced month is deleted, because runs of champions are gone: %s",
+            name,
+            ", ".join(sorted(gone)),
+        )
     return Wanted(
         recent=_months(run for run in parents if now - _last_used(run) <= keep_days * DAY_SECONDS),
         evidence=_months(run for run in parents if run.run_id in champions),
@@ -66,6 +77,7 @@ def wanted(name: str, now: float, keep_days: int) -> Wanted:
             *(run.run_id for run in parents if run.run_key in unfinished),
             *(run_id for _, _, run_id in newest),
         },
+        all_replaced=bool(gone),
     )
 
 

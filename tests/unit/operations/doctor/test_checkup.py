@@ -43,8 +43,7 @@ def open_ends(*, resume: bool = False) -> list[str]:
 
 def start(**tags: str) -> Any:
     """A run, RUNNING."""
-    experiment = mlflow.set_experiment(NAME).experiment_id
-    return mlflow.MlflowClient().create_run(experiment, tags=tags)
+    return mlflow.MlflowClient().create_run(run_lifecycle._experiment(NAME), tags=tags)
 
 
 def register(**tags: str) -> None:
@@ -53,7 +52,9 @@ def register(**tags: str) -> None:
     if NAME not in versions.model_names():
         client.create_registered_model(NAME)
     run = start()
+    client.log_text(run.info.run_id, "month,sha256\n", "months.csv")
     client.set_terminated(run.info.run_id)
+    tags = {runs.RUN_KEY: "89ab", "test_month": "2023-06", **tags}
     client.create_model_version(NAME, run.info.artifact_uri, run.info.run_id, tags=tags)
 
 

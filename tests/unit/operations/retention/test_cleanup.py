@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from filelock import FileLock
+from support.losses import delete_run, remove_run
 from support.tracked import bare_version
 
 from mlops import locks
@@ -131,6 +132,26 @@ def test_reading_a_file_is_using_it(store: Path) -> None:
     path = month(store, 1, "a")
     os.utime(path, (time.time(), path.stat().st_mtime))  # read now, written long ago
     assert tidy() == {}
+
+
+def test_replaced_months_stay_although_the_runs_of_champions_were_deleted(
+    store: Path, tmp_path: Path
+) -> None:
+    runs_of_champions = [run("a", trials=1), run("b")]
+    for run_id in runs_of_champions:
+        reign(run_id, tmp_path)
+    kept = [replaced(store, letter) for letter in "ab"]
+    for run_id in runs_of_champions:
+        delete_run(run_id)
+    nobody_s = replaced(store, "c")
+    assert tidy() == {REPLACED: 1}
+    assert not nobody_s.exists()
+
+    nobody_s = replaced(store, "c")
+    mlflow.MlflowClient().restore_run(runs_of_champions[0])
+    remove_run(runs_of_champions[0])  # now nobody knows which months it used
+    assert tidy() == {}
+    assert all(path.exists() for path in (*kept, nobody_s))
 
 
 def test_replaced_months_stay_while_a_champion_was_trained_on_them(store: Path, tmp_path: Path) -> None:
