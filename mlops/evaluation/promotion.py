@@ -224,9 +224,10 @@ def _not_comparable(evidence: Evidence) -> Iterator[str]:
     if champion is None:
         return
     if not champion.last_month_learnt or champion.last_month_learnt >= evidence.test_month:
+        advice = "" if champion.last_month_learnt else "; make a version of this project champion first"
         yield (
             f"the {_name(champion)} was trained on months up to {champion.last_month_learnt or 'an unknown one'}, "
-            f"so a comparison on {evidence.test_month} is not fair"
+            f"so a comparison on {evidence.test_month} is not fair{advice}"
         )
     if "champion" in evidence.days and len(evidence.days) < LEAST_DAYS:
         yield f"the comparison has trips of {len(evidence.days)} days, but at least {LEAST_DAYS} are needed"

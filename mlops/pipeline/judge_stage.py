@@ -170,12 +170,23 @@ def _ask_champion(
         return incumbent, None
     try:
         answered = versions.predict(champion, requests, attempt.checkpoint.scratch / "champion")
-        return incumbent, minutes_of(answered)
+        return incumbent, _minutes_of(champion, answered, len(requests))
     except TrackingDownError:
         raise  # neither an outage nor a full disk says anything about the champion
     except (MlopsError, subprocess.TimeoutExpired) as error:  # a champion that cannot predict is replaced
         logger.warning("%s cannot be scored: %s", champion.uri, error)
         return replace(incumbent, error=one_line(error, 300)), None
+
+
+def _minutes_of(champion: Version, answered: pd.DataFrame, rows: int) -> Array:
+    """Minutes that a champion predicted; raises where it is a model of another kind, made champion by hand."""
+    minutes = answered.get("duration_minutes")
+    if len(answered) != rows or minutes is None or not pd.api.types.is_numeric_dtype(minutes):
+        raise MlopsError(
+            f"{champion.uri} is no model of this project: expected numbers in a column duration_minutes for "
+            f"{rows:,} requests; got {len(answered):,} rows with the columns {[*map(str, answered.columns)][:5]}"
+        )
+    return minutes_of(answered)
 
 
 def _compared_before(attempt: Attempt) -> Compared:
@@ -184,7 +195,7 @@ def _compared_before(attempt: Attempt) -> Compared:
         runs.fetch_artefact(attempt.run.run_id, name, attempt.checkpoint.scratch / "judged")
         for name in ("verdict.json", "slices.csv")
     )
-    evidence = promotion.Record.from_json(record.read_text()).evidence
+    evidence = promotion.Record.from_json(record.read_text(encoding="utf-8")).evidence
     return Compared(evidence, pd.read_csv(slices, dtype={"value": str}))
 
 

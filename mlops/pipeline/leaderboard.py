@@ -13,7 +13,7 @@ from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence
 from mlops.pipeline import months_table
 from mlops.pipeline.run_result import RunResult
-from mlops.registry.versions import Version
+from mlops.registry.versions import OUTCOME, Version
 from mlops.training.search import Trial
 
 VERSION, BASELINE, CHAMPION, TRIAL = "version", "baseline", "champion", "trial"
@@ -70,6 +70,14 @@ def leaderboard(
     return board.fillna({"model": "", "number": ""})
 
 
+def of_version(version: Version) -> pd.DataFrame:
+    """A leaderboard of one row, from the tags of a version whose run is gone."""
+    about = f"{version.tags.get(OUTCOME, '')}: {version.tags.get('reason', '')}"
+    row = {"entry": version.uri, "test_rmse": version.tags.get("test_rmse"), "about": about, "kind": VERSION}
+    board = pd.DataFrame([row | {"model": version.name, "number": version.number}], columns=list(COLUMNS))
+    return board.assign(test_rmse=pd.to_numeric(board["test_rmse"], errors="coerce").astype("float64"))
+
+
 def read(path: Path) -> pd.DataFrame:
     """A leaderboard from the CSV that its run logged."""
     names = ("kind", "model", "number")
@@ -80,14 +88,16 @@ def read(path: Path) -> pd.DataFrame:
 def check_leaderboard(board: pd.DataFrame) -> None:
     """Raise unless the first entry is a registered version and both it and the baseline have a finite test RMSE.
 
+    The leaderboard of a version whose run is gone has no other entry, and no baseline.
+
     Raises
     ------
     MlopsError
     """
     if months_table.is_nothing(board):
         return
-    first, baseline = board.iloc[0], board.iloc[1]
-    finite = math.isfinite(first["test_rmse"]) and math.isfinite(baseline["test_rmse"])
+    first = board.iloc[0]
+    finite = all(math.isfinite(rmse) for rmse in board["test_rmse"].head(2))
     if first["kind"] != VERSION or not first["number"] or not finite:
         raise MlopsError(f"train_and_register: expected a version with its test RMSE; got {first.to_dict()}")
 

@@ -6,11 +6,10 @@ scheduler was down for a week, or many runs start at once.
 
 from __future__ import annotations
 
+import functools
 import logging
-import tempfile
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import pandas as pd
 
@@ -19,11 +18,17 @@ from mlops.data import retries, sources
 from mlops.data import split as months_split
 from mlops.data.ingest import fetch_all, open_source, plan_months
 from mlops.data.sources import Source
-from mlops.errors import ConfigError, EmptyTrainingSetError, MonthNotPublishedError
+from mlops.errors import (
+    ConfigError,
+    EmptyTrainingSetError,
+    MonthNotPublishedError,
+    TrackingDownError,
+    TrackingError,
+)
 from mlops.month import Month
 from mlops.pipeline import months_table
 from mlops.pipeline.months_table import nothing_to_do
-from mlops.registry import runs, versions
+from mlops.registry import run_history, run_lifecycle, versions
 from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
@@ -84,9 +89,18 @@ def judged(name: str) -> dict[Month, list[Version]]:
     """Versions of a registered model by their test month, oldest first."""
     found: dict[Month, list[Version]] = {}
     for version in versions.list_all(name):
-        if version.is_complete and version.tags.get("test_month"):
-            found.setdefault(Month.parse(version.tags["test_month"]), []).append(version)
+        month = test_month(version)
+        if month is not None:
+            found.setdefault(month, []).append(version)
     return found
+
+
+def test_month(version: Version) -> Month | None:
+    """Month that a version was judged on; None if it was not, or if its tag is no month: people can change it."""
+    try:
+        return Month.parse(version.tags.get("test_month", "")) if version.is_complete else None
+    except ConfigError:
+        return None
 
 
 def guess_model_name(settings: Settings) -> str:
@@ -100,12 +114,16 @@ def guess_model_name(settings: Settings) -> str:
 def is_current(judged: Collection[Version], files: Mapping[str, str]) -> bool:
     """Whether at least one of a month's versions was trained on the files that the source has now.
 
+    Also if the files of all these versions are unknown, because their runs were deleted: a guess would train the
+    month again at each check.
+
     Parameters
     ----------
     files : mapping
         Month (YYYY-MM) to the sha256 of its file at the source now. Other months are not compared.
     """
-    return any(not _changed(version, files) for version in judged)
+    known = [used for version in judged if (used := _files_of(version)) is not None]
+    return not known or any(not _changed(used, files) for used in known)
 
 
 def tag_republished(name: str, files: Mapping[str, str], differences: Mapping[str, str]) -> list[Version]:
@@ -118,20 +136,34 @@ def tag_republished(name: str, files: Mapping[str, str], differences: Mapping[st
     """
     tagged = []
     for version in filter(lambda version: version.is_complete, versions.list_all(name)):
-        changes = "; ".join(
-            f"{month}: {differences[month]}" for month in _changed(version, files) if month in differences
-        )
+        changed = _changed(_files_of(version) or {}, files)
+        changes = "; ".join(f"{month}: {differences[month]}" for month in changed if month in differences)
         if changes and version.tags.get(REPUBLISHED) != changes:
             tagged.append(versions.tag(version, {REPUBLISHED: changes}))
     return tagged
 
 
-def _changed(version: Version, files: Mapping[str, str]) -> list[str]:
-    """Months whose file, as the version's run used it, differs from `files`."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = runs.fetch_artefact(version.run_id, "months.csv", Path(folder))
-        used = pd.read_csv(path, dtype=str).set_index("month")["sha256"]
-    return [str(month) for month, sha256 in used.items() if files.get(str(month), sha256) != sha256]
+def _files_of(version: Version) -> dict[str, str] | None:
+    """Month to the sha256 of the file that the version's run used; None if the run or its months.csv is gone."""
+    try:
+        months = run_history.months_of(version)
+    except TrackingDownError:
+        raise
+    except TrackingError as error:
+        _warn_once(f"{error}. Whether its months were republished is unknown, so they count as unchanged")
+        return None
+    return dict(zip(months["month"], months["sha256"], strict=True))
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Log a warning once in a check, which may ask many times whether the month is published."""
+    logger.warning(text)
+
+
+def _changed(used: Mapping[str, str], files: Mapping[str, str]) -> list[str]:
+    """Months whose file, as a run used it, differs from `files`."""
+    return [month for month, sha256 in used.items() if files.get(month, sha256) != sha256]
 
 
 POLL_SECONDS = 60.0  # between two checks whether a month is published
@@ -152,7 +184,13 @@ def load_next(settings: Settings) -> pd.DataFrame:
     -------
     DataFrame
         As `steps.load_trips` returns it. If there is nothing to do, one row as in `months_table.NOTHING`.
+
+    Raises
+    ------
+    TrackingError
+        When the model's experiment was deleted; nothing is fetched then.
     """
+    _warn_once.cache_clear()
     source, deadline = open_source(settings), time.monotonic() + settings.publication_wait
     while True:
         name = guess_model_name(settings)
@@ -172,6 +210,7 @@ def load_next(settings: Settings) -> pd.DataFrame:
 
 def _next(name: str, settings: Settings, source: Source) -> pd.DataFrame:
     """Months of a registered model's next run, or the reason why there is nothing to do."""
+    run_lifecycle.require_experiment(name)
     months = _corrected(name, settings, source)
     if months is not None:
         return months

@@ -210,6 +210,9 @@ def test_the_interval_of_one_contender_is_wider_than_that_of_the_difference() ->
     assert all(math.isnan(end) for end in evidence.rmse_interval("course"))
 
 
+HINT = "; make a version of this project champion first"
+
+
 @pytest.mark.parametrize("learnt", ["2023-05", "2023-06", "2024-01", ""])
 @pytest.mark.parametrize("error", ["", "no such file"])
 def test_a_champion_trained_on_the_test_month_is_not_compared(learnt: str, error: str) -> None:
@@ -219,7 +222,7 @@ def test_a_champion_trained_on_the_test_month_is_not_compared(learnt: str, error
     assert verdict.outcome == "refuse"
     assert verdict.reasons == (
         f"the champion (version 3) was trained on months up to {learnt or 'an unknown one'}, "
-        "so a comparison on 2023-05 is not fair",
+        f"so a comparison on 2023-05 is not fair{'' if learnt else HINT}",
     )
 
 

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.tracked import NAME, bare_version, mlflow_client
+from support.losses import delete_experiment, remove_run
+from support.tracked import AWAY, NAME, bare_version, fails_at, mlflow_client
 
 from mlops.config import Settings
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, TrackingDownError, TrackingError
 from mlops.month import Month
-from mlops.pipeline import schedule
+from mlops.pipeline import schedule, steps
 from mlops.pipeline.schedule import waiting_for
+from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import start_run
 
 APRIL, MAY, JUNE, JULY = Month.range(Month(2023, 4), Month(2023, 7))
@@ -114,3 +116,59 @@ def test_the_model_is_guessed_from_what_is_registered(store: Path) -> None:
     version(store, MAY, {}, name="trip-duration-green")
     assert schedule.guess_model_name(green) == "trip-duration-green"
     assert schedule.guess_model_name(Settings()) == NAME
+
+
+# --- What people deleted --------------------------------------------------------------------------------------
+
+
+def lose(number: str) -> None:
+    remove_run(str(mlflow_client().get_model_version(NAME, number).run_id))
+
+
+def test_a_month_whose_bytes_are_unknown_counts_as_current_and_says_so_once(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    version(store, MAY, {"2023-05": "b1"})
+    lose("1")
+    found = schedule.judged(NAME)[MAY]
+    for _ in range(2):
+        assert schedule.is_current(found, {"2023-05": "b2"})
+    assert schedule.tag_republished(NAME, {"2023-05": "b2"}, {"2023-05": "3 rows added"}) == []
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"models:/{NAME}/1: months.csv cannot be read: its run ")
+    assert warning.endswith("Whether its months were republished is unknown, so they count as unchanged")
+
+
+def test_of_two_versions_of_a_month_the_known_one_decides(store: Path) -> None:
+    for files in ({"2023-05": "b1"}, {"2023-05": "b2"}):
+        version(store, MAY, files)
+    lose("1")
+    found = schedule.judged(NAME)[MAY]
+    assert schedule.is_current(found, {"2023-05": "b2"})
+    assert not schedule.is_current(found, {"2023-05": "b3"})
+
+
+def test_a_server_that_is_away_makes_no_month_current(store: Path) -> None:
+    version(store, MAY, {"2023-05": "b1"})
+    found = schedule.judged(NAME)[MAY]
+    with pytest.raises(TrackingDownError), fails_at("download_artifacts", AWAY):
+        schedule.is_current(found, {"2023-05": "b2"})
+
+
+@pytest.mark.parametrize("text", ["", "soon", "2023-13", "2023-5"])
+def test_a_test_month_that_is_none_is_not_judged(text: str, store: Path) -> None:
+    version(store, APRIL, {})
+    bare_version(store, test_month=text, outcome="champion")
+    assert [*schedule.judged(NAME)] == [APRIL]
+
+
+@pytest.mark.parametrize("month", ["next", "2023-06"])
+def test_nothing_is_fetched_for_a_run_whose_experiment_was_deleted(
+    month: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.get_tracking_uri())
+    version(store, MAY, {"2023-05": "b1"}, name="trip-duration-green")
+    reported = delete_experiment("trip-duration-green")
+    with pytest.raises(TrackingError) as refused:
+        steps.load_trips(Settings(source="http://127.0.0.1:9/never", month=month))
+    assert str(refused.value) == reported
