@@ -242,13 +242,13 @@ def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -
 
 def batches(raws: Sequence[tuple[Path, str]], service: str) -> Iterator[Batch]:
     """Features and minutes of raw months, batch by batch; writes no files."""
-    from mlops.data import trips
+    from mlops.data import raw_trips, trips
     from mlops.model.features import request_features
     from mlops.month import Month
     from mlops.training.feature_files import Batch
 
     for raw, month in raws:
-        for columns in trips.read_trips(raw, service):
+        for columns in raw_trips.read_trips(raw, service):
             kept, _ = trips.clean(columns, Month.parse(month))
             yield Batch(request_features(kept), kept["duration_minutes"])
 

@@ -6,10 +6,13 @@ In reading order:
 - `sources`: where months come from: TLC's site, another web server, a folder, a bucket
 - `synthetic`: a source without a network: generated months of a synthetic city
 - `cache`: local copies of months, each complete or absent
-- `trips`: from a raw file to clean trips; every rejection is counted by rule
+- `parquet_footer`: how the columns of a Parquet file are stored
+- `raw_trips`: from a raw file to batches of trips, or an error that says what is wrong with the file
+- `duplicates`: rows that repeat an earlier row of the same file
+- `trips`: from raw trips to clean trips; every rejection is counted by rule
 - `schemas`: the contract that every clean trip fulfils
 - `revisions`: schema changes between months, and row changes in a republished month
 - `split`: which months are for training, validation and test
-- `quality`: refuses months that are unlike the months before them
+- `quality`: refuses months with missing days, and months that are unlike the months before them
 - `ingest`: fetches and checks the months of a run, and describes them in a table
 """

@@ -10,7 +10,7 @@ import psutil
 
 from mlops import config
 from mlops.config import Settings
-from mlops.data import cache, retries, revisions, sources, trips
+from mlops.data import cache, raw_trips, retries, revisions, sources
 from mlops.data import split as months_split
 from mlops.data.sources import Source
 from mlops.data.split import Split
@@ -75,8 +75,8 @@ def fetch_all(settings: Settings, source: Source, split: Split) -> pd.DataFrame:
     rows, before = [], None
     for month in split.months:
         file = retry(cache.fetch, source, settings.service, month, config.state_dir() / "months")
-        count = trips.check_columns(file.path, settings.service, file.url)
-        schema = trips.read_schema(file.path)
+        count = raw_trips.check_columns(file.path, settings.service, file.url)
+        schema = raw_trips.read_schema(file.path)
         rows.append(
             {
                 "month": str(month),

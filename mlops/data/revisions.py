@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,17 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from mlops.data.trips import TLC_COLUMNS, read_schema
+from mlops.data.raw_trips import (
+    NOT_A_TIME,
+    TLC_COLUMNS,
+    UNREADABLE,
+    is_number,
+    opened,
+    read_schema,
+    wall_clock,
+)
+from mlops.errors import TripSchemaError, one_line
 from mlops.files import atomic_write
 
 Hashes = npt.NDArray[np.uint64]
@@ -39,7 +48,7 @@ class Difference:
         Rows of trips that only the new or only the old file has. TLC's trips have no number, so the two times and
         the two zones identify a trip.
     changed : int
-        Rows of trips in both files with different values in a column that both have.
+        Rows of trips in both files with different values in a column that both have once.
     columns : tuple of str
         Changes of the columns, as text.
     """
@@ -63,8 +72,8 @@ def compare(old: Path, new: Path, service: str) -> Difference:
         When one of them cannot be read.
     """
     before, after = read_schema(old), read_schema(new)
-    known = {name.lower(): name for name in before.names}
-    shared = [(known[name.lower()], name) for name in after.names if name.lower() in known]
+    old_names, new_names = _single(before), _single(after)
+    shared = [(old_names[key], name) for key, name in new_names.items() if key in old_names]
     trip = {TLC_COLUMNS[service][name].lower() for name in WHICH_TRIP}
     rows, trips = [], []
     for position, path in enumerate((old, new)):
@@ -90,16 +99,31 @@ def describe(old: Path, new: Path, sha256: str, service: str) -> str:
     note = old.with_name(f"{old.stem}_to_{sha256[:12]}.txt")
     if not note.is_file():
         with atomic_write(note) as temporary:
-            temporary.write_text(str(compare(old, new, service)))
-    return note.read_text()
+            temporary.write_text(str(compare(old, new, service)), encoding="utf-8")
+    return note.read_text(encoding="utf-8")
+
+
+def _single(schema: pa.Schema) -> dict[str, str]:
+    """Columns that stand once, by their names in lower case."""
+    lower = [name.lower() for name in schema.names]
+    return {key: name for key, name in zip(lower, schema.names, strict=True) if lower.count(key) == 1}
 
 
 def _hashes(path: Path, names: Iterable[str]) -> Hashes:
     """Hash of each row over these columns, in the given order, shape (rows,)."""
-    total = np.zeros(pq.read_metadata(path).num_rows, np.uint64)
-    for name in names:
-        column = pq.read_table(path, columns=[name], memory_map=True)[name]
-        total = total * MIX ^ pd.util.hash_array(_plain(column))
+    with opened(path) as file:
+        total = np.zeros(file.metadata.num_rows, np.uint64)
+        for name in names:
+            try:
+                column = file.read([name])[name]
+                if len(column) != len(total):
+                    raise pa.ArrowInvalid(f"expected {len(total):,} rows; got {len(column):,}")
+            except UNREADABLE as error:
+                raise TripSchemaError(
+                    f"{path}: expected a readable column {name!r}; got damaged pages ({one_line(error)}). "
+                    "Fetch the file again."
+                ) from error
+            total = total * MIX ^ pd.util.hash_array(_plain(column))
     return total
 
 
@@ -107,11 +131,19 @@ def _plain(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """Values independent of the stored type: numbers as float64, times as microseconds, the rest as text."""
     kind = column.type
     if pa.types.is_timestamp(kind):
-        column = pc.cast(column, pa.timestamp("us"), safe=False)
-        return np.asarray(column.to_numpy().astype("datetime64[us]").astype(np.int64))
-    if pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        with contextlib.suppress(
+            pa.ArrowException
+        ):  # a zone that this machine does not know: compare instants
+            column = wall_clock(column)
+        column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
+        return np.asarray(pc.fill_null(pc.cast(column, pa.int64()), NOT_A_TIME).to_numpy())
+    if is_number(kind):
         return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(), np.float64)
-    return np.asarray(pc.fill_null(pc.cast(column, pa.string()), "").to_numpy(), object)
+    try:
+        texts = pc.cast(column, pa.string())
+    except pa.ArrowException:  # nested, or bytes that are no text
+        return np.array([repr(value) for value in column.to_pylist()], object)
+    return np.asarray(pc.fill_null(texts, "").to_numpy(), object)
 
 
 def _without(these: Hashes, others: Hashes) -> npt.NDArray[np.bool_]:
@@ -133,7 +165,7 @@ def schema_drift(before: pa.Schema, after: pa.Schema) -> tuple[str, ...]:
     >>> schema_drift(before, after)
     ('PULocationID: int64 -> int32', 'airport_fee is now Airport_fee')
     """
-    old, new = ({name.lower(): schema.field(name) for name in schema.names} for schema in (before, after))
+    old, new = ({field.name.lower(): field for field in schema} for schema in (before, after))
     both = [name for name in old if name in new]
     notes = [f"{new[n].name}: {old[n].type} -> {new[n].type}" for n in both if old[n].type != new[n].type]
     notes += [f"{old[n].name} is now {new[n].name}" for n in both if old[n].name != new[n].name]
@@ -141,4 +173,6 @@ def schema_drift(before: pa.Schema, after: pa.Schema) -> tuple[str, ...]:
     notes += [f"column {old[n].name} is gone" for n in old if n not in new]
     if both != [name for name in new if name in old]:
         notes.append("columns are in another order")
+    single = _single(after)
+    notes += [f"column {new[n].name} stands more than once" for n in new if n not in single]
     return tuple(notes)

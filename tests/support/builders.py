@@ -1,6 +1,6 @@
 """Builders of trips, by hand or at random.
 
-Four entry points: `make_trips` (columns as `mlops.data.trips.read_trips` yields them),
+Four entry points: `make_trips` (columns as `mlops.data.raw_trips.read_trips` yields them),
 `trip` with `write_month` (edge rows in a TLC-shaped Parquet file),
 `make_requests` (what the model takes), and `make_batch` or `write_features`
 (training data).
@@ -23,7 +23,7 @@ from mlops.training.feature_files import FEATURE_SCHEMA, Batch
 
 MAY = Month(2023, 5)
 
-# Repeated here on purpose: a wrong name in mlops.data.trips must make tests fail.
+# Repeated here on purpose: a wrong name in mlops.data.raw_trips must make tests fail.
 TLC_NAMES = {
     "green": {
         "pickup_at": "lpep_pickup_datetime",
@@ -102,7 +102,7 @@ def write_month(path: Path, service: str, *rows: dict[str, Any]) -> Path:
 
 
 def make_trips(n: int = 200, seed: int = 0, *, month: Month = MAY, zones: int = 12) -> dict[str, np.ndarray]:
-    """Trips of a small town, as `mlops.data.trips.read_trips` yields them; one in ten has no passenger count."""
+    """Trips of a small town, as `mlops.data.raw_trips.read_trips` yields them; one in ten has no passenger count."""
     rng = np.random.default_rng(seed)
     seconds = int((month.end - month.start).total_seconds())
     pickup_at = np.datetime64(month.start, "us") + rng.integers(0, seconds, n) * np.timedelta64(1, "s")
@@ -119,6 +119,7 @@ def make_trips(n: int = 200, seed: int = 0, *, month: Month = MAY, zones: int = 
         "distance_miles": miles,
         "passenger_count": np.where(rng.random(n) < 0.1, np.nan, rng.integers(1, 7, n)),
         "duration_minutes": elapsed.astype(np.float64) / 60e6,
+        "is_duplicate": np.zeros(n, bool),
     }
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -79,6 +83,63 @@ def test_types_that_change_are_no_changed_rows(tmp_path: Path) -> None:
     assert (found.added, found.removed, found.changed) == (0, 0, 0)
     assert any("cbd_congestion_fee" in reported for reported in found.columns)
     assert str(found).startswith("0 rows added, 0 removed, 0 changed; ")
+
+
+@pytest.mark.parametrize("name", ["fare_amount", "Fare_amount"])
+def test_a_column_that_stands_twice_is_not_compared(name: str, tmp_path: Path) -> None:
+    old = written(tmp_path, "old", *TRIPS)
+    table = pq.read_table(old)
+    pq.write_table(table.append_column(name, pa.array([1.0] * len(TRIPS))), tmp_path / "new")
+
+    found = revisions.compare(old, tmp_path / "new", "green")
+    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+    assert f"column {name} stands more than once" in found.columns
+
+
+ODD_COLUMNS = {
+    "nested": pa.array([{"stops": [minute]} for minute in range(20)]),
+    "bytes": pa.array([bytes([255, minute]) for minute in range(20)]),
+    "decimal": pa.array([Decimal(minute) / 4 for minute in range(20)], pa.decimal256(50, 2)),
+    "float16": pa.array(np.arange(20, dtype=np.float16)),
+    "days": pa.array([date(2023, 5, 1 + minute) for minute in range(20)]),
+    "coded": pa.array([str(minute % 3) for minute in range(20)]).dictionary_encode(),
+    "times of no zone that exists": pa.array([*range(20)], pa.timestamp("us", "Mars/Olympus_Mons")),
+    "times in New York": pa.array([*range(20)], pa.timestamp("us", "America/New_York")),
+    "nothing": pa.nulls(20),
+}
+
+
+@pytest.mark.parametrize("values", ODD_COLUMNS.values(), ids=ODD_COLUMNS)
+def test_columns_of_any_type_are_compared(values: pa.Array, tmp_path: Path) -> None:
+    old, same = (written(tmp_path, name, *TRIPS, odd=values) for name in ("old", "same"))
+    other = written(tmp_path, "other", *TRIPS, odd=pa.concat_arrays([values[1:], values[:1]]))
+
+    assert revisions.compare(old, same, "green") == Difference(0, 0, 0)
+    assert revisions.compare(old, other, "green").changed == (0 if values.null_count else 20)
+
+
+def test_the_same_clock_with_and_without_a_time_zone_is_no_change(tmp_path: Path) -> None:
+    old = written(tmp_path, "old", *TRIPS)
+    table = pq.read_table(old)
+    for name in ("lpep_pickup_datetime", "lpep_dropoff_datetime"):
+        zoned = pc.assume_timezone(table[name], "America/New_York")
+        table = table.set_column(table.column_names.index(name), name, zoned)
+    pq.write_table(table, tmp_path / "new")
+
+    found = revisions.compare(old, tmp_path / "new", "green")
+    assert (found.added, found.removed, found.changed) == (0, 0, 0)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    old, new = written(tmp_path, "old", *TRIPS), written(tmp_path, "new", *TRIPS)
+    content = bytearray(new.read_bytes())
+    content[4:400] = b"\xff" * 396
+    new.write_bytes(content)
+
+    with pytest.raises(
+        TripSchemaError, match=r"/new: expected a readable column 'lpep_pickup_datetime'; got damaged"
+    ):
+        revisions.compare(old, new, "green")
 
 
 def test_the_difference_is_computed_once_and_logged(tmp_path: Path) -> None:

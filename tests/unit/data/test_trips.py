@@ -16,19 +16,10 @@ from hypothesis import strategies as st
 from support.builders import MAY, TLC_NAMES, make_trips, trip, write_month
 from support.clean_months import cleaned
 
+from mlops.data.raw_trips import Columns, read_trips
 from mlops.data.schemas import check_trips, read_minutes, read_requests
 from mlops.data.synthetic import source
-from mlops.data.trips import (
-    RULES,
-    TRIP_SCHEMA,
-    Columns,
-    Quality,
-    Rule,
-    as_table,
-    clean,
-    clean_file,
-    read_trips,
-)
+from mlops.data.trips import RULES, TRIP_SCHEMA, Rule, as_table, clean, clean_file
 from mlops.month import Month
 
 SERVICES = tuple(TLC_NAMES)
@@ -264,7 +255,7 @@ def test_another_rule_is_counted_under_its_name() -> None:
 def test_without_rules_every_trip_is_kept() -> None:
     _, quality = clean(make_trips(7), MAY, rules=())
 
-    assert quality == Quality(7, 7, 7, {})
+    assert (quality.rows, quality.kept, quality.test_rows, quality.rejected) == (7, 7, 7, {})
 
 
 def test_no_rows_are_no_trouble() -> None:
@@ -277,7 +268,7 @@ def test_no_rows_are_no_trouble() -> None:
 def test_a_file_is_cleaned_in_batches_like_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = source.write_month(tmp_path / "raw.parquet", "green", MAY, rows=1500)
     whole = clean_file(path, "green", MAY, tmp_path / "whole.parquet")
-    monkeypatch.setattr("mlops.data.trips.BATCH_ROWS", 101)
+    monkeypatch.setattr("mlops.data.raw_trips.BATCH_ROWS", 101)
 
     assert clean_file(path, "green", MAY, tmp_path / "parts.parquet") == whole
     assert pq.read_table(tmp_path / "parts.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
@@ -287,7 +278,10 @@ def test_a_file_is_cleaned_in_batches_like_in_one(tmp_path: Path, monkeypatch: p
 
 
 COUNTS_IN_SQL = """
-with timed as (select *, dropoff_us - pickup_us as took from trips),
+with timed as (
+    select *, dropoff_us - pickup_us as took,
+        row_number() over (partition by pickup_us, dropoff_us, pu, do, miles, passengers) as copy
+    from trips),
 judged as (
     select case
         when pickup_us is null or dropoff_us is null then 'time_missing'
@@ -296,6 +290,7 @@ judged as (
         when took > 3600000000 then 'over_60_minutes'
         when coalesce(pu, 0) not between 1 and 265 or coalesce(do, 0) not between 1 and 265 then 'zone_unknown'
         when miles is null or not miles between 0 and 100 then 'distance_absurd'
+        when copy > 1 then 'duplicate'
         else 'kept' end as fate
     from timed)
 select fate, count(*) from judged group by fate
@@ -313,6 +308,7 @@ def counts_in_sql(path: Path, service: str, month: Month) -> dict[str, int]:
             "pu": raw[names["pickup_zone"]],
             "do": raw[names["dropoff_zone"]],
             "miles": raw[names["distance_miles"]],
+            "passengers": raw[names["passenger_count"]] if "passenger_count" in names else None,
         }
     )
     borders = {
