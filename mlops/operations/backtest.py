@@ -32,7 +32,7 @@ from mlops import config
 from mlops.config import Settings
 from mlops.data import ingest, quality, retries, schemas, sources
 from mlops.data import split as months_split
-from mlops.data.trips import RULES, Quality
+from mlops.data.trips import RULES, Quality, count_by_day
 from mlops.errors import ConfigError
 from mlops.evaluation import metrics, promotion
 from mlops.evaluation.comparison import Incumbent, gather
@@ -85,7 +85,7 @@ class Candidate:
     @property
     def seconds(self) -> float:
         """CPU seconds of its tuning and final fit."""
-        return float(json.loads((self.folder / "fitted.json").read_text())["cpu_seconds"])
+        return float(json.loads((self.folder / "fitted.json").read_text(encoding="utf-8"))["cpu_seconds"])
 
     def fit(self) -> None:
         """Tune and fit it as a run does."""
@@ -98,7 +98,7 @@ class Candidate:
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder.parent) as passing:
             made = Path(passing) / "candidate"
             model.save(made / "model")
-            (made / "fitted.json").write_text(json.dumps(about, indent=1))
+            (made / "fitted.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
             if not self.is_fitted:  # another backtest may have fitted it in the meantime
                 made.replace(self.folder)
 
@@ -263,7 +263,7 @@ def _candidates(
     by_window = {}
     for (window, month), split in splits.items():
         own = _settings_of_run(settings, split)
-        quality.check_months({each: _quality(described[each]) for each in split.months}, split, own)
+        quality.check_months({each: _quality(each, described[each]) for each in split.months}, split, own)
         files = {str(each): described[each]["sha256"] for each in split.months}
         key = run_key.compute(own, files, run_key.rules_sha256(RULES))
         by_window[window, month] = found.setdefault(key, Candidate(own, split, described, folder / key))
@@ -337,10 +337,11 @@ def _trips(clean: Path) -> tuple[pd.DataFrame, Array]:
 _LIMITS = tuple(field.name for field in dataclasses.fields(Limits) if field.name in Settings.model_fields)
 
 
-def _quality(row: Mapping[Any, Any]) -> Quality:
-    """A month's counts, read from its row."""
+def _quality(month: Month, row: Mapping[Any, Any]) -> Quality:
+    """A month's counts, read from its row and its clean trips."""
     rejected = {rule.name: int(row[f"rejected_{rule.name}"]) for rule in RULES}
-    return Quality(int(row["rows"]), int(row["kept"]), int(row["test_rows"]), rejected)
+    by_day = count_by_day(Path(row["path"]), month)
+    return Quality(int(row["rows"]), int(row["kept"]), int(row["test_rows"]), rejected, by_day)
 
 
 def _write(found: Replayed) -> None:
