@@ -208,7 +208,7 @@ def kept(cell: Cell, store: Path, results: Results) -> Result | None:
     path = store / cell_key(cell, results) / "result.json"
     if not path.is_file():
         return None
-    return Result(**json.loads(path.read_text()))
+    return Result(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def measure(cell: Cell, store: Path, results: Results, longest: float = LONGEST_SECONDS) -> Result:
@@ -219,19 +219,19 @@ def measure(cell: Cell, store: Path, results: Results, longest: float = LONGEST_
     folder.mkdir(parents=True)
     before = {name: asdict(results[name]) for name in cell.after}
     job = {"cell": asdict(cell), "folder": str(folder), "before": before}
-    (folder / "job.json").write_text(json.dumps(job, indent=1))
+    (folder / "job.json").write_text(json.dumps(job, indent=1), encoding="utf-8")
     cost, error = _run(cell, folder, longest)
     output: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
-        output = json.loads((folder / "output.json").read_text())
+        output = json.loads((folder / "output.json").read_text(encoding="utf-8"))
     if not output and not error:
-        error = f"its process ended: {(folder / 'log').read_text(errors='replace')[-500:]}"
+        error = f"its process ended: {(folder / 'log').read_text(encoding='utf-8', errors='replace')[-500:]}"
     result = Result(
         cell.name, key, str(folder), **{**cost, **output, "error": error or output.get("error", "")}
     )
     if not result.error:
         partial = folder / "result.json.part"
-        partial.write_text(json.dumps(asdict(result), indent=1))
+        partial.write_text(json.dumps(asdict(result), indent=1), encoding="utf-8")
         partial.replace(folder / "result.json")
     return result
 
@@ -304,7 +304,7 @@ def peak_bytes() -> int:
     `getrusage` also counts the program that this process ran before `exec`, so /proc comes first.
     """
     with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(most if sys.platform == "darwin" else most * 1024)
@@ -376,7 +376,7 @@ def _short(value: float) -> str:
 
 def child(job_file: str, started: float) -> None:
     """Run in a cell's process: call its function and write its values to a file."""
-    request = json.loads(Path(job_file).read_text())
+    request = json.loads(Path(job_file).read_text(encoding="utf-8"))
     cell, folder = request["cell"], Path(request["folder"])
     before: Mapping[str, Any] = request["before"]
     job = Job(folder, cell["threads"], started, {name: Result(**values) for name, values in before.items()})
@@ -386,4 +386,4 @@ def child(job_file: str, started: float) -> None:
     except Exception:  # a failure of one cell must not stop the others
         output["error"] = traceback.format_exc()
     output["peak_bytes"] = peak_bytes()
-    (folder / "output.json").write_text(json.dumps(output))
+    (folder / "output.json").write_text(json.dumps(output), encoding="utf-8")

@@ -132,10 +132,12 @@ def run_peer(job: Job, script: str, options: list[str], budget: int, seed: int, 
         python, PROJECT / "benchmarks" / "peers" / f"{script}.py", folder, job.folder / "peer",
         "--budget", budget, "--threads", job.threads, "--seed", seed, *options,
     ]  # fmt: skip
-    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        list(map(str, command)), capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if ended.returncode:
         raise RuntimeError(f"{script} ended with status {ended.returncode}: {ended.stderr.strip()[-300:]}")
-    about = json.loads((job.folder / "peer" / "about.json").read_text())
+    about = json.loads((job.folder / "peer" / "about.json").read_text(encoding="utf-8"))
     predicted = pd.read_parquet(job.folder / "peer" / "predictions.parquet")[data.TARGET].to_numpy()
     actual = pd.read_parquet(folder / "actual.parquet")[data.TARGET].to_numpy()
     measured = ours.metrics(actual, predicted)

@@ -23,7 +23,9 @@ def machine() -> str:
 def busy_seconds() -> float | None:
     """CPU seconds of all processes since the machine started, or None where the system does not report them."""
     try:
-        user, nice, system, *_ = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:])
+        user, nice, system, *_ = map(
+            int, Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()[1:]
+        )
     except (OSError, ValueError):
         return None
     return (user + nice + system) / os.sysconf("SC_CLK_TCK")
@@ -42,7 +44,7 @@ def packages() -> str:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -69,15 +69,15 @@ def run_start(job: Job, number: int) -> dict[str, Any]:
         "blocks": [block], "callbacks": [], "conditionals": [], "widgets": [],
     }  # fmt: skip
     files = {
-        "metadata.yaml": (PROJECT / "metadata.yaml").read_text(),
-        "io_config.yaml": (PROJECT / "io_config.yaml").read_text(),
+        "metadata.yaml": (PROJECT / "metadata.yaml").read_text(encoding="utf-8"),
+        "io_config.yaml": (PROJECT / "io_config.yaml").read_text(encoding="utf-8"),
         "pipelines/nothing/metadata.yaml": json.dumps(pipeline),  # JSON is also valid YAML
         "data_loaders/nothing.py": "@data_loader\ndef nothing(*args, **kwargs):\n    return {'nothing': 1}\n",
     }
     for name, text in files.items():
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return _timed(job, _mage(), "run", str(project), "nothing")
 
 
@@ -94,7 +94,13 @@ def _timed(job: Job, *command: str) -> dict[str, Any]:
     }
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     ended = subprocess.run(
-        command, cwd=job.folder, env=inherited | own, capture_output=True, text=True, check=False
+        command,
+        cwd=job.folder,
+        env=inherited | own,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if ended.returncode:

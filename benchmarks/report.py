@@ -26,13 +26,13 @@ def write(folder: Path, name: str, bench: Bench, sections: Sequence[Section], re
         points |= section.points
     picture = plot(folder / f"{name}.png", points)
     text = markdown(bench, sections, results, picture.name if picture else None)
-    (folder / f"{name}.md").write_text(text)
+    (folder / f"{name}.md").write_text(text, encoding="utf-8")
     content = {
         "about": about(bench),
         "rows": [asdict(row) for section in sections for row in section.rows],
         "cells": {cell: _kept(result) for cell, result in sorted(results.items())},
     }
-    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import logging
 import signal
 import sys
@@ -20,6 +21,8 @@ from mlops.month import Month
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status of a command: 0 success, 1 failure with a message, 2 wrong usage, 130 or 143 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # in a locale that is not UTF-8; stderr does so by itself
     options = parse(arguments)
     _configure_logging(options.verbose)
     signal.signal(signal.SIGTERM, _terminate)

@@ -26,7 +26,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_write(Path(folder) / "trips.csv") as temporary:
-    ...         _ = temporary.write_text("minutes")
+    ...         _ = temporary.write_text("minutes", encoding="utf-8")
     ...     [path.name for path in Path(folder).iterdir()]
     ['trips.csv']
     """

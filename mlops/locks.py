@@ -165,7 +165,9 @@ class _FileLock(Lock):
                 "Let MLOPS_STATE_DIR name a folder on a disk that can, or LOCK_URL a PostgreSQL."
             ) from error
         with contextlib.suppress(OSError):
-            self.note.write_text(f"{_whoami(self.about)}, since {_shown(datetime.now(timezone.utc))}")
+            self.note.write_text(
+                f"{_whoami(self.about)}, since {_shown(datetime.now(timezone.utc))}", encoding="utf-8"
+            )
         return True
 
     def check(self) -> None:
@@ -173,7 +175,7 @@ class _FileLock(Lock):
 
     def holder(self) -> str:
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            return self.note.read_text() or "another process"
+            return self.note.read_text(encoding="utf-8") or "another process"
         return "another process"
 
     def close(self) -> None:

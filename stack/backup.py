@@ -73,7 +73,7 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
             tarfile.open(_private(passing), "w:gz", compresslevel=6) as archive,
         ):
             manifest = Path(scratch, "manifest.json")
-            manifest.write_text(json.dumps(_manifest(stack), indent=2))
+            manifest.write_text(json.dumps(_manifest(stack), indent=2), encoding="utf-8")
             archive.add(manifest, manifest.name)
             for name in DATABASES:
                 archive.add(_dump(stack, name, Path(scratch)), f"{name}.dump")
@@ -167,7 +167,7 @@ def _versions() -> dict[str, str]:
     """Return the versions of the programs that own the databases."""
     locks = {"mage-ai": "requirements.txt", "mlflow": "requirements-mlflow.txt"}
     found = {
-        name: re.search(rf"(?m)^{name}(?:\[\S+\])?==(\S+)", (ROOT / lock).read_text())
+        name: re.search(rf"(?m)^{name}(?:\[\S+\])?==(\S+)", (ROOT / lock).read_text(encoding="utf-8"))
         for name, lock in locks.items()
     }
     return {name: match[1] for name, match in found.items() if match}
@@ -193,7 +193,7 @@ def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) ->
     try:
         with tarfile.open(source) as archive:
             archive.extractall(passing / "unpacked", **SAFELY)
-        manifest = json.loads((passing / "unpacked" / "manifest.json").read_text())
+        manifest = json.loads((passing / "unpacked" / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise StackError(f"{source}: expected an archive made by `make backup`; got: {error}") from error
     for name, here in {"format": FORMAT, "versions": _versions()}.items():
@@ -238,7 +238,8 @@ def _own_passwords(stack: Stack) -> None:
         env=stack.environment("mlflow"),
         cwd=stack.folder,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=120,
     )
     if done.returncode != 0:

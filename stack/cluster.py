@@ -25,7 +25,7 @@ def programs(data: Path | None = None) -> Path:
         When PostgreSQL is not installed.
     """
     made_by = data / "PG_VERSION" if data else None
-    version = made_by.read_text().strip() if made_by and made_by.exists() else "*"
+    version = made_by.read_text(encoding="utf-8").strip() if made_by and made_by.exists() else "*"
     found = sorted(DEBIAN.glob(f"{version}/bin/initdb"), key=lambda path: int(path.parts[-3]))
     initdb = found[-1] if found else shutil.which("initdb")
     if initdb is None:
@@ -100,7 +100,7 @@ def make(data: Path, environment: Mapping[str, str]) -> None:
     shutil.rmtree(passing, ignore_errors=True)
     try:
         secret.touch(0o600)
-        secret.write_text(environment["PGPASSWORD"])
+        secret.write_text(environment["PGPASSWORD"], encoding="utf-8")
         if owner:
             shutil.chown(secret, owner["user"])
         options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
@@ -137,7 +137,8 @@ def run(
         env=dict(environment),
         cwd=cwd,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         timeout=seconds,
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **streams},
         **(user() if who is None else who),

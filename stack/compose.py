@@ -60,7 +60,7 @@ class Compose:
         file : Path
             A compose file.
         """
-        services = _filled(yaml.safe_load(file.read_text())["services"], values)
+        services = _filled(yaml.safe_load(file.read_text(encoding="utf-8"))["services"], values)
         found: dict[str, Path] = {}
         for service in services.values():
             for source, inside in (volume.split(":")[:2] for volume in service["volumes"]):
@@ -140,7 +140,9 @@ class Compose:
 def image_environment(service: str) -> dict[str, str]:
     """Return the ENV values of the service's Dockerfile, without those for pip; empty without a Dockerfile."""
     file = ROOT / "docker" / f"{service}.Dockerfile"
-    instruction = re.search(r"(?m)^ENV ((?:.*\\\n)*.*)$", file.read_text()) if file.exists() else None
+    instruction = (
+        re.search(r"(?m)^ENV ((?:.*\\\n)*.*)$", file.read_text(encoding="utf-8")) if file.exists() else None
+    )
     pairs = dict(re.findall(r"(\w+)=(\S+)", instruction[1])) if instruction else {}
     return {name: value for name, value in pairs.items() if not name.startswith("PIP_")}
 

@@ -19,7 +19,7 @@ from stack.processes import FOLDER_VARIABLE, NAME_VARIABLE, end
 def main(file: Path) -> None:
     """Replace this process with the service that the file describes."""
     folder, name = os.environ[FOLDER_VARIABLE], os.environ[NAME_VARIABLE]
-    launch = json.loads(file.read_text())
+    launch = json.loads(file.read_text(encoding="utf-8"))
     end(Path(folder), name)
     os.chdir(launch["cwd"])
     environment = {**launch["environment"], FOLDER_VARIABLE: folder, NAME_VARIABLE: name}

@@ -70,5 +70,5 @@ def write_private(path: Path, text: str) -> None:
     passing = path.with_name(f"{path.name}.part")
     passing.unlink(missing_ok=True)
     passing.touch(0o600, exist_ok=False)
-    passing.write_text(text)
+    passing.write_text(text, encoding="utf-8")
     passing.replace(path)

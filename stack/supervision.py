@@ -103,7 +103,8 @@ class Supervisord:
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=SECONDS_TO_RESPOND,
         )
         if done.returncode != 0:
@@ -157,7 +158,7 @@ class Supervisord:
 
         supervisord restarted it each time.
         """
-        lines = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         since = lines.rpartition("supervisord started with pid")[2]
         return re.findall(rf" exited: {name} \(([^;)]*)", since)
 

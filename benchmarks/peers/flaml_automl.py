@@ -30,6 +30,6 @@ best.fit(
     eval_method="holdout",
     **common,
 )
-trials = sum("validation_loss" in json.loads(line) for line in log.read_text().splitlines())
+trials = sum("validation_loss" in json.loads(line) for line in log.read_text(encoding="utf-8").splitlines())
 job.ready(trials=trials, chosen=f"{search.best_estimator}", validation_rmse=float(search.best_loss))
 job.answer(best.predict)

@@ -41,7 +41,7 @@ class Task:
     def ready(self, **about: Any) -> None:
         """Stop the clock: the model can predict."""
         self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "about.json").write_text(json.dumps({"ready_at": time.time(), **about}))
+        (self.out / "about.json").write_text(json.dumps({"ready_at": time.time(), **about}), encoding="utf-8")
 
     def answer(self, predict: Any) -> None:
         """Write the predictions for the test rows, clipped to the 1 to 60 minutes of all test trips."""

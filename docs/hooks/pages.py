@@ -41,7 +41,7 @@ def loads_from_other_hosts(site: Path) -> list[str]:
     found = []
     for path in sorted(site.rglob("*")):
         if path.suffix in (".html", ".css"):
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             loads = loaded_by_page(text) if path.suffix == ".html" else loaded_by_style(text)
             found += [f"{path.relative_to(site)}: {to}" for to in loads if re.match(r"(https?:)?//", to)]
     return found

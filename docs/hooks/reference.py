@@ -145,7 +145,9 @@ def _environment_variables() -> Iterator[tuple[str, str]]:
 
 def _make_targets() -> Iterator[tuple[str, str]]:
     """Every target with its variables, and what it does: the comments that `make help` shows."""
-    for name, text in re.findall(r"^([a-z-]+):.*?##\s*(.+)$", (PROJECT / "Makefile").read_text(), re.M):
+    for name, text in re.findall(
+        r"^([a-z-]+):.*?##\s*(.+)$", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.M
+    ):
         variables, _, meaning = text.partition(": ") if re.match(r"\[?[A-Z]+=", text) else ("", "", text)
         yield f"`{f'make {name} {variables}'.strip()}`", meaning
 
@@ -219,8 +221,8 @@ def _one_line(text: str) -> str:
 def main(folder: Path) -> None:
     """Write the pages into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.md").write_text(settings_page())
-    (folder / "commands.md").write_text(commands_page())
+    (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
+    (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     """Add the documents of the project's folder as pages."""
     for name in DOCUMENTS:
-        text = (Path(config.config_file_path).parent / name).read_text()
+        text = (Path(config.config_file_path).parent / name).read_text(encoding="utf-8")
         files.append(File.generated(config, name.lower(), content=with_links_from_docs(text)))
     return files
 

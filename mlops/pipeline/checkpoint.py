@@ -51,11 +51,11 @@ class Checkpoint:
     def noted(self, name: str) -> dict[str, Any] | None:
         """The object stored under the name, or None."""
         path = self.folder / f"{name}.json"
-        return dict(json.loads(path.read_text())) if path.is_file() else None
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
     def append(self, name: str, entry: Mapping[str, Any]) -> None:
         """Add an entry to a list of entries; it is on disk when this returns."""
-        with (self.folder / f"{name}.jsonl").open("a") as file:
+        with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -63,7 +63,7 @@ class Checkpoint:
     def entries(self, name: str) -> list[dict[str, Any]]:
         """Entries of a list, oldest first. Removes an incomplete last line, left by an attempt that was killed."""
         path = self.folder / f"{name}.jsonl"
-        text = path.read_text() if path.is_file() else ""
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
             self.write(path.name, whole)
@@ -88,7 +88,7 @@ class Checkpoint:
         """Write a file of this name atomically, replacing an earlier one."""
         self.scratch.mkdir(parents=True, exist_ok=True)
         temporary = self.scratch / f"{name}.new"
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -300,7 +300,7 @@ def write(months: pd.DataFrame) -> Path:
     name = f"{first['service']}_{first['test_month']}_{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
     target = Path(first["prepared"]) / name
     with files.atomic_write(target) as passing:
-        passing.write_text(text)
+        passing.write_text(text, encoding="utf-8")
     return target
 
 
