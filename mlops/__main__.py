@@ -22,7 +22,7 @@ from mlops.month import Month
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status of a command: 0 success, 1 failure with a message, 2 wrong usage, 130 or 143 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # in a locale that is not UTF-8; stderr does so by itself
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a locale without UTF-8
     options = parse(arguments)
     _configure_logging(options.verbose)
     signal.signal(signal.SIGTERM, _terminate)
