@@ -1,4 +1,4 @@
-"""`DurationModel`: encoder, boosted trees and intervals in one artefact.
+"""`DurationModel`: encoder, boosted trees, intervals and learned range in one artefact.
 
 An artefact is a folder of four files: ``booster.ubj``, ``encoder.npz``,
 ``intervals.npz`` and ``model.json``. It contains no pickle. MLflow loads it with
@@ -21,8 +21,10 @@ import xgboost as xgb
 
 from ..errors import MlopsError
 from .encoder import ENCODED, Encoder
-from .features import BATCH_ROWS, CATEGORICAL, as_columns, feature_names, request_features
+from .features import BATCH_ROWS, CATEGORICAL, feature_names, features_of
 from .intervals import Intervals
+from .learned_range import OUT_OF_RANGE, LearnedRange
+from .request_columns import as_columns, read_requests
 from .row_predictor import Forest
 
 # By default OpenMP's threads spin while they wait for each other. Measured: on a busy machine this made training
@@ -50,6 +52,8 @@ class DurationModel:
         Columns of the feature matrix, in order.
     intervals : Intervals, optional
         Without intervals, as during tuning, only the minutes are predicted.
+    learned : LearnedRange, optional
+        Without it, as in artefacts from before 2026-12, the answers have no ``out_of_range``.
     """
 
     def __init__(
@@ -58,11 +62,13 @@ class DurationModel:
         booster: xgb.Booster,
         features: tuple[str, ...] = feature_names(),
         intervals: Intervals | None = None,
+        learned: LearnedRange | None = None,
     ) -> None:
         self.encoder = encoder
         self.booster = booster
         self.features = features
         self.intervals = intervals
+        self.learned = learned
 
     def predict(self, requests: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Duration of each requested ride.
@@ -70,30 +76,34 @@ class DurationModel:
         Parameters
         ----------
         requests : DataFrame of n rows
-            ``pickup_at`` datetime (New York's wall clock), ``pickup_zone`` and ``dropoff_zone`` int (unknown
-            ids are allowed), ``distance_miles`` float, ``passenger_count`` int. The last two may be null, and
-            the column ``passenger_count`` may be missing. Other columns are ignored.
+            ``pickup_at`` (naive: New York's wall clock; with a time zone or offset: converted to it),
+            ``pickup_zone``, ``dropoff_zone``, ``distance_miles`` and ``passenger_count``. All but ``pickup_at``
+            may be null, and the column ``passenger_count`` may be missing. Other columns are ignored.
+            `request_columns.read_requests` says which types each may have.
         params : dict, optional
             Not used; MLflow passes it.
 
         Returns
         -------
-        DataFrame of shape (n, 5)
+        DataFrame of shape (n, 6), with the index of `requests`
             ``duration_minutes``, ``low_80_minutes``, ``high_80_minutes``, ``low_95_minutes`` and
-            ``high_95_minutes``: float64, finite, 1 to 60, with the index of `requests`.
+            ``high_95_minutes``: float64, finite, 1 to 60. ``out_of_range``: bool, true where no training trip was
+            like the request (see `LearnedRange.outside`), so that the minutes are a guess.
 
         Raises
         ------
         MlopsError
             When a request column is missing or has values of a wrong type.
         """
-        columns = request_features(requests)
+        asked = read_requests(requests)
+        columns = features_of(asked)
         minutes = self.minutes(columns)
         bounds = self.intervals.bounds(columns, minutes) if self.intervals else {}
         bounds = {name: np.clip(ends, SHORTEST_MINUTES, LONGEST_MINUTES) for name, ends in bounds.items()}
-        return pd.DataFrame({"duration_minutes": minutes, **bounds}, index=requests.index)
+        outside = {OUT_OF_RANGE: self.learned.outside(asked)} if self.learned else {}
+        return pd.DataFrame({"duration_minutes": minutes, **bounds, **outside}, index=requests.index)
 
-    def predict_one(self, request: Mapping[str, Any]) -> dict[str, float]:
+    def predict_one(self, request: Mapping[str, Any]) -> dict[str, float | bool]:
         """Prediction for one requested ride, for servers: equal to `predict`, but faster without a table.
 
         Parameters
@@ -106,13 +116,15 @@ class DurationModel:
         MlopsError
             As `predict`.
         """
-        columns = request_features(as_columns(request))
+        asked = read_requests(as_columns(request))
+        columns = features_of(asked)
         row = self._table(columns)[0]
         minutes = _possible(self._forest.predict_one(row))
         bounds = self.intervals.bounds(columns, np.array([minutes])) if self.intervals else {}
         return {
             "duration_minutes": minutes,
             **{name: _possible(float(end[0])) for name, end in bounds.items()},
+            **({OUT_OF_RANGE: bool(self.learned.outside(asked)[0])} if self.learned else {}),
         }
 
     def get_raw_model(self) -> DurationModel:
@@ -153,7 +165,8 @@ class DurationModel:
         if self.intervals:
             np.savez_compressed(folder / "intervals.npz", **self.intervals.tables)
         about = {"format": FORMAT, "features": self.features, "xgboost": xgb.__version__}
-        (folder / "model.json").write_text(json.dumps(about, indent=2))
+        about |= {"learned": self.learned.as_dict()} if self.learned else {}
+        (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
         return folder
 
     @classmethod
@@ -165,7 +178,7 @@ class DurationModel:
         MlopsError
             When the artefact has another format.
         """
-        about = json.loads((folder / "model.json").read_text())
+        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
             raise MlopsError(f"{folder}: expected model format {FORMAT}; got {about['format']}")
         features = tuple(about["features"])
@@ -173,7 +186,8 @@ class DurationModel:
         calibrated = (folder / "intervals.npz").is_file()
         intervals = Intervals(_arrays(folder / "intervals.npz")) if calibrated else None
         booster = xgb.Booster(model_file=folder / "booster.ubj")
-        return cls(encoder, booster, features, intervals)
+        learned = LearnedRange.from_dict(about["learned"]) if "learned" in about else None
+        return cls(encoder, booster, features, intervals, learned)
 
 
 def _possible(minutes: float) -> float:

@@ -1,6 +1,6 @@
 """From requests to features; training, batch and single predictions all use this definition.
 
-`request_features` is stateless: it uses only the request. Features that are learnt
+`request_features` is stateless: it uses only the request, as `request_columns` reads it. Features that are learnt
 from past trips are in `encoder`. No feature uses a fare, a tip, a payment, a rate
 code or a drop-off time, because they are unknown at the request.
 """
@@ -17,14 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from dateutil.easter import easter
 
-from ..errors import MlopsError
+from .request_columns import read_requests
 
 if TYPE_CHECKING:
-    import pandas as pd  # late at run time: a third of the memory of a process that streams trips
+    import pandas as pd
 
 Array = npt.NDArray[Any]
-REQUEST_COLUMNS = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
-ZONES = 266  # codes 0 to 265; 0 is for every id that TLC does not use
 BATCH_ROWS = 65_536
 HOLIDAYS_IN_SCHOOL = ("Lincoln", "Susan B. Anthony")  # state holidays on which schools are open
 MIN_MILES = 0.1  # a shorter distance means that the meter did not run
@@ -120,19 +118,17 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     Parameters
     ----------
     requests : mapping or DataFrame
-        `REQUEST_COLUMNS`, n values each: ``pickup_at`` datetime (New York's wall clock), zones int, miles
-        float (NaN allowed; an impossible distance becomes NaN), passengers nullable int. Other columns are
-        ignored. Not changed.
+        Columns of n values, as `read_requests` takes them.
 
     Returns
     -------
     dict of str to array of shape (n,)
-        One entry for each of `REQUEST_FEATURES`; NaN only in ``distance_miles`` and ``passenger_count``.
+        As `features_of`.
 
     Raises
     ------
     MlopsError
-        When a request column (but for ``passenger_count``) or a pickup time is missing.
+        As `read_requests`.
 
     Examples
     --------
@@ -141,85 +137,38 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     >>> request_features(pd.DataFrame([{**ride, "distance_miles": 2.1}]))["minute_of_day"]
     array([510], dtype=int16)
     """
-    missing = [name for name in REQUEST_COLUMNS if name not in requests and name != "passenger_count"]
-    if missing:
-        raise MlopsError(f"requests: missing {missing}; expected the columns {list(REQUEST_COLUMNS)}")
-    pickup_at = _times(requests["pickup_at"])
-    if np.isnat(pickup_at).any():
-        raise MlopsError(
-            f"requests: pickup_at is missing in {np.isnat(pickup_at).sum()} of {len(pickup_at)} rows"
-        )
-    since_1970 = pickup_at.astype(np.int64)
+    return features_of(read_requests(requests))
+
+
+def features_of(requests: Mapping[str, Array]) -> dict[str, Array]:
+    """Stateless features of requests that `read_requests` returned.
+
+    Returns
+    -------
+    dict of str to array of shape (n,)
+        One entry for each of `REQUEST_FEATURES`; NaN only in ``distance_miles`` (also from a million miles on) and
+        ``passenger_count`` (also for a number that is not a count).
+    """
+    since_1970 = requests["pickup_at"].astype(np.int64)
     day = since_1970 // DAY
     minute_of_day = (since_1970 - day * DAY) // MINUTE
     calendar = _calendar(*_years(day))
     day -= calendar.first_day
     return {
-        "pickup_zone": _zone_codes("pickup_zone", requests["pickup_zone"]),
-        "dropoff_zone": _zone_codes("dropoff_zone", requests["dropoff_zone"]),
-        "distance_miles": _miles("distance_miles", requests["distance_miles"]),
-        "passenger_count": _counts("passenger_count", requests, len(pickup_at)),
+        "pickup_zone": requests["pickup_zone"],
+        "dropoff_zone": requests["dropoff_zone"],
+        "distance_miles": _miles(requests["distance_miles"]),
+        "passenger_count": _counts(requests["passenger_count"]),
         "minute_of_day": minute_of_day.astype(np.int16),
         **{name: of_days[day] for name, of_days in calendar.columns.items()},
     }
 
 
-def as_columns(request: Mapping[str, Any]) -> dict[str, Any]:
-    """One request as columns of one value each, the input of `request_features`.
-
-    Examples
-    --------
-    >>> as_columns({"pickup_zone": 74, "passenger_count": None})
-    {'pickup_zone': array([74]), 'passenger_count': array([nan])}
-    """
-    columns: dict[str, Any] = {}
-    for name in REQUEST_COLUMNS:
-        if name in request:
-            value = request[name]
-            if getattr(value, "tzinfo", None) is not None:
-                value = value.replace(tzinfo=None)  # wall clock, as in `_times`
-            columns[name] = np.array([np.nan if value is None else value])
-    return columns
-
-
-def _zone_codes(name: str, zones: Any) -> Array:
-    whole = isinstance(zones, np.ndarray) and zones.dtype.kind in "iu"
-    codes = zones if whole else _floats(name, zones).astype(np.float64)
-    known = (codes >= 1) & (codes < ZONES)
-    return np.where(known, codes, 0).astype(np.int16)
-
-
-def _floats(name: str, values: Any) -> Array:
-    if isinstance(values, np.ndarray) and values.dtype != object:
-        return values.astype(np.float32)
-    import pandas as pd
-
-    try:
-        return pd.to_numeric(pd.Series(values)).to_numpy(np.float32, na_value=np.nan)
-    except (TypeError, ValueError) as error:
-        raise MlopsError(f"requests: {name}: expected numbers; {error}") from error
-
-
-def _times(values: Any) -> Array:
-    """Wall-clock times; a time zone is removed without converting."""
-    if getattr(getattr(values, "dtype", None), "tz", None) is not None:
-        values = values.dt.tz_localize(None)
-    try:
-        return np.asarray(values, "datetime64[us]")
-    except (TypeError, ValueError) as error:
-        raise MlopsError(f"requests: pickup_at: expected times; {error}") from error
-
-
-def _miles(name: str, values: Any) -> Array:
-    """Distances in miles; NaN for values that are not numbers or are over a million."""
-    with np.errstate(over="ignore"):
-        miles = _floats(name, values)
+def _miles(miles: Array) -> Array:
     return np.where(np.abs(miles) < 1e6, miles, np.float32(np.nan))
 
 
-def _counts(name: str, requests: Mapping[str, Any] | pd.DataFrame, rows: int) -> Array:
-    """Counts; NaN for values that are not counts, or when the column is missing."""
-    counts = _floats(name, requests[name]) if name in requests else np.full(rows, np.nan, np.float32)
+def _counts(counts: Array) -> Array:
     possible = (counts >= 0) & (counts < 1e6) & (counts == np.floor(counts))
     return np.where(possible, counts, np.float32(np.nan))
 

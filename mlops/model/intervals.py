@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .features import MIN_MILES, ZONES
+from .features import MIN_MILES
+from .request_columns import ZONES
 
 Array = npt.NDArray[Any]
 

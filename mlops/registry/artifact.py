@@ -11,6 +11,8 @@ from pathlib import Path
 from mlops.config import PROJECT
 from mlops.model import version_code
 from mlops.model.intervals import INTERVAL_COLUMNS
+from mlops.model.learned_range import OUT_OF_RANGE
+from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry.client import mlflow, mlflow_client, with_retry  # first: it sets what mlflow reads
 
 # isort: split
@@ -19,21 +21,27 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
-MODEL_PACKAGES = ("mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil")
+MODEL_PACKAGES = (
+    "mlflow-skinny", "numpy", "pandas", "pyarrow", "xgboost", "holidays", "python-dateutil",
+    "tzdata",  # for computers without a time zone database
+)  # fmt: skip
 
-# A passenger count is a whole number or null. pandas has several types for that, and MLflow's `long` refuses
-# most of them. So the column has any type and is optional, and the model checks it.
+# MLflow only checks that the columns are there. The model reads the values, so that MLflow and `predict_one` give
+# the same answers. MLflow's types refuse what the model answers (`double` refuses whole numbers, `long` refuses
+# 74.0 and null) and change what it refuses (`datetime` reads a number as nanoseconds since 1970).
 SIGNATURE = ModelSignature(
     inputs=Schema(
         [
-            ColSpec(DataType.datetime, "pickup_at"),
-            ColSpec(DataType.long, "pickup_zone"),
-            ColSpec(DataType.long, "dropoff_zone"),
-            ColSpec(DataType.double, "distance_miles"),
-            ColSpec(AnyType(), "passenger_count", required=False),  # type: ignore[no-untyped-call]
+            ColSpec(AnyType(), name, required=name != "passenger_count")  # type: ignore[no-untyped-call]
+            for name in REQUEST_COLUMNS
         ]
     ),
-    outputs=Schema([ColSpec(DataType.double, name) for name in ("duration_minutes", *INTERVAL_COLUMNS)]),
+    outputs=Schema(
+        [
+            *(ColSpec(DataType.double, name) for name in ("duration_minutes", *INTERVAL_COLUMNS)),
+            ColSpec(DataType.boolean, OUT_OF_RANGE),
+        ]
+    ),
 )
 
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mlops.errors import ConfigError, TrackingDownError, one_line
-from mlops.model.features import REQUEST_COLUMNS
+from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry.client import probe, tracking_uri, with_retry
 
 Array = npt.NDArray[Any]
@@ -98,7 +98,7 @@ def digest(artefact: Path) -> str:
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = (Path(folder) / "model.json").write_text("{}")
+    ...     _ = (Path(folder) / "model.json").write_text("{}", encoding="utf-8")
     ...     digest(Path(folder))[:12]
     '59868cf6f812'
     """
@@ -174,7 +174,7 @@ def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Ver
             [sys.executable, *SAFE_PATH, "-m", "mlops.registry.verification_process"],
             input=asked,
             capture_output=True,
-            text=True,
+            encoding="utf-8", errors="replace",
             timeout=timeout,
             check=False,
             start_new_session=True,  # a Ctrl-C at the terminal must not count as a fault of the version

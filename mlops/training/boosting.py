@@ -13,6 +13,7 @@ from mlops.errors import EmptyTrainingSetError
 from mlops.model.duration_model import Array, feature_matrix
 from mlops.model.encoder import ENCODED, Encoder, Totals
 from mlops.model.features import CATEGORICAL, feature_names
+from mlops.model.learned_range import LearnedRange
 from mlops.training.feature_files import Batch
 
 EARLY_STOPPING_ROUNDS = 20
@@ -32,12 +33,15 @@ class Matrix:
         Fitted on the training trips.
     features : tuple of str
         Columns, in order.
+    learned : LearnedRange
+        Of the training trips.
     """
 
     training: xgb.QuantileDMatrix
     validation: xgb.QuantileDMatrix | None
     encoder: Encoder
     features: tuple[str, ...]
+    learned: LearnedRange
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,10 @@ def build_matrix(
     EmptyTrainingSetError
         When there is no training trip.
     """
-    totals = Totals([name for name in features if name in ENCODED], FOLDS)
+    totals, learned = Totals([name for name in features if name in ENCODED], FOLDS), LearnedRange()
     for number, batch in enumerate(training):
         totals.add(batch.features, batch.minutes, _folds(seed, number, batch))
+        learned = learned.including(batch.features, features)
     if totals.trips == 0:
         raise EmptyTrainingSetError(
             "cleaning left no training trip. Look at the rejections of the training months, "
@@ -96,7 +101,7 @@ def build_matrix(
     held_out = None
     if validation is not None:
         held_out = xgb.QuantileDMatrix(_Tables(validation, with_all_trips, features), ref=matrix, **options)
-    return Matrix(matrix, held_out, encoder, features)
+    return Matrix(matrix, held_out, encoder, features, learned)
 
 
 class _Tables(xgb.DataIter):

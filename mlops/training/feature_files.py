@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlops.model.features import BATCH_ROWS, REQUEST_COLUMNS, REQUEST_FEATURES, request_features
+from mlops.model.features import BATCH_ROWS, REQUEST_FEATURES, request_features
+from mlops.model.request_columns import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd  # functions import it: it takes a third of the memory of a process that streams trips

@@ -128,7 +128,7 @@ class Fitting:
         best = tuned.search.best
         logger.info("final fit on %s trips with %d rounds", f"{matrix.training.num_row():,}", best.rounds)
         final = self._train(matrix, best.parameters, best.rounds)
-        return DurationModel(matrix.encoder, final.booster, self.features, tuned.intervals)
+        return DurationModel(matrix.encoder, final.booster, self.features, tuned.intervals, matrix.learned)
 
     def _matrix(
         self, months: Sequence[Path], held_out: FeatureFiles | None = None, share: float = 1.0

@@ -25,7 +25,7 @@ def model_of(matrix: Matrix, rounds: int = 30) -> DurationModel:
     features, took = make_features(400, 3)
     predicted = DurationModel(matrix.encoder, fit.booster, matrix.features).minutes(features)
     return DurationModel(
-        matrix.encoder, fit.booster, matrix.features, Intervals.fit(features, predicted, took)
+        matrix.encoder, fit.booster, matrix.features, Intervals.fit(features, predicted, took), matrix.learned
     )
 
 

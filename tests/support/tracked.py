@@ -54,7 +54,8 @@ def fitted(seed: int) -> DurationModel:
     fit = train(matrix, {"learning_rate": 0.3, "max_depth": 4}, seed=seed, threads=1, rounds=5)
     known, took = make_features(300, seed + 1)
     predicted = DurationModel(matrix.encoder, fit.booster).minutes(known)
-    return DurationModel(matrix.encoder, fit.booster, intervals=Intervals.fit(known, predicted, took))
+    intervals = Intervals.fit(known, predicted, took)
+    return DurationModel(matrix.encoder, fit.booster, intervals=intervals, learned=matrix.learned)
 
 
 def save_artefact(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +18,8 @@ from mlops.errors import MlopsError
 from mlops.model.duration_model import DurationModel
 from mlops.model.features import feature_names
 from mlops.model.intervals import INTERVAL_COLUMNS
+from mlops.model.learned_range import OUT_OF_RANGE
+from mlops.model.request_columns import A_TIME
 from mlops.training.boosting import build_matrix
 from mlops.training.feature_files import Batch
 
@@ -30,8 +33,8 @@ def test_a_prediction_is_a_table_with_the_requests_index(model: DurationModel) -
     requests = make_requests(3).set_index(pd.Index(["a", "b", "a"], name="ride"))
     found = model.predict(requests)
 
-    assert list(found.columns) == ["duration_minutes", *INTERVAL_COLUMNS]
-    assert (found.dtypes == np.float64).all()
+    assert list(found.columns) == ["duration_minutes", *INTERVAL_COLUMNS, OUT_OF_RANGE]
+    assert [dtype.name for dtype in found.dtypes] == ["float64"] * 5 + ["bool"]
     pd.testing.assert_index_equal(found.index, requests.index)
 
 
@@ -132,6 +135,57 @@ def test_a_missing_request_column_is_named(column: str, model: DurationModel) ->
     )
 
 
+# Other ways to write the first of `make_requests`' columns, and what is none of them.
+WRITTEN = {
+    "pickup_at": (
+        lambda at: at.isoformat(),
+        lambda at: at.replace(tzinfo=ZoneInfo("America/New_York")),
+        lambda at: at.replace(tzinfo=ZoneInfo("America/New_York")).astimezone(ZoneInfo("UTC")),
+        lambda at: f"{at.replace(tzinfo=ZoneInfo('America/New_York')).astimezone(ZoneInfo('UTC')):%FT%TZ}",
+        lambda at: pd.Timestamp(at).tz_localize("America/New_York").tz_convert("Asia/Kolkata"),
+    ),
+    "pickup_zone": (float, np.int32, np.float32),
+    "dropoff_zone": (float, np.int32, np.float32),
+    "distance_miles": (np.float64, lambda miles: np.float32(miles)),
+    "passenger_count": (lambda _: None, lambda _: np.nan, lambda _: pd.NA),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, i) for name, ways in WRITTEN.items() for i in range(len(ways))]
+)
+def test_a_request_has_one_answer_however_it_is_written(name: str, number: int, model: DurationModel) -> None:
+    requests = make_requests(3, seed=6).assign(passenger_count=pd.NA)
+    expected = model.predict(requests)
+    written = [{**row, name: WRITTEN[name][number](row[name])} for row in as_mappings(requests)]
+    one_by_one = pd.DataFrame([model.predict_one(row) for row in written])
+
+    pd.testing.assert_frame_equal(one_by_one, expected, check_exact=True)
+    pd.testing.assert_frame_equal(model.predict(pd.DataFrame(written)), expected, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("pickup_at", 1688387400, f"expected {A_TIME}; got 1688387400"),
+        ("pickup_at", "1688387400", f"expected {A_TIME}; got '1688387400'"),
+        ("pickup_at", "soon", f"expected {A_TIME}; got 'soon'"),
+        ("pickup_zone", 74.5, "expected a zone's id, a whole number; got 74.5"),
+        ("dropoff_zone", "JFK", "expected a number or null; got 'JFK'"),
+        ("distance_miles", "two", "expected a number or null; got 'two'"),
+        ("passenger_count", True, "expected a number or null; got True"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_alone_as_in_a_table(
+    name: str, value: Any, said: str, model: DurationModel
+) -> None:
+    (request,) = as_mappings(make_requests(1).assign(passenger_count=1))
+    for ask in (model.predict_one, lambda row: model.predict(pd.DataFrame([row]))):
+        with pytest.raises(MlopsError) as refused:
+            ask({**request, name: value})
+        assert str(refused.value) == f"requests: {name}: {said}"
+
+
 @pytest.mark.parametrize("column", ["pickup_at", "pickup_zone", "distance_miles", "passenger_count"])
 def test_a_column_of_words_is_named(column: str, model: DurationModel) -> None:
     with pytest.raises(MlopsError, match=column):
@@ -188,8 +242,8 @@ def test_one_answer_is_plain_numbers_in_order(model: DurationModel) -> None:
     for request in as_mappings(make_requests(50, seed=8)):
         found = model.predict_one(request)
 
-        assert list(found) == ["duration_minutes", *INTERVAL_COLUMNS]
-        assert {type(value) for value in found.values()} == {float}
+        assert list(found) == ["duration_minutes", *INTERVAL_COLUMNS, OUT_OF_RANGE]
+        assert [type(value) for value in found.values()] == [float] * 5 + [bool]
         low_95, low_80, high_80, high_95 = (
             found[f"{end}_minutes"] for end in ("low_95", "low_80", "high_80", "high_95")
         )
@@ -234,6 +288,54 @@ def test_trips_without_a_measured_distance_can_be_trained_on(use_distance: bool)
     minutes(model_of(matrix, rounds=3), make_requests(5))
 
 
+# --- Outside of what was learnt -----------------------------------------------------------------------------
+
+# The small town has zones 1 to 12, distances of half a mile to about ten miles, and one to six passengers.
+OUTSIDE: dict[str, list[Any]] = {
+    "pickup_zone": [13, 265, 999, 0, -1, None],
+    "dropoff_zone": [13, 265, 999, 0, -1, None],
+    "distance_miles": [1000.0, 1000, 1e6, 1e300, np.inf, -0.1, -np.inf],
+    "passenger_count": [7, 1e6, -1],
+}
+INSIDE: dict[str, list[Any]] = {
+    "distance_miles": [0.0, 0, 1e-9, 2, None],
+    "passenger_count": [0, 6, None],
+    "pickup_at": [datetime(1999, 12, 31, 23, 59), datetime(2035, 7, 4)],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "outside"),
+    [
+        (name, value, outside)
+        for outside, values in ((True, OUTSIDE), (False, INSIDE))
+        for name, those in values.items()
+        for value in those
+    ],
+)
+def test_an_answer_says_whether_its_request_is_outside_of_what_was_learnt(
+    name: str, value: Any, outside: bool, model: DurationModel
+) -> None:
+    (request,) = as_mappings(make_requests(1).assign(passenger_count=1))
+    changed = {**request, name: value}
+    alone, table = model.predict_one(changed), model.predict(pd.DataFrame([request, changed]))
+
+    assert alone[OUT_OF_RANGE] is outside
+    assert table[OUT_OF_RANGE].tolist() == [False, outside]
+    assert 1 <= alone["duration_minutes"] == table["duration_minutes"][1] <= 60
+
+
+def test_requests_like_the_training_trips_are_not_outside(model: DurationModel) -> None:
+    assert not model.predict(make_requests(800, seed=1))[OUT_OF_RANGE].any()  # the seed of `matrix_of`
+
+
+def test_a_model_without_distance_does_not_judge_it() -> None:
+    model = model_of(matrix_of(features=feature_names(use_distance=False)))
+    requests = make_requests(3).assign(distance_miles=1000.0, pickup_zone=[1, 2, 999])
+
+    assert model.predict(requests)[OUT_OF_RANGE].tolist() == [False, False, True]
+
+
 # --- Fitting ------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +372,22 @@ def test_an_artefact_is_four_files_and_no_pickle(model: DurationModel, tmp_path:
     ]  # fmt: skip
     with np.load(folder / "encoder.npz", allow_pickle=False) as tables:
         assert set(tables.files) == set(model.encoder.tables)
+
+
+def test_an_artefact_without_a_learned_range_answers_without_that_column(
+    model: DurationModel, tmp_path: Path
+) -> None:
+    """As those that were written before there was such a range."""
+    folder, requests = model.save(tmp_path / "model"), make_requests(20)
+    about = json.loads((folder / "model.json").read_text())
+    learned = about.pop("learned")
+    (folder / "model.json").write_text(json.dumps(about))
+    loaded, expected = DurationModel.load(folder), model.predict(requests).drop(columns=OUT_OF_RANGE)
+
+    assert set(learned) == {"pickup_zone", "dropoff_zone", "distance_miles", "passenger_count"}
+    pd.testing.assert_frame_equal(loaded.predict(requests), expected, check_exact=True)
+    assert list(loaded.predict_one(as_mappings(requests)[0])) == list(expected.columns)
+    assert "learned" not in (loaded.save(tmp_path / "again") / "model.json").read_text()
 
 
 def test_an_artefact_of_another_format_is_refused(model: DurationModel, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from support.tiny_city import ENCODED, PAST, PAST_MINUTES, WHOLE, asked, encode,
 
 from mlops.model import encoder
 from mlops.model.encoder import BANDS_FROM, CODES, LEVELS, MADE_FROM, SMOOTHING, ZONE_CODES, Encoder, Totals
-from mlops.model.features import ZONES, request_features
+from mlops.model.features import request_features
+from mlops.model.request_columns import ZONES
 
 OF_A_METER = {level.name for level in LEVELS if level.quantity in ("pace", "miles")}
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from support.builders import make_batch, make_features, make_requests
 
 from mlops.model.duration_model import DurationModel
-from mlops.model.features import ZONES, request_features
+from mlops.model.features import request_features
 from mlops.model.intervals import FACTORS, INTERVAL_COLUMNS, QUANTILE_LEVELS, Intervals
+from mlops.model.request_columns import ZONES
 from mlops.training.boosting import build_matrix, train
 
 PROMISED = {80: QUANTILE_LEVELS[1] - QUANTILE_LEVELS[0], 95: QUANTILE_LEVELS[3] - QUANTILE_LEVELS[2]}

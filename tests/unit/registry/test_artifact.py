@@ -12,6 +12,7 @@ from support.tracked import NAME, mlflow_client, registered, save_artefact
 from mlops.config import PROJECT
 from mlops.model import version_code
 from mlops.model.intervals import INTERVAL_COLUMNS
+from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.registry import artifact
 from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import start_run
@@ -102,11 +103,15 @@ def test_the_logged_model_says_what_it_takes_and_needs(store: Path, artefact: Pa
 
     assert list(inputs) == ["pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count"]
     assert [name for name, column in inputs.items() if not column.required] == ["passenger_count"]
-    assert about.signature.outputs.input_names() == ["duration_minutes", *INTERVAL_COLUMNS]
+    outputs = {column.name: column.type.name for column in about.signature.outputs}
+    assert outputs == {
+        **dict.fromkeys(["duration_minutes", *INTERVAL_COLUMNS], "double"),
+        OUT_OF_RANGE: "boolean",
+    }
     assert about.saved_input_example_info is not None
     folder = Path(mlflow.artifacts.download_artifacts(version.uri))
     needed = (folder / "requirements.txt").read_text().split()
     assert {line.partition("==")[0] for line in needed} >= {
-        "xgboost", "pandas", "numpy", "holidays", "python-dateutil",
+        "xgboost", "pandas", "numpy", "holidays", "python-dateutil", "tzdata",
     }  # fmt: skip
     assert all("==" in line for line in needed)

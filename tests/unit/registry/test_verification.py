@@ -15,7 +15,7 @@ from support.builders import make_requests
 from support.verified import URI, refused
 
 from mlops.errors import ConfigError, TrackingDownError
-from mlops.model.features import REQUEST_COLUMNS
+from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry.client import mlflow
 from mlops.registry.verification import Expected, digest, verify, write_sample
 
