@@ -94,11 +94,12 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(migrated_store: Path, tmp_path: Path) -> Path:
-    """State folder of this test with an empty tracking store, which is connected."""
+    """State folder of this test with an empty tracking store; this project and MLflow's own functions use it."""
     from mlops.registry import client
 
     state = tmp_path / "state"
     state.mkdir()
     shutil.copy(migrated_store, state / "mlflow.db")
     client.connect(f"sqlite:///{state / 'mlflow.db'}", state, 5.0)
+    client.mlflow.set_tracking_uri(f"sqlite:///{state / 'mlflow.db'}")
     return state

@@ -2,7 +2,8 @@
 
 In reading order:
 
-- `client`: the connection to the tracking server: a first check, and retries while it does not answer
+- `first_check`: whether the tracking server answers and lets us in; a failure is named
+- `client`: the connection to the tracking server, and retries while it does not answer
 - `server_facts`: versions of MLflow and of its tables, and where artefacts go
 - `runs`: what a run logs, and what is read back from it
 - `run_lifecycle`: start a run, keep it alive, and always close it

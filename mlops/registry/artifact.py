@@ -14,10 +14,12 @@ from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry.client import mlflow, mlflow_client, with_retry  # first: it sets what mlflow reads
+from mlops.registry.runs import origin_tags
 
 # isort: split
 import pandas as pd
-from mlflow.models import ModelSignature
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
@@ -49,16 +51,49 @@ SIGNATURE = ModelSignature(
 def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataFrame) -> str:
     """Log the artefact's files with signature, example, requirements and code; returns the model's URI.
 
-    The run is the active one. Models that an earlier attempt logged in it, complete or not, are deleted.
+    Models that an earlier attempt logged in the run, complete or not, are deleted. `mlflow.pyfunc.log_model` is
+    not used: it takes store, experiment and run from the process, and in Mage's editor these belong to the user.
     """
     client = mlflow_client()
     for earlier in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         client.delete_logged_model(earlier.model_id)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    logged = client.create_logged_model(
+        experiment_id, "model", run_id, tags=origin_tags(), params=client.get_run(run_id).data.params
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    client.log_batch(run_id, metrics=_metrics(run_id, logged.model_id), synchronous=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _save(Path(folder) / "model", artefact, example, logged)
+        client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+    client.finalize_logged_model(logged.model_id, "READY")
+    return str(logged.model_uri)
+
+
+def _metrics(run_id: str, model_id: str) -> list[Metric]:
+    """Metrics of the run, as metrics of the model too."""
+    client = mlflow_client()
+    histories = [client.get_metric_history(run_id, name) for name in client.get_run(run_id).data.metrics]
+    return [
+        Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id)
+        for history in histories
+        for m in history
+        if m.model_id is None
+    ]
+
+
+def _save(folder: Path, artefact: Path, example: pd.DataFrame, logged: LoggedModel) -> None:
+    """Write an MLflow model to `folder`."""
+    with tempfile.TemporaryDirectory() as code, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # intended
-        package = write_code(Path(folder))
-        info = mlflow.pyfunc.log_model(
-            name="model",
+        package = write_code(Path(code))
+        mlflow.pyfunc.save_model(
+            str(folder),
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+                run_id=logged.source_run_id,
+            ),
             loader_module=f"{package.name}.model",
             data_path=str(artefact),
             code_paths=[str(package)],
@@ -66,7 +101,6 @@ def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataF
             input_example=example,
             pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],
         )
-    return str(info.model_uri)
 
 
 def write_code(folder: Path) -> Path:

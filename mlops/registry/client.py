@@ -1,6 +1,6 @@
-"""The connection to the tracking server: a first check, no interruption during a call, retries when it is away.
+"""The connection to the tracking server: no interruption during a call, retries when it is away.
 
-Every function that calls MLflow is wrapped by `with_retry`.
+Every function that calls MLflow is wrapped by `with_retry`, and asks through `mlflow_client`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,15 @@ from tenacity import (
     wait_exponential,
 )
 
+from mlops import config
 from mlops.config import sqlite_file, without_credentials
 from mlops.errors import TrackingDownError, TrackingError
+from mlops.registry.first_check import PASSWORD as PASSWORD
+from mlops.registry.first_check import USER as USER
+from mlops.registry.first_check import ask as ask
+from mlops.registry.first_check import lets_anybody_in as lets_anybody_in
+from mlops.registry.first_check import probe as probe
+from mlops.registry.first_check import unknown_user
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +72,7 @@ class _Connection:
 
 
 def tracking_uri() -> str:
-    """Address of the tracking store that this process is connected to, or else of this machine's; may have a password."""
+    """Address of the store that this process is connected to, or of this machine's; it may contain a password."""
     return _Connection.uri or config.tracking_uri()
 
 
@@ -88,7 +95,7 @@ def download(uri: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name, _, number = uri.removeprefix("models:/").rpartition("/")
     place = mlflow_client().get_model_version_download_uri(name, number)
-    files = get_artifact_repository(place, tracking_uri=tracking_uri())
+    files: Any = get_artifact_repository(place, tracking_uri=tracking_uri())
     return Path(files.download_artifacts("", str(folder)))
 
 
@@ -134,7 +141,11 @@ def _make_database(path: Path) -> None:
     passing = path.with_name(f".{path.name}.tmp")  # a folder, since SQLite keeps a journal beside its file
     shutil.rmtree(passing, ignore_errors=True)
     passing.mkdir()
-    mlflow.MlflowClient(f"sqlite:///{passing / path.name}").search_experiments(max_results=1)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # here: it takes a second
+
+    # MLflow writes the default experiment's place into SQL as it is. By default it is below the working folder,
+    # whose path may contain a quote or a colon; a URI has none.
+    SqlAlchemyStore(f"sqlite:///{passing / path.name}", config.state().artifacts.as_uri())  # type: ignore[no-untyped-call]
     (passing / path.name).replace(path)
     shutil.rmtree(passing)
 

@@ -17,7 +17,6 @@ from mlops.errors import BusyError, TrackingError, one_line
 from mlops.registry import server_facts
 from mlops.registry.client import (
     MlflowException,
-    mlflow,
     mlflow_client,
     tracking_uri,
     with_retry,
@@ -30,16 +29,19 @@ from mlops.registry.runs import (
     WHOLE,
     Run,
     lock_place,
+    origin_tags,
     trials_of,  # first: it sets what mlflow reads
 )
 
 # isort: split
 from mlflow.entities import RunTag
+from mlflow.utils.autologging_utils import disable_autologging
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 
 logger = logging.getLogger(__name__)
 
 ATTEMPT, HEARTBEAT = "attempt", "mlops.heartbeat"
+RUN_ID = "MLFLOW_RUN_ID"  # set by `mlflow run` and some CI systems for a run of theirs
 HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
 
 
@@ -49,7 +51,16 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
 
     It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
     (`work_lock`), so the previous holder is gone, and the runs that it left RUNNING are closed here.
+
+    It is not MLflow's active run, and no active run, experiment or autologging of this process changes what is
+    logged: in Mage's editor these belong to the user.
     """
+    if os.environ.get(RUN_ID):
+        logger.warning(
+            "%s=%s is ignored: each run is one of its own, in the experiment of its model",
+            RUN_ID,
+            os.environ[RUN_ID],
+        )
     experiment_id = _experiment(experiment)
     close_orphans(experiment_id)
     run_id = _begin(experiment_id, run_name, key, attempt or key)
@@ -57,7 +68,8 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
     heart = threading.Thread(target=_beat, args=(run_id, ended), daemon=True)
     heart.start()
     try:
-        yield Run(run_id, experiment_id)
+        with disable_autologging():  # it would log our fits as runs of its own
+            yield Run(run_id, experiment_id)
     except BaseException as error:
         status = "FAILED" if isinstance(error, Exception) else "KILLED"
         with contextlib.suppress(AttributeError):  # for the caller that reports the error
@@ -199,14 +211,15 @@ def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
         [experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
     )
     if not earlier:
-        return str(mlflow.start_run(experiment_id=experiment_id, run_name=run_name, tags=tags).info.run_id)
+        created = client.create_run(experiment_id, tags={**origin_tags(), **tags}, run_name=run_name)
+        return str(created.info.run_id)
     run_id = str(earlier[0].info.run_id)
     logger.info("continuing run %s, which an earlier attempt did not finish", run_id)
-    client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+    client.log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()], synchronous=True)
     if "error" in earlier[0].data.tags:
         client.delete_tag(run_id, "error")
     _sweep(experiment_id, run_id)
-    mlflow.start_run(run_id=run_id)  # last: this process could not repeat a try that fails after it
+    client.update_run(run_id, status="RUNNING")
     return run_id
 
 
@@ -218,9 +231,6 @@ def _finish(run_id: str, experiment_id: str, status: str) -> None:
             _terminate(run_id, status)
     except TrackingError as error:
         logger.warning("run %s could not be closed; the next run of the model closes it: %s", run_id, error)
-    finally:
-        with contextlib.suppress(Exception):  # only to clear MLflow's active run in this process
-            mlflow.end_run(status)
 
 
 @with_retry("ending run {0}")
@@ -231,13 +241,13 @@ def _terminate(run_id: str, status: str) -> None:
 @with_retry("ending run {0}")
 def _end(run_id: str, status: str, cause: str) -> None:
     client = mlflow_client()
-    client.set_tag(run_id, "error", cause)
+    client.set_tag(run_id, "error", cause, synchronous=True)
     client.set_terminated(run_id, status)
 
 
 @with_retry("tagging run {0}")
 def _set_tag(run_id: str, name: str, value: str) -> None:
-    mlflow_client().set_tag(run_id, name, value)
+    mlflow_client().set_tag(run_id, name, value, synchronous=True)
 
 
 @with_retry("looking up trials")
@@ -281,7 +291,7 @@ def _beat(run_id: str, ended: threading.Event) -> None:
     """Write the run's heartbeat regularly: other hosts read from it that the run is alive."""
     while not ended.wait(HEARTBEAT_SECONDS):
         with contextlib.suppress(Exception):  # a failed heartbeat must not end the run
-            mlflow_client().set_tag(run_id, HEARTBEAT, _now())
+            mlflow_client().set_tag(run_id, HEARTBEAT, _now(), synchronous=True)
 
 
 def _as_tag(error: BaseException) -> str:

@@ -23,6 +23,8 @@ from mlops.registry.client import mlflow_client, with_retry  # first: it sets wh
 # isort: split
 import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.tracking.context.system_environment_context import SystemEnvironmentContext
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
@@ -42,17 +44,21 @@ class Run:
     @with_retry("logging parameters")
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log parameters of the run, as text."""
-        self.client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in parameters.items()])
+        self._log(params=[Param(k, str(v)) for k, v in parameters.items()])
 
     @with_retry("logging metrics")
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
         """Log metrics of the run."""
-        self.client.log_batch(self.run_id, metrics=_metrics(metrics))
+        self._log(metrics=_metrics(metrics))
 
     @with_retry("setting tags")
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags of the run."""
-        self.client.log_batch(self.run_id, tags=[RunTag(k, str(v)) for k, v in tags.items()])
+        self._log(tags=[RunTag(k, str(v)) for k, v in tags.items()])
+
+    def _log(self, **entries: Sequence[Any]) -> None:
+        """Log now, also where MLflow is set to log later (``MLFLOW_ENABLE_ASYNC_LOGGING``)."""
+        self.client.log_batch(self.run_id, **entries, synchronous=True)
 
     @with_retry("logging a text")
     def log_text(self, name: str, text: str) -> None:
@@ -137,11 +143,17 @@ class Run:
             metrics=_metrics(metrics),
             params=[Param(k, str(v)) for k, v in parameters.items()],
             tags=[RunTag("error", error[:4000])] if error else [],
+            synchronous=True,
         )
 
     @with_retry("logging {2}")
     def _end_trial(self, trial_id: str, name: str, status: str, ended: int) -> None:
         self.client.set_terminated(trial_id, status, end_time=ended)
+
+
+def origin_tags() -> dict[str, str]:
+    """MLflow's tags for where a run or model comes from: user, program, git commit; none of MLFLOW_RUN_CONTEXT."""
+    return dict(resolve_tags(ignore=[SystemEnvironmentContext]))  # type: ignore[list-item]
 
 
 def lock_place() -> str:

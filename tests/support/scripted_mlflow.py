@@ -18,18 +18,18 @@ AWAY = (503, {"error_code": "TEMPORARILY_UNAVAILABLE", "message": "the database 
 
 
 class Server:
-    """A loopback server: what /health answers, and what other requests are answered, the last one ever after.
+    """A loopback server: its answer to the first check, and those to other requests, the last one ever after.
 
     The status 0 breaks the connection off.
     """
 
-    def __init__(self, health: int = 200, *answers: tuple[int, dict[str, Any]], port: int = 0) -> None:
+    def __init__(self, first: int = 200, *answers: tuple[int, dict[str, Any]], port: int = 0) -> None:
         left, self.asked = [*answers], 0
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(handler) -> None:  # noqa: N805
-                if handler.path == "/health" or not left:
-                    status, content = health, {}
+                if "/experiments/search" in handler.path or not left:
+                    status, content = first, {}
                 else:
                     self.asked += 1
                     status, content = left.pop(0) if len(left) > 1 else left[0]

@@ -12,7 +12,7 @@ from support.builders import make_batch, make_features, make_requests
 
 from mlops.model.duration_model import DurationModel
 from mlops.model.intervals import Intervals
-from mlops.registry import artifact, versions
+from mlops.registry import artifact, client, versions
 from mlops.registry.client import MlflowException, mlflow
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 
 def mlflow_client() -> Any:
-    return mlflow.MlflowClient()
+    return client.mlflow_client()
 
 
 def runs_of(experiment: str = NAME) -> list[Any]:

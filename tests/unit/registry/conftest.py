@@ -16,8 +16,7 @@ from support.verified import JUNE
 
 from mlops.data import schemas, trips
 from mlops.data.synthetic import source
-from mlops.registry import artifact, client, run_lifecycle
-from mlops.registry.client import mlflow
+from mlops.registry import artifact, client, run_lifecycle, versions
 from mlops.registry.verification import Expected, digest, write_sample
 
 
@@ -28,17 +27,16 @@ def serve() -> Iterator[Serve]:
 
 
 @pytest.fixture
-def patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, float], None]]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], None]:
     """Ask a server from now on, for so many seconds, with short pauses; afterwards as before."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(client, "FIRST_PAUSE", 0.02)
 
     def be(uri: str, seconds: float) -> None:
-        mlflow.set_tracking_uri(uri)
+        monkeypatch.setattr(client._Connection, "uri", uri)
         monkeypatch.setattr(client._Patience, "seconds", seconds)
 
-    yield be
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return be
 
 
 @pytest.fixture(scope="session")
@@ -89,8 +87,7 @@ def registered(
             logged = artifact.log_model(
                 run.run_id, run.experiment_id, tested.sample.parent / "model", make_requests(3)
             )
-    mlflow.MlflowClient().create_registered_model(NAME)
-    mlflow.MlflowClient().create_model_version(NAME, logged, run.run_id)
+    versions.register(NAME, logged, run.run_id, "key", {})
     (kept,) = (state / "artifacts").rglob("MLmodel")
     return uri, kept.parent
 

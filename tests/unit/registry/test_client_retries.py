@@ -88,18 +88,24 @@ def test_a_refusal_is_not_repeated(serve: Serve, patience: Callable[[str, float]
     [("", "got no user."), ("ann", "got user 'ann' with an unknown name or a wrong password.")],
 )
 def test_a_server_that_does_not_know_who_asks_says_what_to_set(
-    user: str, got: str, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    user: str,
+    got: str,
+    serve: Serve,
+    patience: Callable[[str, float], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where MLflow's client also looks for a user
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", user)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
     server = serve(200, (401, {"error_code": "UNAUTHENTICATED", "message": "Who?"}))
+    patience(server.uri, 60.0)
     with pytest.raises(
         TrackingError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     ) as caught:
-        client.connect(server.uri, tmp_path, 5.0, patience=60.0)
+        look_up("m")
     assert not isinstance(caught.value, TrackingDownError)
-    assert f"{server.uri}: the server requires a known user (401); {got}" in str(caught.value)
+    assert str(caught.value).startswith(f"looking up m: the server requires a known user (401); {got}")
     assert "guessed" not in str(caught.value)
     assert server.asked == 1
 

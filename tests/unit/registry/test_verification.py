@@ -16,7 +16,7 @@ from support.verified import URI, refused
 
 from mlops.errors import ConfigError, TrackingDownError
 from mlops.model.request_columns import REQUEST_COLUMNS
-from mlops.registry.client import mlflow
+from mlops.registry import client
 from mlops.registry.verification import Expected, digest, verify, write_sample
 
 # --- What is expected ---------------------------------------------------------------------------------------
@@ -109,11 +109,12 @@ def test_a_process_that_does_not_answer_proves_nothing(
 
 
 def test_a_server_that_is_away_says_nothing_about_a_version(
-    version: Path, sample_only: Expected, tmp_path: Path
+    version: Path, sample_only: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as bound:  # nobody listens here, and nobody else can start to
         bound.bind(("127.0.0.1", 0))
-        mlflow.set_tracking_uri(f"http://me:secret@127.0.0.1:{bound.getsockname()[1]}")
+        uri = f"http://me:secret@127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setattr(client._Connection, "uri", uri)
         with pytest.raises(
             TrackingDownError, match=r"^tracking server http://127\.0\.0\.1.*: no answer"
         ) as away:
@@ -126,12 +127,13 @@ def test_a_server_that_goes_away_meanwhile_says_nothing_about_a_version(
     version: Path, sample_only: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Healthy(BaseHTTPRequestHandler):
-        """Breaks every other connection off."""
+        """Answers the first check only, and breaks every other connection off."""
 
         def do_GET(self) -> None:
-            if self.path == "/health":
+            if "/experiments/search" in self.path:
                 self.send_response(200)
                 self.end_headers()
+                self.wfile.write(b"{}")
             self.close_connection = True
 
         def log_message(self, *_: object) -> None:
@@ -140,7 +142,7 @@ def test_a_server_that_goes_away_meanwhile_says_nothing_about_a_version(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        mlflow.set_tracking_uri(f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(client._Connection, "uri", f"http://127.0.0.1:{server.server_port}")
         with pytest.raises(
             TrackingDownError, match=f"^{URI} cannot be fetched: MLflow failed: no answer from "
         ):

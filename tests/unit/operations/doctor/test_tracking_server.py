@@ -11,10 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support.tracking_site import make_certificates, mlflow_at, serving
 
 from mlops.operations.doctor import tracking_server
 from mlops.operations.doctor.finding import Finding
-from mlops.registry import server_facts
+from mlops.registry import client, server_facts
 from mlops.registry.client import mlflow
 
 OURS = str(mlflow.__version__)
@@ -26,14 +27,12 @@ PASSWORD = "Basic " + base64.b64encode(b"me:secret").decode()
 def server(
     version: str = OURS, *, status: int = 200, text: str = "{}", password: str = "", host: str = "127.0.0.1"
 ) -> Iterator[str]:
-    """Address of a server that answers /health, and questions with `status` or, without the password, 401."""
+    """Address of a server that answers questions with `status` or, without the password, 401."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             barred = password and self.headers.get("Authorization") != password
-            if self.path == "/health":
-                code, body = 200, "OK"
-            elif barred:
+            if barred:
                 code, body = 401, "You are not authenticated."
             else:
                 code, body = (200, version) if self.path == "/version" else (status, text)
@@ -65,9 +64,10 @@ def look_over(uri: str) -> tuple[list[Finding], bool]:
 
 
 @pytest.fixture(autouse=True)
-def no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (tracking_server.USER, tracking_server.PASSWORD, tracking_server.TOKEN):
+def no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (client.USER, client.PASSWORD, "MLFLOW_TRACKING_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where MLflow's client also looks for a user
 
 
 def test_all_is_well() -> None:
@@ -115,19 +115,20 @@ def test_a_server_that_wants_a_password() -> None:
     with server(password=PASSWORD) as uri:
         (reported,), usable = look_over(uri)
     assert (reported.is_open, usable) == (True, False)
-    assert reported.text.endswith(
-        "it requires a login (401); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+    assert reported.text.startswith(
+        f"tracking server {uri}: the server requires a known user (401); got no user. "
+        "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     )
 
 
 def test_a_wrong_password_and_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "guessed")
     with server(password=PASSWORD) as uri:
         (reported,), usable = look_over(uri)
         assert (reported.is_open, usable) == (True, False)
-        assert "refuses our user (401); correct MLFLOW_TRACKING_USERNAME" in reported.text
-        assert "wrong" not in reported.text
+        assert "(401); got user 'me' with an unknown name or a wrong password. Set" in reported.text
+        assert "guessed" not in reported.text
 
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
         found, usable = look_over(uri)
@@ -151,11 +152,36 @@ def test_a_server_that_answers_strangers_elsewhere_than_on_loopback_is_open() ->
     assert "it requires no login; start it with --app-name basic-auth" in reported[0].text
 
 
+def test_a_server_that_hides_its_version_is_no_other_version() -> None:
+    with serving(mlflow_at("/mlflow")) as site:
+        found, usable = look_over(f"{site.uri}/mlflow")
+    assert usable
+    assert found == [
+        Finding(f"tracking server {site.uri}/mlflow: it answers"),
+        Finding(f"MLflow versions: client {OURS}; server unknown, /version answered 404"),
+    ]
+
+
+def test_tls_trouble_is_told_as_the_first_check_tells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_certificates(tmp_path / "certificates")
+    with serving(mlflow_at(), made.server(asks_for_ours=True)) as site:
+        (reported,), usable = look_over(site.uri)
+        assert not usable
+        assert "its certificate is not trusted (" in reported.text
+        monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(made.authority))
+        monkeypatch.setenv("MLFLOW_TRACKING_CLIENT_CERT_PATH", str(made.signed))
+        found, usable = look_over(site.uri)
+    assert usable
+    assert found[0].text.endswith("it answers our user, and requires a login")
+
+
 def test_something_else_than_a_tracking_server() -> None:
     with server(status=404) as uri:
         (reported,), usable = look_over(uri)
     assert (reported.is_open, usable) == (True, False)
-    assert "it answers 404 to a request for experiments, expected 200" in reported.text
+    assert "it answered a request for experiments with 404, JSON; expected 200 and" in reported.text
 
 
 def test_a_server_that_is_away() -> None:
