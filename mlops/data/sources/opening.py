@@ -51,6 +51,8 @@ def _open_files(address: str, shown: str) -> Folder:
         raise as_download_error(shown, error) from error
     if isinstance(filesystem, LocalFileSystem):  # `local://`
         return _open_folder(Path(path), shown)
+    if not path.strip("/"):
+        raise ConfigError(f"source {shown!r}: expected a bucket or a folder, got none. {_KNOWN_SOURCES}")
     return Folder(shown, key_of(shown.partition("://")[0], shown), filesystem, path.rstrip("/"))
 
 
@@ -85,6 +87,8 @@ def _path_of_url(url: str) -> Path:
     '/srv'
     """
     text = re.sub(r"^file:(//(localhost(?=/))?)?", "", url)
+    if not text:  # the folder was in a variable that is not set
+        raise ConfigError(f"source {url!r}: expected file:///folder, got no folder. {_KNOWN_SOURCES}")
     return _path(text if os.path.lexists(text) else unquote(text))
 
 

@@ -159,6 +159,8 @@ def test_a_folder_that_does_not_exist(tmp_path: Path, prefix: str) -> None:
         ("nosuch://taxi", "source 'nosuch://taxi': Protocol not known: nosuch"),
         ("https:///trip-data", "expected https://host/folder, got no usable host"),
         ("http://host:port/x", "expected https://host/folder, got no usable host"),
+        ("file://", "expected file:///folder, got no folder"),
+        ("memory://", "expected a bucket or a folder, got none"),
     ],
 )
 def test_a_url_that_cannot_be_understood(source: str, message: str) -> None:
