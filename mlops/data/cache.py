@@ -28,6 +28,8 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from mlops.data import retries
+from mlops.data.parquet_footer import has_encrypted_footer
+from mlops.data.raw_trips import encrypted
 from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet
 from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.files import sha256_of
@@ -232,6 +234,8 @@ def _require_parquet(path: Path, url: str, is_exact: bool) -> None:
     try:
         pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
+        if has_encrypted_footer(path):
+            raise encrypted(url) from error
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(40)

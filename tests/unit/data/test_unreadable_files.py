@@ -21,6 +21,7 @@ from support.builders import MAY, trip, write_month
 from support.clean_months import changed, cleaned
 
 from mlops.config import PROJECT
+from mlops.data import cache, sources
 from mlops.data.raw_trips import check_columns, read_trips
 from mlops.data.synthetic import source
 from mlops.data.trips import clean_file
@@ -108,6 +109,16 @@ def test_an_encrypted_file_is_called_encrypted(options: dict[str, Any], tmp_path
     assert refusal(encrypted(tmp_path / NAME, **options)) == (
         f"{tmp_path / NAME}: expected a Parquet file without encryption; got an encrypted one, and there is no "
         "key. Ask the source for it, or decrypt it and write it again."
+    )
+
+
+def test_an_encrypted_file_is_not_taken_for_a_web_page_when_it_is_fetched(tmp_path: Path) -> None:
+    path = encrypted(tmp_path / NAME, uniform_encryption=True)
+    with pytest.raises(TripSchemaError) as refused:
+        cache.fetch(sources.open_source(str(tmp_path)), "green", MAY, tmp_path / "cache")
+
+    assert str(refused.value).startswith(
+        f"{path}: expected a Parquet file without encryption; got an encrypted one"
     )
 
 
