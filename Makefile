@@ -10,26 +10,37 @@ BIN := .venv/bin
 SERVER_BIN := .venv-mlflow/bin
 
 # All state of this checkout lies in one ignored folder; absolute, since processes change their folder.
-export MLOPS_STATE_DIR ?= $(CURDIR)/.state
-export MAGE_DATA_DIR ?= $(MLOPS_STATE_DIR)/mage
+# `value`, because make must not expand a $ in a path.
+ifndef MLOPS_STATE_DIR
+export MLOPS_STATE_DIR := $(CURDIR)/.state
+else ifneq ($(filter ~%,$(firstword $(value MLOPS_STATE_DIR))),)
+$(error MLOPS_STATE_DIR: expected a full path, since only a shell expands ~; got $(value MLOPS_STATE_DIR))
+else ifeq ($(filter /%,$(firstword $(value MLOPS_STATE_DIR))),)
+override export MLOPS_STATE_DIR := $(CURDIR)/$(value MLOPS_STATE_DIR)
+endif
+export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
 .PHONY: help install demo train editor mlflow stack stack-stop stack-status backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
 
+# $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
+quoted = '$(subst ','\'',$(1))'
+option = $(if $(2),$(1)=$(call quoted,$(2)))
+
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 17
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
 install: .venv/installed .venv-mlflow/installed  ## build the environments of a run and of the MLflow server, once
 
 demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city through the Mage pipeline
-	$(BIN)/mage run . trip_duration_training
+	$(BIN)/python -m stack.mage run . trip_duration_training
 	@echo
 	@$(BIN)/python -m mlops show trip-duration-sample
 
 train: .venv/installed  ## SERVICE=green MONTH=2023-10 SOURCE=tlc [ARGS="--max-trials 20"]: the same on real months
-	@$(BIN)/python -m mlops train $(if $(SERVICE),--service '$(SERVICE)') $(if $(MONTH),--month '$(MONTH)') \
-	  $(if $(SOURCE),--source '$(SOURCE)') $(ARGS)
+	@$(BIN)/python -m mlops train $(call option,--service,$(SERVICE)) $(call option,--month,$(MONTH)) \
+	  $(call option,--source,$(SOURCE)) $(ARGS)
 
 editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
@@ -38,12 +49,7 @@ editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
 	REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
-	@mkdir -p $(MLOPS_STATE_DIR)
-	@echo "open http://127.0.0.1:$(MLFLOW_PORT)"
-	MLFLOW_SERVER_ALLOWED_HOSTS='localhost:*,127.0.0.1:*' MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
-	MLFLOW_DISABLE_TELEMETRY=true $(SERVER_BIN)/mlflow server --host 127.0.0.1 --port $(MLFLOW_PORT) --workers 1 \
-	  --backend-store-uri sqlite:///$(MLOPS_STATE_DIR)/mlflow.db \
-	  --no-serve-artifacts --default-artifact-root $(MLOPS_STATE_DIR)/artifacts
+	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)
 
 # supervisord runs the services and starts again what dies; it is configured from docker-compose.yml.
 # Ports: MAGE_PORT, MLFLOW_PORT and POSTGRES_PORT, from the command line or the environment; then kept.
@@ -57,14 +63,14 @@ stack-status: .venv/installed  ## show them; fails unless all are healthy
 	@$(BIN)/python -m stack status
 
 backup: install  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
-	@$(BIN)/python -m stack backup $(if $(TO),'$(TO)')
+	@$(BIN)/python -m stack backup $(if $(TO),-- $(call quoted,$(TO)))
 
 restore: install  ## FROM=file.tar.gz: a new stack of them, here or on another machine
-	@$(BIN)/python -m stack restore $(if $(FROM),'$(FROM)')
+	@$(BIN)/python -m stack restore $(if $(FROM),-- $(call quoted,$(FROM)))
 
 bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [MONTHS=2023-10]: ours, the course's recipe and AutoML side by side
-	@$(BIN)/python -m benchmarks $(if $(SOURCE),--source '$(SOURCE)') $(if $(BENCH),--bench '$(BENCH)') \
-	  $(if $(MONTHS),--months '$(MONTHS)') $(ARGS)
+	@$(BIN)/python -m benchmarks $(call option,--source,$(SOURCE)) $(call option,--bench,$(BENCH)) \
+	  $(call option,--months,$(MONTHS)) $(ARGS)
 
 bench-autogluon: .venv-bench/installed  ## add AutoGluon to the benchmark's peers
 	$(call into,.venv-bench,'autogluon.tabular[lightgbm]==1.6.3' --constraint requirements-bench.txt)
@@ -72,7 +78,8 @@ bench-autogluon: .venv-bench/installed  ## add AutoGluon to the benchmark's peer
 docs: .venv/installed .venv-docs/installed  ## build the documentation site into site/; any warning fails
 	@$(BIN)/python -m docs.hooks.reference docs/reference
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
-	@echo "open file://$(CURDIR)/site/index.html (make docs-serve has the search)"
+	@$(BIN)/python -c 'import pathlib; print("open", pathlib.Path("site/index.html").resolve().as_uri())'
+	@echo "make docs-serve has the search"
 
 docs-serve: docs  ## the same at http://127.0.0.1:8000, with search, built again at each change
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs serve --strict --dev-addr 127.0.0.1:8000
@@ -103,12 +110,12 @@ clean:  ## remove the environments; the state folder stays
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
-environment = $(PYTHON) -m venv --clear $(1)
+environment = '$(PYTHON)' -m venv --clear $(1)
 # Without compiling: Python compiles what it imports, which is a small part of what is installed.
 into = $(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(2)
 else
-environment = $(UV) venv --quiet --clear --python $(PYTHON) $(1)
-into = VIRTUAL_ENV=$(1) $(UV) pip install --quiet $(2)
+environment = '$(UV)' venv --quiet --clear --python '$(PYTHON)' $(1)
+into = VIRTUAL_ENV=$(1) '$(UV)' pip install --quiet $(2)
 endif
 
 .venv/installed: requirements.txt
@@ -137,8 +144,8 @@ about_bench = the benchmark's peers
 
 .venv-lock/installed:
 	@$(call need_python)
-	$(PYTHON) -m venv --clear .venv-lock
-	.venv-lock/bin/pip install --quiet uv
+	'$(PYTHON)' -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv
 	@touch $@
 
 need_python = test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; none was found" >&2; exit 1; }

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
+from mlops import config
 from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
 from mlops.month import Month
@@ -27,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _configure_logging(options.verbose)
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        config.state_dir()  # refuses a path before slow imports
+        config.tracking_uri()
         return int(options.act(options))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -158,7 +161,6 @@ def _tidy(options: argparse.Namespace) -> int:
 
 def _model(options: argparse.Namespace) -> str:
     """Name of the registered model that a command works on, after connecting to the tracking server."""
-    from mlops import config
     from mlops.registry import client, operator
 
     client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)

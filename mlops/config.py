@@ -19,6 +19,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,9 +300,38 @@ def defaults() -> dict[str, Any]:
     return Settings().model_dump()
 
 
+_NOWHERE = {r"[\x00-\x1f\x7f]": "it is a control character", "[\udc80-\udcff]": "it is not UTF-8"}
+_IN_STATE = {"%[0-9A-Fa-f]{2}": "MLflow decodes it", r"\?": "an SQLite address ends there", **_NOWHERE}
+_IN_CHECKOUT = {
+    r"\?": "Mage's SQLite address ends there",
+    ":": "it separates the folders of PATH",
+    **_NOWHERE,
+}
+_IN_ENVIRONMENT = {"%": "MLflow's and Mage's migrations take it for a reference"}
+
+
 def state_dir() -> Path:
-    """State folder of this project on this machine (not created here)."""
-    return Path(os.environ.get("MLOPS_STATE_DIR") or PROJECT / ".state").expanduser().resolve()
+    """State folder of this project on this machine (not created here).
+
+    Raises
+    ------
+    ConfigError
+        When its path, or that of this checkout, has a character with which a file would be written elsewhere.
+    """
+    folder = Path(os.environ.get("MLOPS_STATE_DIR") or PROJECT / ".state").expanduser().resolve()
+    elsewhere = "move the checkout to a folder without it, and run make clean install there"
+    _require_usable("checkout", PROJECT, _IN_CHECKOUT, elsewhere)
+    _require_usable("Python environment", Path(sys.prefix), _IN_ENVIRONMENT, elsewhere)
+    _require_usable("state folder", folder, _IN_STATE, "set MLOPS_STATE_DIR to a folder without it")
+    return folder
+
+
+def _require_usable(kind: str, path: Path, unusable: Mapping[str, str], act: str) -> None:
+    """Raise if the path matches one of the patterns, each with the reason why it cannot be used."""
+    for pattern, reason in unusable.items():
+        if found := re.search(pattern, str(path)):
+            why = f"its path contains {found[0]!r} ({reason})"
+            raise ConfigError(f"the {kind} {str(path)!r} cannot be used, because {why}; {act}")
 
 
 @dataclass(frozen=True)
@@ -351,15 +381,27 @@ def state() -> StateFolder:
     )
 
 
+# The module of MLflow that keeps the address given to `mlflow.set_tracking_uri`.
+_MLFLOW_STATE = "mlflow.tracking._tracking_service.utils"
+
+
 def tracking_uri() -> str:
     """Tracking store of this machine: ``MLFLOW_TRACKING_URI``, else SQLite in the state folder.
+
+    `mlflow.set_tracking_uri` sets that variable too. In Mage's editor a person may call it for runs of their own,
+    in the process in which the blocks run. Then the value counts with which that process was started.
 
     Raises
     ------
     ConfigError
         As `sqlite_file`.
     """
-    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state().tracking_store}"
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given and given == getattr(sys.modules.get(_MLFLOW_STATE), "_tracking_uri", None):
+        import psutil  # here, because the environment in which `make mlflow` runs does not have it
+
+        given = psutil.Process().environ().get("MLFLOW_TRACKING_URI")
+    address = given or f"sqlite:///{state().tracking_store}"
     sqlite_file(address)
     return address
 

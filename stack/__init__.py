@@ -9,4 +9,8 @@ supervision    configure, start, query and shut down supervisord
 stack          prepare, start, check and stop a stack
 backup         write a stack's records into one archive, and restore a stack from it
 __main__       the command line
+
+mage           the command `mage`, with our queue; also without the stack
+mage_queue     the queue, which loses no run and starts none twice
+mlflow_server  MLflow's server over the state folder, without the stack
 """

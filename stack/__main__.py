@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Mapping
@@ -22,8 +23,10 @@ from typing import Any
 
 from filelock import Timeout
 
+from mlops import config
+from mlops.errors import ConfigError
 from stack.backup import back_up, restore
-from stack.compose import LOOPBACK, ROOT, StackError
+from stack.compose import LOOPBACK, StackError
 from stack.processes import family
 from stack.secret_values import asked_ports
 from stack.stack import SECONDS_TO_WAIT, Stack, only_one, open_stack, start
@@ -33,7 +36,10 @@ def main() -> int:
     """Run a command and return the exit status of the process: 0 for success."""
     arguments = _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start cleans up
-    folder = Path(os.environ.get("MLOPS_STATE_DIR") or ROOT / ".state").absolute() / "stack"
+    try:
+        folder = config.state_dir() / "stack"
+    except ConfigError as error:
+        return _failed(str(error))
     try:
         return COMMANDS[arguments.command](folder, arguments.archive)
     except (StackError, OSError) as error:
@@ -63,7 +69,7 @@ def _start(folder: Path, archive: Path | None) -> int:
     for name, (user, password) in owners.items():
         login = f"log in as {user}, password: {password} in {folder / '.env'}"
         print(f"{name:8} {stack.compose.url(name)}  {login}")
-    print(f"shell    set -a; . {folder / 'environment'}; set +a")
+    print(f"shell    set -a; . {shlex.quote(str(folder / 'environment'))}; set +a")
     return 0
 
 

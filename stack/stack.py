@@ -129,7 +129,8 @@ class Stack:
                 command,
                 env=environment,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 timeout=CHECK_SECONDS,
                 cwd=self.folder,
             )
@@ -230,7 +231,9 @@ class Stack:
             command = cluster.command(self.data, self.folder, self.compose.port(name))
             own = {"stopasgroup": "false", **({"user": user} if (user := cluster.user().get("user")) else {})}
         else:
-            command, own = [sys.executable, "-m", "stack.launch", f"run/{name}.json"], {"stopasgroup": "true"}
+            # By its name on supervisord's PATH: its configuration takes " #" and " ;" in a path for a comment.
+            python = Path(sys.executable).name
+            command, own = [python, "-m", "stack.launch", f"run/{name}.json"], {"stopasgroup": "true"}
         log_size, log_files = self.compose.log_limits(name)
         return {
             "command": shlex.join(command),
@@ -268,7 +271,7 @@ class Stack:
 
     def _not_started(self, name: str, how: str, check_said: str) -> StackError:
         log = self.log(name)
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
         end_of_log = "\n".join(f"    {line}" for line in lines[-LINES_OF_LOG:])
         answer = check_said.strip().rpartition("\n")[2] or "no answer"
         return StackError(

@@ -42,6 +42,7 @@ RUN_BY = (
     ("python -m mlops tidy --dry-run", "pipelines/test_maintenance.py", 'machine.mlops("tidy", "--dry-run")'),
     ("python -m mlops tidy", "pipelines/test_maintenance.py", 'machine.mlops("tidy")'),
     ("mage run", "pipelines/test_next.py", "machine.mage_run("),
+    ("python -m stack.mage run", "pipelines/test_odd_paths.py", '"stack.mage", "run"'),
     ("python -m stack start", "system/test_stack.py", 'command_line(stack.folder, "start")'),
     ("python -m stack status", "system/test_stack.py", 'command_line(stack.folder, "status")'),
     ("python -m stack stop", "system/test_stack.py", 'command_line(stack.folder, "stop")'),
@@ -60,7 +61,7 @@ RUN_HERE = "make help"
 EXCEPTIONS = {
     "make lock": "asks the package index for newer versions",
     "make editor": "runs until it is stopped; tests/system start Mage through the stack",
-    "make mlflow": "runs until it is stopped; tests/system/test_mlflow_server.py starts the same server",
+    "make mlflow": "runs until it is stopped; tests/pipelines/test_odd_paths.py starts it",
     "python -m benchmarks ablate": "takes hours on real months",
     "docker compose": "needs a container engine; tests/unit/stack checks docker-compose.yml",
     "cp .env.example .env": "writes into the checkout",
@@ -156,7 +157,8 @@ def understand(words: Sequence[str]) -> None:
         stack_parser().parse_args(command[3:])
     elif command[:3] == ["python", "-m", "benchmarks"]:
         benchmarks_parser().parse_args(command[3:])
-    elif command[:2] == ["mage", "run"]:
+    elif command[:2] == ["mage", "run"] or command[:4] == ["python", "-m", "stack.mage", "run"]:
+        command = command[command.index("run") - 1 :]
         assert (PROJECT / "pipelines" / command[3] / "metadata.yaml").is_file()
         if "--runtime-vars" in command:
             given = json.loads(command[command.index("--runtime-vars") + 1])

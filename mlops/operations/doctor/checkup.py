@@ -12,7 +12,7 @@ from functools import partial
 
 from mlops import config, locks
 from mlops.config import Settings
-from mlops.errors import BusyError, ConfigError
+from mlops.errors import BusyError
 from mlops.operations.doctor import history, host, mage_database, tracking_server
 from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out
@@ -30,12 +30,6 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     resume : bool
         Deliver pending results, which wait in the state folder because the tracking server was away.
     """
-    try:
-        config.state_dir()
-        config.tracking_uri()
-    except ConfigError as error:  # each later check would only repeat it
-        yield Finding(str(error), is_open=True)
-        return
     yield from carried_out("import path", host.import_path)
     yield from carried_out("time zone", lambda: host.time_zone(mage_database.schedules_run_here()))
     yield from carried_out("Mage's database", mage_database.look_over)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy
 import yaml
@@ -65,7 +66,7 @@ def address() -> str:
 
 def data_folder() -> Path:
     """Folder in which Mage keeps this project's outputs, logs and, by default, its database."""
-    described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text()) or {}
+    described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text(encoding="utf-8")) or {}
     folder = os.environ.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
     base = Path(folder).expanduser()
     return base / config.PROJECT.name if base.is_absolute() else config.PROJECT / base
@@ -117,7 +118,7 @@ def triggers(project: Path = config.PROJECT) -> list[Trigger]:
     """All triggers in the project's files."""
     found = []
     for path in sorted((project / "pipelines").glob("*/triggers.yaml")):
-        for entry in (yaml.safe_load(path.read_text()) or {}).get("triggers") or []:
+        for entry in (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("triggers") or []:
             active = entry.get("status") == "active"
             found.append(Trigger(path.parent.name, entry["name"], active, tuple(entry.get("envs") or ())))
     return found
@@ -136,7 +137,8 @@ def _engine(url: str) -> sqlalchemy.Engine:
     """An engine with a short timeout, read-only where the database supports that."""
     if url.startswith("sqlite:///"):
         return sqlalchemy.create_engine(
-            f"sqlite:///file:{url.removeprefix('sqlite:///')}?mode=ro&uri=true", poolclass=sqlalchemy.NullPool
+            f"sqlite:///file:{quote(url.removeprefix('sqlite:///'))}?mode=ro&uri=true",
+            poolclass=sqlalchemy.NullPool,
         )
     arguments = {"connect_timeout": CONNECT_SECONDS} if url.startswith("postgresql") else {}
     return sqlalchemy.create_engine(url, connect_args=arguments, poolclass=sqlalchemy.NullPool)

@@ -1,4 +1,4 @@
-"""`stack.mage`: Mage's queue of runs loses no run and starts none twice, where Mage's own does both."""
+"""`stack.mage_queue`: Mage's queue of runs loses no run and starts none twice, where Mage's own does both."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[3]
-OURS, MAGES = "stack.mage.SafeQueue", "mage_ai.orchestration.queue.process_queue.ProcessQueue"
+OURS, MAGES = "stack.mage_queue.SafeQueue", "mage_ai.orchestration.queue.process_queue.ProcessQueue"
 
 # Runs in a process of its own, because importing Mage opens its database.
 SITUATIONS = """
@@ -114,7 +114,7 @@ def test_a_run_is_neither_lost_nor_started_twice(tmp_path: Path) -> None:
 
 
 def test_mages_own_queue_loses_runs_and_starts_them_twice(tmp_path: Path) -> None:
-    # If this fails with a new Mage, `stack.mage` may be needless.
+    # If this fails with a new Mage, `stack.mage_queue` may be needless.
     own = {situation: answer for situation, (_, answer) in RIGHT_AND_MAGES.items()}
     assert answers(MAGES, own, tmp_path) == own
 

@@ -1,0 +1,52 @@
+"""A queue for Mage's runs that loses no run and starts none twice.
+
+Mage's scheduler puts each pipeline run into a queue; a pool process takes it out and ends as soon as the queue is
+empty. In Mage's own queue
+
+- a run that is put in while the pool ends stays there and counts as waiting for ever: the schedule is silent until
+  Mage starts again;
+- a run that a worker has just taken counts as absent until the worker says that it has it, so the scheduler may
+  start it once more.
+
+Source: mage_ai/orchestration/queue/process_queue.py, mage-ai 0.9.80; mage-ai #5007 and #5619.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from mage_ai.orchestration.queue.process_queue import JobStatus, ProcessQueue, QueueStatus
+
+
+class SafeQueue(ProcessQueue):  # type: ignore[misc]
+    """Mage's queue of runs; the scheduler creates it, and the processes of the runs inherit it."""
+
+    def __init__(self, queue_config: Any) -> None:
+        super().__init__(queue_config)
+        self._owner = os.getpid()
+
+    def enqueue(self, job_id: str, target: Any, *args: Any, **kwargs: Any) -> None:
+        """Put a job into the queue, unless it is there or a worker has it."""
+        if self.status != QueueStatus.ACTIVE or self.has_job(job_id):
+            return
+        self.job_dict[job_id] = JobStatus.QUEUED  # first: a worker looks it up as soon as it takes the job
+        self.queue.put([job_id, target, args, kwargs])
+        self._ensure_pool()
+
+    def has_job(self, job_id: str, logger: Any = None, logging_tags: dict[str, Any] | None = None) -> bool:
+        """Return whether the job waits in the queue, or a worker has it; start a pool for a job that waits."""
+        if self.job_dict.get(job_id) != JobStatus.QUEUED:
+            return bool(super().has_job(job_id, logger, logging_tags))
+        if self.queue.empty():
+            return self._has_pool()  # a worker of the pool has just taken it; without a pool it is lost
+        self._ensure_pool()
+        return True
+
+    def _ensure_pool(self) -> None:
+        if not self._has_pool():
+            self.start_worker_pool()
+
+    def _has_pool(self) -> bool:
+        """Whether a pool runs, as far as this process can know: only its parent process can ask it."""
+        return os.getpid() != self._owner or bool(self.is_worker_pool_alive())

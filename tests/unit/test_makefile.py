@@ -1,0 +1,114 @@
+"""The Makefile in folders with odd names, and with odd values; the environments need not be there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlops.config import PROJECT
+
+ODD = """it's 100% "Zürich" #1 & co; (北京) $HOME `id` -x \\ ~"""
+SHOW = 'show: ; @printf "%s\\n" "$$MLOPS_STATE_DIR" "$$MAGE_DATA_DIR"'
+TARGETS = (
+    "demo",
+    "train",
+    "editor",
+    "mlflow",
+    "stack",
+    "stack-status",
+    "stack-stop",
+    "backup",
+    "restore",
+    "docs",
+)
+
+
+def make(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The end of a make that takes every environment for built."""
+    names = re.findall(r"\.venv[\w-]*/[\w-]*installed", (PROJECT / "Makefile").read_text())
+    own = {
+        name: text for name, text in os.environ.items() if not name.startswith(("MLOPS_", "MAGE_", "MAKE"))
+    }
+    return subprocess.run(
+        ["make", *(f"--old-file={name}" for name in names), f"--eval={SHOW}", *words],
+        cwd=folder, env=own | variables, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["plain", "my clone", ODD])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    made = tmp_path / request.param
+    made.mkdir()
+    shutil.copy(PROJECT / "Makefile", made)
+    for name in re.findall(r"\.venv[\w-]*/[\w-]*installed", (PROJECT / "Makefile").read_text()):
+        (made / name).parent.mkdir(exist_ok=True)
+        (made / name).touch()
+    return made
+
+
+def folders(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_state_is_below_the_checkout(folder: Path) -> None:
+    for empty in ({}, {"MLOPS_STATE_DIR": ""}):
+        assert folders(make(folder, "show", **empty)) == [f"{folder}/.state", f"{folder}/.state/mage"]
+
+
+@pytest.mark.parametrize("state", ["/var/lib/mlops", f"/var/{ODD}/state", "/var/$x/${y}/$(z)"])
+def test_a_state_folder_is_taken_as_it_is(state: str, folder: Path) -> None:
+    assert folders(make(folder, "show", MLOPS_STATE_DIR=state)) == [state, f"{state}/mage"]
+    named = folders(make(folder, "show", MLOPS_STATE_DIR=state, MAGE_DATA_DIR="/data/$mage"))
+    assert named == [state, "/data/$mage"]
+
+
+@pytest.mark.parametrize("state", ["state", "my state", "-state", "$x/state"])
+def test_a_relative_state_folder_is_below_the_checkout(state: str, folder: Path) -> None:
+    expected = [f"{folder}/{state}", f"{folder}/{state}/mage"]
+    assert folders(make(folder, "show", MLOPS_STATE_DIR=state)) == expected
+    if "$" not in state:  # which make expands on its command line
+        assert folders(make(folder, "show", f"MLOPS_STATE_DIR={state}")) == expected
+
+
+def test_a_tilde_that_no_shell_has_expanded_is_refused(folder: Path) -> None:
+    done = make(folder, "show", MLOPS_STATE_DIR="~/state")
+    assert done.returncode != 0
+    assert "MLOPS_STATE_DIR: expected a full path, since only a shell expands ~; got ~/state" in done.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_is_the_same_commands_in_every_folder(target: str, folder: Path) -> None:
+    here, usual = make(folder, "--dry-run", target), make(PROJECT, "--dry-run", target)
+    assert here.returncode == usual.returncode == 0, here.stderr
+    assert here.stdout == usual.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "option"),
+    [
+        ("train", "SOURCE", "--source="),
+        ("bench", "SOURCE", "--source="),
+        ("backup", "TO", ""),
+        ("restore", "FROM", ""),
+    ],
+)
+def test_a_path_is_one_word_of_the_command(target: str, variable: str, option: str, folder: Path) -> None:
+    for path in (f"/data/{ODD}", f"-{ODD}", "plain"):
+        done = make(folder, "--dry-run", target, f"{variable}={path.replace('$', '$$')}")
+        assert done.returncode == 0, done.stderr
+        words = shlex.split(done.stdout)
+        assert f"{option}{path}" in words
+        assert option or words[-2] == "--"  # after it, a leading dash is no option
+
+
+def test_help_works_from_another_folder(folder: Path) -> None:
+    assert folders(make(folder.parent, "-C", str(folder), "--no-print-directory", "help"))[0].startswith(
+        "help "
+    )
