@@ -114,12 +114,12 @@ def describe_plan(settings: Settings) -> str:
     if settings.is_next:
         raise ConfigError("month: expected YYYY-MM for a dry run, which does not read the registry; got next")
     source = open_source(settings)
-    available = sources.months_available(source, settings.service, months_split.months_to_query(settings))
-    split = months_split.plan_split(settings, available, source.url)
+    split = plan_months(settings, source)
     sizes = {month: source.size(sources.file_name(settings.service, month)) for month in split.months}
     lines = [f"{settings.service} from {source.url}, tested on {split.test}:"]
+    unknown = "generated on demand" if settings.source == "sample" else "size unknown"
     for month, size in sizes.items():
-        shown = "generated on demand" if size is None else f"{size / 1e6:8.2f} MB"
+        shown = unknown if size is None else f"{size / 1e6:8.2f} MB"
         lines.append(f"  {split.role(month):<10}  {sources.file_name(settings.service, month)}  {shown}")
     total = sum(size or 0 for size in sizes.values())
     fits = settings.max_trials / 3 + 2  # each rung costs about as much as full fits of a ninth of the trials

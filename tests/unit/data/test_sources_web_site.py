@@ -275,10 +275,21 @@ def test_a_short_wait_is_logged_and_waited(
 # --- bodies ------------------------------------------------------------------------------------
 
 BODY = parquet(1000)
+CHUNKED = (("Transfer-Encoding", "chunked"),)
+
+
+def in_chunks(body: bytes, size: int = 200) -> bytes:
+    """The body in HTTP's chunks, with the empty chunk at the end."""
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
+
+
 BROKEN = {
     "no length, cut": Answer(BODY, sent=500, length=None),
     "no length, empty": Answer(BODY, sent=0, length=None),
     "cut": Answer(BODY, sent=500),
+    "within a chunk": Answer(in_chunks(BODY)[:510], length=None, headers=CHUNKED),
+    "without the last chunk": Answer(in_chunks(BODY)[:-5], length=None, headers=CHUNKED),
     "length too small": Answer(BODY, length="500"),
     "length too large": Answer(BODY, length=str(len(BODY) + 1)),
     "reset": Answer(BODY, sent=500, reset=True),
@@ -287,7 +298,7 @@ BROKEN = {
     "not gzip": Answer(BODY, headers=(("Content-Encoding", "gzip"),)),
     "gzip, cut": Answer(gzip.compress(BODY)[:500], headers=(("Content-Encoding", "gzip"),)),
     "busy": Answer(status=503),
-    "busy for a while": Answer(status=429, headers=(("Retry-After", "0.06"),)),
+    "busy for a while": Answer(status=429, headers=(("Retry-After", "0.02"),)),
     "timed out in a gateway": Answer(status=524),
 }
 
@@ -302,7 +313,7 @@ def _soon_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_may_pass_is_covered_by_the_patience(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer
 ) -> None:
-    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
     server.head = [Answer(BODY)]
     server.get = [*[answer] * (retries.ATTEMPTS + 1), Answer(BODY)]
     assert retries.for_seconds(60)(fetch, server.url, tmp_path).path.read_bytes() == BODY
@@ -351,6 +362,12 @@ def test_a_broken_body_is_described(server: Server, tmp_path: Path, answer: str,
 )
 def test_an_encoded_body_is_decoded(server: Server, tmp_path: Path, encoding: str, body: bytes) -> None:
     server.holds(body, headers=(("Content-Encoding", encoding),))
+    assert fetch(server.url, tmp_path).path.read_bytes() == BODY
+
+
+def test_a_body_in_chunks(server: Server, tmp_path: Path) -> None:
+    server.head = [Answer(BODY)]
+    server.get = [Answer(in_chunks(BODY), length=None, headers=CHUNKED)]
     assert fetch(server.url, tmp_path).path.read_bytes() == BODY
 
 
