@@ -36,7 +36,9 @@ def warn_of_memory(rows: int) -> None:
 
 def open_source(settings: Settings) -> Source:
     """The source that the settings name."""
-    return source.SampleSource() if settings.source == "sample" else sources.open_source(settings.source)
+    if settings.source == "sample":
+        return source.SampleSource()
+    return retries.for_seconds(settings.source_patience)(sources.open_source, settings.source)
 
 
 def load(settings: Settings) -> pd.DataFrame:

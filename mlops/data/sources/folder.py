@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -99,7 +100,7 @@ class Folder:
         except MlopsError:
             raise
         except Exception as error:
-            raise as_download_error(f"{self.url}/{name}", error, self._is_local) from error
+            raise as_download_error(f"{self.url}/{name}", error, self._is_local) from cause(error)
 
 
 def as_download_error(url: str, error: Exception, is_local: bool = False) -> DownloadError:
@@ -110,8 +111,18 @@ def as_download_error(url: str, error: Exception, is_local: bool = False) -> Dow
     elif is_local and isinstance(error, PermissionError):
         reason, advice = "permission denied", "Give this user read access, or choose another --source."
     else:
-        reason = f"{type(error).__name__}: {one_line(error)}".rstrip(": .")
+        reason = f"{type(error).__name__}: {_without_secrets(error)}".rstrip(": .")
     return DownloadError(f"{url}: {reason}. {advice}")
+
+
+def cause(error: Exception) -> Exception | None:
+    """Exception to chain; None when its text may contain a password."""
+    return error if _without_secrets(error) == one_line(error) else None
+
+
+def _without_secrets(error: Exception) -> str:
+    """Text of an error on one line, without what may be a user and a password."""
+    return re.sub(r"""[^\s"'/]*@""", "", one_line(error))
 
 
 def _kind(about: dict[str, Any]) -> str:

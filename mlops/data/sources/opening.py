@@ -13,7 +13,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from mlops.config import TLC_SITE, without_credentials
-from mlops.data.sources.folder import Folder, as_download_error
+from mlops.data.sources.folder import Folder, as_download_error, cause
 from mlops.data.sources.source import Source, key_of
 from mlops.data.sources.web_site import open_site
 from mlops.errors import ConfigError, one_line
@@ -42,13 +42,18 @@ def open_source(source: str) -> Source:
 
 
 def _open_files(address: str, shown: str) -> Folder:
+    if re.match(r"(s3a?|gs|gcs)://[^/]*@", address):
+        raise ConfigError(
+            f"source {shown!r}: expected a bucket, got a user or a key before it. Write {shown}, and put the "
+            "credentials into the environment, for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
     try:
         filesystem, path = fsspec.core.url_to_fs(address)
     except (ValueError, ImportError) as error:
         reason = one_line(error).replace(address, shown)
         raise ConfigError(f"source {shown!r}: {reason}. {_KNOWN_SOURCES}") from error
     except Exception as error:  # an error class of the file system, for example for malformed credentials
-        raise as_download_error(shown, error) from error
+        raise as_download_error(shown, error) from cause(error)
     if isinstance(filesystem, LocalFileSystem):  # `local://`
         return _open_folder(Path(path), shown)
     if not path.strip("/"):

@@ -159,6 +159,19 @@ def test_a_file_system_without_sizes(
     assert fetch("memory://taxi", tmp_path).path.read_bytes() == parquet()
 
 
+def test_no_secret_of_an_error_is_shown(
+    bucket: Callable[[str, bytes], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ValueError('Invalid bucket name "AKIA:secret@taxi", see https://me:secret@example.org')
+
+    monkeypatch.setattr(MemoryFileSystem, "info", refuse)
+    with pytest.raises(DownloadError) as caught:
+        sources.open_source("memory://taxi").version(NAME)
+    assert f'{NAME}: ValueError: Invalid bucket name "taxi", see https://example.org.' in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_a_source_without_any_month_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = sources.open_source(str(tmp_path))
     assert sources.months_available(source, "green", [OCTOBER, OCTOBER + 1]) == ()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.failures import closed_port
 from support.month_site import NAME
 from support.rights import ordinary_user
 
 from mlops.config import TLC_SITE, Settings
-from mlops.data import ingest, sources
-from mlops.errors import ConfigError
+from mlops.data import ingest, retries, sources
+from mlops.errors import ConfigError, DownloadError
 
 
 def opened(source: str) -> sources.Source:
@@ -166,6 +167,28 @@ def test_a_folder_that_does_not_exist(tmp_path: Path, prefix: str) -> None:
 def test_a_url_that_cannot_be_understood(source: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         sources.open_source(source)
+
+
+def test_credentials_before_a_bucket() -> None:
+    with pytest.raises(ConfigError) as caught:
+        opened("s3://AKIA:secret@taxi/trips")
+    assert str(caught.value) == (
+        "source 's3://taxi/trips': expected a bucket, got a user or a key before it. Write s3://taxi/trips, and "
+        "put the credentials into the environment, for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    )
+
+
+def test_the_patience_covers_a_server_that_is_away_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retries, "FIRST_PAUSE_SECONDS", 0.01)
+    with closed_port() as port, pytest.raises(DownloadError) as caught:
+        ingest.open_source(
+            Settings.parse({"source": f"ftp://me:secret@127.0.0.1:{port}/trips", "source_patience": 0.05})
+        )
+    assert str(caught.value).startswith(f"ftp://127.0.0.1:{port}/trips: ConnectionRefusedError: ")
+    assert "Next attempt in" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_tlc_is_its_site() -> None:
