@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pydantic
 import pytest
+import sqlalchemy
 import yaml
 
 from mlops import config
@@ -255,3 +257,109 @@ def test_threads_that_are_not_a_number_are_refused(text: str, monkeypatch: pytes
     with pytest.raises(ConfigError) as refused:
         config.threads()
     assert str(refused.value) == f"MLOPS_THREADS: expected a positive whole number; got {text!r}"
+
+
+# --- Paths and addresses ------------------------------------------------------------------------------------
+
+
+def refused_folder(monkeypatch: pytest.MonkeyPatch, folder: str) -> str:
+    monkeypatch.setenv("MLOPS_STATE_DIR", folder)
+    with pytest.raises(ConfigError) as refused:
+        config.state_dir()
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["my state", "100%", "50% off", "%%", "a#b", "a&b", "it's", 'a "b"', "Zürich 北京", "-dash", "back\\slash",
+     "a:b", "a;b", "a@2", "a+b", "$HOME", "`id`", "a*[b]", "{a}", "a|b", "<a>", " a ", "a..b", "~a"],
+)  # fmt: skip
+def test_a_state_folder_may_have_a_name_like(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / name / "state"))
+    assert config.state_dir() == tmp_path / name / "state"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("job_feature%2Fnew-model", "'%2F' (MLflow decodes it)"), ("a%20b", "'%20' (MLflow decodes it)"),
+     ("%C3%BC", "'%C3' (MLflow decodes it)"), ("what?", "'?' (an SQLite address ends there)"),
+     ("two\nlines", r"'\n' (it is a control character)"), ("a\x7f", r"'\x7f' (it is a control character)"),
+     ("z\udcfcrich", r"'\udcfc' (it is not UTF-8)")],
+)  # fmt: skip
+def test_a_state_folder_that_would_be_another_one_for_a_program_is_refused(
+    name: str, found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert refused_folder(monkeypatch, str(tmp_path / name / "state")) == (
+        f"the state folder {str(tmp_path / name / 'state')!r} cannot be used, because its path contains {found}; "
+        "set MLOPS_STATE_DIR to a folder without it"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_state_folder_counts_as_the_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a%2Fb").symlink_to(tmp_path / "good")
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "a%2Fb"))
+    assert config.state_dir() == tmp_path / "good"
+
+
+@pytest.mark.parametrize("name", ["a:b", "what?", "two\nlines"])
+def test_a_checkout_with_such_a_name_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(config, "PROJECT", tmp_path / name)
+    text = refused_folder(monkeypatch, str(tmp_path / "state"))
+    assert text.startswith(
+        f"the checkout {str(tmp_path / name)!r} cannot be used, because its path contains "
+    )
+    assert text.endswith("; move the checkout to a folder without it, and run make clean install there")
+
+
+def test_an_environment_in_a_folder_with_a_percent_sign_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "100%" / ".venv"))
+    text = refused_folder(monkeypatch, str(tmp_path / "state"))
+    assert text.startswith(
+        f"the Python environment '{tmp_path}/100%/.venv' cannot be used, because its path "
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "file"),
+    [("sqlite:////var/mlflow.db", "/var/mlflow.db"), ("sqlite:///mlflow.db", "mlflow.db"),
+     ("sqlite:////var/mlflow.db?timeout=30", "/var/mlflow.db"),
+     ("sqlite:////my state/100% #1.db?timeout=30&check_same_thread=false", "/my state/100% #1.db"),
+     ("sqlite+pysqlite:///../mlflow.db", "../mlflow.db"),
+     ("http://127.0.0.1:5000", None), ("postgresql://me@db/mlflow?a=b", None), ("databricks", None),
+     ("mlruns", None)],
+)  # fmt: skip
+def test_the_file_of_an_sqlite_address(
+    address: str, file: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.sqlite_file(address) == (file and Path(file))
+    if file:
+        assert sqlalchemy.make_url(address).database == file
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert config.tracking_uri() == address
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("sqlite://", "expected a file's path"), ("sqlite:///", "expected a file's path"),
+     ("sqlite:///:memory:", "expected a file's path"), ("sqlite:///file:/var/mlflow.db?uri=true", "a file's path"),
+     ("sqlite:/var/mlflow.db", "expected a file's path, as in sqlite:////full/path/mlflow.db"),
+     ("sqlite:////what?/mlflow.db", "whose path ends at the '?': use a path without it"),
+     ("sqlite:////a?b=c/mlflow.db", "expected options such as ?timeout=30 after the file")],
+)  # fmt: skip
+def test_an_sqlite_address_without_a_file_is_refused(
+    address: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(ConfigError, match=re.escape(expected)) as refused:
+        config.tracking_uri()
+    assert str(refused.value).startswith("MLFLOW_TRACKING_URI: ")
+    assert address in str(refused.value)
