@@ -17,6 +17,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 from mlops import config
 from mlops.config import Settings
@@ -107,12 +108,16 @@ def _where(variables: Mapping[str, Any]) -> str:
 def _is_news(name: str, about: str, *, for_ever: bool = False) -> bool:
     """Whether this message was not sent recently; records it as sent."""
     digest = hashlib.sha256(about.encode()).hexdigest()[:16]
-    note = config.state().sent / f"{name}-{digest}.json"
+    note, lock = config.state().sent / f"{name}-{digest}.json", config.state().locks / "messages.lock"
     now = datetime.now(timezone.utc)
-    if note.is_file():
-        sent = datetime.fromisoformat(json.loads(note.read_text())["at"])
-        if for_ever or now - sent < timedelta(hours=AGAIN_HOURS):
-            return False
-    with atomic_write(note) as passing:
-        passing.write_text(json.dumps({"at": now.isoformat(), "about": one_line(about, 500)}))
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, fallback_to_soft=False):  # Mage may run the callback twice at the same time
+        if note.is_file():
+            sent = datetime.fromisoformat(json.loads(note.read_text(encoding="utf-8"))["at"])
+            if for_ever or now - sent < timedelta(hours=AGAIN_HOURS):
+                return False
+        with atomic_write(note) as passing:
+            passing.write_text(
+                json.dumps({"at": now.isoformat(), "about": one_line(about, 500)}), encoding="utf-8"
+            )
     return True

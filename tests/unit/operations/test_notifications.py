@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -111,3 +114,21 @@ def test_a_failure_is_reported_if_mlflow_is_away_or_settings_are_wrong(
     away = notifications.of_failure(DownloadError("no answer"), VARIABLES)
     assert away == Message(f"{NAME}: a run failed", "no answer\nMage: http://mage:6789/pipelines/p/runs/7")
     assert mlflow_client() is not None
+
+
+def test_a_message_is_sent_once_though_the_callback_runs_twice_at_the_same_time(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both callbacks look whether it was sent before one of them has written that it was."""
+    number, written = judged(store), notifications.atomic_write
+
+    def slowly(target: Path) -> Any:
+        time.sleep(0.3)
+        return written(target)
+
+    monkeypatch.setattr(notifications, "atomic_write", slowly)
+    with ThreadPoolExecutor() as pool:
+        sent = [pool.submit(notifications.of_result, board(number), VARIABLES) for _ in range(2)]
+        failures = [pool.submit(notifications.of_failure, BROKEN, VARIABLES) for _ in range(2)]
+        for messages in (sent, failures):
+            assert sorted(message.result() is None for message in messages) == [False, True]
