@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import MAXYEAR, MINYEAR
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import holidays
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from dateutil.easter import easter
 
+from ..errors import MlopsError
 from .request_columns import read_requests
 
 if TYPE_CHECKING:
@@ -178,7 +180,12 @@ def _years(day: Array) -> tuple[int, int]:
     if not len(day):
         return 1970, 1970
     ends = np.array([day.min(), day.max()], "datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
-    return int(ends[0]), int(ends[1])
+    first, last = int(ends[0]), int(ends[1])
+    if first < MINYEAR or last > MAXYEAR:  # numpy's times go further than Python's calendar
+        raise MlopsError(
+            f"requests: pickup_at: expected years {MINYEAR} to {MAXYEAR}; got years {first} to {last}"
+        )
+    return first, last
 
 
 class _Calendar(NamedTuple):

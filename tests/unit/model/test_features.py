@@ -240,6 +240,25 @@ def test_a_missing_pickup_time_is_counted() -> None:
     assert str(refused.value) == "requests: pickup_at is missing in 1 of 3 rows"
 
 
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_any_year_of_the_calendar_is_read(year: str) -> None:
+    found = request_features(requests_at(datetime.fromisoformat(f"{year}-06-30 08:30")))
+
+    assert found["month"].tolist() == [6]
+
+
+@pytest.mark.parametrize("year", [-100, 0, 10_000])
+def test_a_year_that_the_calendar_does_not_have_is_refused(year: int) -> None:
+    pickup_at = np.array([np.datetime64(year - 1970, "Y"), np.datetime64("2023-05-01")], "datetime64[s]")
+    with pytest.raises(MlopsError) as refused:
+        request_features({**requests_at(MAY.start, MAY.start), "pickup_at": pickup_at})
+
+    first, last = sorted([year, 2023])
+    assert str(refused.value) == (
+        f"requests: pickup_at: expected years 1 to 9999; got years {first} to {last}"
+    )
+
+
 def test_a_pickup_time_with_a_time_zone_is_read_by_its_wall_clock() -> None:
     requests = make_requests(20)
     zoned = requests.assign(pickup_at=requests["pickup_at"].dt.tz_localize("America/New_York"))
