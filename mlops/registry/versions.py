@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from mlops.registry.runs import OUTCOME as OUTCOME
 
 PREFIX = "trip-duration-"
 SCORING_SECONDS = 3600  # limit for a champion to predict a month; longer means that it hangs
+_OUTAGE = re.compile(r"\b5\d\d Server Error|Max retries exceeded")
 WARM_TRIALS = 3  # from the newest run, best first; the first is the one that the run chose
 
 
@@ -280,14 +282,7 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
     OSError
         When this machine is the cause, for example too little memory.
     """
-    try:
-        fetched = fetch(version, folder)
-    except TrackingDownError:
-        raise
-    except TrackingError as error:  # the registry answers that it does not have the files
-        raise MlopsError(str(error)) from error
-    except ImportError as error:  # another program registered it, in a store that needs a package
-        raise MlopsError(f"fetching {version.uri}: {one_line(error, 300)}") from error
+    fetched = _fetched(version, folder)
     # A unique name: a process whose parent was killed may write its answer late.
     asked, answered = folder / "requests.parquet", folder / f"answers-{uuid.uuid4().hex}.parquet"
     requests.to_parquet(asked, index=False)
@@ -305,6 +300,25 @@ def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFr
         last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
         raise MlopsError(f"{version.uri} gives no predictions: {last[:300]}")
     return pd.read_parquet(answered)
+
+
+def _fetched(version: Version, folder: Path) -> Path:
+    """As `fetch`; `TrackingDownError` is for what says nothing about the version, `MlopsError` for lost files."""
+    try:
+        return fetch(version, folder)
+    except (TrackingDownError, OSError):
+        raise
+    except TrackingError as error:
+        if _OUTAGE.search(
+            str(error.__cause__)
+        ):  # MLflow collects the errors of single files in one of its own
+            raise TrackingDownError(str(error)) from error
+        raise MlopsError(str(error)) from error
+    except Exception as error:  # of the artefact store's own library: no keys, no answer, a missing package
+        text = f"fetching {version.uri}: {one_line(f'{type(error).__name__}: {error}', 300)}"
+        if version.is_ours:
+            raise TrackingDownError(f"{text}. Check the access to its artefact store") from error
+        raise MlopsError(text) from error
 
 
 @with_retry("registering {0}")

@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.builders import make_requests
 from support.doors import PROJECT, end_group, wait_until
+from support.losses import delete_experiment, delete_run
+from support.tracked import NAME, registered, save_artefact
 
+from mlops.errors import MlopsError, TrackingDownError, TrackingError
 from mlops.operations.doctor import tracking_server
 from mlops.operations.doctor.finding import Finding
 from mlops.operations.retention import cleanup
 from mlops.operations.retention.cleanup import Retention
 from mlops.operations.retention.policy import ARTEFACTS
-from mlops.registry import client, run_lifecycle
+from mlops.registry import client, run_history, run_lifecycle, versions
 from mlops.registry.client import mlflow
 
 
@@ -92,28 +96,69 @@ def test_its_artefacts_are_in_its_own_folder(port: int, tmp_path: Path) -> None:
     assert "--serve-artifacts" in elsewhere.text
 
 
-def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with server(tmp_path, "--serve-artifacts", "--artifacts-destination", str(tmp_path / "served")) as port:
-        uri = f"http://127.0.0.1:{port}"
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        client.connect(uri, tmp_path / "state", 10.0)
-        store, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
-        experiment = run_lifecycle._experiment("trip-duration-green")
-        (reported,) = tracking_server.artefacts(uri, ["trip-duration-green"])
-        assert reported.text.endswith("through the server")
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Address of a server through which artefacts go, and the folder that it keeps them in."""
+    folder = tmp_path_factory.mktemp("serving")
+    destination = folder / "served"
+    with server(folder, "--serve-artifacts", "--artifacts-destination", str(destination)) as number:
+        yield f"http://127.0.0.1:{number}", destination
 
-        run_id = store.create_run(experiment, start_time=long_ago).info.run_id
-        store.log_text(run_id, "four", "verdict.json")
-        store.log_text(run_id, "four", "plots/errors.txt")
-        store.set_terminated(run_id, "FAILED", end_time=long_ago)
-        served = [path for path in (tmp_path / "served").rglob("*") if path.is_file()]
-        assert len(served) == 2
 
-        limits = Retention()
-        found = cleanup.find_leftovers(limits)
-        assert found[["kind", "place", "megabytes"]].to_numpy().tolist() == [[ARTEFACTS, run_id, 8e-6]]
-        assert cleanup.delete_leftovers(found, limits)["deleted"].tolist() == [1]
-        assert not any(path.exists() for path in served)
-        assert cleanup.find_leftovers(limits).empty
+@pytest.fixture
+def proxied(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the artefacts of that server, which is connected to."""
+    uri, destination = served
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client.connect(uri, tmp_path / "state", 10.0)
+    return destination
+
+
+def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(proxied: Path) -> None:
+    store, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
+    experiment = run_lifecycle._experiment("trip-duration-green")
+    (reported,) = tracking_server.artefacts(str(mlflow.get_tracking_uri()), ["trip-duration-green"])
+    assert reported.text.endswith("through the server")
+
+    run_id = store.create_run(experiment, start_time=long_ago).info.run_id
+    store.log_text(run_id, "four", "verdict.json")
+    store.log_text(run_id, "four", "plots/errors.txt")
+    store.set_terminated(run_id, "FAILED", end_time=long_ago)
+    kept = [path for path in proxied.rglob("*") if path.is_file()]
+    assert len(kept) == 2
+
+    limits = Retention()
+    found = cleanup.find_leftovers(limits)
+    assert found[["kind", "place", "megabytes"]].to_numpy().tolist() == [[ARTEFACTS, run_id, 8e-6]]
+    assert cleanup.delete_leftovers(found, limits)["deleted"].tolist() == [1]
+    assert not any(path.exists() for path in kept)
+    assert cleanup.find_leftovers(limits).empty
+
+
+def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path: Path) -> None:
+    version = registered(save_artefact(tmp_path))
+    mlflow.MlflowClient().log_text(version.run_id, "month,sha256\n2023-06,ab\n", "months.csv")
+    assert versions.find_damage(version, tmp_path / "whole") == ""
+    assert len(run_history.months_of(version)) == 1
+    for path in [path for path in proxied.rglob("*") if path.is_file()]:
+        path.unlink()
+
+    assert "are gone or cannot be read" in versions.find_damage(version, tmp_path / "gone")
+    with pytest.raises(MlopsError) as unreadable:
+        versions.predict(version, make_requests(3), tmp_path / "predictions")
+    with pytest.raises(TrackingError) as lost:
+        run_history.months_of(version)
+    assert not isinstance(unreadable.value, TrackingDownError)
+    assert not isinstance(lost.value, TrackingDownError)
+    assert "has lost this file" in str(lost.value)
+
+
+def test_the_commands_that_restore_what_was_deleted_work(proxied: Path) -> None:
+    run_id = mlflow.MlflowClient().create_run(run_lifecycle._experiment(NAME)).info.run_id
+    delete_run(run_id)
+    subprocess.run(run_history.explain_loss(run_id).split("`")[1], shell=True, cwd=PROJECT, check=True)
+    assert run_history.stage_of(run_id) == run_history.ACTIVE
+
+    delete_experiment()
+    subprocess.run(run_lifecycle.find_deleted(NAME).split("`")[1], shell=True, cwd=PROJECT, check=True)
+    assert run_lifecycle.find_deleted(NAME) == ""

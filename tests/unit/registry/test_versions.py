@@ -315,3 +315,32 @@ def test_a_version_in_a_store_that_is_unknown_here_is_damaged(store: Path, tmp_p
     assert "its files are gone or cannot be read" in versions.find_damage(version, tmp_path / "one")
     with pytest.raises(MlopsError, match=f"^fetching models:/{NAME}/1: MLflow failed: "):
         versions.predict(version, make_requests(3), tmp_path / "two")
+
+
+def test_a_store_without_keys_says_nothing_about_a_version_of_ours(store: Path, tmp_path: Path) -> None:
+    for tags in ({}, {RUN_KEY: KEY}):
+        bare_version(store, **tags)
+    foreign, ours = versions.list_all(NAME)
+    with fails_at("get_model_version_download_uri", RuntimeError("no\nkeys")):
+        with pytest.raises(TrackingDownError) as away:
+            versions.predict(ours, make_requests(3), tmp_path / "one")
+        with pytest.raises(MlopsError) as refused:
+            versions.predict(foreign, make_requests(3), tmp_path / "two")
+
+    reported = "RuntimeError: no keys"
+    assert str(away.value) == (f"fetching {ours.uri}: {reported}. Check the access to its artefact store")
+    assert type(refused.value) is MlopsError
+    assert str(refused.value) == f"fetching {foreign.uri}: {reported}"
+
+
+@pytest.mark.parametrize(
+    "reported", ["503 Server Error: for url: http://x", "Max retries exceeded with url: /x"]
+)
+def test_a_store_that_is_away_for_one_file_says_nothing_about_the_version(
+    reported: str, store: Path, tmp_path: Path
+) -> None:
+    bare_version(store)
+    (version,) = versions.list_all(NAME)
+    error = MlflowException(f"The following failures occurred:\n##### File MLmodel #####\n{reported}")
+    with pytest.raises(TrackingDownError), fails_at("get_model_version_download_uri", error):
+        versions.predict(version, make_requests(3), tmp_path)
