@@ -31,12 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config.state_dir()  # refuses a path before slow imports
         config.tracking_uri()
         return int(options.act(options))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except (MlopsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         print("interrupted; the run was closed", file=sys.stderr)
         return 130
