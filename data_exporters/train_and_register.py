@@ -3,7 +3,7 @@
 if "data_exporter" not in globals():
     from mage_ai.data_preparation.decorators import data_exporter, test
 
-from mlops.mage import from_mage
+from mlops.mage import from_mage, run_of
 from mlops.pipeline import leaderboard, steps
 
 
@@ -11,7 +11,7 @@ from mlops.pipeline import leaderboard, steps
 def train_and_register(summary, *args, **variables):
     """The new version, its baseline and the champion it was compared with, then the trials, best first."""
     settings = from_mage(variables)
-    return steps.train_and_register(summary, settings).board
+    return steps.train_and_register(summary, settings, asked_by=run_of(variables)).board
 
 
 @test

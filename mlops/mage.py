@@ -51,6 +51,20 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
 
 
+def run_of(variables: Mapping[str, Any]) -> str:
+    """Mage's name for the run that a block belongs to; empty outside Mage's scheduler.
+
+    Examples
+    --------
+    >>> run_of({"pipeline_uuid": "trip_duration_training", "pipeline_run_id": 7, "month": "next"})
+    'trip_duration_training/7'
+    >>> run_of({"month": "next"})
+    ''
+    """
+    pipeline, run = variables.get("pipeline_uuid"), variables.get("pipeline_run_id")
+    return f"{pipeline}/{run}" if run else ""
+
+
 def _let_ctrl_c_end_the_process() -> None:
     """Make Ctrl-C end the process at once, as SIGTERM does, when the block runs outside the main thread.
 

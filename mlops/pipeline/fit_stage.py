@@ -43,6 +43,8 @@ class Attempt:
     settings : Settings
     months : DataFrame
         The months table after `steps.build_features`.
+    asked_by : str
+        As in `steps.train_and_register`.
     """
 
     run: Run
@@ -50,6 +52,7 @@ class Attempt:
     name: str
     settings: Settings
     months: pd.DataFrame
+    asked_by: str = ""
 
     @property
     def origin(self) -> dict[str, str]:

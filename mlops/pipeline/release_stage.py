@@ -157,6 +157,7 @@ def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
         "verdict": judged.verdict.outcome,
         "reason": judged.verdict.reason,
         **{name: origin[name] for name in ("forced", "attempt")},
+        **({"asked_by": attempt.asked_by} if attempt.asked_by else {}),
     }
 
 

@@ -24,7 +24,7 @@ from mlops.pipeline import checkpoint, fit_stage, judge_stage, leaderboard, rele
 from mlops.pipeline.checkpoint import Checkpoint
 from mlops.pipeline.fit_stage import Attempt
 from mlops.pipeline.run_result import RunResult
-from mlops.registry import alias_log, client, run_lifecycle, runs, versions
+from mlops.registry import alias_log, client, run_history, run_lifecycle, versions
 from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,9 @@ class Delivery:
         return f"{self.result.version.uri} is {self.result.board['about'].iloc[0]}"
 
 
-def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) -> RunResult:
+def train_once(
+    name: str, key: str, settings: Settings, months: pd.DataFrame, asked_by: str = ""
+) -> RunResult:
     """The result of a run, which is trained only if its version does not exist; one attempt per model at a time.
 
     Parameters
@@ -75,6 +77,8 @@ def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) ->
     settings : Settings
     months : DataFrame
         As `steps.build_features` describes them.
+    asked_by : str
+        As in `steps.train_and_register`; a run that is started twice is not trained twice, even with `force`.
 
     Raises
     ------
@@ -89,9 +93,14 @@ def train_once(name: str, key: str, settings: Settings, months: pd.DataFrame) ->
     with run_lifecycle.work_lock(name, settings.on_busy, f"training {_title(settings)}") as lock:
         deliver(name, lock, but=key)
         found = _completed(name, key)  # another run may have registered it while this one waited
-        if found and not settings.force:
-            return _repeat(found)
-        return _attempt(_kept(name, key, settings), name, settings, months, lock)
+        if found and (not settings.force or was_made_for(found, asked_by)):
+            return _repeat(found, settings)
+        return _attempt(_kept(name, key, settings), name, settings, months, lock, asked_by)
+
+
+def was_made_for(version: Version, asked_by: str) -> bool:
+    """Whether the version was made for this run of a scheduler."""
+    return bool(asked_by) and version.tags.get("asked_by") == asked_by
 
 
 def find_result(name: str, key: str, settings: Settings) -> RunResult | None:
@@ -102,7 +111,7 @@ def find_result(name: str, key: str, settings: Settings) -> RunResult | None:
     found = None if settings.force else versions.find(name, key)
     if not found or not found.is_complete or key in {kept.key for kept in checkpoint.unfinished(name)}:
         return None
-    return _repeat(found)
+    return _repeat(found, settings)
 
 
 def deliver(name: str, lock: Lock, but: str = "") -> list[Delivery]:
@@ -135,13 +144,15 @@ def _deliver(waiting: Checkpoint, lock: Lock) -> Delivery:
         return failed
 
 
-def _attempt(kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, lock: Lock) -> RunResult:
+def _attempt(
+    kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, lock: Lock, asked_by: str = ""
+) -> RunResult:
     """The result of a run, continued where an earlier attempt was interrupted."""
     try:
         for row in months.to_dict("records"):
             for path, sha256 in _HASHES.items():
                 require_unchanged(Path(row[path]), row[sha256])
-        result = _train_and_judge(kept, name, settings, months, lock)
+        result = _train_and_judge(kept, name, settings, months, lock, asked_by)
     except TrackingDownError as error:
         if not kept.noted(checkpoint.PENDING):
             raise
@@ -162,7 +173,7 @@ def _attempt(kept: Checkpoint, name: str, settings: Settings, months: pd.DataFra
 
 
 def _train_and_judge(
-    kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, working: Lock
+    kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, working: Lock, asked_by: str
 ) -> RunResult:
     """A run from its origin to the alias, stage by stage."""
     own = fit_stage.origin_of(kept, settings)["attempt"]
@@ -170,7 +181,7 @@ def _train_and_judge(
         contextlib.ExitStack() as held,
         run_lifecycle.start_run(name, _title(settings), kept.key, own) as run,
     ):
-        attempt = Attempt(run, kept, name, settings, months)
+        attempt = Attempt(run, kept, name, settings, months, asked_by)
         fit_stage.log_origin(attempt)
         fitted = fit_stage.fit(attempt)
         _keep_for_later(attempt)
@@ -218,21 +229,36 @@ def _completed(name: str, key: str) -> Version | None:
         return None
     run_lifecycle.mark_finished(found.run_id)
     kept = Checkpoint.of(name, key)
-    if (kept.noted("origin") or {}).get("attempt") in (found.tags["attempt"], None):
+    if (kept.noted("origin") or {}).get("attempt") in (found.tags.get("attempt"), None):
         kept.remove()
     return found
 
 
-def _repeat(version: Version) -> RunResult:
+def _repeat(version: Version, settings: Settings) -> RunResult:
     """The result of an earlier run with the same key."""
     logger.info(
         "%s is already registered with this run key: nothing to do; set force to train again", version.uri
     )
-    with tempfile.TemporaryDirectory() as folder:
-        board = leaderboard.read(runs.fetch_artefact(version.run_id, "leaderboard.csv", Path(folder)))
+    tested = version.tags.get("test_month", "nothing")
+    if tested != settings.month:  # somebody changed the tag, and the month would count as not judged for ever
+        logger.warning("%s: its tag test_month was %s; corrected to %s", version.uri, tested, settings.month)
+        version = versions.tag(version, {"test_month": settings.month})
+    board = _board(version)
     first, *others = board["about"]
     board = board.assign(about=[f"already registered as {first}", *others])
     return RunResult.of_version(version, board, version.tags.get("reason", ""), is_repeat=True)
+
+
+def _board(version: Version) -> pd.DataFrame:
+    """The leaderboard that a version's run logged; without it, what the version's tags say."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return leaderboard.read(run_history.fetch(version, "leaderboard.csv", Path(folder)))
+    except TrackingDownError:
+        raise
+    except TrackingError as error:
+        logger.warning("%s. Only the version itself is shown", error)
+        return leaderboard.of_version(version)
 
 
 def require_unchanged(path: Path, sha256: str) -> None:

@@ -20,7 +20,7 @@ from mlops.month import Month
 from mlops.pipeline import months_table, run_key, run_once, schedule
 from mlops.pipeline.months_table import prepared_path, settings_of, split_of
 from mlops.pipeline.run_result import RunResult
-from mlops.registry import client, versions
+from mlops.registry import client, run_lifecycle, versions
 from mlops.training import feature_files
 
 logger = logging.getLogger(__name__)
@@ -55,11 +55,18 @@ def load_trips(settings: Settings) -> pd.DataFrame:
     Raises
     ------
     MlopsError
-        As `ingest.load` and `schedule.load_next`.
+        As `ingest.load` and `schedule.load_next`; before anything is fetched if no run could be logged.
     """
-    config.threads()  # report a wrong MLOPS_THREADS before the download, not after it
-    client.probe(config.tracking_uri(), settings.connect_timeout)
+    # Report wrong settings of the machine before the download, not after it.
+    config.threads()
+    config.state_dir()
+    uri = config.tracking_uri()
+    client.probe(uri, settings.connect_timeout)
     if not settings.is_next:
+        file = config.sqlite_file(uri)
+        if file is None or file.exists():  # creating a store takes seconds, and can wait
+            _connect(settings)
+            run_lifecycle.require_experiment(schedule.guess_model_name(settings))
         return months_table.validate(ingest.load(settings), "load_trips")
     _connect(settings)
     return months_table.validate(schedule.load_next(settings), "load_trips")
@@ -130,8 +137,14 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     return summary
 
 
-def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
+def train_and_register(summary: pd.DataFrame, settings: Settings, asked_by: str = "") -> RunResult:
     """Result of the run: the model tuned on the validation month, fitted again, tested, judged and registered.
+
+    Parameters
+    ----------
+    asked_by : str
+        The scheduler's name for the run, if it has one. A scheduler may start a run twice; then both have the
+        result of the first, while two runs with month=next train two months.
 
     Raises
     ------
@@ -151,8 +164,9 @@ def train_and_register(summary: pd.DataFrame, settings: Settings) -> RunResult:
     _connect(named)
     name, key = schedule.registered_name(named, months), _key(named, months)
     found = versions.find(name, key)  # complete if this run was interrupted after its version's final tag
-    result = run_once.train_once(name, key, named, months)
-    if settings.is_next and result.is_repeat and not (found and found.is_complete):
+    result = run_once.train_once(name, key, named, months, asked_by)
+    judged = result.version if result.is_repeat and not (found and found.is_complete) else None
+    if settings.is_next and judged and not run_once.was_made_for(judged, asked_by):
         return train(settings)  # another run judged this month while this one waited for the lock
     return result
 

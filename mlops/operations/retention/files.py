@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
@@ -40,7 +41,7 @@ def needed_by_attempts() -> set[str]:
         needed.add(str(waiting.folder))
         path = waiting.folder / _MONTHS
         if path.is_file():
-            with path.open(newline="") as lines:
+            with path.open(newline="", encoding="utf-8") as lines:
                 needed |= {row[name] for row in csv.DictReader(lines) for name in _NEEDED if row.get(name)}
     return needed
 
@@ -86,30 +87,31 @@ def _lock_of(kind: str, path: Path) -> Path | None:
 
 def _months() -> Iterator[Candidate]:
     for path in config.state_dir().glob("months/*/*.parquet"):
-        yield _file(MONTH, path, _sha256(path))
+        yield from _file(MONTH, path, _sha256(path))
     for path in config.state_dir().glob("months/*/replaced/*.parquet"):
-        yield _file(REPLACED, path, path.stem.rpartition("_")[2])
+        yield from _file(REPLACED, path, path.stem.rpartition("_")[2])
 
 
 def _prepared() -> Iterator[Candidate]:
     for path in config.state_dir().glob("prepared/*/*/*.parquet"):
-        yield _file(PREPARED, path, path.stem.split("_")[-2])  # SERVICE_MONTH_SHA256_RULES
+        yield from _file(PREPARED, path, path.stem.split("_")[-2])  # SERVICE_MONTH_SHA256_RULES
     for path in config.state_dir().glob("prepared/*/*.csv"):
-        yield _file(PREPARED, path)
+        yield from _file(PREPARED, path)
 
 
 def _attempts() -> Iterator[Candidate]:
     for attempt in checkpoint.unfinished():
-        inside = [path for path in attempt.folder.rglob("*") if path.is_file()]
-        used = max((path.stat().st_mtime for path in (attempt.folder, *inside)), default=0.0)
-        size = sum(path.stat().st_size for path in inside)
-        yield Candidate(WORK, str(attempt.folder), used, size, model=attempt.folder.parent.name)
+        with contextlib.suppress(FileNotFoundError):  # the run may end meanwhile
+            inside = [path for path in attempt.folder.rglob("*") if path.is_file()]
+            used = max(path.stat().st_mtime for path in (attempt.folder, *inside))
+            size = sum(path.stat().st_size for path in inside)
+            yield Candidate(WORK, str(attempt.folder), used, size, model=attempt.folder.parent.name)
 
 
 def _passing() -> Iterator[Candidate]:
     for pattern in _PASSING:
         for path in config.state_dir().glob(pattern):
-            yield _file(PASSING, path)
+            yield from _file(PASSING, path)
 
 
 def _locks() -> Iterator[Candidate]:
@@ -117,16 +119,18 @@ def _locks() -> Iterator[Candidate]:
     state = config.state_dir()
     for lock in state.glob("months/*/.*.lock"):
         if not lock.with_name(lock.name.removeprefix(".").removesuffix(".lock")).exists():
-            yield _file(LOCK, lock)
+            yield from _file(LOCK, lock)
     made = {path.name for path in state.glob("prepared/**/*.*")}
     for suffix in (".parquet", ".csv"):
         for lock in state.glob(f"locks/*{suffix}.lock"):
             if lock.name.removesuffix(".lock") not in made:
-                yield _file(LOCK, lock)
+                yield from _file(LOCK, lock)
 
 
-def _file(kind: str, path: Path, sha256: str = "") -> Candidate:
-    return Candidate(kind, str(path), _last_used(path), path.stat().st_size, sha256[:SHA_DIGITS])
+def _file(kind: str, path: Path, sha256: str = "") -> Iterator[Candidate]:
+    """The candidate, unless another process has deleted the file meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        yield Candidate(kind, str(path), _last_used(path), path.stat().st_size, sha256[:SHA_DIGITS])
 
 
 def _last_used(path: Path) -> float:
