@@ -301,7 +301,11 @@ def defaults() -> dict[str, Any]:
 
 
 _NOWHERE = {r"[\x00-\x1f\x7f]": "it is a control character", "[\udc80-\udcff]": "it is not UTF-8"}
-_IN_STATE = {"%[0-9A-Fa-f]{2}": "MLflow decodes it", r"\?": "an SQLite address ends there", **_NOWHERE}
+_IN_STATE = {
+    "%[0-9A-Fa-f]{2}": "MLflow decodes it, so it would not find the champion",
+    r"\?": "an SQLite address ends there",
+    **_NOWHERE,
+}
 _IN_CHECKOUT = {
     r"\?": "Mage's SQLite address ends there",
     ":": "it separates the folders of PATH",

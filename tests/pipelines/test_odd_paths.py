@@ -155,7 +155,7 @@ def test_every_target_refuses_a_state_folder_that_mlflow_would_not_find(
     program = "error" if target in RUN_BY_US else "stack"
     assert sentences == [
         f"{program}: the state folder {str(state)!r} cannot be used, because its path contains '%2F' "
-        "(MLflow decodes it); set MLOPS_STATE_DIR to a folder without it"
+        "(MLflow decodes it, so it would not find the champion); set MLOPS_STATE_DIR to a folder without it"
     ]
     assert list(tmp_path.iterdir()) == []
 

@@ -291,6 +291,7 @@ def test_a_state_folder_may_have_a_name_like(
 def test_a_state_folder_that_would_be_another_one_for_a_program_is_refused(
     name: str, found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    found = found.replace("decodes it", "decodes it, so it would not find the champion")
     assert refused_folder(monkeypatch, str(tmp_path / name / "state")) == (
         f"the state folder {str(tmp_path / name / 'state')!r} cannot be used, because its path contains {found}; "
         "set MLOPS_STATE_DIR to a folder without it"
