@@ -29,6 +29,11 @@ def open_source(source: str) -> Source:
     ConfigError
         When a folder does not exist, a URL cannot be understood, or either names a single file.
     """
+    if re.search("[\ud800-\udfff]", source):  # how Python keeps bytes that the locale cannot decode
+        raise ConfigError(
+            f"source {source!r}: expected a text in the locale's encoding; got other bytes. Set a UTF-8 locale, "
+            "for example LC_ALL=C.UTF-8, or choose another --source."
+        )
     if source == "tlc":
         return open_site(TLC_SITE, TLC_SITE)
     if source.startswith("file:"):

@@ -197,3 +197,14 @@ def test_tlc_is_its_site() -> None:
     assert source.key.startswith("tlc-trip-data-")
     assert source.key == sources.open_source(TLC_SITE + "/").key
     assert source.key != sources.open_source("https://example.org/trip-data").key
+
+
+def test_a_source_that_the_locale_cannot_decode_is_refused(tmp_path: Path) -> None:
+    """In an ASCII locale, `Bogotá` arrives as bytes that Python keeps as surrogates."""
+    path = str(tmp_path / "Bogotá".encode().decode("ascii", "surrogateescape"))
+    with pytest.raises(ConfigError) as caught:
+        sources.open_source(path)
+    assert str(caught.value) == (
+        f"source {path!r}: expected a text in the locale's encoding; got other bytes. Set a UTF-8 locale, for "
+        "example LC_ALL=C.UTF-8, or choose another --source."
+    )
