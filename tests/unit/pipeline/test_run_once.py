@@ -7,13 +7,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.losses import delete_experiment, remove_run
 from support.tracked import NAME, bare_version, state_of
 
 from mlops import locks
 from mlops.config import Settings
 from mlops.errors import DataQualityError, TrackingDownError, TrackingError, TuningError
-from mlops.pipeline import checkpoint, run_once
+from mlops.month import Month
+from mlops.pipeline import checkpoint, run_once, schedule
 from mlops.pipeline.checkpoint import PENDING, Checkpoint
+from mlops.pipeline.leaderboard import as_text, check_leaderboard
 from mlops.registry.run_lifecycle import start_run
 
 KEY, OTHER_KEY = "ab" * 32, "cd" * 32
@@ -29,13 +32,13 @@ BOARD = pd.DataFrame(
 NO_MONTHS = pd.DataFrame({"month": []})
 
 
-def cut_off(store: Path, attempt: str = "one", *, judged: bool = True, key: str = KEY) -> str:
+def cut_off(store: Path, attempt: str = "one", *, judged: bool = True, key: str = KEY, **more: str) -> str:
     """Run of a version whose attempt was killed after its final tag, or before."""
     with pytest.raises(KeyboardInterrupt), start_run(NAME, "r", key, attempt) as run:
         run.log_table("leaderboard.csv", BOARD)
         raise KeyboardInterrupt
     tags = {"run_key": key, "attempt": attempt, **({"outcome": "champion"} if judged else {})}
-    bare_version(store, run_id=run.run_id, **tags)
+    bare_version(store, run_id=run.run_id, **tags, **more)
     return str(run.run_id)
 
 
@@ -222,3 +225,46 @@ def test_a_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(DataQualityError, match="another run has replaced"):
         run_once.require_unchanged(path, "ab" * 32)
+
+
+# --- What people deleted --------------------------------------------------------------------------------------
+
+
+def test_a_judged_run_that_is_gone_is_reported_from_its_version(
+    store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_id = cut_off(store, reason="it is better", test_rmse="4.412390")
+    left("one", month="2023-04")
+    remove_run(run_id)
+    result = run_once.train_once(NAME, KEY, Settings(), NO_MONTHS)
+
+    assert (result.outcome, result.is_repeat, result.reason) == ("champion", True, "it is better")
+    (row,) = result.board.to_dict("records")
+    assert (row["entry"], row["kind"], row["model"], row["number"]) == (
+        f"models:/{NAME}/1", "version", NAME, "1",
+    )  # fmt: skip
+    assert row["about"] == "already registered as champion: it is better"
+    assert row["test_rmse"] == 4.41239
+    check_leaderboard(result.board)
+    assert f"models:/{NAME}/1" in as_text(result)
+    assert f"leaderboard.csv cannot be read: its run {run_id} no longer exists in MLflow" in caplog.text
+    assert checkpoint.unfinished(NAME) == []
+
+
+def test_a_changed_test_month_is_corrected_so_that_the_schedule_goes_on(store: Path) -> None:
+    cut_off(store, test_month="soon")
+    result = run_once.train_once(NAME, KEY, Settings(month="2023-05"), NO_MONTHS)
+
+    assert result.month == "2023-05"
+    assert [*schedule.judged(NAME)] == [Month(2023, 5)]
+
+
+def test_a_pending_result_waits_until_its_experiment_is_restored(store: Path, lock: locks.Lock) -> None:
+    cut_off(store, judged=False, key=OTHER_KEY)
+    left("one", month="2023-04")
+    reported = delete_experiment()
+    (delivery,) = run_once.deliver(NAME, lock)
+
+    assert not delivery.is_delivered
+    assert delivery.problem == f"{reported}."
+    assert len(checkpoint.pending(NAME)) == 1
