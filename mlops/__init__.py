@@ -10,7 +10,7 @@ Seven packages ("rooms"). Each may import those below it; the modules of the las
 - `model`: the code and the artefact that are served
 - `data`: from TLC's files to clean trips
 - `mage`, `files`, `locks`: support for Mage blocks, atomic file writes, locks between runs
-- `config`, `month`, `errors`: settings, calendar months, error classes
+- `config`, `addresses`, `month`, `errors`: settings, paths and addresses, calendar months, error classes
 
 `__main__` is the command line.
 """
