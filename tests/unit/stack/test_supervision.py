@@ -172,6 +172,19 @@ def test_files_are_private(tiny: Tiny) -> None:
     assert modes == {"run": 0o700, "supervisord.conf": 0o600, "mage.json": 0o600, "supervisord.sock": 0o700}
 
 
+def test_services_start_in_folders_with_odd_names(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """supervisord takes " #" and " ;" in its configuration for the start of a comment."""
+    checkout = tmp_path / "it's my #1 ; 100% clone"
+    checkout.mkdir()
+    (checkout / ".venv").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(checkout / ".venv" / "bin" / "python"))
+    tiny.name = "it's #2 ; 100% state"
+    with tiny.running() as stack:
+        assert stack.is_healthy("mage")
+
+
 def test_a_socket_whose_path_would_be_too_long_is_in_a_private_folder(tiny: Tiny) -> None:
     tiny.name = "long" * 30
     with tiny.running() as stack:
