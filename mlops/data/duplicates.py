@@ -12,7 +12,7 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 Batch = dict[str, npt.NDArray[Any]]
 COMPARED = ("pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
-PART_HASHES = 8_000_000  # hashes in memory at once, 8 bytes each; a larger file is read several times
+PART_HASHES = 12_000_000  # hashes in memory at once, 8 bytes each; a larger file is read several times
 
 # The finalizer of splitmix64: each bit of the input changes about half of the bits of the result.
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow.parquet.encryption as pe
 import pytest
 from support.builders import MAY, trip, write_month
 from support.clean_months import changed, cleaned
+from support.rights import ordinary_user
 
 from mlops.config import PROJECT
 from mlops.data import cache, sources
@@ -131,28 +131,15 @@ def test_an_encrypted_column_that_is_not_read_is_ignored(tmp_path: Path) -> None
 # --- Files that are not to be read --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def _ordinary_user() -> Iterator[None]:
-    """The rights of an ordinary user, also where the tests run as root, who may read everything."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def test_a_file_without_permission_is_not_called_damaged(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None:
     path = write_month(tmp_path / NAME, "green", trip())
     path.chmod(0)
-    request.getfixturevalue("_ordinary_user")
+    with ordinary_user():
+        found = refusal(path, "https://tlc.example/may")
 
-    assert refusal(path, "https://tlc.example/may") == (
-        f"https://tlc.example/may: no permission to read {path}. Let the user of this process read it."
+    assert (
+        found
+        == f"https://tlc.example/may: no permission to read {path}. Let the user of this process read it."
     )
 
 
