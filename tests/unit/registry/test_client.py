@@ -84,3 +84,17 @@ def test_an_error_without_words_is_named_and_a_long_one_cut() -> None:
 def test_other_errors_stay_what_they_are() -> None:
     with pytest.raises(ZeroDivisionError), tracking_errors("dividing"):
         _ = 1 / 0
+
+
+@pytest.mark.parametrize(
+    "address", ["sqlite:///{store}/mlflow.db?timeout=30", "sqlite:///mlflow.db?timeout=30&uri=false"]
+)
+def test_an_sqlite_address_may_be_relative_and_have_options(
+    address: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(path.name for path in store.iterdir() if path.suffix != ".lock")
+    monkeypatch.chdir(store)
+    client.connect(address.format(store=store), store, 5.0)
+
+    assert client.mlflow_client().search_experiments(max_results=1)
+    assert sorted(path.name for path in store.iterdir() if path.suffix != ".lock") == before
