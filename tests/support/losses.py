@@ -6,13 +6,13 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModelAlias
 from support.tracked import NAME, mlflow_client
 
-from mlops.registry.client import mlflow
+from mlops.registry.client import tracking_uri
 
 
 def delete_run(run_id: str) -> str:
     """Delete a run as MLflow's page does; returns the command that restores it."""
     mlflow_client().delete_run(run_id)
-    return f"MLFLOW_TRACKING_URI={mlflow.get_tracking_uri()} .venv/bin/mlflow runs restore --run-id {run_id}"
+    return f"MLFLOW_TRACKING_URI={tracking_uri()} .venv/bin/mlflow runs restore --run-id {run_id}"
 
 
 def remove_run(run_id: str) -> None:
@@ -30,7 +30,7 @@ def delete_experiment(name: str = NAME) -> str:
     mlflow_client().delete_experiment(found.experiment_id)
     return (
         f"experiment {name} was deleted in MLflow, with all its runs; restore it: "
-        f"`MLFLOW_TRACKING_URI={mlflow.get_tracking_uri()} "
+        f"`MLFLOW_TRACKING_URI={tracking_uri()} "
         f".venv/bin/mlflow experiments restore -x {found.experiment_id}`"
     )
 

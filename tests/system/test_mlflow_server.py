@@ -115,9 +115,9 @@ def proxied(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(proxied: Path) -> None:
-    store, long_ago = mlflow.MlflowClient(), int((time.time() - 100 * 86_400) * 1000)
+    store, long_ago = client.mlflow_client(), int((time.time() - 100 * 86_400) * 1000)
     experiment = run_lifecycle._experiment("trip-duration-green")
-    (reported,) = tracking_server.artefacts(str(mlflow.get_tracking_uri()), ["trip-duration-green"])
+    (reported,) = tracking_server.artefacts(client.tracking_uri(), ["trip-duration-green"])
     assert reported.text.endswith("through the server")
 
     run_id = store.create_run(experiment, start_time=long_ago).info.run_id
@@ -137,7 +137,7 @@ def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(pr
 
 def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path: Path) -> None:
     version = registered(save_artefact(tmp_path))
-    mlflow.MlflowClient().log_text(version.run_id, "month,sha256\n2023-06,ab\n", "months.csv")
+    client.mlflow_client().log_text(version.run_id, "month,sha256\n2023-06,ab\n", "months.csv")
     assert versions.find_damage(version, tmp_path / "whole") == ""
     assert len(run_history.months_of(version)) == 1
     for path in [path for path in proxied.rglob("*") if path.is_file()]:
@@ -154,7 +154,7 @@ def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path
 
 
 def test_the_commands_that_restore_what_was_deleted_work(proxied: Path) -> None:
-    run_id = mlflow.MlflowClient().create_run(run_lifecycle._experiment(NAME)).info.run_id
+    run_id = client.mlflow_client().create_run(run_lifecycle._experiment(NAME)).info.run_id
     delete_run(run_id)
     subprocess.run(run_history.explain_loss(run_id).split("`")[1], shell=True, cwd=PROJECT, check=True)
     assert run_history.stage_of(run_id) == run_history.ACTIVE

@@ -17,7 +17,7 @@ from mlops.errors import ConfigError, TrackingDownError, TrackingError
 from mlops.month import Month
 from mlops.pipeline import schedule, steps
 from mlops.pipeline.schedule import waiting_for
-from mlops.registry.client import mlflow
+from mlops.registry.client import tracking_uri
 from mlops.registry.run_lifecycle import start_run
 
 APRIL, MAY, JUNE, JULY = Month.range(Month(2023, 4), Month(2023, 7))
@@ -166,7 +166,7 @@ def test_a_test_month_that_is_none_is_not_judged(text: str, store: Path) -> None
 def test_nothing_is_fetched_for_a_run_whose_experiment_was_deleted(
     month: str, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow.get_tracking_uri())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri())
     version(store, MAY, {"2023-05": "b1"}, name="trip-duration-green")
     reported = delete_experiment("trip-duration-green")
     with pytest.raises(TrackingError) as refused:

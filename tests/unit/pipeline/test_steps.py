@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
 from mlops.month import Month
 from mlops.pipeline import months_table, steps
-from mlops.registry.client import mlflow
+from mlops.registry.client import mlflow_client
 from mlops.training.search import BOUNDS
 
 
@@ -155,7 +154,7 @@ def quick(settings: Settings) -> Settings:
 
 def runs() -> list[Any]:
     """Parent runs, oldest first."""
-    client = mlflow.MlflowClient()
+    client = mlflow_client()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     found = client.search_runs(experiments, "params.month LIKE '%-%'", order_by=["attributes.start_time"])
     return list(found)
@@ -171,7 +170,7 @@ def test_a_run_starts_with_the_best_points_of_the_last_one_unless_switched_off(q
     assert first.data.tags["warm_start"] == "none"
     assert first.info.run_id in second.data.tags["warm_start"]  # which became champion
     assert "warm_start" not in third.data.tags
-    table = pd.read_csv(StringIO(mlflow.artifacts.load_text(f"runs:/{second.info.run_id}/warm_start.csv")))
+    table = pd.read_csv(mlflow_client().download_artifacts(second.info.run_id, "warm_start.csv"))
     assert table["month"].tolist() == ["2023-03"]
     assert table["whose"].tolist() == ["champion"]
     for name in BOUNDS:
