@@ -17,7 +17,6 @@ from support.doors import BLOCKS, MAINTENANCE, MAINTENANCE_BLOCKS, PIPELINE, PRO
 
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError
 from mlops.operations.retention import cleanup
-from mlops.registry.client import mlflow
 
 FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
 FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
@@ -151,10 +150,8 @@ def library_as_it_was() -> Iterator[None]:
     """Restore what a block changes for its process, which under Mage is Mage's."""
     logger = logging.getLogger("mlops")
     before = logger.level, logger.propagate, list(logger.handlers)
-    uri = mlflow.get_tracking_uri()
     yield
     logger.level, logger.propagate, logger.handlers[:] = before
-    mlflow.set_tracking_uri(uri)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from mlops.errors import PromotionError
 from mlops.model import version_code
 from mlops.month import Month
 from mlops.registry import alias_log, client, operator, verification, versions
-from mlops.registry.client import mlflow
 from mlops.training import feature_files
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -200,8 +199,8 @@ def test_the_doctor_delivers_a_result_from_before(machine: Machine, migrated_sto
         "run_key": origin["run_key"], "attempt": origin["attempt"], "proof": "passed", "outcome": "champion",
     }  # fmt: skip
     assert version.tags["artefact_sha256"] == REGISTRY["version_tags"]["artefact_sha256"]
-    own = f"sqlite:///{machine.state / 'mlflow.db'}"
-    fetched = Path(mlflow.artifacts.download_artifacts(f"{URI}/1", tracking_uri=own))
+    client.connect(f"sqlite:///{machine.state / 'mlflow.db'}", machine.state, 5.0)
+    fetched = client.download(f"{URI}/1", machine.state / "fetched")
     requests, expected = recorded()
     answered = version_code.load_model(fetched / "data" / "model").predict(requests)
     pd.testing.assert_frame_equal(answered, expected, check_exact=True)
