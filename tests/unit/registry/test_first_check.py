@@ -246,9 +246,9 @@ def test_a_refused_host_name_is_reported_with_its_port(site: Serving) -> None:
 
 
 def test_a_certificate_that_is_not_trusted(site: Serving, certificates: Certificates) -> None:
-    told = refusal(site(mlflow_at(), certificates.server()).uri, 5.0)
+    reported = refusal(site(mlflow_at(), certificates.server()).uri, 5.0)
 
-    assert told == (
+    assert reported == (
         "its certificate is not trusted (unable to get local issuer certificate). Set "
         "MLFLOW_TRACKING_SERVER_CERT_PATH to a file with the certificate that signed it, and use the host name of "
         "the certificate. MLFLOW_TRACKING_INSECURE_TLS=true turns this check off."
@@ -270,10 +270,12 @@ def test_tls_where_there_is_none_and_the_other_way_round(site: Serving, certific
     assert refusal(site(mlflow_at()).uri.replace("http:", "https:"), 5.0) == (
         "it does not speak TLS. Write http:// instead of https:// in MLFLOW_TRACKING_URI."
     )
-    told = refusal(
+    reported = refusal(
         site(mlflow_at(), certificates.server()).uri.replace("https:", "http:"), 5.0, TrackingDownError
     )
-    assert told.startswith("no answer within 5 s (it closes the connection; does it want https://?). Start")
+    assert reported.startswith(
+        "no answer within 5 s (it closes the connection; does it want https://?). Start"
+    )
     by_nginx = "<html>400 The plain HTTP request was sent to HTTPS port</html>"
     assert refusal(site(always(400, by_nginx)).uri) == (
         "it speaks TLS only (400). Write https:// in MLFLOW_TRACKING_URI."
@@ -303,9 +305,9 @@ def test_two_settings_that_contradict_each_other(
     )
     monkeypatch.setenv("MLFLOW_TRACKING_INSECURE_TLS", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_SERVER_CERT_PATH", str(certificates.authority))
-    told = refusal(site(mlflow_at()).uri)
-    assert told.startswith("a setting of MLflow is wrong: ")
-    assert "only one of these environment variables may be set" in told
+    reported = refusal(site(mlflow_at()).uri)
+    assert reported.startswith("a setting of MLflow is wrong: ")
+    assert "only one of these environment variables may be set" in reported
 
 
 # --- Something else than an MLflow server -------------------------------------------------------------------
@@ -383,8 +385,8 @@ def test_a_silent_server_is_refused_in_time(silent_port: int) -> None:
 
 
 def test_an_unknown_host_is_called_so() -> None:
-    told = refusal("http://mlflow.invalid:5000", 5.0, TrackingDownError)
-    assert told == f"no answer within 5 s (unknown host name). {START}"
+    reported = refusal("http://mlflow.invalid:5000", 5.0, TrackingDownError)
+    assert reported == f"no answer within 5 s (unknown host name). {START}"
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
@@ -400,8 +402,8 @@ def test_a_proxy_that_is_away_or_wants_a_login(
 ) -> None:
     act = "Correct HTTP_PROXY, or add mlflow.invalid to NO_PROXY."
     monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@127.0.0.1:{dead_port}")
-    told = refusal("http://mlflow.invalid", kind=TrackingDownError)
-    assert told == f"the proxy does not let us through. {act}"
+    reported = refusal("http://mlflow.invalid", kind=TrackingDownError)
+    assert reported == f"the proxy does not let us through. {act}"
     monkeypatch.setenv("HTTP_PROXY", "http://me:secret@/")
     assert refusal("http://mlflow.invalid") == f"the address of the proxy is wrong. {act}"
     monkeypatch.setenv("HTTP_PROXY", site(always(407)).uri)
@@ -439,10 +441,12 @@ def test_a_local_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_dead_database_is_refused_at_once(dead_port: int) -> None:
-    told = refusal(f"postgresql+psycopg2://me:secret@127.0.0.1:{dead_port}/mlflow", kind=TrackingDownError)
+    reported = refusal(
+        f"postgresql+psycopg2://me:secret@127.0.0.1:{dead_port}/mlflow", kind=TrackingDownError
+    )
 
-    assert told.startswith("no answer within 1 s (")
-    assert "Connection refused" in told
+    assert reported.startswith("no answer within 1 s (")
+    assert "Connection refused" in reported
 
 
 @pytest.mark.parametrize(
@@ -457,8 +461,8 @@ def test_a_database_that_refuses_is_not_called_dead(said: str, monkeypatch: pyte
         raise psycopg2.OperationalError(said)
 
     monkeypatch.setattr(psycopg2, "connect", refuse)
-    told = refusal("postgresql+psycopg2://me:secret@127.0.0.1:5432/mlflow")
-    assert told == f"it refuses: {' '.join(said.split())}. Correct MLFLOW_TRACKING_URI."
+    reported = refusal("postgresql+psycopg2://me:secret@127.0.0.1:5432/mlflow")
+    assert reported == f"it refuses: {' '.join(said.split())}. Correct MLFLOW_TRACKING_URI."
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_server_that_hides_its_version_is_no_other_version() -> None:
     ]
 
 
-def test_tls_trouble_is_told_as_the_first_check_tells_it(
+def test_tls_trouble_is_reported_as_by_the_first_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_certificates(tmp_path / "certificates")
