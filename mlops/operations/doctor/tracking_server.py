@@ -80,7 +80,9 @@ def _version(uri: str, timeout: float) -> Findings:
     ours, answer = server_facts.client_version(), client.ask(uri, "/version", timeout)
     theirs = answer.text.strip()[:40]
     if answer.status_code != 200:  # a proxy may let only MLflow's own requests through
-        yield Finding(f"MLflow versions: client {ours}; server unknown, /version answered {answer.status_code}")
+        yield Finding(
+            f"MLflow versions: client {ours}; server unknown, /version answered {answer.status_code}"
+        )
     elif ours.split(".")[:2] == theirs.split(".")[:2]:
         yield Finding(f"MLflow versions: server {theirs}, client {ours}")
     else:
