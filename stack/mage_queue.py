@@ -20,11 +20,11 @@ from mage_ai.orchestration.queue.process_queue import JobStatus, ProcessQueue, Q
 
 
 class SafeQueue(ProcessQueue):  # type: ignore[misc]
-    """Mage's queue of runs; the scheduler creates it, and the processes of the runs inherit it."""
+    """Mage's queue of runs. The server creates it; its scheduler and the processes of the runs inherit it."""
 
     def __init__(self, queue_config: Any) -> None:
         super().__init__(queue_config)
-        self._owner = os.getpid()
+        self._pool_parent = 0  # the process that started the pool
 
     def enqueue(self, job_id: str, target: Any, *args: Any, **kwargs: Any) -> None:
         """Put a job into the queue, unless it is there or a worker has it."""
@@ -47,6 +47,12 @@ class SafeQueue(ProcessQueue):  # type: ignore[misc]
         if not self._has_pool():
             self.start_worker_pool()
 
+    def start_worker_pool(self) -> None:
+        """Start a pool, a process that takes the jobs out of the queue."""
+        self._pool_parent = os.getpid()
+        super().start_worker_pool()
+
     def _has_pool(self) -> bool:
-        """Whether a pool runs, as far as this process can know: only its parent process can ask it."""
-        return os.getpid() != self._owner or bool(self.is_worker_pool_alive())
+        """Whether a pool runs. A run's own process is one of the pool's, and cannot ask it."""
+        inherited = self.worker_pool_proc is not None and self._pool_parent != os.getpid()
+        return inherited or bool(self.is_worker_pool_alive())

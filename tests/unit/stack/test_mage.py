@@ -17,6 +17,7 @@ OURS, MAGES = "stack.mage_queue.SafeQueue", "mage_ai.orchestration.queue.process
 SITUATIONS = """
 import importlib, json, multiprocessing, os, sys, time
 from pathlib import Path
+from mage_ai.orchestration.queue import process_queue
 from mage_ai.orchestration.queue.config import QueueConfig
 from mage_ai.orchestration.queue.process_queue import JobStatus
 
@@ -28,8 +29,9 @@ def note(text):
         file.write(text + "\\n")
 
 def pool_of(seconds):
-    queue.worker_pool_proc = multiprocessing.Process(target=time.sleep, args=(seconds,))
-    queue.worker_pool_proc.start()
+    poll, process_queue.poll_job_and_execute = process_queue.poll_job_and_execute, lambda *_: time.sleep(seconds)
+    queue.start_worker_pool()
+    process_queue.poll_job_and_execute = poll
 
 def until_run(lines, seconds=8):
     end = time.monotonic() + seconds
@@ -67,6 +69,15 @@ def twenty_runs():
             queue.enqueue(f"run_{number}", note, str(number))
     return until_run(20, 30)
 
+def used_by_a_process_that_inherits_it():
+    def schedule():
+        queue.enqueue("run_0", note, "0")
+        until_run(1)
+    scheduler = multiprocessing.Process(target=schedule)
+    scheduler.start()
+    scheduler.join(10)
+    return until_run(1, 0)
+
 def ask(other):
     note(str(queue.has_job(other)))
 
@@ -89,6 +100,7 @@ RIGHT_AND_MAGES = {
     "known_when_it_is_put": ("queued", None),
     "just_taken": (True, False),
     "taken_by_a_worker_that_was_killed": (False, False),
+    "used_by_a_process_that_inherits_it": (["0"], ["0"]),  # Mage's scheduler inherits the server's
     "asked_by_another_run": (["True"], ["False"]),
 }
 
