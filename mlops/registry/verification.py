@@ -174,7 +174,8 @@ def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Ver
             [sys.executable, *SAFE_PATH, "-m", "mlops.registry.verification_process"],
             input=asked,
             capture_output=True,
-            encoding="utf-8", errors="replace",
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout,
             check=False,
             start_new_session=True,  # a Ctrl-C at the terminal must not count as a fault of the version

@@ -121,7 +121,8 @@ class _Examination:
             trips.clean_file(month_file, self.expected.service, month, clean)
             requests, tested = schemas.read_requests(clean), np.load(predictions)
             chunks = [requests.iloc[i : i + CHUNK_ROWS] for i in range(0, len(requests), CHUNK_ROWS)]
-            predict = model.get_raw_model().predict  # MLflow's check of the columns takes longer than the trees
+            # MLflow's check of each value takes longer than the trees.
+            predict = model.get_raw_model().predict
             minutes = [predict(chunk)["duration_minutes"].to_numpy() for chunk in chunks]
         answered = pd.DataFrame({"duration_minutes": np.concatenate(minutes) if minutes else []})
         self.compare(what, answered, pd.DataFrame({"duration_minutes": tested}))

@@ -102,7 +102,7 @@ def write_month(path: Path, service: str, *rows: dict[str, Any]) -> Path:
 
 
 def make_trips(n: int = 200, seed: int = 0, *, month: Month = MAY, zones: int = 12) -> dict[str, np.ndarray]:
-    """Trips of a small town, as `mlops.data.raw_trips.read_trips` yields them; one in ten has no passenger count."""
+    """Trips of a small town, as `raw_trips.read_trips` yields them; one in ten has no passenger count."""
     rng = np.random.default_rng(seed)
     seconds = int((month.end - month.start).total_seconds())
     pickup_at = np.datetime64(month.start, "us") + rng.integers(0, seconds, n) * np.timedelta64(1, "s")

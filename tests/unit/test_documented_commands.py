@@ -27,7 +27,7 @@ RUN_BY = (
     ("python -m mlops train --help", "pipelines/test_command_line.py", '"mlops", "train", "--help"'),
     ("python -m mlops train --dry-run", "pipelines/test_command_line.py", 'machine.train("--dry-run"'),
     ("python -m mlops train --month next", "pipelines/test_next.py", "machine.train(**NEXT"),
-    ("python -m mlops train", "pipelines/test_command_line.py", "machine.train(source="),
+    ("python -m mlops train", "pipelines/test_command_line.py", "ready.train(source="),
     ("python -m mlops backfill", "pipelines/test_next.py", '"backfill",'),
     ("python -m mlops replay", "pipelines/test_replay_command.py", '"mlops", "replay"'),
     ("python -m mlops show", "pipelines/test_operator_commands.py", 'machine.mlops("show", '),
