@@ -186,8 +186,8 @@ class DurationModel:
         calibrated = (folder / "intervals.npz").is_file()
         intervals = Intervals(_arrays(folder / "intervals.npz")) if calibrated else None
         booster = xgb.Booster(model_file=folder / "booster.ubj")
-        learned = LearnedRange.from_dict(about["learned"]) if "learned" in about else None
-        return cls(encoder, booster, features, intervals, learned)
+        learned = about.get("learned")  # absent in artefacts of before
+        return cls(encoder, booster, features, intervals, learned and LearnedRange.from_dict(learned))
 
 
 def _possible(minutes: float) -> float:

@@ -135,6 +135,7 @@ def at_once(machine: Machine, *seeds: int) -> list[Ended]:
     return ended
 
 
+@pytest.mark.long
 def test_of_two_runs_at_once_the_second_is_compared_with_the_first(machine: Machine) -> None:
     ended = at_once(machine, 1, 2)
     first, second = machine.versions()
@@ -145,6 +146,7 @@ def test_of_two_runs_at_once_the_second_is_compared_with_the_first(machine: Mach
     assert machine.alias("challenger") == "2"
 
 
+@pytest.mark.long
 def test_the_same_run_twice_at_once_is_one_version(machine: Machine) -> None:
     ended = at_once(machine, 42, 42)
     assert machine.numbers() == ["1"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.doors import PIPELINE, PROJECT, SAMPLE_MODEL, Ended, Machine
 
-pytestmark = pytest.mark.timeout(600)  # the first test may wait for six runs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first test may wait for six runs
 
 # Mage inside a script, as in a test of a user's own pipeline.
 IN_PROCESS = """

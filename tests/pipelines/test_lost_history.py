@@ -14,7 +14,7 @@ from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine, with_store
 GC = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
 URI = f"models:/{SAMPLE_MODEL}"
 NEXT = {"month": "next", "start_month": "2023-04"}
-pytestmark = pytest.mark.timeout(600)  # the first test waits for two runs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first test waits for two runs
 
 
 @pytest.fixture(scope="module")

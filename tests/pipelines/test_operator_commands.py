@@ -272,8 +272,9 @@ def test_wrong_input(command: str, status: int, reported: str, past: tuple[Machi
 @pytest.mark.parametrize(
     "command", ["registry", "promote 1 --reason x", "rollback --reason x", "reproduce 1"]
 )
-def test_nothing_is_registered_yet(command: str, ready: Machine) -> None:
-    reported = refused(ready.mlops(*command.split()), status=2)
+def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path, migrated_store: Path) -> None:
+    empty = with_store(Machine(tmp_path / "empty", months), migrated_store)
+    reported = refused(empty.mlops(*command.split()), status=2)
     assert reported == "error: model: expected exactly one registered model; got 0: train one first"
 
 

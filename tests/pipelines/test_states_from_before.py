@@ -107,6 +107,7 @@ def test_a_version_from_before_whose_code_was_changed_is_refused(store: Path) ->
     assert alias_log.current(NAME, alias_log.CHAMPION) == "1"
 
 
+@pytest.mark.long
 def test_a_champion_from_before_is_met_by_a_run_of_today(
     machine: Machine, migrated_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def make_files(row: dict[str, Any]) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_the_doctor_delivers_a_result_from_before(machine: Machine, migrated_store: Path) -> None:
     machine.state.mkdir(parents=True)
     shutil.copy(migrated_store, machine.state / "mlflow.db")

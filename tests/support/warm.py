@@ -33,7 +33,8 @@ from typing import Any
 
 PYTHON = sys.executable  # a test may change the latter
 LIBRARIES = (
-    "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "pandas", "pyarrow.parquet",
+    "mlflow", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store", "pandas", "pyarrow.parquet",
     "pyarrow.dataset", "xgboost", "sklearn.feature_extraction", "sklearn.metrics", "hyperopt",
     "pandera.pandas", "matplotlib.pyplot",
     "holidays.countries", "pydantic", "fsspec", "requests", "tenacity", "jinja2", "markdown_it", "psycopg2",
@@ -189,6 +190,7 @@ def serve() -> dict[str, Any]:
         warnings.simplefilter("ignore")
         for library in LIBRARIES:
             importlib.import_module(library)
+        importlib.import_module("sqlalchemy.orm").configure_mappers()  # of MLflow's tables: half a second
     # A fork keeps one thread. pyarrow's allocator starts its own two again when it needs them.
     gc.freeze()  # these objects are in no collection of the forked processes
     names = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}  # on Linux

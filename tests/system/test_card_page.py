@@ -53,6 +53,7 @@ def test_a_browser_finds_the_title_and_the_tables(file: Path) -> None:
     assert ">champion (version 3)</td>" in shown
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [390, 1000], ids=["phone", "desk"])
 def test_a_browser_paints_it(file: Path, width: int, tmp_path: Path) -> None:
     screenshot = tmp_path / "card.png"

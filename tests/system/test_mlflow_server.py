@@ -114,6 +114,7 @@ def proxied(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Monkey
     return destination
 
 
+@pytest.mark.long
 def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(proxied: Path) -> None:
     store, long_ago = client.mlflow_client(), int((time.time() - 100 * 86_400) * 1000)
     experiment = run_lifecycle._experiment("trip-duration-green")
@@ -135,6 +136,7 @@ def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(pr
     assert cleanup.find_leftovers(limits).empty
 
 
+@pytest.mark.long
 def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path: Path) -> None:
     version = registered(save_artefact(tmp_path))
     client.mlflow_client().log_text(version.run_id, "month,sha256\n2023-06,ab\n", "months.csv")
@@ -153,6 +155,7 @@ def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path
     assert "has lost this file" in str(lost.value)
 
 
+@pytest.mark.long
 def test_the_commands_that_restore_what_was_deleted_work(proxied: Path) -> None:
     run_id = client.mlflow_client().create_run(run_lifecycle._experiment(NAME)).info.run_id
     delete_run(run_id)

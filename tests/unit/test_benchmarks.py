@@ -235,6 +235,7 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
     assert report.plot(tmp_path / "none.png", {}) is None
 
 
+@pytest.mark.long
 def test_a_run_on_tiny_months(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, results = tmp_path / "source", tmp_path / "results"
     for month in MONTHS[:4]:

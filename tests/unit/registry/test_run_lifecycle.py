@@ -380,6 +380,7 @@ with run_lifecycle.work_lock("trip-duration-sample", "wait", "training"):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_dies_unexpectedly_leaves_no_run_running(sent: signal.Signals, store: Path) -> None:
     with subprocess.Popen(
