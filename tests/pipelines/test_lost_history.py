@@ -4,43 +4,37 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine, with_store
+from support.doors import PROJECT, SAMPLE_MODEL, Ended, Machine, kept_state, with_store
 
 GC = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
 URI = f"models:/{SAMPLE_MODEL}"
 NEXT = {"month": "next", "start_month": "2023-04"}
+Past = tuple[Machine, Callable[[], Machine]]  # a machine, and what restores its state
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]  # the first test waits for two runs
 
 
 @pytest.fixture(scope="module")
-def past(
-    tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path
-) -> Iterator[tuple[Machine, Path]]:
+def past(tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path) -> Iterator[Past]:
     """A machine with version 1 of March, and champion 2 of April; and a copy of its state."""
     folder = tmp_path_factory.mktemp("history")
     machine = with_store(Machine(folder / "machine", months), migrated_store)
     for month in ("2023-03", "2023-04"):
         ended = machine.train(month=month, max_trials=1)
         assert ended.status == 0, ended.output
-    copy = shutil.copytree(machine.state, folder / "copy")
-    with pytest.MonkeyPatch.context() as patch:
-        # An open connection would still show the store of the previous test.
-        patch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
-        yield machine, copy
+    with kept_state(machine) as restore:
+        yield machine, restore
 
 
 @pytest.fixture
-def machine(past: tuple[Machine, Path]) -> Machine:
+def machine(past: Past) -> Machine:
     """That machine, restored to its first state."""
-    machine, copy = past
-    shutil.rmtree(machine.state)
-    shutil.copytree(copy, machine.state)
-    return machine
+    _, restore = past
+    return restore()
 
 
 def ended_well(ended: Ended) -> str:

@@ -10,38 +10,32 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from support.doors import SAMPLE_MODEL, Ended, Machine, with_store
+from support.doors import SAMPLE_MODEL, Ended, Machine, kept_state, with_store
 
 FEW = {"min_test_rows": 500}  # the months are small, but their verdicts must count
 APRIL = {"month": "2023-04", **FEW}
 WHY = ("--reason", "slow at night")
 URI = f"models:/{SAMPLE_MODEL}"
+Past = tuple[Machine, Callable[[], Machine]]  # a machine, and what restores its state
 pytestmark = pytest.mark.timeout(600)  # the first test waits for three runs
 
 
 @pytest.fixture(scope="module")
-def past(
-    tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path
-) -> Iterator[tuple[Machine, Path]]:
+def past(tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path) -> Iterator[Past]:
     """A machine with champion 1, then champion 2, and 3 (2 trained again), and a copy of its state."""
     folder = tmp_path_factory.mktemp("operator")
     machine = with_store(Machine(folder / "machine", months), migrated_store)
     for ended in (machine.train(**FEW), machine.train(**APRIL), machine.train("--force", **APRIL)):
         assert ended.status == 0, ended.output
-    copy = shutil.copytree(machine.state, folder / "copy")
-    with pytest.MonkeyPatch.context() as patch:
-        # An open connection would still show the store of the previous test.
-        patch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
-        yield machine, copy
+    with kept_state(machine) as restore:
+        yield machine, restore
 
 
 @pytest.fixture
-def machine(past: tuple[Machine, Path]) -> Machine:
+def machine(past: Past) -> Machine:
     """That machine, restored to its first state."""
-    machine, copy = past
-    shutil.rmtree(machine.state)
-    shutil.copytree(copy, machine.state)
-    return machine
+    _, restore = past
+    return restore()
 
 
 def said(ended: Ended) -> str:
@@ -264,7 +258,7 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
         ("registry --as-of 9999-01-01", 2, "as-of: expected a day or a time in the past, UTC; got 9999-01-01"),
     ],
 )  # fmt: skip
-def test_wrong_input(command: str, status: int, reported: str, past: tuple[Machine, Path]) -> None:
+def test_wrong_input(command: str, status: int, reported: str, past: Past) -> None:
     machine, _ = past  # unchanged
     assert reported in refused(machine.mlops(*command.split()), status)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from support.warm import WarmProcess, warm_python
 
 from mlops.data.synthetic.source import write_month
@@ -267,6 +268,22 @@ def with_store(machine: Machine, migrated_store: Path) -> Machine:
     machine.state.mkdir(parents=True)
     shutil.copy(migrated_store, machine.state / "mlflow.db")
     return machine
+
+
+@contextlib.contextmanager
+def kept_state(machine: Machine) -> Iterator[Callable[[], Machine]]:
+    """A function that restores the machine's state to what it is now."""
+    copy = shutil.copytree(machine.state, machine.folder.with_name("copy"))
+
+    def restore() -> Machine:
+        shutil.rmtree(machine.state)
+        shutil.copytree(copy, machine.state)
+        return machine
+
+    with pytest.MonkeyPatch.context() as patch:
+        # An open connection would still show the store of the previous test.
+        patch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
+        yield restore
 
 
 def heed_ctrl_c() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.builders import make_requests
+from support.failures import closed_port
 from support.scripted_mlflow import Serve, Server
 from support.tracked import NAME, fitted, save_artefact
 from support.verified import JUNE
@@ -107,3 +108,10 @@ def version(registered: tuple[str, Path], tmp_path: Path) -> Iterator[Path]:
 def sample_only(tested: Expected) -> Expected:
     """What is known of an old version whose raw month is gone."""
     return Expected(tested.artefact_sha256, tested.sample)
+
+
+@pytest.fixture
+def dead_port() -> Iterator[int]:
+    """A port of this machine at which nobody listens, and nobody else can start to."""
+    with closed_port() as port:
+        yield port

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg2
 import pytest
+from support.refusals import refusal
 from support.tracking_site import (
     EXPERIMENTS,
     SEARCH,
@@ -60,31 +59,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture
-def dead_port() -> Iterator[int]:
-    """A port of this machine at which nobody listens, and nobody else can start to."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
-
-
-@pytest.fixture
 def silent_port() -> Iterator[int]:
     """A port that takes connections and never says a word."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         yield listening.getsockname()[1]
-
-
-def refusal(uri: str, timeout: float = 1.0, kind: type[TrackingError] = TrackingError) -> str:
-    """Message after the address; neither a password nor a token is in it."""
-    started = time.monotonic()
-    with pytest.raises(TrackingError) as refused:
-        probe(uri, timeout)
-    assert time.monotonic() - started < timeout + 2
-    assert type(refused.value) is kind
-    assert "secret" not in str(refused.value)
-    return str(refused.value).removeprefix("tracking server ").partition(": ")[2]
 
 
 def always(status: int, body: str = "", **headers: str) -> Callable[[str, str], Answer]:
@@ -418,64 +398,6 @@ def test_what_is_no_address_is_not_waited_for(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["http://me:secret@127.0.0.1:{port}", "http://me:se@secret@127.0.0.1:{port}"])
 def test_no_password_of_an_address_is_shown(uri: str, dead_port: int) -> None:
     assert "no answer within" in refusal(uri.format(port=dead_port), kind=TrackingDownError)
-
-
-# --- Stores without a server --------------------------------------------------------------------------------
-
-
-def test_a_local_store_is_fine_and_its_folder_made(tmp_path: Path) -> None:
-    probe(f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}", 1.0)
-
-    assert list((tmp_path / "new").iterdir()) == []
-
-
-def test_a_local_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(TrackingError) as refused:
-        probe(f"sqlite:///{tmp_path / 'file' / 'state' / 'mlflow.db'}", 1.0)
-
-    assert str(refused.value) == (
-        f"{tmp_path / 'file' / 'state'}: this folder for the tracking store cannot be created (Not a directory). "
-        "Set MLOPS_STATE_DIR to another folder."
-    )
-
-
-def test_a_dead_database_is_refused_at_once(dead_port: int) -> None:
-    reported = refusal(
-        f"postgresql+psycopg2://me:secret@127.0.0.1:{dead_port}/mlflow", kind=TrackingDownError
-    )
-
-    assert reported.startswith("no answer within 1 s (")
-    assert "Connection refused" in reported
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        'connection to server failed: FATAL:  password authentication failed for user "me"',
-        'connection to server failed: FATAL:  database "mlflow" does not exist',
-    ],
-)
-def test_a_database_that_refuses_is_not_called_dead(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise psycopg2.OperationalError(said)
-
-    monkeypatch.setattr(psycopg2, "connect", refuse)
-    reported = refusal("postgresql+psycopg2://me:secret@127.0.0.1:5432/mlflow")
-    assert reported == f"it refuses: {' '.join(said.split())}. Correct MLFLOW_TRACKING_URI."
-
-
-@pytest.mark.parametrize(
-    "uri",
-    [
-        "postgresql+psycopg2://me:secret@127.0.0.1:no-port/mlflow",
-        "postgresql+nodriver://me:secret@127.0.0.1/mlflow",
-    ],
-)
-def test_what_is_no_address_of_a_database(uri: str) -> None:
-    assert refusal(uri) == (
-        "not an address of a database. Expected postgresql+psycopg2://USER:PASSWORD@HOST:PORT/NAME."
-    )
 
 
 # --- MLflow's client asks the same --------------------------------------------------------------------------
