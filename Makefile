@@ -91,11 +91,13 @@ check: .venv/dev-installed  ## format, lint, types, import contracts and the doc
 	$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory docs
 
+two_at_once = --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: check install  ## under ten minutes: check, then every test but the long stories
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not long"
+	$(BIN)/pytest $(two_at_once) -m "not long"
 
 test-long: .venv/dev-installed install .venv-browser/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m long
+	$(BIN)/pytest $(two_at_once) -m long
 
 chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py

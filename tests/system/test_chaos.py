@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from support.chaos import MORE_STAGES, STAGES, Workers, command, mlflow_server, stage
-from support.doors import SAMPLE_MODEL, Ended, Machine, wait_until, write_months
+from support.doors import SAMPLE_MODEL, Ended, Machine, wait_until, with_store, write_months
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -32,6 +32,7 @@ MOMENTS = int(os.environ.get("CHAOS_MOMENTS", "5"))
 SECONDS = 60  # for guards, which import mlflow before they act
 SECONDS_QUEUED = 600  # for commands that wait for one another
 BACKENDS = ("sqlite", "server")
+NO_STORE = "making the store"  # the one case that starts without a tracking store
 # Fractions of a run's duration: one random moment in each part of it, the last a little after its end.
 SHARES = [f"random {1.05 * (n + random.Random(n).random()) / MOMENTS:.3f}" for n in range(MOMENTS)]
 SQLITE_SHARES = [("sqlite", share) for share in SHARES]
@@ -40,7 +41,7 @@ DISASTERS = [
     for backend in BACKENDS
     for disaster in (*STAGES, *MORE_STAGES, *SHARES)
     if THOROUGH or disaster in STAGES or (backend, disaster) in [("server", SHARES[0]), *SQLITE_SHARES]
-    if (backend, disaster) != ("server", "making the store")
+    if (backend, disaster) != ("server", NO_STORE)
 ]
 
 
@@ -53,10 +54,10 @@ class Undisturbed:
 
 
 class Place:
-    """A tracking store: shared by runs one after another, or one for each run."""
+    """A tracking store: shared by runs one after another, or one for each run, a copy of `empty_store`."""
 
-    def __init__(self, workers: Workers, folder: Path, months: Path) -> None:
-        self.workers, self.folder, self.months = workers, folder, months
+    def __init__(self, workers: Workers, folder: Path, months: Path, empty_store: Path) -> None:
+        self.workers, self.folder, self.months, self.empty_store = workers, folder, months, empty_store
         self.undisturbed: Future[Undisturbed] = workers.submit(self.run_undisturbed)
 
     @contextlib.contextmanager
@@ -64,6 +65,8 @@ class Place:
         """An empty machine; what it left on a server is removed afterwards."""
         # No spares: whoever is left of a killed run must show the run's own environment.
         machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables, spares=0)
+        if not machine.variables and name != NO_STORE:
+            with_store(machine, self.empty_store)
         try:
             yield machine
             wait_until(lambda: machine.processes() == [], SECONDS, machine.processes)
@@ -181,7 +184,10 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def places(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, months: Path
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    months: Path,
+    migrated_store: Path,
 ) -> Iterator[dict[str, Place]]:
     """Stores of the selected backends."""
     found: dict[str, Place] = {}
@@ -194,7 +200,7 @@ def places(
                 if backend == "server"
                 else (max(2, os.cpu_count() or 1), contextlib.nullcontext({}))
             )
-            found[backend] = Place(Workers(at_once, store), folder, months)
+            found[backend] = Place(Workers(at_once, store), folder, months, migrated_store)
         yield found
     finally:
         for place in found.values():
