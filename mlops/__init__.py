@@ -1,7 +1,8 @@
 """Models that predict how long New York taxi trips take: load, clean, fit, judge, register.
 
-Seven packages ("rooms"). Each may import those below it; the modules of the last two lines serve all of them:
+Seven packages ("rooms"). Each line may import those below it; the modules of the last two lines serve all rooms:
 
+- `commands`: what each command of the command line does
 - `operations`: running the system over time: backfill, backtest, doctor, retention
 - `pipeline`: one month from its source to the registry; start reading at `pipeline.steps`
 - `registry`: MLflow: runs, versions, aliases

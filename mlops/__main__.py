@@ -14,10 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
-from mlops import config
+from mlops import commands, config
 from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
-from mlops.month import Month
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,119 +50,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """Values of the settings for which the command has an option."""
-    return {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
-
-
-def _train(options: argparse.Namespace) -> int:
-    settings = Settings.parse(_given(options))
-    # Imported here, so that `--help` and usage errors do not wait for xgboost and mlflow.
-    from mlops.data import ingest
-    from mlops.pipeline import leaderboard, steps
-
-    if options.dry_run:
-        print(ingest.describe_plan(settings))
-        return 0
-    print(leaderboard.as_text(steps.train(settings)))
-    return 0
-
-
-def _backfill(options: argparse.Namespace) -> int:
-    first, last = (Month.parse(month) for month in (options.first, options.last))
-    if last < first:
-        raise ConfigError(f"--to: expected {first} or a later month; got {last}")
-    from mlops.operations import backfill
-    from mlops.pipeline import leaderboard
-
-    done = 0
-    for result in backfill.backfill(Settings.parse(_given(options)), first, last):
-        print(leaderboard.as_text(result, trials=0), end="\n\n", flush=True)
-        done += 1
-    print(
-        f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} in this run"
-    )
-    return 0
-
-
-def _replay(options: argparse.Namespace) -> int:
-    settings = Settings.parse(_given(options))
-    from mlops.operations import policies
-
-    chosen = policies.parse(options.cadences, options.windows, options.gates)
-    from mlops.operations import backtest
-
-    print(backtest.replay(settings, options.first, options.last, chosen, options.output))
-    return 0
-
-
-def _show(options: argparse.Namespace) -> int:
-    from mlops.registry import operator
-
-    print(operator.describe_champion(options.name, Settings().connect_timeout))
-    return 0
-
-
-def _registry(options: argparse.Namespace) -> int:
-    from mlops.registry import operator
-
-    name = _model(options)
-    print(operator.as_of(name, options.as_of) if options.as_of else operator.listing(name))
-    return 0
-
-
-def _promote(options: argparse.Namespace) -> int:
-    from mlops.registry import operator
-
-    print(operator.promote(_model(options), options.version, options.reason))
-    return 0
-
-
-def _rollback(options: argparse.Namespace) -> int:
-    from mlops.registry import operator
-
-    print(operator.rollback(_model(options), options.reason, options.to))
-    return 0
-
-
-def _reproduce(options: argparse.Namespace) -> int:
-    from mlops.operations import reproduce
-
-    found = reproduce.reproduce(_model(options), options.version, options.source)
-    print(found)
-    return 0 if found.is_same else 1
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from mlops.operations.doctor import checkup
-
-    problems = 0
-    for finding in checkup.check_up(resume=options.resume):
-        print(f"{'OPEN' if finding.is_open else 'ok'}\t{finding.text}", flush=True)
-        problems += finding.is_open
-    return 1 if problems else 0
-
-
-def _tidy(options: argparse.Namespace) -> int:
-    from mlops.operations.retention import cleanup
-
-    limits = cleanup.Retention.parse({"keep_days": options.keep_days, "dry_run": options.dry_run})
-    found = cleanup.find_leftovers(limits)
-    if limits.dry_run and len(found):
-        print(found.to_string(index=False), end="\n\n")
-    summary = cleanup.delete_leftovers(found, limits)
-    print(summary.to_string(index=False) if len(found) else f"nothing is older than {limits.keep_days} days")
-    return 0
-
-
-def _model(options: argparse.Namespace) -> str:
-    """Name of the registered model that a command works on, after connecting to the tracking server."""
-    from mlops.registry import client, operator
-
-    client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
-    return operator.registered_model(options.model) if options.model else operator.only_model()
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mlops",
@@ -178,22 +64,22 @@ environment variables:
   MLOPS_THREADS        threads for training (default: all cores)
   LOCK_URL             PostgreSQL for locks when runs share a model on several hosts (default: lock files)""",
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_train(commands)
-    _add_backfill(commands)
-    _add_replay(commands)
-    _add_registry(commands)
-    _add_upkeep(commands)
-    for command in commands.choices.values():
+    parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(parsers)
+    _add_backfill(parsers)
+    _add_replay(parsers)
+    _add_registry(parsers)
+    _add_upkeep(parsers)
+    for command in parsers.choices.values():
         command.allow_abbrev = False
         shown = "Also show log lines and warnings of libraries."
         command.add_argument("-v", "--verbose", action="store_true", help=shown)
     return parser
 
 
-def _add_command(commands: Any, name: str, about: str, details: str = "", examples: str = "") -> Any:
+def _add_command(parsers: Any, name: str, about: str, details: str = "", examples: str = "") -> Any:
     """A command whose help starts with the sentence that the list of commands shows, and ends with examples."""
-    return commands.add_parser(
+    return parsers.add_parser(
         name,
         help=about,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -202,44 +88,44 @@ def _add_command(commands: Any, name: str, about: str, details: str = "", exampl
     )
 
 
-def _add_registry(commands: Any) -> None:
-    show = _add_command(commands, "show", "Print a model's champion: its URI, its metrics and its baseline.")
+def _add_registry(parsers: Any) -> None:
+    show = _add_command(parsers, "show", "Print a model's champion: its URI, its metrics and its baseline.")
     show.add_argument("name", help="Registered model, for example trip-duration-green.")
-    show.set_defaults(act=_show)
+    show.set_defaults(act=commands.show)
     registry = _add_command(
-        commands, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
+        parsers, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
     )
     registry.add_argument(
         "--as-of",
         metavar="DATE",
         help="Show only the champion of this day, YYYY-MM-DD or ISO 8601 time in UTC, and its data.",
     )
-    _add_model(registry, _registry)
+    _add_model(registry, commands.registry)
     verified = "The version is verified first."
-    promote = _add_command(commands, "promote", "Make a version the champion by hand.", verified)
+    promote = _add_command(parsers, "promote", "Make a version the champion by hand.", verified)
     promote.add_argument("version", help="Number of the version.")
-    _add_model(promote, _promote)
-    rollback = _add_command(commands, "rollback", "Make an earlier champion the champion again.", verified)
+    _add_model(promote, commands.promote)
+    rollback = _add_command(parsers, "rollback", "Make an earlier champion the champion again.", verified)
     rollback.add_argument(
         "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
     )
-    _add_model(rollback, _rollback)
+    _add_model(rollback, commands.rollback)
     for command in (promote, rollback):
         command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
 
 
-def _add_upkeep(commands: Any) -> None:
+def _add_upkeep(parsers: Any) -> None:
     reproduce = _add_command(
-        commands,
+        parsers,
         "reproduce",
         "Train a version again and compare its predictions with the tested ones.",
         "Nothing is registered. The exit status is 0 when all predictions are equal to the last digit.",
     )
     reproduce.add_argument("version", help="Number of the version.")
     reproduce.add_argument("--source", help="Where its months are now. (default: the source of its run)")
-    _add_model(reproduce, _reproduce)
+    _add_model(reproduce, commands.reproduce)
     doctor = _add_command(
-        commands,
+        parsers,
         "doctor",
         "Check this machine, the servers and the registry, and print a fix for each problem.",
         "Runs whose process died are closed in MLflow. The exit status is 1 while a problem is open.",
@@ -249,9 +135,9 @@ def _add_upkeep(commands: Any) -> None:
         action="store_true",
         help="Also deliver pending results: models fitted while the tracking server did not answer.",
     )
-    doctor.set_defaults(act=_doctor)
+    doctor.set_defaults(act=commands.doctor)
     tidy = _add_command(
-        commands,
+        parsers,
         "tidy",
         "Delete old files and runs that can be made again.",
         "Champions and the evidence for them are never deleted.",
@@ -266,7 +152,7 @@ def _add_upkeep(commands: Any) -> None:
     tidy.add_argument(
         "--dry-run", action="store_true", help="List what would be deleted, and delete nothing."
     )
-    tidy.set_defaults(act=_tidy)
+    tidy.set_defaults(act=commands.tidy)
 
 
 def _add_model(command: argparse.ArgumentParser, act: Callable[[argparse.Namespace], int]) -> None:
@@ -274,9 +160,9 @@ def _add_model(command: argparse.ArgumentParser, act: Callable[[argparse.Namespa
     command.set_defaults(act=act)
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(parsers: Any) -> None:
     train = _add_command(
-        commands,
+        parsers,
         "train",
         "Train, test and register a model for one month.",
         """\
@@ -293,12 +179,12 @@ It becomes champion if there is no champion yet, or if it beats the champion on 
         "--dry-run", action="store_true", help="Print months, files, sizes and a rough cost; do nothing."
     )
     _add_settings(train)
-    train.set_defaults(act=_train)
+    train.set_defaults(act=commands.train)
 
 
-def _add_backfill(commands: Any) -> None:
+def _add_backfill(parsers: Any) -> None:
     backfill = _add_command(
-        commands,
+        parsers,
         "backfill",
         "Train, test and judge each month of a range, oldest first.",
         "Months that are already judged are skipped, so a stopped backfill continues when started again.",
@@ -310,12 +196,12 @@ def _add_backfill(commands: Any) -> None:
     ):
         backfill.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=meaning)
     _add_settings(backfill, but=("month", *SCHEDULE, "publication_wait"))
-    backfill.set_defaults(act=_backfill)
+    backfill.set_defaults(act=commands.backfill)
 
 
-def _add_replay(commands: Any) -> None:
+def _add_replay(parsers: Any) -> None:
     replay = _add_command(
-        commands,
+        parsers,
         "replay",
         "Backtest policies on past months, without the registry.",
         """\
@@ -341,7 +227,7 @@ in the output folder, so a stopped replay continues when started again.""",
     varied = ("month", "train_months", "warm_start", "compare_course")
     unused = (name for name in OPERATIONAL if not name.startswith("source"))
     _add_settings(replay, but=(*varied, *unused))
-    replay.set_defaults(act=_replay)
+    replay.set_defaults(act=commands.replay)
 
 
 def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> None:

@@ -1,0 +1,136 @@
+"""What each command of `python -m mlops` does: it takes the parsed options and returns the exit status.
+
+Imports are inside the functions, so that `--help` and usage errors do not wait for xgboost and mlflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mlops import config
+from mlops.config import Settings
+from mlops.errors import ConfigError
+from mlops.month import Month
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Values of the settings for which the command has an option."""
+    return {name: getattr(options, name) for name in Settings.model_fields if hasattr(options, name)}
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train, test and register a model for one month, or print what a run would do."""
+    settings = Settings.parse(_given(options))
+    from mlops.data import ingest
+    from mlops.pipeline import leaderboard, steps
+
+    if options.dry_run:
+        print(ingest.describe_plan(settings))
+        return 0
+    print(leaderboard.as_text(steps.train(settings)))
+    return 0
+
+
+def backfill(options: argparse.Namespace) -> int:
+    """Train, test and judge each month of a range."""
+    first, last = (Month.parse(month) for month in (options.first, options.last))
+    if last < first:
+        raise ConfigError(f"--to: expected {first} or a later month; got {last}")
+    from mlops.operations import backfill
+    from mlops.pipeline import leaderboard
+
+    done = 0
+    for result in backfill.backfill(Settings.parse(_given(options)), first, last):
+        print(leaderboard.as_text(result, trials=0), end="\n\n", flush=True)
+        done += 1
+    print(
+        f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} in this run"
+    )
+    return 0
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Backtest policies on past months."""
+    settings = Settings.parse(_given(options))
+    from mlops.operations import policies
+
+    chosen = policies.parse(options.cadences, options.windows, options.gates)
+    from mlops.operations import backtest
+
+    print(backtest.replay(settings, options.first, options.last, chosen, options.output))
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print a model's champion."""
+    from mlops.registry import operator
+
+    print(operator.describe_champion(options.name, Settings().connect_timeout))
+    return 0
+
+
+def registry(options: argparse.Namespace) -> int:
+    """List a model's versions, or its champion on a day."""
+    from mlops.registry import operator
+
+    name = _model(options)
+    print(operator.as_of(name, options.as_of) if options.as_of else operator.listing(name))
+    return 0
+
+
+def promote(options: argparse.Namespace) -> int:
+    """Make a version champion."""
+    from mlops.registry import operator
+
+    print(operator.promote(_model(options), options.version, options.reason))
+    return 0
+
+
+def rollback(options: argparse.Namespace) -> int:
+    """Make an earlier champion the champion again."""
+    from mlops.registry import operator
+
+    print(operator.rollback(_model(options), options.reason, options.to))
+    return 0
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Train a version again and compare its predictions."""
+    from mlops.operations import reproduce
+
+    found = reproduce.reproduce(_model(options), options.version, options.source)
+    print(found)
+    return 0 if found.is_same else 1
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print the findings of a check-up; status 1 while a problem is open."""
+    from mlops.operations.doctor import checkup
+
+    problems = 0
+    for finding in checkup.check_up(resume=options.resume):
+        print(f"{'OPEN' if finding.is_open else 'ok'}\t{finding.text}", flush=True)
+        problems += finding.is_open
+    return 1 if problems else 0
+
+
+def tidy(options: argparse.Namespace) -> int:
+    """Delete what is old, or list it."""
+    from mlops.operations.retention import cleanup
+
+    limits = cleanup.Retention.parse({"keep_days": options.keep_days, "dry_run": options.dry_run})
+    found = cleanup.find_leftovers(limits)
+    if limits.dry_run and len(found):
+        print(found.to_string(index=False), end="\n\n")
+    summary = cleanup.delete_leftovers(found, limits)
+    print(summary.to_string(index=False) if len(found) else f"nothing is older than {limits.keep_days} days")
+    return 0
+
+
+def _model(options: argparse.Namespace) -> str:
+    """Name of the registered model that a command works on, after connecting to the tracking server."""
+    from mlops.registry import client, operator
+
+    client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    return operator.registered_model(options.model) if options.model else operator.only_model()
