@@ -51,6 +51,7 @@ from mlops.registry.first_check import ask as ask
 from mlops.registry.first_check import lets_anybody_in as lets_anybody_in
 from mlops.registry.first_check import probe as probe
 from mlops.registry.first_check import unknown_user
+from mlops.registry.tables import store_problem
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,8 @@ def connect(uri: str, state: Path, timeout: float, patience: float = 0.0) -> Non
     with FileLock(state / "mlflow.lock"), tracking_errors(f"tracking server {without_credentials(uri)}"):
         if file := sqlite_file(uri):
             _make_database(file)
+        if problem := store_problem(uri):
+            raise TrackingError(problem)
         mlflow_client().search_experiments(max_results=1)
 
 

@@ -1,0 +1,69 @@
+"""Which tables MLflow and Mage have in their databases, and whether they fit the installed programs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import sqlalchemy
+
+from mlops.operations.doctor import mage_database
+from mlops.registry.tables import MLFLOW, Tables
+from stack.compose import StackError
+
+MLFLOW_USERS = Tables(
+    "MLflow's login", "mlflow-skinny", "mlflow/server/auth/db/migrations", "alembic_version_auth"
+)
+MAGE = Tables("Mage", "mage-ai", "mage_ai/orchestration/db/migrations")
+OWNED = {"mage": (MAGE,), "mlflow": (MLFLOW, MLFLOW_USERS)}
+
+
+def problem(owner: str, url: str, shown: str) -> str:
+    """What does not fit in the database of ``mage`` or ``mlflow``, and what to do; an empty text if all fits."""
+    problems = (tables.problem(shown, tables.found(url)) for tables in OWNED[owner])
+    return next(filter(None, problems), "")
+
+
+def is_older(owner: str, url: str) -> bool:
+    """Whether any of the owner's tables can be migrated."""
+    return any(tables.is_older(tables.found(url)) for tables in OWNED[owner])
+
+
+def is_newer(owner: str, url: str) -> bool:
+    """Whether any of the owner's tables was made by a version that this one does not know."""
+    return any(tables.is_newer(tables.found(url)) for tables in OWNED[owner])
+
+
+def in_postgres(database: str, login: Mapping[str, str]) -> str:
+    """URL of a database of a stack.
+
+    Parameters
+    ----------
+    database : str
+    login : mapping
+        ``PGHOST``, ``PGPORT``, ``PGUSER`` and ``PGPASSWORD``, as `Stack.environment` returns them.
+    """
+    url = sqlalchemy.URL.create(
+        "postgresql+psycopg2",
+        login["PGUSER"],
+        login["PGPASSWORD"],
+        login["PGHOST"],
+        int(login["PGPORT"]),
+        database,
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def require_fitting_tables(service: str, login: Mapping[str, str]) -> None:
+    """Raise `StackError` unless the service's program can use the tables of its database in a stack."""
+    for owner in OWNED.keys() & {service}:
+        if found := problem(owner, in_postgres(owner, login), f"{service}'s database"):
+            raise StackError(found)
+
+
+def mages_file() -> Path | None:
+    """Mage's SQLite file of a desk without the stack; None where another database is set."""
+    if os.environ.get("MAGE_DATABASE_CONNECTION_URL"):
+        return None
+    return mage_database.data_folder() / "mage-ai.db"
