@@ -17,6 +17,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 Array = npt.NDArray[Any]
 
 NOMINAL = {"coverage_80": 0.8, "coverage_95": 0.95}
+LEAST_ROWS = 1000
+"""Slices of fewer trips are not reported as bad ones: their RMSE and coverage are mostly noise."""
 BUSIEST_PAIRS = 10
 DISTANCE_BANDS = (0.1, 1.0, 2.0, 5.0, 10.0)
 DISTANCE_LABELS = ("under 0.1 mi", "0.1-1 mi", "1-2 mi", "2-5 mi", "5-10 mi", "10 mi and more")
@@ -58,14 +60,21 @@ def coverage(actual: Array, predictions: pd.DataFrame) -> dict[str, float]:
     return {name: float(inside.mean()) for name, inside in _inside(actual, predictions).items()}
 
 
-def worst_coverage(by_slice: pd.DataFrame, least_rows: int = 1000) -> dict[str, float]:
-    """Coverage in the slice where it is furthest from nominal, among slices of at least `least_rows` trips."""
-    found = {}
-    for name, promised in NOMINAL.items():
-        shares = by_slice.loc[by_slice["rows"] >= least_rows, name]
-        if len(shares):
-            found[f"{name}_worst_slice"] = float(shares.iloc[(shares - promised).abs().argmax()])
-    return found
+def worst_coverage(by_slice: pd.DataFrame, least_rows: int = LEAST_ROWS) -> dict[str, float]:
+    """Coverage in the slice where it is furthest from nominal, for slices as in `worst_covered`."""
+    worst = worst_covered(by_slice, least_rows)
+    return {f"{name}_worst_slice": float(by_slice[name].loc[label]) for name, label in worst.items()}
+
+
+def worst_covered(by_slice: pd.DataFrame, least_rows: int = LEAST_ROWS) -> dict[str, Any]:
+    """For each of `NOMINAL`, the index label of the slice in which coverage is furthest from nominal.
+
+    Only slices of at least `least_rows` trips count; empty if there is none.
+    """
+    large = by_slice[by_slice["rows"] >= least_rows]
+    if large.empty:
+        return {}
+    return {name: (large[name] - nominal).abs().idxmax() for name, nominal in NOMINAL.items()}
 
 
 def slices(

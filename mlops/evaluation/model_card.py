@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from mlops.evaluation.metrics import LEAST_ROWS, NOMINAL, worst_covered
 from mlops.evaluation.plots import PLOTS
 from mlops.evaluation.plots import plots as plots
 
-LEAST_ROWS, WORST = 100, 8
+WORST = 8
+TOLERANCE = 0.02  # a month's coverage further from nominal is pointed out
 
 
 class Markdown(str):
@@ -32,7 +34,7 @@ class Markdown(str):
 
 RIDES = {"green": "a green taxi", "yellow": "a yellow taxi", "fhvhv": "an Uber or Lyft car"}
 OUTCOMES = {
-    "promote": Markdown("**Promote.** This version passes every check and may become champion. Reasons:"),
+    "promote": Markdown("**Promote.** This version is fit to be the champion. Reasons:"),
     "keep": Markdown("**Keep the champion.** This version is fit for use, but not enough better. Reasons:"),
     "refuse": Markdown("**Refuse.** This version is not fit for use, or cannot be compared fairly. Reasons:"),
 }
@@ -42,9 +44,9 @@ METRICS = {
     "test_bias": "bias (minutes; positive: predictions are too long)",
     "test_r2": "R²",
     "test_coverage_80": "share of trips inside their 80 % interval",
-    "test_coverage_80_worst_slice": "the same share, in the slice (of 1,000 trips or more) furthest from 0.8",
+    "test_coverage_80_worst_slice": "the same share, in the slice where it is furthest from 0.8",
     "test_coverage_95": "share of trips inside their 95 % interval",
-    "test_coverage_95_worst_slice": "the same share, in the slice (of 1,000 trips or more) furthest from 0.95",
+    "test_coverage_95_worst_slice": "the same share, in the slice where it is furthest from 0.95",
 }
 SLICES = {
     "slice": "slice", "value": "value", "rows": "trips", "rmse": "RMSE", "champion_rmse": "champion's RMSE",
@@ -83,6 +85,9 @@ class Card:
         ``passed``, ``reason``, ``rows``, ``one_by_one``, ``largest_difference`` (minutes); None before it is done.
     plots : sequence of Path
         PNG files, for the page.
+    rules : mapping of str to str
+        All cleaning rules of the run in order, in words, each with its source if it is not one of the project's;
+        empty if the run had the project's rules.
     """
 
     name: str
@@ -99,12 +104,19 @@ class Card:
     months: pd.DataFrame
     verification: Mapping[str, Any] | None = None
     plots: Sequence[Path] = ()
+    rules: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """Model name, version if it is registered, and test month."""
+        """Model name, version if it is registered, test month, and whether its trips are synthetic."""
         version = f", version {self.version}" if self.version else ""
-        return f"{self.name}{version}, tested on {self.settings['month']}"
+        trips = "synthetic trips of " if self.is_synthetic else ""
+        return f"{self.name}{version}, tested on {trips}{self.settings['month']}"
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether a month is of the synthetic city; its file says so, whatever the source is."""
+        return bool(self.months["sample"].any())
 
 
 def markdown(card: Card) -> str:
@@ -120,6 +132,30 @@ def page(card: Card) -> str:
     return template.render(card=card, results=results, figures=figures, background=background)
 
 
+def with_note(markdown: str, page: str, note: str) -> tuple[str, str]:
+    r"""Both forms of a finished card with a note below the title, above earlier notes.
+
+    Examples
+    --------
+    >>> markdown, page = with_note("# Title\n\nText", "<h1>Title</h1>\n<p>Text</p>", "a < b")
+    >>> print(markdown)
+    # Title
+    <BLANKLINE>
+    > **Note:** a \< b
+    <BLANKLINE>
+    Text
+    >>> print(page)
+    <h1>Title</h1>
+    <blockquote>
+    <p><strong>Note:</strong> a &lt; b</p>
+    </blockquote>
+    <p>Text</p>
+    """
+    title, _, text = markdown.partition("\n")
+    quotation = f"> **Note:** {_escaped(note)}\n"
+    return f"{title}\n\n{quotation}{text}", page.replace("</h1>\n", f"</h1>\n{_html(quotation)}", 1)
+
+
 def _sections(card: Card) -> tuple[str, str]:
     """Markdown above the plots, and Markdown below them."""
     shown = {
@@ -127,8 +163,11 @@ def _sections(card: Card) -> tuple[str, str]:
         "ride": RIDES[card.settings["service"]],
         "outcome": OUTCOMES[card.outcome],
         "contenders": _contenders(card.contenders),
-        "metrics": {text: card.measured[name] for name, text in METRICS.items() if name in card.measured},
+        "metrics": _metrics(card),
+        "missed": _missed(card.measured),
         "least_rows": LEAST_ROWS,
+        "most_slices": WORST,
+        "only_for_training": _only_for_training(card.months),
         "worst_slices": _worst_slices(card.by_slice),
         "months": _months(card.months),
         "rejected": _rejected(card.months),
@@ -149,10 +188,42 @@ def _contenders(contenders: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"rmse": "RMSE (minutes)", "interval": "95 % interval"})
 
 
+def _metrics(card: Card) -> dict[str, float]:
+    """The metrics that were measured, by their description; the worst slices are named."""
+    worst = {name: card.by_slice.loc[label] for name, label in worst_covered(card.by_slice).items()}
+    named = {f"test_{name}_worst_slice": f": {row['slice']} {row['value']}" for name, row in worst.items()}
+    shown = {name: value for name, value in card.measured.items() if name in METRICS}
+    return {text + named.get(name, ""): shown[name] for name, text in METRICS.items() if name in shown}
+
+
+def _missed(measured: Mapping[str, float]) -> list[str]:
+    """A sentence for each kind of interval whose coverage of the test month is not what its name says."""
+    found = []
+    for name, nominal in NOMINAL.items():
+        share = measured.get(f"test_{name}", nominal)
+        if abs(share - nominal) > TOLERANCE:
+            found.append(
+                f"The {100 * nominal:.0f} % intervals were too {'narrow' if share < nominal else 'wide'} for this "
+                f"month: they contain {100 * share:.1f} % of its trips."
+            )
+    return found
+
+
 def _worst_slices(by_slice: pd.DataFrame) -> pd.DataFrame:
-    """The `WORST` slices with the largest RMSE among those of at least `LEAST_ROWS` trips, worst first."""
-    worst = by_slice[by_slice["rows"] >= LEAST_ROWS].nlargest(WORST, "rmse")
-    return worst[[name for name in SLICES if name in worst]].rename(columns=SLICES)
+    """The `WORST` slices with the largest RMSE, and those with the worst coverage, the largest RMSE first.
+
+    Only slices of at least `LEAST_ROWS` trips count.
+    """
+    large = by_slice[by_slice["rows"] >= LEAST_ROWS].sort_values("rmse", ascending=False, kind="stable")
+    is_worst = large.index.isin(worst_covered(by_slice).values())
+    columns = [name for name in SLICES if name in large]
+    return large.loc[is_worst | (np.arange(len(large)) < WORST), columns].rename(columns=SLICES)
+
+
+def _only_for_training(months: pd.DataFrame) -> int:
+    """Trips of the test month that only rules for training reject: the test counts them."""
+    tested = months[months["role"] == "test"]
+    return int((tested["test_rows"] - tested["kept"]).sum())
 
 
 def _months(months: pd.DataFrame) -> pd.DataFrame:
@@ -186,14 +257,16 @@ def _figure(path: Path) -> tuple[str, str]:
 
 
 def _table(table: pd.DataFrame) -> Markdown:
-    """Markdown of a table: numbers right-aligned, counts with thousands separators, others with three decimals.
+    """Markdown of a table: numbers right-aligned, counts with thousands separators, others with four decimals.
+
+    Four, as in the verdict's reasons, the leaderboard and the lists of the command line.
 
     Examples
     --------
     >>> print(_table(pd.DataFrame({"month": ["2023-06"], "rows": [65000], "rmse": [4.41239]})))
     | month | rows | rmse |
     | --- | ---: | ---: |
-    | 2023-06 | 65,000 | 4.412 |
+    | 2023-06 | 65,000 | 4.4124 |
     """
     lines = [
         [str(name).replace("_", " ") for name in table.columns],
@@ -207,7 +280,7 @@ def _cell(value: object) -> str:
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.3f}" if np.isfinite(value) else "–"
+        return f"{value:,.4f}" if np.isfinite(value) else "–"
     return _escaped(value)
 
 
@@ -222,15 +295,20 @@ def _bullets(lines: Iterable[str]) -> Markdown:
 
 def _interval(low: float, high: float) -> Markdown:
     """Both ends of an interval, or a dash if it is unknown."""
-    return Markdown(f"{low:.3f} to {high:.3f}" if np.isfinite([low, high]).all() else "–")
+    return Markdown(f"{low:.4f} to {high:.4f}" if np.isfinite([low, high]).all() else "–")
 
 
 def _thousands(number: float) -> Markdown:
     return Markdown(f"{float(number):,.0f}")  # float(): for a missing number, its error names the variable
 
 
+def _block(text: str) -> Markdown:
+    """Text of several lines as an indented code block, which no line of it can end."""
+    return Markdown("\n".join(f"    {line}" for line in text.splitlines()))
+
+
 def _decimals(number: float) -> Markdown:
-    return Markdown(f"{number:.3f}")
+    return Markdown(f"{number:.4f}")
 
 
 def _code(text: str) -> Markdown:
@@ -271,6 +349,7 @@ HTML_TEMPLATES = _templates(autoescape=True)
 MARKDOWN_TEMPLATES = _templates(finalize=_escaped)  # every value is escaped, unless it is `Markdown`
 MARKDOWN_TEMPLATES.globals["interval"] = _interval
 MARKDOWN_TEMPLATES.filters |= {
+    "block": _block,
     "bullets": _bullets,
     "code": _code,
     "decimals": _decimals,

@@ -8,9 +8,10 @@ from dataclasses import replace
 import jinja2
 import pandas as pd
 import pytest
-from support.cards import CARD, PASSED, make_card, rows, section
+from support.cards import CARD, MEASURED, PASSED, make_card, rows, section
 
-from mlops.evaluation.model_card import OUTCOMES, markdown, page
+from mlops.evaluation.metrics import worst_coverage
+from mlops.evaluation.model_card import OUTCOMES, markdown, page, with_note
 
 # --- Content ------------------------------------------------------------------------------------------------
 
@@ -70,7 +71,7 @@ def test_the_verdict_says_what_the_verification_found() -> None:
     assert "**passed**" in passed
     assert "predicted 61,234 trips at once and 300 one by one" in passed
     assert "The largest difference from the tested predictions is 2e-14 minutes." in passed
-    assert "**failed**, so this version does not become champion: the artefact is damaged" in failed
+    assert "**failed**, so its run did not make this version champion: the artefact is damaged" in failed
     assert "Verification: not done yet." in none
 
 
@@ -79,10 +80,10 @@ def test_contenders_are_compared_with_their_intervals() -> None:
 
     assert "Measured on all 61,234 trips of 2023-06" in text
     assert rows(text)[:4] == [
-        ["challenger", "4.412", "4.300 to 4.500"],
-        ["champion (version 3)", "4.500", "4.400 to 4.600"],
-        ["pair median", "5.600", "5.500 to 5.700"],
-        ["course", "5.100", "–"],
+        ["challenger", "4.4124", "4.3000 to 4.5000"],
+        ["champion (version 3)", "4.5000", "4.4000 to 4.6000"],
+        ["pair median", "5.6000", "5.5000 to 5.7000"],
+        ["course", "5.1000", "–"],
     ]
 
 
@@ -91,13 +92,13 @@ def test_contenders_are_compared_with_their_intervals() -> None:
     [
         (
             (0.08761, 0.0512, 0.1234),
-            "Its RMSE is 0.088 minutes below the champion's. "
-            "The 95 % interval of the gain in RMSE is 0.051 to 0.123 minutes.",
+            "Its RMSE is 0.0876 minutes below the champion's. "
+            "The 95 % interval of the gain in RMSE is 0.0512 to 0.1234 minutes.",
         ),
         (
             (-0.02, -0.05, 0.01),
-            "Its RMSE is 0.020 minutes above the champion's. "
-            "The 95 % interval of the gain in RMSE is -0.050 to 0.010 minutes.",
+            "Its RMSE is 0.0200 minutes above the champion's. "
+            "The 95 % interval of the gain in RMSE is -0.0500 to 0.0100 minutes.",
         ),
         (None, "This version was not compared with a champion."),
     ],
@@ -110,28 +111,109 @@ def test_the_other_metrics_are_those_that_were_measured() -> None:
     found = rows(section(markdown(CARD), "Test results"))[4:]
     fewer = replace(CARD, measured={"test_rows": 5, "test_mae": 2.9})
 
-    assert [value for _, value in found] == [
-        "2.900", "6.500", "-0.100", "0.800", "0.803", "0.710", "0.951", "0.900",
-    ]  # fmt: skip
-    assert rows(section(markdown(fewer), "Test results"))[4:] == [["mean absolute error (minutes)", "2.900"]]
+    measured = ["2.9000", "6.5000", "-0.1000", "0.8000", "0.8030", "0.9510"]
+    assert [value for text, value in found if "slice" not in text] == measured
+    assert rows(section(markdown(fewer), "Test results"))[4:] == [["mean absolute error (minutes)", "2.9000"]]
 
 
 def test_the_worst_slices_of_some_size_come_worst_first() -> None:
-    tiny = CARD.by_slice.head(1).assign(rows=99, rmse=50.0)
-    enough = CARD.by_slice.head(1).assign(rows=100, rmse=40.0)
-    with_both = replace(CARD, by_slice=pd.concat([tiny, enough, CARD.by_slice]))
+    other = CARD.by_slice.head(1).assign(value="24")
+    with_both = replace(
+        CARD,
+        by_slice=pd.concat(
+            [other.assign(rows=999, rmse=50.0), other.assign(rows=1000, rmse=40.0), CARD.by_slice],
+            ignore_index=True,
+        ),
+    )
     found = rows(section(markdown(with_both), "Slices with the largest error"))
 
-    assert len(found) == 8
-    assert found[0][2:4] == ["100", "40.000"]
+    assert found[0][:4] == ["hour", "24", "1,000", "40.0000"]
     assert found[1][:2] == ["hour", "17"]
     assert [float(row[3]) for row in found] == sorted((float(row[3]) for row in found), reverse=True)
+    assert 8 <= len(found) <= 10
+
+
+def test_the_worst_slices_of_the_metrics_are_rows_of_the_table() -> None:
+    """Also one with a small error, which is not among the largest; never one that is too small for the table."""
+    odd = CARD.by_slice.tail(1).assign(slice="week", rmse=0.1, coverage_80=0.1, coverage_95=0.2)
+    by_slice = pd.concat(
+        [
+            CARD.by_slice,
+            odd.assign(value="quiet", rows=1000),
+            odd.assign(value="tiny", rows=999, rmse=50.0, coverage_80=0.0, coverage_95=0.0),
+        ],
+        ignore_index=True,
+    )
+    worst = {f"test_{name}": share for name, share in worst_coverage(by_slice).items()}
+    text = markdown(replace(CARD, by_slice=by_slice, measured={**CARD.measured, **worst}))
+    table = {tuple(row[:2]): row for row in rows(section(text, "Slices with the largest error"))}
+    named = [row for row in rows(section(text, "Test results")) if "in the slice" in row[0]]
+
+    assert [row[0].partition(": ")[2] for row in named] == ["week quiet"] * 2
+    assert [row[1] for row in named] == table["week", "quiet"][-2:] == ["0.1000", "0.2000"]
+    assert ("week", "tiny") not in table
+    for column, (_, share) in zip((-2, -1), named, strict=True):
+        nominal = 0.8 if column == -2 else 0.95
+        distances = {abs(float(row[column]) - nominal) for row in table.values()}
+        assert abs(float(share) - nominal) == max(distances)
+
+
+def test_a_month_of_few_trips_has_no_worst_slice() -> None:
+    few = replace(CARD, by_slice=CARD.by_slice.assign(rows=999), measured=MEASURED)
+
+    assert section(markdown(few), "Slices with the largest error").strip() == "No slice has 1,000 trips."
+    assert "in the slice" not in section(markdown(few), "Test results")
+
+
+@pytest.mark.parametrize(
+    ("coverage", "sentences"),
+    [
+        ((0.803, 0.951), []),
+        (
+            (0.778, 0.951),
+            ["The 80 % intervals were too narrow for this month: they contain 77.8 % of its trips."],
+        ),
+        (
+            (0.87, 0.99),
+            [
+                "The 80 % intervals were too wide for this month: they contain 87.0 % of its trips.",
+                "The 95 % intervals were too wide for this month: they contain 99.0 % of its trips.",
+            ],
+        ),
+    ],
+)
+def test_it_says_where_an_interval_does_not_hold_what_its_name_says(
+    coverage: tuple[float, float], sentences: list[str]
+) -> None:
+    measured = {**CARD.measured, "test_coverage_80": coverage[0], "test_coverage_95": coverage[1]}
+    text = section(markdown(replace(CARD, measured=measured)), "Test results")
+
+    assert [line for line in text.splitlines() if "for this month" in line] == sentences
+
+
+def test_the_trips_of_the_test_are_those_of_the_months_table() -> None:
+    """The test counts trips that only training rejects, so it has more than the table's kept ones."""
+    text = markdown(CARD)
+
+    assert "Measured on all 61,234 trips of 2023-06 that the cleaning rules leave for a test" in text
+    assert "The test counts 234 of the rejected trips of its month: only rules for training" in text
+    kept = CARD.months["test_rows"]
+    assert "of the rejected trips" not in markdown(replace(CARD, months=CARD.months.assign(kept=kept)))
+
+
+def test_every_minute_is_rounded_as_in_the_reasons() -> None:
+    """Of a version's RMSE, the reasons, the table and the sentence about the gain show the same digits."""
+    reason = f"RMSE {4.41239:.4f} is 1.95% below the RMSE {4.5:.4f} of the champion (version 3)"
+    text = markdown(replace(CARD, reasons=(reason,)))
+
+    assert re.findall(r"\b4\.41\d*", text) == ["4.4124", "4.4124"]
+    assert set(re.findall(r"\b4\.50*\b", text)) == {"4.5000"}
 
 
 def test_every_slice_has_the_champion_s_error() -> None:
     beside = replace(CARD, by_slice=CARD.by_slice.assign(champion_rmse=7.25))
 
-    assert {row[4] for row in rows(section(markdown(beside), "Slices with the largest error"))} == {"7.250"}
+    assert {row[4] for row in rows(section(markdown(beside), "Slices with the largest error"))} == {"7.2500"}
     head = "| slice | value | trips | RMSE | MAE | bias | in 80 % | in 95 % |"
     assert head in markdown(CARD)
     assert head.replace("| MAE", "| champion's RMSE | MAE") in markdown(beside)
@@ -145,8 +227,8 @@ def test_the_months_are_listed_with_what_was_rejected() -> None:
         ["2023-05", "validation", "60,000", "58,000", "fedcba987654"],
         ["2023-04", "training", "61,000", "59,000", "0123456789ab"],
         ["2023-03", "training", "62,000", "60,500", "0123456789ab"],
-        ["over 60 minutes", "4,000", "2,000", "2,500"],
-        ["zone unknown", "0", "0", "1,000"],
+        ["over 60 minutes", "3,766", "2,000", "2,500"],
+        ["zone unknown", "234", "0", "1,000"],
     ]
     assert "| rule | test | validation | training |" in text
     assert text.rstrip().endswith(
@@ -160,7 +242,7 @@ def test_ordinary_months_have_no_remark() -> None:
 
 def test_every_feature_stands_with_its_share_of_the_gain() -> None:
     assert rows(section(markdown(CARD), "Feature importance")) == [
-        ["pace_minutes", "0.750"], ["weekday", "0.250"], ["month", "0.000"],
+        ["pace_minutes", "0.7500"], ["weekday", "0.2500"], ["month", "0.0000"],
     ]  # fmt: skip
 
 
@@ -177,9 +259,40 @@ def test_it_says_whether_the_meters_distance_is_used(use_distance: bool, sentenc
     )
 
 
-def test_a_model_of_the_sample_says_so() -> None:
-    assert "Trained on synthetic trips of an invented city" in markdown(make_card(source="sample"))
-    assert "invented" not in markdown(make_card(source="tlc"))
+def test_a_model_of_synthetic_trips_says_so_in_its_first_lines() -> None:
+    """Wherever the months come from: their files say it."""
+    synthetic = replace(make_card(source="/a/folder"), months=CARD.months.assign(sample=True))
+    for card in (make_card(source="sample"), synthetic):
+        title, _, purpose = markdown(card).splitlines()[:3]
+        assert title == "# trip-duration-green, version 7, tested on synthetic trips of 2023-06"
+        assert purpose.startswith("Trained and tested on synthetic trips of an invented city: ")
+        assert "in New York" not in purpose
+        assert f"<title>{title[2:]}</title>" in page(card)
+
+    assert not re.search("invented|synthetic", markdown(make_card(source="tlc")))
+
+
+def test_no_verdict_says_what_a_failed_verification_denies() -> None:
+    failed = {"passed": False, "reason": "the artefact is damaged"}
+    text = section(markdown(replace(CARD, outcome="promote", verification=failed)), "Verdict")
+
+    assert "passes every check" not in text
+    assert "may become champion" not in text
+
+
+def test_a_note_stands_below_the_title_of_both_forms() -> None:
+    """A verdict that a person overrode; the newest first, and no text in it becomes markup."""
+    noted = with_note(markdown(CARD), page(CARD), "made champion by me@here: <b>because</b>")
+    again = with_note(*noted, "once more")
+
+    assert again[0].startswith(
+        f"# {CARD.title}\n\n> **Note:** once more\n\n> **Note:** made champion by me@here: \\<b>because"
+    )
+    below = again[1].partition("</h1>")[2]
+    assert re.findall("<strong>Note:</strong> (.*)</p>", below) == [
+        "once more", "made champion by me@here: &lt;b&gt;because&lt;/b&gt;",
+    ]  # fmt: skip
+    assert below.index("Note:") < below.index("Predicts how many minutes")
 
 
 def test_every_setting_and_origin_is_repeated() -> None:

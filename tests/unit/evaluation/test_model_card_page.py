@@ -107,7 +107,7 @@ def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
 
     assert shown.tags == Reader(page(harmless)).tags
     assert shown.found["li"][:3] == [plain, "the next", f"2023-06: {plain}"]
-    assert f"failed, so this version does not become champion: {plain}" in shown.paragraphs
+    assert f"failed, so its run did not make this version champion: {plain}" in shown.paragraphs
     assert f"Source: {plain}. Trained on" in shown.paragraphs
     assert shown.found["td"].count(plain) == 4  # a contender, a feature, a setting and an origin
     assert shown.addresses == ["data:,"]
@@ -125,6 +125,7 @@ def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(text: str) -> None:
         f"{plain}, version 7, tested on 2023-06"
     ] * 2
     assert shown.found["code"] == [
+        "python -m mlops registry",
         f"python -m mlops reproduce 7 --model {plain}\n",
         f'mlflow.pyfunc.load_model("models:/{plain}/7")\n',
     ]
