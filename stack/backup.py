@@ -1,8 +1,9 @@
-"""Back up MLflow's and Mage's databases and MLflow's artefacts into one archive, and restore from it.
+"""Back up MLflow's and Mage's databases, and files that cannot be made again, into one archive; restore from it.
 
-The archive does not contain the months: a version records their source and sha256, and `reproduce` accepts no
-other files. It does not contain `work/` of the state folder, which only saves time for an interrupted run, nor
-the output of blocks.
+The files are MLflow's artefacts, Mage's copy of the project, old bytes of republished months and the notes about
+messages that were sent. The archive does not contain the months: a version records their source and sha256, and
+`reproduce` accepts no other files. It does not contain `work/` of the state folder, which only saves time for an
+interrupted run, nor the output of blocks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import json
 import re
 import shutil
-import subprocess
 import tarfile
 import tempfile
 import zlib
@@ -22,12 +22,13 @@ from typing import Any
 
 import bcrypt
 import psycopg2
+from werkzeug.security import generate_password_hash
 
-from stack import cluster
+from stack import cluster, schema
 from stack.compose import LOOPBACK, ROOT, StackError
 from stack.processes import family
 from stack.secret_values import NAMES, fill_in, write_env
-from stack.stack import BINS, Say, Stack, only_one
+from stack.stack import Say, Stack, only_one
 
 FORMAT = 1
 DATABASES = (
@@ -37,16 +38,16 @@ DATABASES = (
 SESSIONS = (
     "oauth2_access_token"  # table of Mage's login tokens; not copied, because each row is a valid login
 )
+OF_STATE = (
+    "months/*/replaced",
+    "told",
+)  # of the state folder: old bytes of months, and which messages were sent
+PROJECT = (
+    "project"  # name of Mage's copy of the project in the archive; it has what was changed in Mage's pages
+)
 SECONDS = 3600.0
 # Older patch releases of Python do not have this filter.
 SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-SET_MLFLOW_PASSWORD = """
-from mlflow.server.auth.config import read_auth_config
-from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-config, store = read_auth_config(), SqlAlchemyStore()
-store.init_db(config.database_uri)
-store.update_user(config.admin_username, password=config.admin_password)
-"""
 
 
 def back_up(stack: Stack, target: Path, say: Say = print) -> None:
@@ -68,7 +69,7 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
     try:
         with (
             only_one(stack.folder),
-            _database(stack),
+            postgres_running(stack),
             tempfile.TemporaryDirectory() as scratch,
             tarfile.open(_private(passing), "w:gz", compresslevel=6) as archive,
         ):
@@ -77,8 +78,8 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
             archive.add(manifest, manifest.name)
             for name in DATABASES:
                 archive.add(_dump(stack, name, Path(scratch)), f"{name}.dump")
-            if _artefacts(stack).exists():
-                archive.add(_artefacts(stack), "artifacts")
+            for name, place in _files(stack).items():
+                archive.add(place, name, filter=_without_caches)
         passing.replace(target)
     except OSError as error:
         raise StackError(
@@ -97,7 +98,7 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
     Raises
     ------
     StackError
-        When there is already a stack, or when the archive is damaged or was written by other versions.
+        When there is already a stack, or when the archive is damaged or was written by a newer version.
     """
     folder = folder.absolute()
     if any((folder / name).exists() for name in ("postgres", "mlflow", "mage")):
@@ -112,26 +113,25 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
         passing.mkdir()
         try:
             stack = _unpack(source, passing, folder / ".env", ports or {})
-            with _database(stack):
+            with postgres_running(stack):
                 for name in DATABASES:
                     _load(stack, name, passing / "unpacked" / f"{name}.dump")
+                is_older = _is_older(stack, source)
                 _own_passwords(stack)
                 _move_mages_paths(stack, folder)
-            artefacts = passing / "unpacked" / "artifacts"
-            if artefacts.exists():
-                _artefacts(stack).parent.mkdir()
-                artefacts.rename(_artefacts(stack))
+            _place_files(passing / "unpacked", stack, folder.parent)
             for name in ("unpacked", "run", "logs"):
                 shutil.rmtree(passing / name, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)  # its .env is already copied
             passing.rename(folder)
         finally:
             shutil.rmtree(passing, ignore_errors=True)
-    say(f"{folder}: restored from {source}. Start it: make stack")
+    first = "Its tables are older than the installed programs: run make upgrade, then make stack"
+    say(f"{folder}: restored from {source}. {first if is_older else 'Start it: make stack'}")
 
 
 @contextlib.contextmanager
-def _database(stack: Stack) -> Iterator[None]:
+def postgres_running(stack: Stack) -> Iterator[None]:
     """Run PostgreSQL during the block; stop it afterwards if it did not run before."""
     running = stack.running()
     if "postgres" in running or family(stack.folder, "postgres"):
@@ -152,6 +152,40 @@ def _private(path: Path) -> Path:
 
 def _artefacts(stack: Stack) -> Path:
     return stack.compose.places["/var/lib/mlflow"] / "artifacts"
+
+
+def _files(stack: Stack) -> dict[str, Path]:
+    """Return what else is in the archive, by its name there, as far as it exists."""
+    kept = [path for pattern in OF_STATE for path in sorted(stack.state.glob(pattern))]
+    found = {f"state/{path.relative_to(stack.state)}": path for path in kept}
+    found |= {"artifacts": _artefacts(stack), PROJECT: stack.served}
+    return {name: path for name, path in found.items() if path.exists()}
+
+
+def _without_caches(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if Path(entry.name).name in ("__pycache__", ".file_versions") else entry
+
+
+def _place_files(unpacked: Path, stack: Stack, state: Path) -> None:
+    """Move what `_files` found into a new stack, and into its state folder, where no file is overwritten."""
+    for name, place in {"artifacts": _artefacts(stack), PROJECT: stack.served}.items():
+        if (unpacked / name).exists():
+            place.parent.mkdir(exist_ok=True)
+            (unpacked / name).rename(place)
+    for source in (unpacked / "state").rglob("*"):
+        target = state / source.relative_to(unpacked / "state")
+        if source.is_file() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
+
+
+def _is_older(stack: Stack, source: Path) -> bool:
+    """Whether the loaded tables have to be migrated; StackError if a newer version made them."""
+    urls = {name: schema.in_postgres(name, stack.environment("postgres")) for name in DATABASES}
+    for name, url in urls.items():
+        if schema.is_newer(name, url):
+            raise StackError(schema.problem(name, url, f"{source}, database {name}"))
+    return any(schema.is_older(name, url) for name, url in urls.items())
 
 
 def _manifest(stack: Stack) -> dict[str, Any]:
@@ -196,12 +230,10 @@ def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) ->
         manifest = json.loads((passing / "unpacked" / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
         raise StackError(f"{source}: expected an archive made by `make backup`; got: {error}") from error
-    for name, here in {"format": FORMAT, "versions": _versions()}.items():
-        if manifest[name] != here:
-            raise StackError(
-                f"{source}: expected {name} {here}, as in this checkout; got {manifest[name]}. "
-                "Restore with the checkout that wrote the backup, then upgrade."
-            )
+    if manifest["format"] != FORMAT:
+        raise StackError(
+            f"{source}: expected format {FORMAT}; got {manifest['format']}. Restore with the code that wrote it."
+        )
     if env.exists():
         shutil.copy(env, passing / ".env")
     write_env(passing / ".env", {**fill_in(passing / ".env", ports), **manifest["users"]})
@@ -229,44 +261,34 @@ def _load(stack: Stack, database: str, file: Path) -> None:
 
 def _own_passwords(stack: Stack) -> None:
     """Set the passwords of Mage's and MLflow's first users to those in this stack's `.env`."""
+    values = stack.values
     salt = bcrypt.gensalt(14)  # as in Mage, which stores the salt next to the hash
-    hashed = bcrypt.hashpw(stack.values["DEFAULT_OWNER_PASSWORD"].encode(), salt).decode()
+    hashed = bcrypt.hashpw(values["DEFAULT_OWNER_PASSWORD"].encode(), salt).decode()
     statement = 'UPDATE "user" SET password_hash = %s, password_salt = %s WHERE email = %s'
-    _execute_in_mage(stack, statement, hashed, salt.decode(), stack.values["DEFAULT_OWNER_EMAIL"])
-    done = subprocess.run(
-        [BINS["mlflow"] / "python", "-c", SET_MLFLOW_PASSWORD],
-        env=stack.environment("mlflow"),
-        cwd=stack.folder,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=120,
-    )
-    if done.returncode != 0:
-        raise StackError(
-            f"MLflow's user {stack.values['MLFLOW_TRACKING_USERNAME']}: cannot set the password:\n{done.stderr}"
-        )
+    _execute(stack, "mage", statement, hashed, salt.decode(), values["DEFAULT_OWNER_EMAIL"])
+    # Not with MLflow's own code, which first migrates the tables of an archive from an older version.
+    known = generate_password_hash(values["MLFLOW_TRACKING_PASSWORD"])
+    statement = "UPDATE users SET password_hash = %s WHERE username = %s"
+    _execute(stack, "mlflow", statement, known, values["MLFLOW_TRACKING_USERNAME"])
 
 
 def _move_mages_paths(stack: Stack, folder: Path) -> None:
     """Set the project folder of triggers and jobs to this stack's; Mage shows only those of its own folder."""
     served = str(folder / stack.served.name)
     for table in ("pipeline_schedule", "generic_job"):
-        _execute_in_mage(stack, f"UPDATE {table} SET repo_path = %s", served)
+        if _execute(stack, "mage", "SELECT to_regclass(%s)", table) != [(None,)]:  # older Mages have no jobs
+            _execute(stack, "mage", f"UPDATE {table} SET repo_path = %s", served)
 
 
-def _execute_in_mage(stack: Stack, statement: str, *values: str) -> None:
-    """Run one statement in Mage's database, as its owner."""
+def _execute(stack: Stack, owner: str, statement: str, *values: str) -> list[Any]:
+    """Run one statement in Mage's or MLflow's database, as its owner; return its rows."""
+    login = {"host": LOOPBACK, "port": stack.compose.port("postgres"), "user": owner, "dbname": owner}
     with (
         contextlib.closing(
-            psycopg2.connect(
-                host=LOOPBACK,
-                port=stack.compose.port("postgres"),
-                user="mage",
-                dbname="mage",
-                password=stack.values["MAGE_DB_PASSWORD"],
-            )
+            psycopg2.connect(**login, password=stack.values[f"{owner.upper()}_DB_PASSWORD"])
         ) as database,
         database,
     ):
-        database.cursor().execute(statement, values)
+        cursor = database.cursor()
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []

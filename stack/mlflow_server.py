@@ -10,6 +10,7 @@ import sys
 
 from mlops import config
 from mlops.errors import ConfigError
+from mlops.registry.tables import store_problem
 
 SETTINGS = {
     "MLFLOW_SERVER_ALLOWED_HOSTS": "localhost:*,127.0.0.1:*",
@@ -24,12 +25,15 @@ def main(port: str) -> None:
         state = config.state()
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    store = f"sqlite:///{state.tracking_store}"
+    if state.tracking_store.exists() and (problem := store_problem(store)):
+        sys.exit(f"error: {problem}")
     state.tracking_store.parent.mkdir(parents=True, exist_ok=True)
     options = {
         "--host": "127.0.0.1",
         "--port": port,
         "--workers": "1",
-        "--backend-store-uri": f"sqlite:///{state.tracking_store}",
+        "--backend-store-uri": store,
         "--default-artifact-root": state.artifacts.as_uri(),  # MLflow writes it into SQL as it is, with any quote
     }
     words = [word for option in options.items() for word in option]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import sqlalchemy
 
-from mlops.operations.doctor import mage_database
 from mlops.registry.tables import MLFLOW, Tables
 from stack.compose import StackError
 
@@ -16,6 +13,7 @@ MLFLOW_USERS = Tables(
     "MLflow's login", "mlflow-skinny", "mlflow/server/auth/db/migrations", "alembic_version_auth"
 )
 MAGE = Tables("Mage", "mage-ai", "mage_ai/orchestration/db/migrations")
+INSTALLED = {tables.program: tables.distribution for tables in (MLFLOW, MAGE)}
 OWNED = {"mage": (MAGE,), "mlflow": (MLFLOW, MLFLOW_USERS)}
 
 
@@ -60,10 +58,3 @@ def require_fitting_tables(service: str, login: Mapping[str, str]) -> None:
     for owner in OWNED.keys() & {service}:
         if found := problem(owner, in_postgres(owner, login), f"{service}'s database"):
             raise StackError(found)
-
-
-def mages_file() -> Path | None:
-    """Mage's SQLite file of a desk without the stack; None where another database is set."""
-    if os.environ.get("MAGE_DATABASE_CONNECTION_URL"):
-        return None
-    return mage_database.data_folder() / "mage-ai.db"

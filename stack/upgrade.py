@@ -1,0 +1,171 @@
+"""`make upgrade`: a backup, then MLflow's and Mage's tables for the installed versions, then the doctor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mlops import config
+from mlops.operations.doctor import mage_database
+from stack import schema
+from stack.backup import back_up, postgres_running
+from stack.compose import ROOT, StackError
+from stack.databases import Database, SqliteFile, StackDatabase, migrate, take_copies
+from stack.mage_project import OF_MAGE
+from stack.processes import SUPERVISORD, family
+from stack.stack import BINS, Say, Stack, open_stack, start
+
+NOTE = "upgrading"  # file in the stack's folder: the stack ran when an upgrade began that has not ended
+CODE = (
+    "mlops",
+    "stack",
+    "docker",
+    "docker-compose.yml",
+    ".venv/installed",
+    ".venv-mlflow/installed",
+    *OF_MAGE,
+)
+
+
+def stop_for_upgrade(folder: Path, say: Say = print) -> None:
+    """Stop the stack, if it serves, before its environments are built again; `upgrade` starts it again."""
+    stack = open_stack(folder)
+    if stack and _serves(stack):
+        (folder / NOTE).touch()
+        say(f"stopped for the upgrade: {', '.join(stack.stop())}")
+
+
+def upgrade(folder: Path, say: Say = print) -> int:
+    """Migrate the databases of the stack in a folder and of the desk; return the status of the doctor.
+
+    Raises
+    ------
+    StackError
+        When a newer version made a database, when one is in use, or when a migration fails; all databases are as
+        before then.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_name("upgrade.lock"), timeout=0):
+            return _upgrade(folder, say)
+    except Timeout:
+        raise StackError(f"{folder.parent}: another `make upgrade` runs; wait for its end") from None
+
+
+def forget(folder: Path) -> None:
+    """Forget that an upgrade has to start the stack: somebody has started or stopped it."""
+    (folder / NOTE).unlink(missing_ok=True)
+
+
+def _upgrade(folder: Path, say: Say) -> int:
+    stack = open_stack(folder) if (folder / "postgres" / "data").exists() else None
+    note = folder / NOTE
+    if note.exists():
+        say("the upgrade goes on: the stack ran before, and is started again at the end")
+    serves = stack is not None and _serves(stack)
+    with postgres_running(stack) if stack else contextlib.nullcontext():
+        due = _due([*_of_the_desk(), *_of(stack)])
+        outdated = stack is not None and serves and _is_outdated(stack)
+        if stack and serves and (due or outdated):
+            note.touch()
+            for name in ("mage", "mlflow"):
+                stack.stop_service(name)
+        saved = _migrate_all(due, stack, say) if due else None
+    if not (due or outdated or note.exists()):
+        programs = (f"{program} {version(name)}" for program, name in schema.INSTALLED.items())
+        say(f"nothing to upgrade: all tables fit {' and '.join(programs)}")
+        return 0
+    restarted = stack is not None and note.exists()
+    if stack:
+        stack.stop()
+    if restarted:
+        start(folder, say=say)
+        forget(folder)
+    status = _doctor(stack if restarted else None)
+    done = (
+        f"upgraded: {', '.join(str(each) for each in due)}; backup: {saved}" if due else "no table to change"
+    )
+    say(f"{done}; {'nothing is open' if status == 0 else 'read what the doctor calls OPEN'}")
+    return status
+
+
+def _due(databases: Sequence[Database]) -> list[Database]:
+    """Return the databases with tables to migrate.
+
+    Raises
+    ------
+    StackError
+        When a newer version made one of them.
+    """
+    for each in databases:
+        if schema.is_newer(each.owner, each.url):
+            raise StackError(schema.problem(each.owner, each.url, str(each)))
+    return [each for each in databases if schema.is_older(each.owner, each.url)]
+
+
+def _migrate_all(due: Sequence[Database], stack: Stack | None, say: Say) -> Path:
+    """Back up and migrate the databases; return the folder of the backup."""
+    for each in due:
+        if isinstance(each, SqliteFile):
+            each.require_unused()
+    saved = config.state_dir() / "backups" / f"{datetime.now(timezone.utc):%Y-%m-%dT%H-%M-%S}"
+    say(f"backup: {saved}")
+    saved.mkdir(parents=True, mode=0o700)
+    if stack and any(isinstance(each, StackDatabase) for each in due):
+        back_up(stack, saved / "stack.tar.gz", say)
+    for each in due:
+        if isinstance(each, SqliteFile):
+            each.save(saved / each.path.name)
+    try:
+        for each in due:
+            say(f"{each}: migrating a copy of it")
+            each.make_copy()
+            migrate(each, saved / f"{each.owner}.log")
+        take_copies(due)
+    except StackError as error:
+        raise StackError(
+            f"{error}. All databases are as before; a stack stays stopped. Correct this and run `make upgrade` "
+            f"again, or check out the code of before and run `make stack`. Backup: {saved}"
+        ) from error
+    finally:
+        for each in due:
+            each.discard_copy()
+    return saved
+
+
+def _of_the_desk() -> Iterator[SqliteFile]:
+    mlflow = config.sqlite_file(config.tracking_uri()) or config.state().tracking_store
+    for owner, path in {"mlflow": mlflow, "mage": mage_database.data_folder() / "mage-ai.db"}.items():
+        if path.exists():
+            yield SqliteFile(owner, path)
+
+
+def _of(stack: Stack | None) -> list[StackDatabase]:
+    return [StackDatabase(owner, stack) for owner in schema.OWNED] if stack else []
+
+
+def _serves(stack: Stack) -> bool:
+    """Whether a service runs besides PostgreSQL, which an interrupted upgrade leaves running."""
+    return any(name in stack.running() or family(stack.folder, name) for name in schema.OWNED)
+
+
+def _is_outdated(stack: Stack) -> bool:
+    """Whether a file of the code, or an environment, is newer than the start of the stack."""
+    paths = [path for name in CODE for path in ((ROOT / name), *(ROOT / name).rglob("*"))]
+    newest = max(path.stat().st_mtime for path in paths if path.is_file() and path.suffix != ".pyc")
+    return all(each.create_time() < newest for each in family(stack.folder, SUPERVISORD))
+
+
+def _doctor(stack: Stack | None) -> int:
+    """Run the doctor, on the stack if it runs; return its exit status."""
+    environment = {**os.environ, **(stack.client if stack else {})}
+    return subprocess.run(
+        [BINS["mage"] / "python", "-m", "mlops", "doctor"], env=environment, cwd=ROOT
+    ).returncode
