@@ -108,11 +108,11 @@ def doctor(options: argparse.Namespace) -> int:
     """Print the findings of a check-up; status 1 while a problem is open."""
     from mlops.operations.doctor import checkup
 
-    problems = 0
+    found = []
     for finding in checkup.check_up(resume=options.resume):
-        print(f"{'OPEN' if finding.is_open else 'ok'}\t{finding.text}", flush=True)
-        problems += finding.is_open
-    return 1 if problems else 0
+        print(f"{finding.label}\t{finding.text}", flush=True)
+        found.append(finding)
+    return checkup.exit_status(found)
 
 
 def tidy(options: argparse.Namespace) -> int:

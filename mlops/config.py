@@ -318,8 +318,8 @@ class StateFolder:
         Artefacts and database of MLflow, when no tracking server is configured.
     backtests : Path
         Results of ``python -m mlops replay``.
-    served_project : Path
-        Copy of the Mage project that ``make stack`` runs.
+    stack : Path
+        What ``make stack`` runs: its data, secrets and logs.
     """
 
     months: Path
@@ -330,7 +330,7 @@ class StateFolder:
     artifacts: Path
     tracking_store: Path
     backtests: Path
-    served_project: Path
+    stack: Path
 
 
 def state() -> StateFolder:
@@ -345,7 +345,7 @@ def state() -> StateFolder:
         artifacts=root / "artifacts",
         tracking_store=root / "mlflow.db",
         backtests=root / "replay",
-        served_project=root / "stack" / "trip_duration",
+        stack=root / "stack",
     )
 
 

@@ -2,6 +2,7 @@
 
 In reading order:
 
+- `local_stack`: the stack of this state folder, from the files that `make stack` writes
 - `first_check`: whether the tracking server answers and lets us in; a failure is named
 - `client`: the connection to the tracking server, and retries while it does not answer
 - `server_facts`: versions of MLflow and of its tables, and where artefacts go

@@ -22,12 +22,12 @@ from requests.utils import get_netrc_auth
 
 from mlops.config import sqlite_file, without_credentials
 from mlops.errors import TrackingDownError, TrackingError, one_line
+from mlops.registry import local_stack
 
 SEARCH = "/api/2.0/mlflow/experiments/search"  # asks for a login; /health and /version do not
 QUESTION = f"{SEARCH}?max_results=1"
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 SERVER_CERTIFICATE, OUR_CERTIFICATE = "MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_CLIENT_CERT_PATH"
-_START = "Start it (`make mlflow`), or set MLFLOW_TRACKING_URI to one that runs."
 _TRANSIENT = (408, 429)  # besides every status from 500
 _PLAIN_HTTP = re.compile("WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|RECORD_LAYER|HTTP_REQUEST|PACKET_LENGTH")
 _WANTS_CERTIFICATE = re.compile(
@@ -221,7 +221,8 @@ def _failure(uri: str, error: Exception, timeout: float) -> TrackingError:
 def no_answer(uri: str, timeout: float, reason: str) -> TrackingDownError:
     """That no server is there, why, and what to do."""
     about = f"tracking server {without_credentials(uri)}"
-    return TrackingDownError(f"{about}: no answer within {timeout:g} s ({reason}). {_START}")
+    act = f"Start it (`{local_stack.command_to_start(uri)}`), or set MLFLOW_TRACKING_URI to one that runs."
+    return TrackingDownError(f"{about}: no answer within {timeout:g} s ({reason}). {act}")
 
 
 def _reason(uri: str, error: BaseException | None) -> str:

@@ -134,6 +134,13 @@ def work_lock(
 ) -> contextlib.AbstractContextManager[locks.Lock]:
     """The lock that allows one run of a registered model at a time."""
     return locks.hold(f"{name}.work", on_busy=on_busy, about=about)
+def running_under(experiment: str) -> list[str]:
+    """For each run with status RUNNING, without trials: the place of its locks, for example ``HOST:FOLDER``."""
+    found = _experiment_of(experiment)
+    tags = [run.data.tags for run in _running(found)] if found else []
+    return [t.get(LOCK_TAG, "an unknown host") for t in tags if MLFLOW_PARENT_RUN_ID not in t]
+
+
 
 
 @with_retry("ending run {0}")

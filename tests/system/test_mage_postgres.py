@@ -12,6 +12,7 @@ from support.postgres import running_postgres
 
 from mlops import config
 from mlops.operations.doctor import mage_database
+from mlops.operations.doctor.stack import Mage
 
 STARTED = datetime(2026, 11, 1, 11, tzinfo=timezone.utc)
 
@@ -22,10 +23,10 @@ def test_the_doctor_finds_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pyt
     (pipeline / "triggers.yaml").write_text("triggers: [{name: monthly, status: active}]")
     monkeypatch.setattr(config, "PROJECT", tmp_path)
     with running_postgres() as postgres:
-        monkeypatch.setenv("MAGE_DATABASE_CONNECTION_URL", postgres.url)
+        mage = Mage({"MAGE_DATABASE_CONNECTION_URL": postgres.url}, tmp_path)
 
         def opened(now: datetime = STARTED) -> list[str]:
-            return [finding.text for finding in mage_database.look_over(now) if finding.is_open]
+            return [finding.text for finding in mage_database.look_over(mage, now) if finding.is_open]
 
         (reported,) = opened()
         assert "tables pipeline_schedule, pipeline_run, block_run are missing" in reported

@@ -13,9 +13,10 @@ from functools import partial
 from mlops import config, locks
 from mlops.config import Settings
 from mlops.errors import BusyError
-from mlops.operations.doctor import history, host, mage_database, tracking_server
+from mlops.operations.doctor import history, host, mage_database, mage_service, stack, tracking_server
 from mlops.operations.doctor.finding import Finding as Finding
-from mlops.operations.doctor.finding import Findings, carried_out
+from mlops.operations.doctor.finding import Findings, carried_out, not_checked
+from mlops.operations.doctor.finding import exit_status as exit_status
 from mlops.pipeline import checkpoint, run_once
 from mlops.registry import alias_log, client, run_lifecycle, runs, versions
 
@@ -31,16 +32,28 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
         Deliver pending results, which wait in the state folder because the tracking server was away.
     """
     yield from carried_out("import path", host.import_path)
-    yield from carried_out("time zone", lambda: host.time_zone(mage_database.schedules_run_here()))
-    yield from carried_out("Mage's database", mage_database.look_over)
-    can_be_asked = yield from carried_out("tracking server", _tracking)
-    if can_be_asked:
-        names = _experiments()
-        yield from carried_out("artefacts", partial(tracking_server.artefacts, config.tracking_uri(), names))
-        yield from carried_out("registered models", partial(_models, resume))
-    else:
-        yield Finding("registered models: not checked, because the tracking server cannot be used")
-    yield from carried_out("memory and disk", partial(_room, can_be_asked))
+    is_started = yield from carried_out("the stack", stack.look_over)
+    yield from carried_out("Mage", partial(_mage, is_started))
+    with stack.used(is_started):
+        can_be_asked = yield from carried_out("tracking server", _tracking)
+        if can_be_asked:
+            names = _experiments()
+            yield from carried_out(
+                "artefacts", partial(tracking_server.artefacts, config.tracking_uri(), names)
+            )
+            yield from carried_out("registered models", partial(_models, resume))
+        else:
+            yield not_checked("registered models", "the tracking store cannot be used")
+        yield from carried_out("memory and disk", partial(_room, can_be_asked))
+
+
+def _mage(is_started: bool) -> Findings:
+    """Findings about the stack's Mage if the stack is started, else about the one of this environment."""
+    mage = stack.mage(is_started)
+    is_scheduled = mage_database.runs_schedules(mage)
+    yield from carried_out("time zone", lambda: host.time_zone(is_scheduled, mage_service.offset(mage)))
+    yield from carried_out("Mage", partial(mage_service.look_over, mage))
+    yield from carried_out("Mage's database", partial(mage_database.look_over, mage))
 
 
 def _tracking() -> Generator[Finding, None, bool]:
@@ -80,7 +93,13 @@ def _models(resume: bool) -> Findings:
     for name in _experiments():
         if run_lifecycle.find_deleted(name):
             names.add(name)
-        lost = versions.lost_runs(name)
+        missing = versions.lost_runs(name)
+        deleted = [run_id for run_id, is_deleted in missing.items() if is_deleted]
+        lost = [run_id for run_id in missing if run_id not in deleted]
+        if deleted:
+            yield Finding(
+                f"{name}: versions that somebody deleted, although their runs are kept: {len(deleted)}"
+            )
         if lost:
             names.add(name)
             which = ", ".join(lost[:NAMED]) + (", ..." if len(lost) > NAMED else "")
@@ -99,9 +118,10 @@ def _models(resume: bool) -> Findings:
 
 def _check(name: str, resume: bool) -> Findings:
     closed = run_lifecycle.clear_up(name)
+    if closed:
+        yield Finding(f"{name}: runs and trials whose process is gone: {closed}, now closed as KILLED")
     if closed is not None:
-        text = f"runs and trials whose process is gone: {closed}, now closed as KILLED"
-        yield Finding(f"{name}: {text if closed else 'no run is left open'}")
+        yield from _running_elsewhere(name, closed)
     try:
         with run_lifecycle.work_lock(name, "refuse", "the doctor's check-up") as lock:
             with locks.hold(f"{name}.aliases", on_busy="refuse", about="the doctor's check-up"):
@@ -114,10 +134,22 @@ def _check(name: str, resume: bool) -> Findings:
                 )
             yield from _left(name)
     except BusyError as error:
-        yield Finding(
-            f"{name}: its journal and pending results were not checked, because another process works on it "
-            f"({error})"
+        what = f"{name}: its runs, journal and pending results"
+        yield not_checked(
+            what, f"another process works on it ({error}); run the doctor again when it has ended"
         )
+
+
+def _running_elsewhere(name: str, closed: int) -> Findings:
+    """Runs of processes that this machine cannot see."""
+    places = run_lifecycle.running_under(name)
+    for place in sorted(set(places)):
+        what = f"{name}: runs with status RUNNING under the locks of {place} ({places.count(place)})"
+        yield not_checked(
+            what, "run the doctor there; without a sign of life for 15 minutes, they are closed here"
+        )
+    if not places and not closed:
+        yield Finding(f"{name}: no run is left open")
 
 
 def _left(name: str) -> Findings:

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -60,22 +60,23 @@ def import_path(path: Sequence[str] | None = None) -> Findings:
             )
 
 
-def time_zone(scheduled: bool, offset: timedelta | None = None) -> Findings:
-    """Check that this process uses UTC, as Mage's schedules do.
+def time_zone(scheduled: bool, offset: timedelta) -> Findings:
+    """Check that Mage's clock shows UTC, as its schedules need.
 
     Parameters
     ----------
     scheduled : bool
-        Whether schedules run here; if not, the finding needs no action.
-    offset : timedelta, optional
-        Offset from UTC, by default this process's.
+        Whether Mage runs schedules; if not, any time zone will do.
+    offset : timedelta
+        Offset of its clock from UTC.
     """
-    shown = datetime.now().astimezone().utcoffset() if offset is None else offset
-    if not shown:
+    text = f"time zone: {offset.total_seconds() / 3600:+g} h from UTC"
+    if not offset:
         yield Finding("time zone: UTC, like Mage's schedules")
-        return
-    text = f"time zone: {shown.total_seconds() / 3600:+g} h from UTC, but Mage compares schedules in UTC"
-    yield Finding(f"{text}; start Mage with TZ=UTC", is_open=scheduled)
+    elif scheduled:
+        yield Finding(f"{text}, but Mage compares schedules in UTC; start Mage with TZ=UTC", is_open=True)
+    else:
+        yield Finding(f"{text}; no schedule runs here")
 
 
 def memory(rows: int, whose: str, available: int | None = None) -> Findings:

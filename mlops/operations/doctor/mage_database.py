@@ -21,6 +21,7 @@ from sqlalchemy import JSON, DateTime, Integer, String, cast, column, select, ta
 from mlops import config
 from mlops.errors import one_line
 from mlops.operations.doctor.finding import Finding, Findings
+from mlops.operations.doctor.stack import Mage
 
 TABLES = ("pipeline_schedule", "pipeline_run", "block_run")
 CONNECT_SECONDS = 5
@@ -58,21 +59,30 @@ class Trigger:
     environments: tuple[str, ...]
 
 
-def address() -> str:
-    """URL of Mage's database: ``MAGE_DATABASE_CONNECTION_URL``, else the SQLite file in Mage's data folder."""
-    named = os.environ.get("MAGE_DATABASE_CONNECTION_URL")
-    return named or f"sqlite:///{data_folder() / 'mage-ai.db'}"
+def addresses(mage: Mage) -> list[str]:
+    """URLs of the databases that this Mage may use: the one that its environment names, else SQLite files.
+
+    Without ``MAGE_DATA_DIR`` it depends on whether make started Mage, so both files are looked at, if they exist.
+    """
+    named = mage.variables.get("MAGE_DATABASE_CONNECTION_URL")
+    if named:
+        return [named]
+    folders = [data_folder(mage.variables)]
+    if not mage.variables.get("MAGE_DATA_DIR"):
+        folders.insert(0, config.state_dir() / "mage" / config.PROJECT.name)  # set in the Makefile
+    files = [folder / "mage-ai.db" for folder in folders]
+    return [f"sqlite:///{file}" for file in files if file.exists()] or [f"sqlite:///{files[0]}"]
 
 
-def data_folder() -> Path:
+def data_folder(variables: Mapping[str, str] = os.environ) -> Path:
     """Folder in which Mage keeps this project's outputs, logs and, by default, its database."""
     described = yaml.safe_load((config.PROJECT / "metadata.yaml").read_text(encoding="utf-8")) or {}
-    folder = os.environ.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
+    folder = variables.get("MAGE_DATA_DIR") or described.get("variables_dir") or "~/.mage_data"
     base = Path(folder).expanduser()
     return base / config.PROJECT.name if base.is_absolute() else config.PROJECT / base
 
 
-def look_over(now: datetime | None = None) -> Findings:
+def look_over(mage: Mage, now: datetime | None = None) -> Findings:
     """Findings about Mage's database and about the scheduler's runs and triggers in it.
 
     Raises
@@ -80,36 +90,38 @@ def look_over(now: datetime | None = None) -> Findings:
     OSError, sqlalchemy.exc.SQLAlchemyError
         When reading the database fails after it answered once.
     """
-    url = address()
+    for url in addresses(mage):
+        yield from _database(mage, url, now or datetime.now(timezone.utc))
+
+
+def _database(mage: Mage, url: str, now: datetime) -> Findings:
     shown = config.without_credentials(url)
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
-        yield Finding(f"Mage's database: {shown} does not exist yet; mage start creates it")
+        yield Finding(f"Mage's database: {shown} does not exist yet; {mage.start} creates it")
         return
     try:
         engine = _engine(url)
         present = set(sqlalchemy.inspect(engine).get_table_names())
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         why = one_line(getattr(error, "orig", None) or error, 200)
-        yield Finding(
-            f"Mage's database {shown}: no answer ({why}); start it, or correct MAGE_DATABASE_CONNECTION_URL",
-            True,
-        )
+        act = "with make stack" if mage.is_stack else "again, or correct MAGE_DATABASE_CONNECTION_URL"
+        yield Finding(f"Mage's database {shown}: no answer ({why}); start it {act}", is_open=True)
         return
     try:
         if not present and engine.dialect.name == "sqlite":
-            yield Finding(f"Mage's database: {shown} has no tables yet; mage start creates them")
+            yield Finding(f"Mage's database: {shown} has no tables yet; {mage.start} creates them")
         elif lacking := [name for name in TABLES if name not in present]:
             yield Finding(
-                f"Mage's database {shown}: tables {', '.join(lacking)} are missing; start Mage once (mage start) "
-                "to create them",
+                f"Mage's database {shown}: tables {', '.join(lacking)} are missing; start Mage once "
+                f"({mage.start}) to create them",
                 is_open=True,
             )
         else:
             yield Finding(f"Mage's database: {shown} has all its tables")
             with engine.connect() as connection:
                 yield from _server_time_zone(connection)
-                yield from _stuck_runs(connection, now or datetime.now(timezone.utc))
-                yield from _sleeping_triggers(connection)
+                yield from _stuck_runs(connection, now)
+                yield from _sleeping_triggers(connection, mage)
     finally:
         engine.dispose()
 
@@ -124,9 +136,9 @@ def triggers(project: Path = config.PROJECT) -> list[Trigger]:
     return found
 
 
-def schedules_run_here() -> bool:
-    """Whether Mage, started with this environment, would run a trigger of the project's files."""
-    return any(trigger.active and _is_for(trigger, _environment()) for trigger in triggers(config.PROJECT))
+def runs_schedules(mage: Mage) -> bool:
+    """Whether this Mage runs a trigger of the project's files while it is started."""
+    return any(t.active and _is_for(t, _environment(mage)) for t in triggers(config.PROJECT))
 
 
 def _is_for(trigger: Trigger, environment: str) -> bool:
@@ -166,27 +178,28 @@ def _stuck_runs(connection: sqlalchemy.Connection, now: datetime) -> Findings:
         .select_from(_RUNS.outerjoin(_SCHEDULES, _RUNS.c.pipeline_schedule_id == _SCHEDULES.c.id))
         .where(status.in_(["INITIAL", "RUNNING"]))
     )
-    for row in connection.execute(query.order_by(_RUNS.c.id)):
+    going_on = connection.execute(query.order_by(_RUNS.c.id)).all()
+    is_stuck = False
+    for row in going_on:
         age, allowed = now - _aware(row.began), _patience(row.settings)
         if age > allowed:
+            is_stuck = True
             yield Finding(
                 f"Mage: run {row.id} of {row.pipeline_uuid} has status {row.status.lower()} for {_hours(age)}, "
                 f"expected at most {_hours(allowed)}; cancel it on the pipeline's Runs page, or restart Mage",
                 is_open=True,
             )
+    if not is_stuck:
+        yield Finding(f"Mage: no run is stuck; {len(going_on)} going on")
 
 
-def _sleeping_triggers(connection: sqlalchemy.Connection) -> Findings:
-    served = (
-        str(config.PROJECT),
-        str(config.state_dir() / "stack" / "trip_duration"),
-    )  # `make stack` serves a copy
-    ours = _SCHEDULES.c.repo_path.is_(None) | _SCHEDULES.c.repo_path.in_(served)
+def _sleeping_triggers(connection: sqlalchemy.Connection, mage: Mage) -> Findings:
+    ours = _SCHEDULES.c.repo_path.is_(None) | (_SCHEDULES.c.repo_path == str(mage.project))
     query = select(
         _SCHEDULES.c.pipeline_uuid, _SCHEDULES.c.name, cast(_SCHEDULES.c.status, String).label("status")
     )
     known = {(row.pipeline_uuid, row.name): row.status for row in connection.execute(query.where(ours))}
-    here = _environment()
+    here = _environment(mage)
     for trigger in triggers(config.PROJECT):
         status = known.get((trigger.pipeline, trigger.name))
         about = f"Mage: trigger {trigger.name} of {trigger.pipeline}"
@@ -196,15 +209,18 @@ def _sleeping_triggers(connection: sqlalchemy.Connection) -> Findings:
             wanted = " or ".join(trigger.environments)
             yield Finding(f"{about} does not run here, because ENV is {here}; it runs with ENV={wanted}")
         elif status is None:
-            yield Finding(
-                f"{about} is not in Mage's database; start Mage's scheduler (mage start)", is_open=True
-            )
+            act = "run make stack-update" if mage.is_stack else "start Mage's scheduler (mage start)"
+            yield Finding(f"{about} is not in Mage's database; {act}", is_open=True)
         else:
-            yield Finding(f"{about} is inactive; enable it on the pipeline's Triggers page", is_open=True)
+            yield Finding(
+                f"{about} is inactive; enable it on the pipeline's Triggers page, or set it to inactive in "
+                f"pipelines/{trigger.pipeline}/triggers.yaml too",
+                is_open=True,
+            )
 
 
-def _environment() -> str:
-    named = os.environ.get("ENV") or "dev"
+def _environment(mage: Mage) -> str:
+    named = mage.variables.get("ENV") or "dev"
     return _ENVIRONMENTS.get(named, named)
 
 

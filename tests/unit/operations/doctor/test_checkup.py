@@ -11,6 +11,7 @@ import pytest
 from mlops import locks
 from mlops.operations.doctor import checkup
 from mlops.operations.doctor.checkup import Finding
+from mlops.operations.doctor.finding import exit_status, not_checked
 from mlops.pipeline import checkpoint
 from mlops.pipeline.checkpoint import Checkpoint
 from mlops.registry import alias_log, run_lifecycle, runs, versions
@@ -85,7 +86,12 @@ def test_a_run_whose_process_is_gone_is_ended(store: Path) -> None:
 def test_a_run_of_another_host_is_left_alone(store: Path) -> None:
     register(outcome="champion")
     run = start(**{run_lifecycle.LOCK_TAG: "elsewhere:/state"})
-    assert findings() == [Finding(f"{NAME}: no run is left open")]
+    (found,) = findings()
+    assert found.label == "not checked"
+    assert found.text == (
+        f"{NAME}: runs with status RUNNING under the locks of elsewhere:/state (1): "
+        "run the doctor there; without a sign of life for 15 minutes, they are closed here"
+    )
     assert mlflow.get_run(run.info.run_id).info.status == "RUNNING"
 
 
@@ -146,13 +152,12 @@ def test_what_another_holds_is_not_looked_at(store: Path, monkeypatch: pytest.Mo
     wait("0123", "2023-04")
     with run_lifecycle.work_lock(NAME, "refuse", "training green 2023-04"):
         (busy,) = findings(resume=True)
-    assert not busy.is_open
+    assert busy.label == "not checked"
     assert busy.text.startswith(
-        f"{NAME}: its journal and pending results were not checked, because another process works on it "
-        f"({NAME}.work: held by "
+        f"{NAME}: its runs, journal and pending results: another process works on it ({NAME}.work: held by "
     )
     assert "training green 2023-04" in busy.text
-    assert busy.text.endswith("or set on_busy=wait.)")
+    assert busy.text.endswith("or set on_busy=wait.); run the doctor again when it has ended")
 
 
 def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,9 +166,8 @@ def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.Mon
     (away,) = [finding.text for finding in found if finding.is_open]
     assert away.startswith("tracking server http://127.0.0.1:1: no answer within 5 s")
     assert "Start it (`make mlflow`)" in away
-    reported = [finding.text for finding in found]
-    assert "registered models: not checked, because the tracking server cannot be used" in reported
-    assert reported[-1].startswith("disk: ")
+    assert not_checked("registered models", "the tracking store cannot be used") in found
+    assert found[-1].text.startswith("disk: ")
 
 
 def test_a_check_that_fails_does_not_keep_the_others(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
@@ -171,6 +175,13 @@ def test_a_check_that_fails_does_not_keep_the_others(monkeypatch: pytest.MonkeyP
     found = list(checkup.check_up(resume=False))
     assert ["Mage's database" in finding.text for finding in found if finding.is_open] == [True]
     assert Finding("no model is registered yet") in found
+
+
+def test_the_exit_status_says_what_is_left_to_do() -> None:
+    well, open_end, unchecked = Finding("well"), Finding("ill", is_open=True), not_checked("more", "because")
+    assert exit_status([well]) == 0
+    assert exit_status([well, unchecked]) == 3
+    assert exit_status([unchecked, open_end, well]) == 1
 
 
 def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:

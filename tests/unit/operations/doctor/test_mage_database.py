@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from support.mage_tables import make_tables
 
 from mlops import config
 from mlops.operations.doctor import mage_database
+from mlops.operations.doctor.finding import Finding
 from mlops.operations.doctor.mage_database import Trigger
+from mlops.operations.doctor.stack import Mage
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=timezone.utc)
 TRIGGERS = """
@@ -20,14 +23,6 @@ triggers:
 - {name: monthly, status: active, envs: [prod]}
 - {name: by hand, status: inactive}
 """
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database in which a trigger is active, and its run has been running for an hour at `NOW`."""
-    path = tmp_path_factory.mktemp("made") / "mage-ai.db"
-    make_tables(f"sqlite:///{path}", path.parent)
-    return path
 
 
 @pytest.fixture
@@ -58,22 +53,44 @@ def change(database: Path, statement: str) -> None:
     connection.close()
 
 
-def opened(now: datetime = NOW) -> list[str]:
-    return [finding.text for finding in mage_database.look_over(now) if finding.is_open]
+def here(**changed: str) -> Mage:
+    """The Mage of this environment, with changes."""
+    return Mage({**os.environ, **changed}, config.PROJECT)
+
+
+def findings(now: datetime = NOW, mage: Mage | None = None) -> list[Finding]:
+    return list(mage_database.look_over(mage or here(), now))
+
+
+def opened(now: datetime = NOW, mage: Mage | None = None) -> list[str]:
+    return [finding.text for finding in findings(now, mage) if finding.is_open]
 
 
 def reported(now: datetime = NOW) -> list[str]:
-    return [finding.text for finding in mage_database.look_over(now)]
+    return [finding.text for finding in findings(now)]
 
 
-def test_it_lies_where_mage_puts_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert mage_database.address().endswith("/mage/project/mage-ai.db")
-    monkeypatch.delenv("MAGE_DATA_DIR")
-    assert mage_database.address() == f"sqlite:///{Path('~/elsewhere').expanduser()}/project/mage-ai.db"
-    monkeypatch.setenv("MAGE_DATA_DIR", "mage_data")
-    assert mage_database.address() == f"sqlite:///{project}/mage_data/mage-ai.db"
-    monkeypatch.setenv("MAGE_DATABASE_CONNECTION_URL", "postgresql://somewhere/mage")
-    assert mage_database.address() == "postgresql://somewhere/mage"
+def test_it_lies_where_mage_puts_it(project: Path) -> None:
+    def addresses(**variables: str) -> list[str]:
+        return mage_database.addresses(Mage(variables, project))
+
+    assert addresses(MAGE_DATA_DIR="/var/mage") == ["sqlite:////var/mage/project/mage-ai.db"]
+    assert addresses(MAGE_DATA_DIR="mage_data") == [f"sqlite:///{project}/mage_data/mage-ai.db"]
+    url = "postgresql://somewhere/mage"
+    assert addresses(MAGE_DATABASE_CONNECTION_URL=url, MAGE_DATA_DIR="/var/mage") == [url]
+
+
+def test_without_a_data_folder_it_is_where_make_puts_it_or_where_mage_itself_does(
+    project: Path, tmp_path: Path
+) -> None:
+    by_make = config.state_dir() / "mage" / "project" / "mage-ai.db"
+    by_mage = tmp_path / "elsewhere" / "project" / "mage-ai.db"
+    (project / "metadata.yaml").write_text(f"variables_dir: {tmp_path / 'elsewhere'}\n")
+    assert mage_database.addresses(Mage({}, project)) == [f"sqlite:///{by_make}"]
+    for expected in ([by_mage], [by_make, by_mage]):
+        expected[0].parent.mkdir(parents=True)
+        expected[0].touch()
+        assert mage_database.addresses(Mage({}, project)) == [f"sqlite:///{file}" for file in expected]
 
 
 def test_before_mage_ran_nothing_is_open_and_nothing_is_made(project: Path, tmp_path: Path) -> None:
@@ -85,6 +102,7 @@ def test_all_is_well(database: Path) -> None:
     assert opened() == []
     assert reported() == [
         f"Mage's database: sqlite:///{database} has all its tables",
+        "Mage: no run is stuck; 1 going on",
         "Mage: trigger monthly of training is active",
         "Mage: trigger by hand of training is inactive, as set in its file",
     ]
@@ -123,7 +141,8 @@ def test_a_run_that_ended_is_not_stuck(status: str, database: Path) -> None:
 def test_a_trigger_that_sleeps_is_open(database: Path) -> None:
     change(database, "UPDATE pipeline_schedule SET status = 'INACTIVE'")
     assert opened() == [
-        "Mage: trigger monthly of training is inactive; enable it on the pipeline's Triggers page"
+        "Mage: trigger monthly of training is inactive; enable it on the pipeline's Triggers page, "
+        "or set it to inactive in pipelines/training/triggers.yaml too"
     ]
 
 
@@ -132,6 +151,8 @@ def test_a_trigger_that_mage_never_took_up_is_open(database: Path) -> None:
     assert opened() == [
         "Mage: trigger monthly of training is not in Mage's database; start Mage's scheduler (mage start)"
     ]
+    (by_the_stack,) = opened(mage=replace(here(), is_stack=True))
+    assert by_the_stack.endswith("is not in Mage's database; run make stack-update")
 
 
 def test_a_trigger_for_another_environment_is_reported_and_needs_no_action(
@@ -149,21 +170,16 @@ def test_a_trigger_for_another_environment_is_reported_and_needs_no_action(
 
 
 @pytest.mark.parametrize(
-    ("environment", "here"), [("prod", True), ("production", True), ("dev", False), ("", False)]
+    ("environment", "is_run"), [("prod", True), ("production", True), ("dev", False), ("", False)]
 )
-def test_schedules_run_where_their_environment_is(
-    environment: str, here: bool, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ENV", environment)
-    assert mage_database.schedules_run_here() is here
+def test_schedules_run_where_their_environment_is(environment: str, is_run: bool, project: Path) -> None:
+    assert mage_database.runs_schedules(here(ENV=environment)) is is_run
 
 
 def test_a_trigger_of_another_checkout_is_not_ours(database: Path) -> None:
     change(database, "UPDATE pipeline_schedule SET repo_path = '/somewhere/else'")
     assert "is not in Mage's database" in opened()[0]
-    copy = config.state_dir() / "stack" / "trip_duration"
-    change(database, f"UPDATE pipeline_schedule SET repo_path = '{copy}'")
-    assert not any("is not in Mage's database" in finding.text for finding in mage_database.look_over())
+    assert opened(mage=Mage(os.environ, Path("/somewhere/else"), is_stack=True)) == []  # a stack's copy
     change(database, f"UPDATE pipeline_schedule SET repo_path = '{config.PROJECT}'")
     assert opened() == []
 
@@ -189,6 +205,9 @@ def test_a_database_that_does_not_answer_is_open_and_its_password_not_shown(
     monkeypatch.setenv("MAGE_DATABASE_CONNECTION_URL", "postgresql+psycopg2://mage:secret@127.0.0.1:1/mage")
     (away,) = opened()
     assert away.startswith("Mage's database postgresql+psycopg2://127.0.0.1:1/mage: no answer (")
+    assert away.endswith("; start it again, or correct MAGE_DATABASE_CONNECTION_URL")
+    (of_the_stack,) = opened(mage=replace(here(), is_stack=True))
+    assert of_the_stack.endswith("; start it with make stack")
     assert "secret" not in away
 
 

@@ -1,0 +1,95 @@
+"""The running Mage: does its scheduler work, in which time zone, and can it send messages?"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
+
+import jinja2
+import yaml
+from dateutil import tz
+
+from mlops.operations.doctor.finding import Finding, Findings, not_checked
+from mlops.operations.doctor.mage_database import runs_schedules
+from mlops.operations.doctor.stack import Mage
+
+SECONDS_TO_ANSWER = 5
+UNSET = (None, "", "None")  # docker-compose.yml passes the text None for a channel that is not set
+
+
+def look_over(mage: Mage) -> Findings:
+    """Findings about the scheduler and the messages of a Mage; none for one that runs no schedule."""
+    if mage.is_stack or runs_schedules(mage):
+        yield from _scheduler(mage)
+    if runs_schedules(mage):
+        yield from _channels(mage)
+
+
+def offset(mage: Mage) -> timedelta:
+    """Offset from UTC of the clock that this Mage goes by.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> offset(Mage({"TZ": "Asia/Kolkata"}, Path()))
+    datetime.timedelta(seconds=19800)
+    """
+    zone = tz.gettz(mage.variables.get("TZ") or "/etc/localtime") or tz.UTC
+    return datetime.now(zone).utcoffset() or timedelta()
+
+
+def _scheduler(mage: Mage) -> Findings:
+    """Ask Mage's page for the state of its scheduler; it answers without a login."""
+    url = mage.variables.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"
+    try:
+        status = _status(f"{url}/api/status")
+    except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+        if mage.is_stack:
+            yield Finding(f"Mage at {url}: no answer ({error}); start it with make stack", is_open=True)
+        else:
+            why = f"{url} does not answer here ({error}); look at that page, or correct MAGE_PUBLIC_HOST"
+            yield not_checked("Mage's scheduler", why)
+        return
+    if status == "running":
+        yield Finding(f"Mage at {url}: its scheduler runs")
+    else:
+        act = "make stack-stop stack" if mage.is_stack else "restart Mage"
+        yield Finding(f"Mage at {url}: its scheduler is {status}, so no trigger runs; {act}", is_open=True)
+
+
+def _status(url: str) -> str:
+    with build_opener(ProxyHandler({})).open(url, timeout=SECONDS_TO_ANSWER) as answer:
+        return str(json.load(answer)["statuses"][0]["scheduler_status"])
+
+
+def _channels(mage: Mage) -> Findings:
+    """Is there a channel for messages? As Mage does, fill the environment into the project's metadata.yaml."""
+    text = (mage.project / "metadata.yaml").read_text(encoding="utf-8")
+    rendered = jinja2.Template(text).render(env_var=mage.variables.get)
+    known = (yaml.safe_load(rendered) or {}).get("notification_config") or {}
+    found = [name.removesuffix("_config") for name, values in known.items() if _is_channel(name, values)]
+    if found:
+        yield Finding(f"Mage: messages about its runs go to {', '.join(found)}")
+    else:
+        place = (
+            "the .env of the stack's folder, then make stack-stop stack"
+            if mage.is_stack
+            else "Mage's environment"
+        )
+        yield Finding(
+            "Mage: no channel for messages is set, so nobody learns of a verdict or of a failed run; "
+            f"set SLACK_WEBHOOK_URL, TEAMS_WEBHOOK_URL or SMTP_HOST, SMTP_FROM and SMTP_TO in {place}",
+            is_open=True,
+        )
+
+
+def _is_channel(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a part of `notification_config` is a channel, with a value for all its keys."""
+    if not name.endswith("_config"):
+        return False
+    given = [one for value in values.values() for one in (value if isinstance(value, list) else [value])]
+    return not any(value in UNSET for value in given)

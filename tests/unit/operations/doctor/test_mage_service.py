@@ -1,0 +1,115 @@
+"""A running Mage as it may answer, played by a small HTTP server, and the project's own channels for messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+
+from mlops import config
+from mlops.operations.doctor import mage_service
+from mlops.operations.doctor.finding import Finding
+from mlops.operations.doctor.stack import Mage
+
+SLACK = {"SLACK_WEBHOOK_URL": "https://hooks.example/T0"}
+NONE = dict.fromkeys(("SLACK_WEBHOOK_URL", "TEAMS_WEBHOOK_URL", "SMTP_HOST", "SMTP_FROM", "SMTP_TO"), "None")
+MAIL = {"SMTP_HOST": "mail.example", "SMTP_FROM": "mage@example.org", "SMTP_TO": "team@example.org"}
+
+
+@contextmanager
+def answering(body: object) -> Iterator[str]:
+    """Address of a server that answers every request with this JSON."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def service(url: str = "http://127.0.0.1:1", *, is_stack: bool = True, **changed: str) -> list[Finding]:
+    variables = {"ENV": "prod", "MAGE_PUBLIC_HOST": url, **NONE, **changed}
+    return list(mage_service.look_over(Mage(variables, config.PROJECT, is_stack)))
+
+
+def test_a_scheduler_that_runs_and_a_channel() -> None:
+    with answering({"statuses": [{"scheduler_status": "running"}]}) as url:
+        assert service(url, **SLACK) == [
+            Finding(f"Mage at {url}: its scheduler runs"),
+            Finding("Mage: messages about its runs go to slack"),
+        ]
+
+
+@pytest.mark.parametrize(("is_stack", "act"), [(True, "make stack-stop stack"), (False, "restart Mage")])
+def test_a_scheduler_that_stopped_is_open(is_stack: bool, act: str) -> None:
+    with answering({"statuses": [{"scheduler_status": "stopped"}]}) as url:
+        found, _ = service(url, is_stack=is_stack)
+    assert found == Finding(
+        f"Mage at {url}: its scheduler is stopped, so no trigger runs; {act}", is_open=True
+    )
+
+
+@pytest.mark.parametrize("body", [{"error": {"code": 500}}, {"statuses": []}, [], None])
+def test_another_answer_is_no_answer(body: object) -> None:
+    with answering(body) as url:
+        found, _ = service(url)
+    assert found.is_open
+    assert found.text.startswith(f"Mage at {url}: no answer (")
+    assert found.text.endswith("; start it with make stack")
+
+
+def test_a_mage_elsewhere_that_this_machine_cannot_ask_is_not_checked() -> None:
+    found, _ = service(is_stack=False)
+    assert found.label == "not checked"
+    assert found.text.startswith("Mage's scheduler: http://127.0.0.1:1 does not answer here (")
+    assert found.text.endswith("; look at that page, or correct MAGE_PUBLIC_HOST")
+
+
+def test_a_mage_that_runs_no_schedule_need_not_run() -> None:
+    assert service(is_stack=False, ENV="dev") == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "channels"),
+    [
+        (SLACK, "slack"),
+        ({"TEAMS_WEBHOOK_URL": "https://teams.example/1"}, "teams"),
+        (MAIL, "email"),
+        ({**MAIL, **SLACK}, "slack, email"),
+    ],
+)
+def test_channels_of_the_project_s_metadata(variables: dict[str, str], channels: str) -> None:
+    _, found = service(**variables)
+    assert found == Finding(f"Mage: messages about its runs go to {channels}")
+
+
+@pytest.mark.parametrize("variables", [{}, {"SLACK_WEBHOOK_URL": ""}, {**MAIL, "SMTP_TO": "None"}])
+def test_without_a_channel_somebody_must_set_one(variables: dict[str, str]) -> None:
+    _, found = service(**variables)
+    assert found.is_open
+    assert found.text.startswith(
+        "Mage: no channel for messages is set, so nobody learns of a verdict or of a failed"
+    )
+    assert found.text.endswith("in the .env of the stack's folder, then make stack-stop stack")
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("UTC", 0), ("Asia/Tokyo", 9), ("JST-9", 9)])
+def test_its_clock_is_in_the_zone_of_its_environment(zone: str, hours: int) -> None:
+    offset = mage_service.offset(Mage({"TZ": zone}, config.PROJECT))
+    assert offset.total_seconds() == hours * 3600
