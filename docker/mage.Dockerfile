@@ -16,13 +16,16 @@ RUN pip install -r /tmp/requirements.txt && rm /tmp/requirements.txt
 RUN useradd --create-home --uid 1000 mage \
     && install --directory --owner mage --group mage /srv/trip_duration /var/lib/mage /var/lib/mlops
 
+# The library, and what the image brings for the Mage project.
+COPY . /opt/trip_duration
+RUN pip install --no-deps --editable /opt/trip_duration --config-settings editable_mode=compat
+
+# Mage serves a copy of the project, in a volume: what is changed in Mage's pages stays when the container is
+# replaced. The entry point makes the copy, and brings it up to date when the image is newer.
 # Mage stores its data under this folder's name and adds the parent folder to sys.path. So the parent
 # contains nothing else, and the name is not the name of a package.
 WORKDIR /srv/trip_duration
-# Owned by the user, because the editor writes pipelines and triggers. These changes are lost with
-# the container; commit what should be kept.
-COPY --chown=mage:mage . .
-RUN pip install --no-deps --editable . --config-settings editable_mode=compat
+ENTRYPOINT ["python", "-m", "stack.mage_project"]
 USER mage
 
 EXPOSE 6789
