@@ -22,7 +22,7 @@ export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow stack stack-stop stack-status backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
+.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -55,6 +55,9 @@ mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over 
 # Ports: MAGE_PORT, MLFLOW_PORT and POSTGRES_PORT, from the command line or the environment; then kept.
 stack: install  ## Mage, MLflow and PostgreSQL as docker-compose.yml runs them, without containers
 	@$(BIN)/python -m stack start
+
+stack-update: install  ## start Mage again with this checkout, also where its pages changed the same; it says what it replaces
+	@$(BIN)/python -m stack update
 
 stack-stop: .venv/installed  ## end all of them
 	@$(BIN)/python -m stack stop

@@ -5,6 +5,7 @@ secret_values  the passwords and ports of a stack: its `.env`
 cluster        PostgreSQL's data folder, its users and databases
 processes      find the processes of a stack by a variable in their environment, and end them
 launch         the program that supervisord runs for a service: end old processes, then become the service
+merge          merge what the checkout and Mage's pages changed in a YAML file
 supervision    configure, start, query and shut down supervisord
 stack          prepare, start, check and stop a stack
 backup         write a stack's records into one archive, and restore a stack from it
@@ -14,3 +15,4 @@ mage           the command `mage`, with our queue; also without the stack
 mage_queue     the queue, which loses no run and starts none twice
 mlflow_server  MLflow's server over the state folder, without the stack
 """
+mage_project   Mage's copy of the project: made once, then brought up to date

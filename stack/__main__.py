@@ -4,6 +4,7 @@ start      start the services that are not running
 status     show every service; fails unless all are healthy
 stop       stop all services
 restart    stop, then start
+update     start Mage again with the checkout's pipelines and blocks, also those that were changed in Mage too
 backup     write registry, journal, artefacts and Mage's records into one file
 restore    create a new stack from such a file
 """
@@ -59,8 +60,8 @@ def _failed(why: str) -> int:
     return 1
 
 
-def _start(folder: Path, archive: Path | None) -> int:
-    stack = start(folder, asked_ports(os.environ))
+def _start(folder: Path, archive: Path | None, replace: bool = False) -> int:
+    stack = start(folder, asked_ports(os.environ), replace=replace)
     owners = {
         "mage": (stack.values["DEFAULT_OWNER_EMAIL"], "DEFAULT_OWNER_PASSWORD"),
         "mlflow": (stack.values["MLFLOW_TRACKING_USERNAME"], "MLFLOW_TRACKING_PASSWORD"),
@@ -85,6 +86,10 @@ def _stop(folder: Path, archive: Path | None) -> int:
 
 def _restart(folder: Path, archive: Path | None) -> int:
     return _stop(folder, archive) or _start(folder, archive)
+
+
+def _update(folder: Path, archive: Path | None) -> int:
+    return _start(folder, archive, replace=True)
 
 
 def _status(folder: Path, archive: Path | None) -> int:
@@ -139,6 +144,7 @@ COMMANDS = {
     "status": _status,
     "stop": _stop,
     "restart": _restart,
+    "update": _update,
     "backup": _backup,
     "restore": _restore,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -20,17 +19,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from stack import cluster
+from stack import cluster, mage_project, schema
 from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
 from stack.processes import end, family, is_free, on_path
 from stack.secret_values import fill_in, write_for_shells
 from stack.supervision import Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
-OF_MAGE = (
-    "metadata.yaml", "io_config.yaml", "pipelines", "data_loaders", "transformers", "data_exporters",
-    "sensors", "callbacks", "conditionals", "custom", "charts", "interactions", "utils",
-)  # fmt: skip
 NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "VIRTUAL_ENV")
 PAUSE_SECONDS, CHECK_SECONDS, SECONDS_TO_WAIT = 0.2, 30, 300
 LINES_OF_LOG = 15
@@ -40,6 +35,7 @@ Say = Callable[[str], None]
 def surroundings() -> dict[str, str]:
     """Return the part of this process's environment that the services get, without settings for other servers."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+UPDATE = "`make stack-update` starts Mage with them"
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,9 @@ class Stack:
     values : mapping
         Values of the compose file's variables.
     project : Path, optional
-        Mage project to serve directly, instead of a copy of this one.
+        Mage project to serve directly, instead of a copy.
+    checkout : Path
+        The project that Mage gets a copy of.
     extra : mapping
         Additional environment variables by service.
     inherited : mapping
@@ -70,6 +68,7 @@ class Stack:
 
     @property
     def state(self) -> Path:
+    checkout: Path = ROOT
         """The state folder, in which all runs write, Mage's and those of the command line."""
         return self.folder.parent
 
@@ -142,17 +141,27 @@ class Stack:
         states = self.supervisord.states()
         return [name for name in self.compose.in_order() if name in states and _is_alive(states[name])]
 
-    def start_service(self, name: str) -> None:
+    def start_service(self, name: str, say: Say = lambda line: None, replace: bool = False) -> None:
         """Start a service and wait until it is healthy; the services that it depends on run already.
 
         Raises
         ------
         StackError
-            When its port is taken, when it ends, or when it does not become healthy; it is stopped then.
+            When its port is taken, when its tables do not fit its program, when it ends, or when it does not
+            become healthy; it is stopped then.
         """
+        Parameters
+        ----------
+        name : str
+        say : callable
+            Called with each line about what Mage's copy of the project gets from the checkout.
+        replace : bool
+            Whether that replaces what was changed in Mage, too.
+
         self.stop_service(name)  # also ends old processes of it that supervisord does not know
         self.require_free_port(name)
-        self._prepare(name)
+        schema.require_fitting_tables(name, self.environment("postgres"))
+        self._prepare(name, say, replace)
         if not self.supervisord.states():
             self.supervisord.start({each: self.program(each) for each in self.compose.in_order()})
         try:
@@ -189,6 +198,10 @@ class Stack:
         """End all processes of a service; supervisord does not start it again."""
         self.supervisord.stop_program(name)
         end(self.folder, name, self.compose.stop_signal(name), self.compose.seconds_to_stop(name))
+
+    def pending(self) -> list[str]:
+        """List the files of the checkout that the running Mage does not serve yet."""
+        return [] if self.project else mage_project.pending(self.served, self.checkout)
 
     def stop(self) -> list[str]:
         """End all services in reverse order, then supervisord.
@@ -246,7 +259,7 @@ class Stack:
             **own,
         }
 
-    def _prepare(self, name: str) -> None:
+    def _prepare(self, name: str, say: Say, replace: bool) -> None:
         """Create the service's folders, and write its command for `stack.launch`."""
         environment = self.environment(name)
         if name == "postgres":
@@ -254,7 +267,9 @@ class Stack:
         home = self.folder / name
         home.mkdir(exist_ok=True)
         if name == "mage" and self.project is None:
-            copy_project(self.served)
+            database = environment["MAGE_DATABASE_CONNECTION_URL"]
+            for line in mage_project.refresh(self.served, database, replace, self.checkout):
+                say(line)
         program, *arguments = self.compose.command(name)
         command = [on_path(program, environment), *arguments]
         cwd = self.served if name == "mage" else home
@@ -283,18 +298,13 @@ class Stack:
         return next(reversed(self.supervisord.exits(name)), "stopped by another command")
 
 
-def copy_project(target: Path) -> None:
-    """Copy Mage's parts of the project: Mage changes pipelines and triggers, but must not change the checkout."""
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for source in (ROOT / name for name in OF_MAGE):
-        if source.is_dir():
-            shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy(source, target)
-
-
-def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print, **how: Any) -> Stack:
+def start(
+    folder: Path,
+    ports: Mapping[str, str] | None = None,
+    say: Say = print,
+    replace: bool = False,
+    **how: Any,
+) -> Stack:
     """Start the services of a folder's stack that do not run; return the stack when all are healthy.
 
     Parameters
@@ -304,9 +314,11 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
     ports : mapping, optional
         ``MAGE_PORT``, ``MLFLOW_PORT``, ``POSTGRES_PORT``, to change the ports of the last start.
     say : callable
-        Called with a line of text for each healthy service.
+        Called with a line of text for each healthy service, and for what Mage gets from the checkout.
+    replace : bool
+        Whether Mage starts again, and gets from the checkout also what was changed on both sides.
     **how
-        `project`, `extra`, `inherited` and `file` of `Stack`.
+        `project`, `checkout`, `extra`, `inherited` and `file` of `Stack`.
 
     Raises
     ------
@@ -322,8 +334,10 @@ def start(folder: Path, ports: Mapping[str, str] | None = None, say: Say = print
             known.stop()  # there may be a supervisord without services, or services without supervisord
         stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
         for name in () if running else stack.compose.in_order():
+        if known and replace:
+            known.stop_service("mage")
             stack.require_free_port(name)  # check all ports before the first service starts
-        _start_all(stack, running, say)
+        _start_all(stack, running, say, replace)
         write_for_shells(folder / "environment", stack.client)
     return stack
 
@@ -350,7 +364,7 @@ def _values(folder: Path, ports: Mapping[str, str], running: Stack | None) -> di
     return fill_in(folder / ".env", ports)
 
 
-def _start_all(stack: Stack, running: list[str], say: Say) -> None:
+def _start_all(stack: Stack, running: list[str], say: Say, replace: bool) -> None:
     begun: list[str] = []
     try:
         for name in stack.compose.in_order():
@@ -361,8 +375,10 @@ def _start_all(stack: Stack, running: list[str], say: Say) -> None:
                 continue
             began = time.monotonic()
             begun.append(name)
-            stack.start_service(name)
+            stack.start_service(name, say, replace)
             say(f"{where} is healthy after {time.monotonic() - began:.1f} s")
+                if name == "mage" and (waiting := stack.pending()):
+                    say(f"Mage does not use these files of the checkout yet: {', '.join(waiting)}. {UPDATE}")
     except BaseException:
         if not running:
             stack.stop()

@@ -71,14 +71,14 @@ def triggers(pipeline: str) -> list[Trigger]:
 
 def test_the_schedule_is_as_documented() -> None:
     found = {trigger.name: trigger for trigger in triggers(PIPELINE)}
-    assert list(found) == ["green_monthly", "yellow_monthly", "fhvhv_monthly"]
+    assert list(found) == ["green_daily_check", "yellow_daily_check", "fhvhv_daily_check"]
     assert [trigger.status.value for trigger in found.values()] == ["active", "inactive", "inactive"]
     for trigger in found.values():
         assert (trigger.schedule_interval, trigger.envs) == ("@daily", ["prod"])
         assert trigger.token is None
         settings = Settings.parse(trigger.variables)
         assert (settings.is_next, settings.source) == (True, "tlc")
-        assert trigger.name == f"{settings.service}_monthly"
+        assert trigger.name == f"{settings.service}_daily_check"
         assert trigger.sla < trigger.settings["timeout"]
         assert settings.source_patience + settings.tracking_patience < trigger.sla
 

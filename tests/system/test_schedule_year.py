@@ -1,12 +1,14 @@
 """A year in minutes: the stack runs its schedule while months are published, late, damaged or republished.
 
 The trigger is the repository's, with no interval instead of a day, small months and few trials.
-Mage is killed, and MLflow and PostgreSQL are restarted, each during a run.
+Mage is killed, and MLflow and PostgreSQL are restarted, each during a run. In between the schedule is switched off
+in Mage's page, and an earlier version, with another name of the trigger, is upgraded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +22,12 @@ from support.doors import PIPELINE, SAMPLE_MODEL, wait_until
 from support.inbox import Inbox, receiving
 from support.mage_api import MageApi
 from support.publisher import Publisher, publishing
-from support.stack_process import free_ports, leader, members, place, require_programs
+from support.stack_process import free_ports, leader, members, place, require_programs, select
 
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
 from mlops.registry.client import mlflow
+from stack import mage_project
 from stack import stack as stacks
 
 FIRST = Month(2023, 3)
@@ -84,18 +87,30 @@ class Year:
             return [
                 run.info.run_id
                 for run in self.runs()
-                if (run.info.run_name, run.info.status) == (f"green {month}", "RUNNING")
+                if run.info.run_name.startswith(f"green {month}, attempt") and run.info.status == "RUNNING"
             ]
 
         self.wait_until(lambda: bool(running()))
         return running()[0]
 
     def mage_shows_failed(self, run: str, cause: str) -> bool:
-        """Whether Mage shows the run as failed, with these words in its log."""
+        """Whether Mage shows the run as failed, and begins a line about its first attempt with these words."""
         api = MageApi.of(self.stack)
         self.wait_until(lambda: api.call("GET", f"pipeline_runs/{run}")["pipeline_run"]["status"] == "failed")
         logs = api.call("GET", f"pipelines/{PIPELINE}/logs?pipeline_run_id[]={run}")["logs"][0]
-        return any(cause in log["content"] for log in logs["block_run_logs"])
+        lines = [line for log in logs["block_run_logs"] for line in log["content"].splitlines()]
+        said = [json.loads(line[line.index("{") :])["message"] for line in lines if '"message"' in line]
+        return any(text.startswith(cause) and "attempt 1 of 1" in text for text in said)
+
+    def switch(self, status: str) -> None:
+        """Switch the only trigger on or off, as Mage's page does; return when none of its runs is in progress."""
+        api = MageApi.of(self.stack)
+        (trigger,) = api.call("GET", f"pipelines/{PIPELINE}/pipeline_schedules")["pipeline_schedules"]
+        change = {"id": trigger["id"], "status": status}
+        api.call("PUT", f"pipeline_schedules/{trigger['id']}", pipeline_schedule=change)
+        under_way = "SELECT id FROM pipeline_run WHERE status IN ('INITIAL', 'RUNNING')"
+        if status == "inactive":
+            self.wait_until(lambda: select(self.stack, "mage", under_way) == [])
 
     @property
     def judged_until_now(self) -> list[str]:
@@ -110,9 +125,9 @@ def year() -> Iterator[Year]:
         site = home / "site"
         site.mkdir()
         publisher, inbox = stack.enter_context(publishing(site)), stack.enter_context(receiving())
-        project = _project(home / "project", publisher.url)
+        checkout = _checkout(home / "checkout", publisher.url)
         mage = {"SCHEDULER_TRIGGER_INTERVAL": "1", "SLACK_WEBHOOK_URL": inbox.url, "MLOPS_THREADS": "1"}
-        how = {"project": project, "extra": {"mage": mage}}
+        how = {"checkout": checkout, "extra": {"mage": mage}}
         folder = home / "state" / "stack"
         for month in Month.range(FIRST - 2, FIRST + 2):
             write_month(site / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
@@ -124,9 +139,9 @@ def year() -> Iterator[Year]:
         yield Year(running, publisher, inbox, mlflow.MlflowClient(running.client["MLFLOW_TRACKING_URI"]))
 
 
-def _project(target: Path, source: str) -> Path:
+def _checkout(target: Path, source: str) -> Path:
     """The Mage project with the repository's green trigger, without an interval, on small months."""
-    stacks.copy_project(target)
+    mage_project.copy_project(target)
     shutil.rmtree(target / "pipelines" / "maintenance", ignore_errors=True)
     path = target / "pipelines" / PIPELINE / "triggers.yaml"
     trigger = yaml.safe_load(path.read_text())["triggers"][0]
@@ -135,6 +150,16 @@ def _project(target: Path, source: str) -> Path:
     trigger["variables"] |= {**SMALL, "start_month": str(FIRST), "source": source}
     path.write_text(yaml.safe_dump({"triggers": [trigger]}))
     return target
+
+
+def make_it_an_earlier_version(stack: stacks.Stack) -> None:
+    """Give the copy and Mage's database the trigger's former name; the checkout has another `sla` now."""
+    select(stack, "mage", "UPDATE pipeline_schedule SET name = 'green_monthly'")
+    triggers = f"pipelines/{PIPELINE}/triggers.yaml"
+    served, checkout = stack.served / triggers, stack.checkout / triggers
+    served.write_text(served.read_text().replace("green_daily_check", "green_monthly"))
+    (stack.served / mage_project.TAKEN).unlink()
+    checkout.write_text(checkout.read_text().replace("sla: 14400", "sla: 14401"))
 
 
 def test_an_unattended_year(year: Year) -> None:
@@ -164,11 +189,23 @@ def test_an_unattended_year(year: Year) -> None:
     year.stack.start_service("postgres")
     year.wait_for(june)
 
-    # A downtime of one month, with three months published meanwhile: they are trained in order.
+    # The schedule is switched off, and stays off after an upgrade, under its new name and with its runs.
+    year.switch("inactive")
     year.stack.stop_service("mage")
+    runs = "SELECT id FROM pipeline_run ORDER BY id"
+    before = select(year.stack, "mage", runs)
+    make_it_an_earlier_version(year.stack)
     for month in (july, august, september):
         year.publish(month)
     year.stack.start_service("mage")
+    year.wait_until(lambda: select(year.stack, "mage", "SELECT sla FROM pipeline_schedule") == [14401])
+    described = "SELECT concat(id, ' ', name, ' ', status) FROM pipeline_schedule"
+    assert select(year.stack, "mage", described) == ["1 green_daily_check INACTIVE"]
+    time.sleep(3)
+    assert select(year.stack, "mage", runs) == before
+
+    # It is switched on, after a downtime of one month with three months published meanwhile: trained in order.
+    year.switch("active")
     for month in (july, august, september):
         year.wait_for(month)
 

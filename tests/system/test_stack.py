@@ -8,11 +8,15 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
+import yaml
 from support.doors import PIPELINE
+from support.mage_api import MageApi
 from support.stack_process import (
     LOOPBACK,
     MODEL,
@@ -46,9 +50,47 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 # The command line
 
 
+def in_a_shell(stack, command):
+    """End of a command in a shell that knows of the state folder only."""
+    bare = bare_environment(stack.state / "shell") | {"PYTHONPATH": str(PROJECT)}
+    known = {**bare, "MLOPS_STATE_DIR": str(stack.state)}
+    return subprocess.run(["sh", "-c", command], env=known, capture_output=True, text=True, timeout=100)
+
+
+def source(stack):
+    """What a person types first to use the stack."""
+    return f"set -a; . {shlex.quote(str(stack.folder / 'environment'))}; set +a; "
+
+
+def test_a_shell_gets_the_variables_that_the_running_mage_has(stack):
+    printed = in_a_shell(stack, source(stack) + "env -0").stdout
+    shell = dict(variable.split("=", 1) for variable in printed.split("\0") if variable)
+    running = leader(stack, "mage").environ()
+    assert {"MAGE_DATABASE_CONNECTION_URL", "MAGE_DATA_DIR", "ENV", "LOCK_URL"} <= stack.client.keys()
+    assert {name: shell.get(name) for name in stack.client} == {name: running[name] for name in stack.client}
+
+
+def doctor(stack, first=""):
+    """End of a check-up that looked at the stack's Mage, after another command in the shell."""
+    found = in_a_shell(stack, f"{first}{sys.executable} -m mlops doctor")
+    database = f"postgresql://{LOOPBACK}:{stack.compose.port('postgres')}/mage"
+    for seen in (
+        f"Mage at {stack.compose.url('mage')}: its scheduler runs",
+        f"Mage's database: {database} has all its tables",
+        "Mage: no run is stuck; 0 going on",
+    ):
+        assert f"ok\t{seen}\n" in found.stdout, found.stdout + found.stderr
+    return found
+
+
 def test_a_second_start_starts_only_the_services_that_do_not_run(stack):
     stack.stop_service("mlflow")
     before = leader(stack, "mage")
+    found = doctor(stack)  # from a shell that does not use the stack
+    assert found.returncode == 1
+    (away,) = [line for line in found.stdout.splitlines() if line.startswith("OPEN")]
+    assert away.startswith(f"OPEN\ttracking server {stack.compose.url('mlflow')}: no answer within 5 s (")
+    assert "Start it (`make stack`)" in away
     again = command_line(stack.folder, "start")
     assert again.returncode == 0, again.stderr
     said = dict(line.split(maxsplit=1) for line in again.stdout.splitlines()[:3])
@@ -88,14 +130,12 @@ def test_the_first_start_says_where_to_log_in_and_keeps_secrets_to_its_owner(sta
 
 
 def test_a_shell_uses_the_environment_file(trained):
-    line = f"set -a; . {shlex.quote(str(trained.folder / 'environment'))}; set +a; "
-    bare = bare_environment(trained.state / "shell") | {"PYTHONPATH": str(PROJECT)}
-    command = (
-        line + f'{sys.executable} -m mlops registry --model {MODEL} && echo "$MLOPS_STATE_DIR $LOCK_URL"'
-    )
-    done = subprocess.run(["sh", "-c", command], env=bare, capture_output=True, text=True, timeout=60)
+    done = in_a_shell(trained, f"{source(trained)}{sys.executable} -m mlops registry --model {MODEL}")
     assert "champion" in done.stdout, done.stderr
-    assert f"{trained.state} postgresql://mage:" in done.stdout.splitlines()[-1]
+    found = doctor(trained, source(trained))
+    assert f"ok\tstack in {trained.folder}: this shell uses it\n" in found.stdout
+    assert f"ok\t{MODEL}: no run is left open\n" in found.stdout
+    assert (found.returncode, found.stdout.count("OPEN")) == (0, 0), found.stdout
 
 
 # Training runs on the stack
@@ -155,7 +195,7 @@ def test_mage_runs_as_production_by_default(stack):
         [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "prod", done.stderr
-    assert select(stack, "mage", "SELECT name FROM pipeline_schedule WHERE name LIKE '%monthly'") == []
+    assert select(stack, "mage", "SELECT name FROM pipeline_schedule WHERE name LIKE '%daily_check'") == []
 
 
 # All services
@@ -218,7 +258,37 @@ def test_a_killed_service_is_back_within_15_seconds(stack, name):
     assert re.search(r"restarted (1 time|([2-9]|[1-9]\d+) times) ", line)
 
 
-def test_a_start_after_supervisord_was_killed_restarts_all_services(stack):
+TRIGGERS = "pipelines/maintenance/triggers.yaml"
+BLOCK = "transformers/build_features.py"
+
+
+def wait_for(stack, statement, expected):
+    deadline = time.monotonic() + 60
+    while (found := select(stack, "mage", statement)) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def changed_in_mage(stack):
+    """Changes in Mage's pages: a trigger switched off, a trigger made, a block and a variable changed."""
+    api, file = MageApi.of(stack), stack.served / TRIGGERS
+    file.write_text(file.read_text().replace("[prod]", "[prod, staging]"))  # so that this stack runs it
+    wait_for(stack, "SELECT status FROM pipeline_schedule WHERE name = 'weekly_tidying'", ["ACTIVE"])
+    (trigger,) = api.call("GET", "pipelines/maintenance/pipeline_schedules")["pipeline_schedules"]
+    off = {"id": trigger["id"], "status": "inactive"}
+    api.call("PUT", f"pipeline_schedules/{trigger['id']}", pipeline_schedule=off)
+    api.call("POST", f"pipelines/{PIPELINE}/pipeline_schedules", pipeline_schedule={"name": "of a page"})
+    content = (stack.served / BLOCK).read_text() + "# by hand\n"
+    path = quote(BLOCK, safe="")
+    api.call("PUT", f"file_contents/{path}", file_content={"path": BLOCK, "content": content})
+    api.call("POST", f"pipelines/{PIPELINE}/variables", variable={"name": "max_trials", "value": 7})
+    return content
+
+
+@pytest.fixture(scope="module")
+def restarted(stack, changed_in_mage):
+    """The output of a start after supervisord was killed, and the processes before it."""
     former = [process for name in stack.compose.in_order() for process in members(stack, name)]
     kill_supervisord(stack)
     shown = command_line(stack.folder, "status")
@@ -226,9 +296,27 @@ def test_a_start_after_supervisord_was_killed_restarts_all_services(stack):
     assert "`make stack` starts supervisord and all services again" in shown.stdout
     again = command_line(stack.folder, "start")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("is healthy after") == 3
+    return again.stdout, former
+
+
+def test_a_start_after_supervisord_was_killed_restarts_all_services(stack, restarted):
+    said, former = restarted
+    assert said.count("is healthy after") == 3
     assert left_of(former) == []
     assert command_line(stack.folder, "status").returncode == 0
+
+
+def test_what_was_changed_in_mages_pages_survives_a_restart(stack, restarted, changed_in_mage):
+    assert "Mage takes from the checkout" not in restarted[0]
+    (trigger,) = yaml.safe_load((stack.served / TRIGGERS).read_text())["triggers"]
+    assert (trigger["status"], trigger["envs"]) == ("inactive", ["prod", "staging"])
+    assert (stack.served / BLOCK).read_text() == changed_in_mage
+    settings = yaml.safe_load((stack.served / f"pipelines/{PIPELINE}/metadata.yaml").read_text())
+    assert settings["variables"]["max_trials"] == 7
+    # This start was without the environment of these tests, so Mage reads the production triggers now.
+    wait_for(stack, "SELECT status FROM pipeline_schedule WHERE name = 'green_daily_check'", ["ACTIVE"])
+    names = "name IN ('weekly_tidying', 'of a page')"
+    assert select(stack, "mage", f"SELECT status FROM pipeline_schedule WHERE {names}") == ["INACTIVE"] * 2
 
 
 # Stop; last in this file, because the stack is gone afterwards

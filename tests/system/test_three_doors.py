@@ -26,12 +26,14 @@ from support.mage_api import MageApi
 from support.stack_process import free_ports, place, processes_of, require_programs
 
 from mlops import config
+from stack import mage_project
 from stack import stack as stacks
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 BROWSER_PYTHON = PROJECT / ".venv-browser" / "bin" / "python"
 SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
 DOORS = ("editor", "command line", "mage run", "trigger")
+REFUSED = "max_trials: input should be greater than or equal to 1; got 0"
 FOUND = f"models:/{SAMPLE_MODEL}/1 is already registered with this run key"
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -137,7 +139,7 @@ def house() -> Iterator[House]:
 
 def _project(target: Path, settings: dict[str, Any]) -> Path:
     """The Mage project with these settings in the pipeline, and without active triggers."""
-    stacks.copy_project(target)
+    mage_project.copy_project(target)
     metadata = target / "pipelines" / PIPELINE / "metadata.yaml"
     described = yaml.safe_load(metadata.read_text())
     described["variables"] |= settings
@@ -191,10 +193,10 @@ def visited(house: House, edited: dict[str, Any], forced: Any) -> dict[str, Any]
     experiment = house.machine.client.get_run(version.run_id).info.experiment_id
     runs, model = f"/#/experiments/{experiment}/runs", f"/#/models/{SAMPLE_MODEL}"
     pages = [
-        ("triggers", house.mage, f"/pipelines/{PIPELINE}/triggers", ["yellow_monthly", "by a test"]),
+        ("triggers", house.mage, f"/pipelines/{PIPELINE}/triggers", ["yellow_daily_check", "by a test"]),
         ("runs", house.mage, f"/pipelines/{PIPELINE}/runs", ["Done", "by a test"]),
         ("experiments", house.mlflow, "/#/experiments", [SAMPLE_MODEL]),
-        ("experiment", house.mlflow, runs, ["green 2023-03", "Training runs"]),
+        ("experiment", house.mlflow, runs, ["green 2023-03, attempt 1", "Training runs"]),
         ("run", house.mlflow, f"{runs}/{version.run_id}", ["test_rmse", "eaa33f", "run_key"]),
         ("card", house.mlflow, f"{runs}/{version.run_id}/artifacts/model_card.html", ["slices.csv"]),
         ("model", house.mlflow, model, ["Version 4", "@ champion"]),
@@ -206,12 +208,35 @@ def visited(house: House, edited: dict[str, Any], forced: Any) -> dict[str, Any]
     )
 
 
+@pytest.fixture(scope="module")
+def refused(house: House, visited: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What the editor showed of a wrong setting, and the lines in the log of a trigger started by hand with it."""
+    metadata = house.stack.served / "pipelines" / PIPELINE / "metadata.yaml"
+    right = metadata.read_text()
+    described = yaml.safe_load(right)
+    described["variables"]["max_trials"] = 0
+    metadata.write_text(yaml.safe_dump(described, sort_keys=False))
+    page = {
+        "url": f"{house.mage}/pipelines/{PIPELINE}/edit",
+        "blocks": ["load_trips"],
+        "shows": "ConfigError",
+    }
+    seen = house.browse(number=visited["next_number"], editor=page)
+    metadata.write_text(right)
+    run = house.trigger(**house.machine.settings(max_trials=0))
+    assert run["status"] == "failed", run
+    wait_until(lambda: REFUSED in "".join(house.logs(run).values()), 60)
+    lines = "".join(house.logs(run).values()).splitlines()
+    return seen, [json.loads(line[line.index("{") :])["message"] for line in lines if '"message"' in line]
+
+
 def measured(house: House, run: Any) -> dict[str, float]:
     """Every number that a run and its trials logged, except durations."""
+    by_name = {"run": run} | {trial.info.run_name: trial for trial in house.machine.trials(run)}
     return {
-        f"{each.info.run_name}: {name}": value
-        for each in (run, *house.machine.trials(run))
-        for name, value in each.data.metrics.items()
+        f"{each}: {name}": value
+        for each, logged in by_name.items()
+        for name, value in logged.data.metrics.items()
         if "seconds" not in name
     }
 
@@ -296,11 +321,11 @@ def test_every_door_measures_the_same_to_the_last_digit(
     forced: tuple[dict[str, Any], dict[str, str]], house: House
 ) -> None:
     first, *others = (measured(house, run) for run in forced[0].values())
-    assert {"green 2023-03: test_rmse", "trial 1: validation_rmse", "trial 2: validation_rmse"} <= set(first)
+    assert {"run: test_rmse", "trial 1: validation_rmse", "trial 2: validation_rmse"} <= set(first)
     assert others == [others[0]] * 3
     # The first had no champion to compare with; only the numbers of its verdict differ.
     met = {name for name in others[0] if "champion" in name or "verdict" in name}
-    assert "green 2023-03: test_rmse_champion" in met
+    assert "run: test_rmse_champion" in met
     assert {name: others[0][name] for name in set(others[0]) - met} == {
         name: first[name] for name in set(first) - met
     }
@@ -318,7 +343,7 @@ def test_the_block_s_log_shows_the_progress_of_trials(forced: tuple[dict[str, An
 
 def test_every_page_shows_what_it_should(visited: dict[str, Any]) -> None:
     texts = visited["texts"]
-    for setting, words in {"triggers": "fhvhv_monthly", "card": "model_card.html"}.items():
+    for setting, words in {"triggers": "fhvhv_daily_check", "card": "model_card.html"}.items():
         assert words in texts[setting]
 
 
@@ -358,11 +383,25 @@ def test_it_listens_only_on_this_machine(house: House) -> None:
         assert elsewhere.connect_ex(("127.0.0.2", port)) != 0  # it would otherwise listen on 0.0.0.0
 
 
+def test_a_wrong_setting_is_explained_first_and_leaves_no_run(refused: Any, house: House) -> None:
+    seen, log = refused
+    shown = seen["blocks"]["load_trips"]["text"]
+    assert "Traceback" not in shown
+    assert " ".join(shown.rpartition("notify")[2].split()).startswith(f"ConfigError: {REFUSED}")
+    first, second, *_ = [line for line in log if not line.startswith("Start executing")]
+    assert first.startswith(f"{REFUSED} (")
+    assert first.endswith("attempt 1 of 1)")
+    assert second == f"{REFUSED} (Failed to execute block load_trips)"
+    assert house.machine.statuses() == ["FINISHED"] * 4
+
+
 def test_using_it_changes_no_code(visited: dict[str, Any], house: House) -> None:
     """The editor writes run status into pipelines/*/metadata.yaml; nothing else in the project changes."""
     written = {f"pipelines/{PIPELINE}/metadata.yaml"}
     written |= {str(path.relative_to(PROJECT)) for path in PROJECT.glob("pipelines/*/triggers.yaml")}
-    for path in (path for name in stacks.OF_MAGE for path in [PROJECT / name, *(PROJECT / name).rglob("*")]):
+    for path in (
+        path for name in mage_project.OF_MAGE for path in [PROJECT / name, *(PROJECT / name).rglob("*")]
+    ):
         name = str(path.relative_to(PROJECT))
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
             same = (house.stack.served / name).read_bytes() == path.read_bytes()
