@@ -27,15 +27,21 @@ from stack.supervision import Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
 NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "VIRTUAL_ENV")
+NOT_FOR_SHELLS = (
+    "DEFAULT_OWNER_", "JWT_SECRET", "MAGE_REPO_PATH", "REQUIRE_USER_AUTHENTICATION", "SCHEDULER_", "SLACK_",
+    "SMTP_", "TEAMS_", "TZ",
+)  # fmt: skip
+"""How variables of Mage's server begin that no command in a shell needs."""
+
 PAUSE_SECONDS, CHECK_SECONDS, SECONDS_TO_WAIT = 0.2, 30, 300
 LINES_OF_LOG = 15
+UPDATE = "`make stack-update` starts Mage with them"
 Say = Callable[[str], None]
 
 
 def surroundings() -> dict[str, str]:
     """Return the part of this process's environment that the services get, without settings for other servers."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
-UPDATE = "`make stack-update` starts Mage with them"
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,13 @@ class Stack:
     folder: Path
     values: Mapping[str, str]
     project: Path | None = None
+    checkout: Path = ROOT
     extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     inherited: Mapping[str, str] = field(default_factory=surroundings)
     file: Path = FILE
 
     @property
     def state(self) -> Path:
-    checkout: Path = ROOT
         """The state folder, in which all runs write, Mage's and those of the command line."""
         return self.folder.parent
 
@@ -90,10 +96,9 @@ class Stack:
 
     @property
     def client(self) -> dict[str, str]:
-        """Environment of a client on this machine."""
-        mage = self.compose.environment("mage")
-        names = [name for name in mage if name.startswith("MLFLOW_TRACKING_")]
-        return {name: mage[name] for name in [*names, "LOCK_URL", "MLOPS_STATE_DIR"]}
+        """Environment of a client on this machine: what the compose file gives Mage, with the same values."""
+        named, mage = self.compose.services["mage"]["environment"], self.environment("mage")
+        return {name: mage[name] for name in named if not name.startswith(NOT_FOR_SHELLS)}
 
     @property
     def supervisord(self) -> Supervisord:
@@ -144,12 +149,6 @@ class Stack:
     def start_service(self, name: str, say: Say = lambda line: None, replace: bool = False) -> None:
         """Start a service and wait until it is healthy; the services that it depends on run already.
 
-        Raises
-        ------
-        StackError
-            When its port is taken, when its tables do not fit its program, when it ends, or when it does not
-            become healthy; it is stopped then.
-        """
         Parameters
         ----------
         name : str
@@ -158,6 +157,12 @@ class Stack:
         replace : bool
             Whether that replaces what was changed in Mage, too.
 
+        Raises
+        ------
+        StackError
+            When its port is taken, when its tables do not fit its program, when it ends, or when it does not
+            become healthy; it is stopped then.
+        """
         self.stop_service(name)  # also ends old processes of it that supervisord does not know
         self.require_free_port(name)
         schema.require_fitting_tables(name, self.environment("postgres"))
@@ -194,14 +199,14 @@ class Stack:
         if name == "postgres":
             cluster.make_databases(self.environment(name), self.values, self.folder)
 
+    def pending(self) -> list[str]:
+        """List the files of the checkout that the running Mage does not serve yet."""
+        return [] if self.project else mage_project.pending(self.served, self.checkout)
+
     def stop_service(self, name: str) -> None:
         """End all processes of a service; supervisord does not start it again."""
         self.supervisord.stop_program(name)
         end(self.folder, name, self.compose.stop_signal(name), self.compose.seconds_to_stop(name))
-
-    def pending(self) -> list[str]:
-        """List the files of the checkout that the running Mage does not serve yet."""
-        return [] if self.project else mage_project.pending(self.served, self.checkout)
 
     def stop(self) -> list[str]:
         """End all services in reverse order, then supervisord.
@@ -329,13 +334,13 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
         known = open_stack(folder, **how)
+        if known and replace:
+            known.stop_service("mage")
         running = known.running() if known else []
         if known and not running:
             known.stop()  # there may be a supervisord without services, or services without supervisord
         stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
         for name in () if running else stack.compose.in_order():
-        if known and replace:
-            known.stop_service("mage")
             stack.require_free_port(name)  # check all ports before the first service starts
         _start_all(stack, running, say, replace)
         write_for_shells(folder / "environment", stack.client)
@@ -372,13 +377,13 @@ def _start_all(stack: Stack, running: list[str], say: Say, replace: bool) -> Non
             if name in running:
                 stack.wait_until_healthy(name)  # an earlier start may have been interrupted
                 say(f"{where} is already running")
+                if name == "mage" and (waiting := stack.pending()):
+                    say(f"Mage does not use these files of the checkout yet: {', '.join(waiting)}. {UPDATE}")
                 continue
             began = time.monotonic()
             begun.append(name)
             stack.start_service(name, say, replace)
             say(f"{where} is healthy after {time.monotonic() - began:.1f} s")
-                if name == "mage" and (waiting := stack.pending()):
-                    say(f"Mage does not use these files of the checkout yet: {', '.join(waiting)}. {UPDATE}")
     except BaseException:
         if not running:
             stack.stop()
