@@ -2,17 +2,20 @@
 
 compose        read docker-compose.yml: each service's settings, with this machine's ports and folders
 secret_values  the passwords and ports of a stack: its `.env`
+schema         which tables MLflow and Mage have in their databases, and whether they fit the programs
 cluster        PostgreSQL's data folder, its users and databases
 processes      find the processes of a stack by a variable in their environment, and end them
-launch         the program that supervisord runs for a service: end old processes, then become the service
 merge          merge what the checkout and Mage's pages changed in a YAML file
+launch         the program that supervisord runs for a service: end old processes, then become the service
 supervision    configure, start, query and shut down supervisord
 stack          prepare, start, check and stop a stack
 backup         write a stack's records into one archive, and restore a stack from it
+databases      migrate the tables of MLflow and Mage, on copies that take their place at the end
+upgrade        backup, migration, start, doctor
 __main__       the command line
 
 mage           the command `mage`, with our queue; also without the stack
+mage_project   Mage's copy of the project: made once, then brought up to date
 mage_queue     the queue, which loses no run and starts none twice
 mlflow_server  MLflow's server over the state folder, without the stack
 """
-mage_project   Mage's copy of the project: made once, then brought up to date
