@@ -22,7 +22,7 @@ export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
+.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status upgrade backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -46,7 +46,7 @@ editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
 	  { echo "port $(EDITOR_PORT) is taken; choose another: make editor EDITOR_PORT=6790" >&2; exit 1; }
 	@echo "open http://127.0.0.1:$(EDITOR_PORT)/pipelines/trip_duration_training/edit"
-	REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
+	env -u ENV -u MAGE_DATABASE_CONNECTION_URL REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)
@@ -59,13 +59,24 @@ stack: install  ## Mage, MLflow and PostgreSQL as docker-compose.yml runs them, 
 stack-update: install  ## start Mage again with this checkout, also where its pages changed the same; it says what it replaces
 	@$(BIN)/python -m stack update
 
-stack-stop: .venv/installed  ## end all of them
+# $(call kept,TARGETS): TARGETS, unless .venv exists. After a `git pull` a command uses the environments as they are:
+# those of the running stack.
+kept = $(if $(wildcard .venv/installed),,$(1))
+
+stack-stop: $(call kept,.venv/installed)  ## end all of them
 	@$(BIN)/python -m stack stop
 
-stack-status: .venv/installed  ## show them; fails unless all are healthy
+stack-status: $(call kept,.venv/installed)  ## show them; fails unless all are healthy
 	@$(BIN)/python -m stack status
 
-backup: install  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
+# Where the environments are to be built again, the stack is stopped first: its processes load modules from them.
+again = $(MAKE)# by another name, since make runs a line with its own even in a dry run
+upgrade:  ## after a `git pull`: backup, environments and databases for this code, start what ran, doctor
+	@test ! -e .venv/installed || $(again) --question install >/dev/null 2>&1 || $(BIN)/python -m stack stop-for-upgrade
+	@$(MAKE) --no-print-directory install
+	@$(BIN)/python -m stack upgrade
+
+backup: $(call kept,install)  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
 	@$(BIN)/python -m stack backup $(if $(TO),-- $(call quoted,$(TO)))
 
 restore: install  ## FROM=file.tar.gz: a new stack of them, here or on another machine

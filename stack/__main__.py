@@ -5,6 +5,8 @@ status     show every service; fails unless all are healthy
 stop       stop all services
 restart    stop, then start
 update     start Mage again with the checkout's pipelines and blocks, also those that were changed in Mage too
+upgrade    back up, migrate the databases for the installed versions, start again what ran, ask the doctor
+stop-for-upgrade  stop all services before the environments are built again; `upgrade` starts them
 backup     write registry, journal, artefacts and Mage's records into one file
 restore    create a new stack from such a file
 """
@@ -26,6 +28,7 @@ from filelock import Timeout
 
 from mlops import config
 from mlops.errors import ConfigError
+from stack import upgrade
 from stack.backup import back_up, restore
 from stack.compose import LOOPBACK, StackError
 from stack.processes import family
@@ -62,6 +65,7 @@ def _failed(why: str) -> int:
 
 def _start(folder: Path, archive: Path | None, replace: bool = False) -> int:
     stack = start(folder, asked_ports(os.environ), replace=replace)
+    upgrade.forget(folder)
     owners = {
         "mage": (stack.values["DEFAULT_OWNER_EMAIL"], "DEFAULT_OWNER_PASSWORD"),
         "mlflow": (stack.values["MLFLOW_TRACKING_USERNAME"], "MLFLOW_TRACKING_PASSWORD"),
@@ -80,6 +84,7 @@ def _stop(folder: Path, archive: Path | None) -> int:
         return 0
     with only_one(folder):
         stopped = stack.stop()
+        upgrade.forget(folder)
     print(f"stopped: {', '.join(stopped)}" if stopped else f"no service of the stack in {folder} was running")
     return 0
 
@@ -123,6 +128,15 @@ def _state(stack: Stack, name: str, running: list[str], records: Mapping[str, Ma
     return "unsupervised" if family(stack.folder, name) else "stopped"
 
 
+def _upgrade(folder: Path, archive: Path | None) -> int:
+    return upgrade.upgrade(folder)
+
+
+def _stop_for_upgrade(folder: Path, archive: Path | None) -> int:
+    upgrade.stop_for_upgrade(folder)
+    return 0
+
+
 def _backup(folder: Path, archive: Path | None) -> int:
     stack = open_stack(folder)
     if not stack or not archive:
@@ -145,6 +159,8 @@ COMMANDS = {
     "stop": _stop,
     "restart": _restart,
     "update": _update,
+    "upgrade": _upgrade,
+    "stop-for-upgrade": _stop_for_upgrade,
     "backup": _backup,
     "restore": _restore,
 }
