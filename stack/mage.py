@@ -1,28 +1,48 @@
-"""The command `mage`, with a queue that loses no run and starts none twice: ``python -m stack.mage start .``."""
+"""The command `mage` with our mends: ``python -m stack.mage start .``.
+
+`stack.mage_queue` loses no run and starts none twice; `stack.mage_editor` leaves a user's files alone.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mlops import config
 from mlops.errors import ConfigError
+from mlops.operations.doctor import mage_database
+from stack import schema
 
 
 def main() -> None:
-    """Run Mage's command line with this queue, unless Mage or MLflow cannot handle a path."""
+    """Run Mage's command line with our mends, unless Mage or MLflow cannot handle a path, or Mage its database."""
     try:
         config.state_dir()
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    if problem := _table_problem():
+        sys.exit(f"error: {problem}")
     # After the check, because the import creates Mage's data folder.
     from mage_ai.orchestration.queue import process_queue
 
     from stack.mage_queue import SafeQueue
 
     process_queue.ProcessQueue = SafeQueue  # Mage's factory looks it up here
+    if sys.argv[1:2] == ["start"]:
+        from stack import mage_editor
+
+        mage_editor.mend()
     from mage_ai.cli.main import app
 
     app()
+
+
+def _table_problem() -> str:
+    """Why Mage cannot use its SQLite file; Mage would migrate an older one without a backup."""
+    file = mage_database.data_folder() / "mage-ai.db"
+    if os.environ.get("MAGE_DATABASE_CONNECTION_URL") or not file.exists():
+        return ""
+    return schema.problem("mage", f"sqlite:///{file}", f"Mage's database {file}")
 
 
 if __name__ == "__main__":

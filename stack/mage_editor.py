@@ -1,0 +1,58 @@
+"""What is mended in Mage's editor: `mend` is called before Mage starts.
+
+- When the page opens, autocompletion imports all of Mage's connectors (mage_ai.io). That takes 200 MB, and where
+  `.venv` lies in the project, it fails with 29 tracebacks. No block of this project uses a connector.
+- The page shows "The kernel has restarted", and hides the output of the running block, when the kernel does not
+  report its process number within 3 seconds. A busy kernel may be slower. The operating system knows the number.
+- Files of the project: see `stack.mage_files`.
+
+Source: mage_ai/autocomplete/utils.py, mage_ai/kernels/default/models.py, mage-ai 0.9.80.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import psutil
+from mage_ai.autocomplete import utils as autocomplete
+from mage_ai.kernels.default.models import KernelWrapper
+from mage_ai.server.kernels import DEFAULT_KERNEL_NAME, kernel_managers
+
+from stack import mage_files
+
+
+def mend() -> None:
+    """Mend the editor in this process, the server, and in the kernel that it will start."""
+    for places in (autocomplete.PATHS_TO_TRAVERSE, autocomplete.FILES_TO_READ):
+        places.clear()
+    KernelWrapper.prepare_usage = _prepare_usage
+    mage_files.mend()
+    kernel_managers[DEFAULT_KERNEL_NAME].kernel_spec.argv.append(f"--ext={mage_files.__name__}")
+
+
+async def _prepare_usage(self: Any) -> None:
+    """Set `usage` to the number, processor share in percent and memory in bytes of the kernel's process."""
+    provisioner = self.kernel.provisioner
+    self.usage = usage(provisioner.pid) if provisioner and provisioner.pid else None
+
+
+def usage(number: int) -> dict[str, Any] | None:
+    """Return what the editor shows of a process, or None if there is no such process."""
+    try:
+        process = _process(number)
+        with process.oneshot():
+            return {
+                "pid": number,
+                "kernel_cpu": process.cpu_percent(),
+                "kernel_memory": process.memory_info().rss,
+            }
+    except psutil.NoSuchProcess:
+        return None
+
+
+@functools.lru_cache(maxsize=1)
+def _process(number: int) -> psutil.Process:
+    return psutil.Process(
+        number
+    )  # the same object each time, because it computes the share since the last time
