@@ -84,7 +84,6 @@ def find_leftovers(retention: Retention) -> pd.DataFrame:
     _connect()
     now = time.time()
     rows = [(c.kind, c.place, round(c.days(now), 1), c.bytes / 1e6) for c in _old(retention, now)]
-    logger.info("%d leftovers older than %d days", len(rows), retention.keep_days)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -112,8 +111,6 @@ def delete_leftovers(found: pd.DataFrame, retention: Retention) -> pd.DataFrame:
         (kind, len(part), int(part["gone"].sum()), part.loc[part["gone"], "megabytes"].sum(), part["days"].max())
         for kind, part in table.groupby("kind", sort=True)
     ]  # fmt: skip
-    for kind, count, deleted, megabytes, _ in rows:
-        logger.info("%s: %d of %d deleted, %.1f MB", kind, deleted, count, megabytes)
     summary = pd.DataFrame(rows, columns=["kind", "found", "deleted", "megabytes", "oldest_days"])
     return summary.astype({"kind": "object", "megabytes": "float64", "oldest_days": "float64"})
 
@@ -121,7 +118,7 @@ def delete_leftovers(found: pd.DataFrame, retention: Retention) -> pd.DataFrame:
 def with_mage_s_own(
     summary: pd.DataFrame, retention: Retention, steps: Sequence[Callable[[], object]]
 ) -> pd.DataFrame:
-    """The summary with a row for the folders that Mage's `steps` delete in its data folder.
+    """The summary with a row for the folders that Mage's `steps` delete in its data folder; each row is logged.
 
     Mage decides by a run's scheduled time, and deletes outputs of scheduled runs only; other runs overwrite
     their last output.
@@ -139,8 +136,10 @@ def with_mage_s_own(
         "megabytes": max(0, freed) / 1e6,
         "oldest_days": 0.0,
     }
-    logger.info("outputs and logs of scheduled runs: %d of %d deleted", row["deleted"], row["found"])
-    return pd.DataFrame([*summary.to_dict("records"), row])
+    rows = [*summary.to_dict("records"), row]
+    for each in rows:
+        logger.info("%(kind)s: %(deleted)d of %(found)d deleted, %(megabytes).1f MB", each)
+    return pd.DataFrame(rows)
 
 
 def check_leftovers(leftovers: pd.DataFrame) -> None:
