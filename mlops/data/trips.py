@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops.data.raw_trips import Columns, read_trips
+from mlops.errors import ConfigError, one_line
 from mlops.files import atomic_write
 from mlops.month import Month
 
@@ -127,6 +128,22 @@ class Quality:
         return (self.rows - self.kept) / self.rows if self.rows else 0.0
 
 
+def require_usable(rules: Sequence[Rule]) -> None:
+    """Raise unless there are rules, each with a name of its own by which its rejections are counted.
+
+    Raises
+    ------
+    ConfigError
+    """
+    names = [rule.name for rule in rules]
+    wrong = [name for name in names if not isinstance(name, str) or not name.strip() or names.count(name) > 1]
+    if wrong or not names:
+        raise ConfigError(
+            f"cleaning rules: expected at least one, each with another name; got {wrong or 'none'}. Give each "
+            "rule a name that no other rule has, also none of RULES in mlops/data/trips.py."
+        )
+
+
 def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[Columns, Quality]:
     """Trips for training or test, marked whether they are for training, and the rejections by rule.
 
@@ -145,10 +162,15 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
         The trips that no rule or only a ``training_only`` rule rejects, with ``for_training`` (bool).
     quality : Quality
         The counts.
+
+    Raises
+    ------
+    ConfigError
+        When a rule fails, or gives anything but true or false for each trip.
     """
     rows = len(trips["pickup_at"])
     with np.errstate(invalid="ignore"):
-        masks = [rule.rejects(trips, month) for rule in rules]
+        masks = [_rejected(rule, trips, month) for rule in rules]
     reason = np.zeros(rows, np.int16)
     for number in range(len(rules), 0, -1):  # the first rule overwrites later ones
         reason[masks[number - 1]] = number
@@ -161,6 +183,27 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     rejected = {rule.name: int(count) for rule, count in zip(rules, counts[1:], strict=True)}
     by_day = _by_day(columns["pickup_at"], month)
     return columns, Quality(rows, int(counts[0]), len(chosen), rejected, by_day)
+
+
+def _rejected(rule: Rule, trips: Columns, month: Month) -> Mask:
+    """Mask of a rule, which may have been written a minute ago; it cannot change the trips."""
+    shown = {name: values.view() for name, values in trips.items()}
+    for values in shown.values():
+        values.flags.writeable = False
+    try:
+        mask = np.asarray(rule.rejects(shown, month))
+    except Exception as error:  # whatever the rule's code raises
+        raise ConfigError(
+            f"cleaning rule {rule.name!r} failed ({type(error).__name__}: {one_line(error, 300)}). "
+            f"It is called with the arrays {', '.join(trips)} and the month. Correct the rule."
+        ) from error
+    rows = len(trips["pickup_at"])
+    if mask.dtype != np.bool_ or mask.shape != (rows,):
+        raise ConfigError(
+            f"cleaning rule {rule.name!r}: expected true or false for each of {rows:,} trips; got an array of "
+            f"{mask.dtype} of shape {mask.shape}. Correct the rule."
+        )
+    return mask
 
 
 def clean_file(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import pandas as pd
 from mlops import config
 from mlops.config import Settings
 from mlops.data import schemas
+from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
-from mlops.pipeline import fit_stage, judge_stage, months_table, run_key, steps
+from mlops.pipeline import fit_stage, judge_stage, months_table, rule_texts, run_key, steps
+from mlops.pipeline.rule_texts import RuleText
 from mlops.registry import run_history, runs, versions
 from mlops.registry.versions import Version
 from mlops.training.fit import Fitting
@@ -34,13 +38,16 @@ class Reproduction:
     largest_difference : float
         Minutes.
     differs : tuple of str
-        What has changed since the version was trained: code, environment.
+        What has changed since the version was trained: files of the code, packages, cleaning rules.
+    rules : str
+        The cleaning rules of its own; empty if its run had the usual rules.
     """
 
     version: Version
     rows: int
     largest_difference: float
     differs: tuple[str, ...]
+    rules: str = ""
 
     @property
     def is_same(self) -> bool:
@@ -51,22 +58,32 @@ class Reproduction:
         made = f"{self.version.uri} reproduced: the predictions for all {self.rows:,} test trips are"
         apart = f"NOT the same: they differ by up to {self.largest_difference:.6g} minutes"
         found = "the same" if self.is_same else apart
-        return "\n".join([f"{made} {found}", *(f"  {text}" for text in self.differs)])
+        own = (f"with its own cleaning rules: {self.rules}",) if self.rules else ()
+        return "\n".join([f"{made} {found}", *(f"  {text}" for text in (*own, *self.differs))])
 
 
-def reproduce(name: str, number: str, source: str | None = None) -> Reproduction:
+def reproduce(
+    name: str, number: str, source: str | None = None, rules: Sequence[Rule] | None = None
+) -> Reproduction:
     """Train the version again with its recorded settings, and compare; nothing is registered.
+
+    What has changed in code, environment and cleaning rules since then is logged before anything is trained.
 
     Parameters
     ----------
     source : str, optional
         Where the months are now, by default the source of the original run.
+    rules : sequence of Rule, optional
+        Where the cleaning rules of its own are looked up by name, by default `rule_texts.in_checkout`. Their
+        stored source is only compared, never executed.
 
     Raises
     ------
     DataQualityError
         When the source's files differ from those that the version was trained on (the message names the months),
-        or its run had cleaning rules of its own.
+        or its run had cleaning rules of its own and did not record them.
+    ConfigError
+        When there is no rule with the name of one that its run had.
     PromotionError
         When there is no such version.
     TrackingError
@@ -74,22 +91,24 @@ def reproduce(name: str, number: str, source: str | None = None) -> Reproduction
     """
     version = versions.get(name, number)
     with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
-        return _reproduce(version, source, Path(folder))
+        return _reproduce(version, source, rules, Path(folder))
 
 
-def _reproduce(version: Version, source: str | None, folder: Path) -> Reproduction:
+def _reproduce(
+    version: Version, source: str | None, rules: Sequence[Rule] | None, folder: Path
+) -> Reproduction:
     recorded = pd.read_csv(run_history.fetch(version, run_history.MONTHS, folder), keep_default_na=False)
-    if "False" in set(recorded.get("usual_rules", pd.Series(dtype=object)).astype(str)):
-        raise DataQualityError(
-            f"{version.uri}: expected the project's cleaning rules; its run had others, which are not recorded. "
-            "Run the pipeline that has them again, with force."
-        )
+    texts = _rule_texts(version, recorded, folder)
+    used = _rules_of(version, texts, rule_texts.in_checkout() if texts and rules is None else rules or ())
     tested = np.load(run_history.fetch(version, "proof/tested.npy", folder))
     tags = runs.tags_of(version.run_id)
+    changed = [*_rules_changed(texts, used), *_inputs_changed(version, tags, folder)]
+    for text in changed:
+        logger.warning("%s: %s", version.uri, text)
     settings = _recorded_settings(version, source or tags.get("setting.source", ""))
     months = steps.load_trips(settings)
     _require_same_files(version, months, recorded)
-    prepared = steps.build_features(steps.clean_trips(months, settings), settings)
+    prepared = steps.build_features(steps.clean_trips(months, settings, used), settings)
     described = months_table.read(prepared).sort_values("month")
     paths = {role: [Path(path) for path in part["features"]] for role, part in described.groupby("role")}
     fitting = Fitting.of(settings, int(tags.get("threads", config.threads())))
@@ -103,7 +122,45 @@ def _reproduce(version: Version, source: str | None, folder: Path) -> Reproducti
             f"{len(predicted):,}. Use the cleaning rules of that run."
         )
     gap = float(np.max(np.abs(predicted - tested), initial=0.0))
-    return Reproduction(version, len(tested), gap, _differs(tags))
+    if tags.get("tuning_hit_ceiling") == "true":
+        changed.append("the search had reached its limit tuning_seconds, so it cannot be repeated exactly")
+    return Reproduction(version, len(tested), gap, tuple(changed), version.tags.get("own_rules", ""))
+
+
+def _rule_texts(version: Version, recorded: pd.DataFrame, folder: Path) -> tuple[RuleText, ...]:
+    """The recorded cleaning rules; none for the usual rules."""
+    if "False" not in set(recorded.get("usual_rules", pd.Series(dtype=object)).astype(str)):
+        return ()
+    if not run_history.has_file(version.run_id, fit_stage.RULE_TEXTS):
+        raise DataQualityError(
+            f"{version.uri}: expected the project's cleaning rules; its run had others, which are not recorded, "
+            "as in all runs before 2026-12. Run the pipeline that has them again, with force."
+        )
+    path = run_history.fetch(version, fit_stage.RULE_TEXTS, folder)
+    return rule_texts.from_json(path.read_text(encoding="utf-8"))
+
+
+def _rules_of(version: Version, texts: Sequence[RuleText], rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The rules of the recorded names, in the recorded order."""
+    if not texts:
+        return RULES
+    found = rule_texts.find(texts, rules)
+    absent = [text for text, rule in zip(texts, found, strict=True) if rule is None]
+    if absent:
+        named = ", ".join(f"{text}: `{rule_texts.shown(text.source)}`" for text in absent)
+        raise ConfigError(
+            f"{version.uri}: its run had cleaning rules that are not defined here: {named}. Read their source in "
+            f"{fit_stage.RULE_TEXTS} of its run, and define rules of these names in {rule_texts.HOME}"
+        )
+    return tuple(rule for rule in found if rule is not None)
+
+
+def _rules_changed(texts: Sequence[RuleText], rules: Sequence[Rule]) -> Iterator[str]:
+    for text, rule in zip(
+        texts, rules, strict=False
+    ):  # no texts of the usual rules: they are part of the code
+        if different := rule_texts.difference(text, rule):
+            yield different
 
 
 def _recorded_settings(version: Version, source: str) -> Settings:
@@ -145,13 +202,15 @@ def _starts(version: Version, tags: dict[str, str], folder: Path) -> list[dict[s
     ]
 
 
-def _differs(tags: dict[str, str]) -> tuple[str, ...]:
-    now = run_key.made_by()
-    found = [
-        f"{what} has changed since this version was trained (commit {tags.get('git_commit') or 'unknown'})"
-        for what, key in (("the code", "code_sha256"), ("the environment", "environment_sha256"))
-        if tags.get(key) != now[key]
-    ]
-    if tags.get("tuning_hit_ceiling") == "true":
-        found.append("the search had reached its limit tuning_seconds, so it cannot be repeated exactly")
-    return tuple(found)
+def _inputs_changed(version: Version, tags: Mapping[str, str], folder: Path) -> Iterator[str]:
+    """Files of the code and packages of the environment that differ from those of the run."""
+    hashes, now, then = run_key.made_by(), run_key.inputs(), {}
+    if run_history.has_file(version.run_id, fit_stage.INPUTS):
+        path = run_history.fetch(version, fit_stage.INPUTS, folder)
+        then = json.loads(path.read_text(encoding="utf-8"))
+    for part, parts in now.items():
+        if tags.get(f"{part}_sha256") == hashes[f"{part}_sha256"]:
+            continue
+        commit = f" (commit {tags.get('git_commit') or 'unknown'})" if part == "code" else ""
+        what = run_key.changes(then[part], parts) if then else f"its run did not record its {part} in detail"
+        yield f"the {part} has changed since this version was trained{commit}: {what}"

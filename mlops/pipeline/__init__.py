@@ -8,6 +8,7 @@ In reading order:
 - `schedule`: which month comes next
 - `run_key`: the key that is equal for two runs with the same inputs
 - `code_hash`: text of what code does, for hashing
+- `rule_texts`: a run's own cleaning rules as text
 - `checkpoint`: what an attempt stores for the next one
 - `run_once`: one run key, one version, after any number of attempts
 - `fit_stage`: log a run's origin, tune and fit

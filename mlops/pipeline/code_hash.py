@@ -104,7 +104,7 @@ class _Describer:
             return self._code(value)
         if hasattr(value, "__wrapped__"):  # by functools.cache
             return self.text(value.__wrapped__)
-        if hasattr(value, "__dict__") and not _is_installed(_file_of(type(value).__module__)):
+        if hasattr(value, "__dict__") and not is_installed(_file_of(type(value).__module__)):
             return self.text((type(value), vars(value)))
         try:
             return _Pickled(self).sha256(value)
@@ -121,7 +121,7 @@ class _Describer:
             if isinstance(value, types.FunctionType)
             else _file_of(value.__module__)
         )
-        if _is_installed(file):
+        if is_installed(file):
             return f"{value.__module__}.{value.__qualname__}"
         if any(value is known for known in self.met):
             return "met before"
@@ -130,7 +130,7 @@ class _Describer:
             own = {name: each for name, each in vars(value).items() if isinstance(each, types.FunctionType)}
             return self.text((value.__bases__, own))
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        read = _globals_read(value.__code__) & value.__globals__.keys()
+        read = globals_read(value.__code__) & value.__globals__.keys()
         outside = {name: value.__globals__[name] for name in read}
         return self.text((value.__code__, value.__defaults__, value.__kwdefaults__, cells, outside))
 
@@ -152,17 +152,17 @@ class _Pickled(pickle.Pickler):
         return hashlib.sha256(self.file.getvalue()).hexdigest()
 
 
-def _globals_read(code: types.CodeType) -> set[str]:
+def globals_read(code: types.CodeType) -> set[str]:
     """Names of the globals that code reads, including nested functions."""
     found = {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
-    nested = (_globals_read(each) for each in code.co_consts if isinstance(each, types.CodeType))
+    nested = (globals_read(each) for each in code.co_consts if isinstance(each, types.CodeType))
     return found.union(*nested)
 
 
 def _module_text(module: types.ModuleType) -> str:
     """Text of a module: its name, and its source if it is not installed."""
     file = _file_of(module.__name__) or getattr(module, "__file__", None) or ""
-    if _is_installed(file) or not file:
+    if is_installed(file) or not file:
         return module.__name__
     return f"{module.__name__} {source_text(Path(file).read_bytes())}"
 
@@ -174,6 +174,6 @@ def _file_of(module: str) -> str:
     return getattr(sys.modules.get(module), "__file__", None) or ""
 
 
-def _is_installed(file: str) -> bool:
+def is_installed(file: str) -> bool:
     """Whether a file belongs to Python or an installed package. False for typed-in code, which has no file."""
     return file.startswith(_FROZEN) or any(Path(file).is_relative_to(folder) for folder in _INSTALLED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,15 +17,18 @@ from mlops.config import Settings
 from mlops.errors import MlopsError, TrackingError
 from mlops.evaluation import metrics
 from mlops.model.duration_model import DurationModel
-from mlops.pipeline import run_key
+from mlops.pipeline import rule_texts, run_key
 from mlops.pipeline.checkpoint import Checkpoint
 from mlops.pipeline.months_table import NOT_LOGGED
+from mlops.pipeline.rule_texts import RuleText
 from mlops.registry import versions
 from mlops.registry.runs import Run
 from mlops.training import search
 from mlops.training.fit import Fitting, Tuned
 from mlops.training.search import Trial
 
+INPUTS = "inputs.json"  # artefact of a run: what its code and environment were
+RULE_TEXTS = "rules.json"  # artefact of a run with cleaning rules of its own
 logger = logging.getLogger(__name__)
 
 
@@ -58,6 +62,11 @@ class Attempt:
     def origin(self) -> dict[str, str]:
         """What identifies the run: its run key, and the code, environment and commit of its first attempt."""
         return origin_of(self.checkpoint, self.settings)
+
+    @property
+    def rules(self) -> tuple[RuleText, ...]:
+        """The cleaning rules of its own; none if the run has the usual rules."""
+        return rule_texts.from_json(self.months["rules"].iloc[0]) if "rules" in self.months else ()
 
     def files(self, column: str, *roles: str) -> list[Path]:
         """A column's files (``path``, ``features``) of the months with these roles, oldest first."""
@@ -97,6 +106,11 @@ def log_origin(attempt: Attempt) -> None:
     run.set_tags({**attempt.origin, "threads": str(config.threads())})
     run.log_months(months)
     run.log_table("months.csv", months.drop(columns=[*NOT_LOGGED], errors="ignore"))
+    inputs = attempt.checkpoint.noted("inputs")
+    if inputs is not None:  # attempts before 2026-12 did not store them
+        run.log_text(INPUTS, json.dumps(inputs, indent=1))
+    if attempt.rules:
+        run.log_text(RULE_TEXTS, rule_texts.to_json(attempt.rules, indent=1))
     counted = [name for name in months if name in ("rows", "kept") or str(name).startswith("rejected_")]
     run.log_metrics({f"cleaning_{name}": float(months[name].sum()) for name in counted})
 
@@ -175,6 +189,7 @@ def origin_of(kept: Checkpoint, settings: Settings) -> dict[str, str]:
     if noted is None:
         noted = {"run_key": kept.key, "git_commit": run_key.git_commit(), **run_key.made_by()}
         noted |= {"forced": str(settings.force).lower(), "attempt": uuid.uuid4().hex}
+        kept.note("inputs", run_key.inputs())
         kept.note("origin", noted)
     return noted
 

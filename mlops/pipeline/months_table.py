@@ -68,6 +68,8 @@ COLUMNS: dict[str, Column] = {
     "test_month": _load("str", "test month, from the settings, YYYY-MM", MONTH, selects=True),
     "usual_rules": _clean("bool", "whether the rules are `trips.RULES`"),
     "rules_sha256": _clean("str", "`run_key.rules_sha256` of the cleaning rules", SHA256),
+    "rules": _clean("str", "texts of the rules, from `rule_texts.to_json`; empty for the usual rules",
+                    logged=False),
     "raw": _clean("str", "path of the file as published", NOT_EMPTY, logged=False),
     "path": _load("str", "path of the trips: as published, and clean after clean_trips", NOT_EMPTY,
                   logged=False),
@@ -254,7 +256,7 @@ def with_cleaning(
     paths: Mapping[Month, Path],
     notes: Mapping[Month, str],
     rules_sha256: str,
-    usual_sha256: str,
+    rules: str,
 ) -> pd.DataFrame:
     """The months with counts, files and hashes of the clean trips; rules that reject most come first.
 
@@ -264,8 +266,8 @@ def with_cleaning(
         As `load_trips` returns it; not changed.
     counted, paths, notes : mapping
         By month: the counts, the file of clean trips, and the unusual differences.
-    rules_sha256, usual_sha256 : str
-        Hash of the rules, and hash of the usual rules.
+    rules_sha256, rules : str
+        Hash of the rules, and their texts; no text for the usual rules.
     """
     table = months.assign(raw=months["path"])
     by_row = [Month.parse(month) for month in months["month"]]
@@ -275,15 +277,16 @@ def with_cleaning(
         kept=[counted[month].kept for month in by_row],
         test_rows=[counted[month].test_rows for month in by_row],
         unusual=[notes.get(month, "") for month in by_row],
-        usual_rules=rules_sha256 == usual_sha256,
+        usual_rules=not rules,
         rules_sha256=rules_sha256,
+        rules=rules,
         path=[str(paths[month]) for month in by_row],
         clean_sha256=[files.sha256_of(paths[month]) for month in by_row],
     )
-    rules = sorted(
+    counts = sorted(
         (name for name in map(str, table) if name.startswith(REJECTED)), key=lambda n: -table[n].sum()
     )
-    order = [each for name in SCHEMAS[CLEAN].columns for each in (rules if REJECTED in name else [name])]
+    order = [each for name in SCHEMAS[CLEAN].columns for each in (counts if REJECTED in name else [name])]
     return table[order].reset_index(drop=True)
 
 

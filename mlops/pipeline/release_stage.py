@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from mlops.evaluation import model_card
 from mlops.locks import Lock
-from mlops.pipeline import leaderboard
+from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
 from mlops.pipeline.judge_stage import Judged
 from mlops.pipeline.run_result import RunResult
@@ -35,7 +36,8 @@ def register(attempt: Attempt, fitted: Fitted, judged: Judged, lock: Lock) -> Ve
     version = versions.find(attempt.name, key)
     if version is None or version.run_id != run.run_id:
         example = judged.tested.requests.head(3)
-        uri = artifact.log_model(run.run_id, run.experiment_id, fitted.artefact, example)
+        metadata = {"cleaning_rules": [asdict(rule) for rule in attempt.rules]} if attempt.rules else None
+        uri = artifact.log_model(run.run_id, run.experiment_id, fitted.artefact, example, metadata)
         lock.check()
         tags |= {"artefact_sha256": verification.digest(fitted.artefact)}
         version = versions.register(attempt.name, uri, run.run_id, key, tags, description)
@@ -56,10 +58,11 @@ def verify(attempt: Attempt, version: Version) -> Verification:
         version.tags["artefact_sha256"],
         scratch / "sample.parquet",
         scratch / "tested.npy",
-        # Custom rules may remove trips from the test month, and the fresh process does not know them.
-        Path(test["raw"]) if test["usual_rules"] else None,
+        # The fresh process does not know rules of the run's own, so it gets the trips that they left.
+        Path(test["raw"] if test["usual_rules"] else test["path"]),
         attempt.settings.service,
         attempt.settings.month,
+        is_clean=not test["usual_rules"],
     )
     found = verification.verify(version.uri, expected, scratch / "proof")
     attempt.run.log_text("proof.json", json.dumps(found.as_dict(), indent=1))
@@ -116,6 +119,7 @@ def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Veri
         by_slice=judged.by_slice,
         importance=importance,
         months=attempt.months,
+        rules={str(rule): "" if rule.is_usual else rule.source or "# not found" for rule in attempt.rules},
         verification={
             **NOT_MEASURED,
             **verified.measured,
@@ -157,6 +161,7 @@ def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
         "verdict": judged.verdict.outcome,
         "reason": judged.verdict.reason,
         **{name: origin[name] for name in ("forced", "attempt")},
+        **({"own_rules": rule_texts.in_words(attempt.rules)} if attempt.rules else {}),
         **({"asked_by": attempt.asked_by} if attempt.asked_by else {}),
     }
 

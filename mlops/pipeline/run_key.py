@@ -41,6 +41,7 @@ NOT_DECIDING = {
     "mlops/pipeline/schedule.py": "the month that it chooses is in the key",
     "mlops/pipeline/run_key.py": "computes the key, not a result",
     "mlops/pipeline/code_hash.py": "computes a part of the key, not a result",
+    "mlops/pipeline/rule_texts.py": "texts of rules, for people and to compare",
     "mlops/pipeline/table_schema.py": "checks tables and words the errors",
     "mlops/pipeline/checkpoint.py": "stores finished work for the next attempt",
     "mlops/pipeline/run_once.py": "decides when an attempt runs, not its result",
@@ -107,7 +108,39 @@ def rules_sha256(rules: Sequence[Rule]) -> str:
 
 def made_by() -> dict[str, str]:
     """Hashes of the code and the environment: ``code_sha256`` and ``environment_sha256``."""
-    return {"code_sha256": _code_sha256(), "environment_sha256": _environment_sha256()}
+    return {f"{name}_sha256": _sha256_of(parts) for name, parts in inputs().items()}
+
+
+def inputs() -> dict[str, dict[str, str]]:
+    """What `made_by` hashes: ``code``, a hash for each file, and ``environment``, versions by package.
+
+    The code is the one on disk. Unlike git's ``-dirty``, its hashes differ for each change.
+    """
+    code = {
+        path.relative_to(PROJECT).as_posix(): _sha256(code_hash.source_text(path.read_bytes()).encode())
+        for path in _deciding_files()
+    }
+    return {"code": code, "environment": dict(_environment())}
+
+
+def changes(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Names whose values differ between two mappings of `inputs`, in words.
+
+    Examples
+    --------
+    >>> changes({"a.py": "1", "b.py": "2", "c.py": "3"}, {"a.py": "9", "b.py": "2", "d.py": "4"})
+    'a.py; no longer there: c.py; new: d.py'
+    >>> changes({"numpy": "1.26.3"}, {"numpy": "1.26.4"})
+    'numpy (1.26.3, now 1.26.4)'
+    """
+    changed = [name for name in then if name in now and then[name] != now[name]]
+    named = [f"{name} ({then[name]}, now {now[name]})" if len(then[name]) < 20 else name for name in changed]
+    found = {
+        "": named,
+        "no longer there: ": sorted(then.keys() - now.keys()),
+        "new: ": sorted(now.keys() - then.keys()),
+    }
+    return "; ".join(f"{what}{', '.join(names)}" for what, names in found.items() if names)
 
 
 def git_commit() -> str:
@@ -130,15 +163,6 @@ def _git(*arguments: str) -> str:
     ).stdout
 
 
-def _code_sha256() -> str:
-    """Hash of the code on disk that can change a result. Unlike git's ``-dirty``, it differs for each change."""
-    digest = hashlib.sha256()
-    for path in _deciding_files():
-        name = path.relative_to(PROJECT).as_posix()
-        digest.update(f"{name}\0{code_hash.source_text(path.read_bytes())}\0".encode())
-    return digest.hexdigest()
-
-
 def _deciding_files() -> Iterator[Path]:
     """Python files that can change a result, sorted by name.
 
@@ -153,13 +177,23 @@ def _deciding_files() -> Iterator[Path]:
 
 
 @functools.cache
-def _environment_sha256() -> str:
-    """Hash of the lock file, and of the installed versions of the packages that can change a result."""
+def _environment() -> Mapping[str, str]:
+    """Python's minor version, the lock file's hash, and the versions of the packages that can change a result."""
     lock = PROJECT / "requirements.txt"
     pinned = lock.read_bytes() if lock.is_file() else b""
-    digest = hashlib.sha256(pinned.replace(b"\r\n", b"\n"))
-    digest.update(platform.python_version().rpartition(".")[0].encode())
+    found = {
+        "Python": platform.python_version().rpartition(".")[0],
+        lock.name: _sha256(pinned.replace(b"\r\n", b"\n")),
+    }
     for package in DECIDING_PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
-            digest.update(f"{package}=={version(package)} ".encode())
-    return digest.hexdigest()
+            found[package] = version(package)
+    return found
+
+
+def _sha256_of(parts: Mapping[str, str]) -> str:
+    return _sha256(json.dumps(parts, sort_keys=True).encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -17,7 +17,7 @@ from mlops import config
 from mlops.config import Settings
 from mlops.data import ingest, quality, trips
 from mlops.month import Month
-from mlops.pipeline import months_table, run_key, run_once, schedule
+from mlops.pipeline import months_table, rule_texts, run_key, run_once, schedule
 from mlops.pipeline.months_table import prepared_path, settings_of, split_of
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, run_lifecycle, versions
@@ -88,12 +88,15 @@ def clean_trips(
         When the test or validation month differs too much from the months before, a file has changed since it was
         loaded, or the table breaks its schema.
     ConfigError
-        When the months were loaded for other settings, or a custom rule cannot be hashed.
+        When the months were loaded for other settings, or a rule of one's own cannot be used or hashed.
     """
     if months_table.is_nothing(months_table.validate(months, "load_trips")):
         return months
     settings = settings_of(months, settings)
-    rules_sha256, paths, counted = run_key.rules_sha256(rules), {}, {}
+    trips.require_usable(rules)
+    rules_sha256, texts, paths, counted = run_key.rules_sha256(rules), rule_texts.describe(rules), {}, {}
+    if texts:
+        logger.info("cleaning rules of its own: %s", rule_texts.in_words(texts))
     for row in months.to_dict("records"):
         month, raw = Month.parse(row["month"]), Path(row["path"])
         paths[month] = prepared_path(row, "trips", rules_sha256)
@@ -103,7 +106,7 @@ def clean_trips(
         logger.info("%s %s: kept %s", settings.service, month, trips.summary(counts))
     notes = quality.check_months(counted, split_of(months), settings)
     cleaned = months_table.with_cleaning(
-        months, counted, paths, notes, rules_sha256, run_key.rules_sha256(trips.RULES)
+        months, counted, paths, notes, rules_sha256, rule_texts.to_json(texts)
     )
     return months_table.validate(cleaned, "clean_trips")
 
@@ -166,9 +169,13 @@ def train_and_register(summary: pd.DataFrame, settings: Settings, asked_by: str 
     found = versions.find(name, key)  # complete if this run was interrupted after its version's final tag
     result = run_once.train_once(name, key, named, months, asked_by)
     judged = result.version if result.is_repeat and not (found and found.is_complete) else None
-    if settings.is_next and judged and not run_once.was_made_for(judged, asked_by):
-        return train(settings)  # another run judged this month while this one waited for the lock
-    return result
+    if not (settings.is_next and judged) or run_once.was_made_for(judged, asked_by):
+        return result
+    # Another run judged this month while this one waited for the lock.
+    if not months["usual_rules"].all():
+        logger.warning("the next month is left to the next run: this step does not have the rules of its own")
+        return result
+    return train(settings)
 
 
 def _find_result(months: pd.DataFrame, settings: Settings) -> RunResult | None:

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 from mlops.config import PROJECT
 from mlops.model import version_code
@@ -48,8 +49,14 @@ SIGNATURE = ModelSignature(
 
 
 @with_retry("logging the model")
-def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataFrame) -> str:
-    """Log the artefact's files with signature, example, requirements and code; returns the model's URI.
+def log_model(
+    run_id: str,
+    experiment_id: str,
+    artefact: Path,
+    example: pd.DataFrame,
+    metadata: dict[str, Any] | None = None,
+) -> str:
+    """Log the artefact's files with signature, example, requirements, code and metadata; returns the model's URI.
 
     Models that an earlier attempt logged in the run, complete or not, are deleted. `mlflow.pyfunc.log_model` is
     not used: it takes store, experiment and run from the process, and in Mage's editor these belong to the user.
@@ -63,7 +70,7 @@ def log_model(run_id: str, experiment_id: str, artefact: Path, example: pd.DataF
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     client.log_batch(run_id, metrics=_metrics(run_id, logged.model_id), synchronous=True)
     with tempfile.TemporaryDirectory() as folder:
-        _save(Path(folder) / "model", artefact, example, logged)
+        _save(Path(folder) / "model", artefact, example, logged, metadata)
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
     client.finalize_logged_model(logged.model_id, "READY")
     return str(logged.model_uri)
@@ -81,7 +88,13 @@ def _metrics(run_id: str, model_id: str) -> list[Metric]:
     ]
 
 
-def _save(folder: Path, artefact: Path, example: pd.DataFrame, logged: LoggedModel) -> None:
+def _save(
+    folder: Path,
+    artefact: Path,
+    example: pd.DataFrame,
+    logged: LoggedModel,
+    metadata: dict[str, Any] | None,
+) -> None:
     """Write an MLflow model to `folder`."""
     with tempfile.TemporaryDirectory() as code, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Any type hint is inferred as AnyType")  # intended
@@ -99,6 +112,7 @@ def _save(folder: Path, artefact: Path, example: pd.DataFrame, logged: LoggedMod
             code_paths=[str(package)],
             signature=SIGNATURE,
             input_example=example,
+            metadata=metadata,
             pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],
         )
 

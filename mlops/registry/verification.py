@@ -52,6 +52,8 @@ class Expected:
         TLC's own file of the test month; without it only the sample is compared.
     service, month : str
         Service and month of that file.
+    is_clean : bool
+        Whether `month_file` has clean trips instead, because the run had cleaning rules of its own.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class Expected:
     month_file: Path | None = None
     service: str = ""
     month: str = ""
+    is_clean: bool = False
 
     def __post_init__(self) -> None:
         if self.month_file and not (self.predictions and self.service and self.month):

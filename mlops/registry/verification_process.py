@@ -114,11 +114,12 @@ class _Examination:
         self.measured |= {"sample_rows": len(requests), "one_by_one": len(answered)}
 
     def replay_month(self, model: Any, month_file: Path, predictions: Path) -> int:
-        """Compare the minutes of every trip of the raw month; returns the number of trips."""
+        """Compare the minutes of every trip of the test month; returns the number of trips."""
         what = f"the test month {month_file.name}"
         with _doing(f"{what} cannot be predicted again"):
-            clean, month = self.folder / "month.parquet", Month.parse(self.expected.month)
-            trips.clean_file(month_file, self.expected.service, month, clean)
+            clean = month_file if self.expected.is_clean else self.folder / "month.parquet"
+            if not self.expected.is_clean:
+                trips.clean_file(month_file, self.expected.service, Month.parse(self.expected.month), clean)
             requests, tested = schemas.read_requests(clean), np.load(predictions)
             chunks = [requests.iloc[i : i + CHUNK_ROWS] for i in range(0, len(requests), CHUNK_ROWS)]
             # MLflow's check of each value takes longer than the trees.

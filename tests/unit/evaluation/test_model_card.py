@@ -325,13 +325,18 @@ def test_a_text_with_bars_stays_in_its_cell() -> None:
     assert line == "| source | /a\\|b |"
 
 
-def test_a_version_with_own_rules_names_no_command_that_would_use_others() -> None:
-    card = make_card()
-    usual, own = (replace(card, months=card.months.assign(usual_rules=value)) for value in (True, False))
+def test_a_version_with_own_rules_names_them_in_order_and_shows_their_source() -> None:
+    source = "LIMIT = 30\n# ```\ndef far(trips, month):\n\n    return trips > LIMIT"
+    rules = {"zone_unknown (training only)": "", "over_30_miles (training only)": source}
+    usual, own = markdown(CARD), markdown(replace(CARD, rules=rules))
 
-    assert "python -m mlops reproduce 7" in section(markdown(usual), "How to reproduce")
-    text = section(markdown(own), "How to reproduce")
+    assert "of its own" not in usual
+    command = "```sh\npython -m mlops reproduce 7 --model trip-duration-green\n```"
+    assert command in section(usual, "How to reproduce")
+    assert command in section(own, "How to reproduce")
+    assert "All its rules, in order: zone_unknown (training only), over_30_miles (training only)." in own
     assert (
-        "The run had cleaning rules of its own. Run the pipeline that has them again, with `force`." in text
-    )
-    assert "mlops reproduce" not in text
+        "Source of over_30_miles (training only):\n\n    LIMIT = 30\n    # ```\n    def far(trips, month):\n    \n"
+        "        return trips > LIMIT\n"
+    ) in section(own, "Data")
+    assert "<pre><code>LIMIT = 30\n# ```\ndef far(trips, month):" in page(replace(CARD, rules=rules))

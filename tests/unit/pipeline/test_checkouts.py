@@ -80,11 +80,11 @@ def look_from(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], tupl
 
     def look(folder: Path) -> tuple[str, str]:
         monkeypatch.setattr(run_key, "PROJECT", folder)
-        run_key._environment_sha256.cache_clear()
+        run_key._environment.cache_clear()
         return run_key.compute(Settings(), {}, ""), run_key.git_commit()
 
     yield look
-    run_key._environment_sha256.cache_clear()
+    run_key._environment.cache_clear()
 
 
 @pytest.mark.parametrize("check_out", [as_on_windows, worktree, shallow, archive])

@@ -121,9 +121,9 @@ def test_the_settings_that_chose_the_months_are_those_that_later_steps_check() -
     assert set(months_table.SELECTION_FIELDS) == set(ingest.selection(Settings()))
 
 
-def test_paths_and_their_contents_are_not_logged() -> None:
+def test_paths_their_contents_and_the_texts_of_rules_are_not_logged() -> None:
     assert set(months_table.NOT_LOGGED) == {
-        "path", "raw", "features", "prepared", "clean_sha256", "features_sha256",
+        "path", "raw", "features", "prepared", "clean_sha256", "features_sha256", "rules",
     }  # fmt: skip
 
 
