@@ -22,6 +22,7 @@ TARGETS = (
     "mlflow",
     "stack",
     "stack-status",
+    "stack-update",
     "stack-stop",
     "backup",
     "restore",

@@ -76,7 +76,7 @@ def mage(is_started: bool) -> Mage:
         return Mage(launch["environment"], Path(launch["cwd"]), is_stack=True)
     stack_s = local_stack.shell_variables().items()
     own = dict(item for item in os.environ.items() if item not in stack_s)
-    return Mage(own, config.PROJECT)
+    return Mage(own, Path(own.get("MAGE_REPO_PATH") or config.PROJECT))  # Mage in a container serves a copy
 
 
 @contextlib.contextmanager

@@ -178,3 +178,9 @@ def test_the_check_up_looks_at_the_stack_s_servers(sourced: bool, beside: Beside
 def test_another_server_is_not_started_with_make_stack(beside: Beside) -> None:
     assert local_stack.command_to_start("http://localhost:1/") == "make stack"
     assert local_stack.command_to_start("http://127.0.0.1:2") == "make mlflow"
+
+
+def test_in_mages_container_the_served_copy_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack.mage(is_started=False).project == config.PROJECT
+    monkeypatch.setenv("MAGE_REPO_PATH", "/srv/trip_duration")  # set in docker-compose.yml
+    assert stack.mage(is_started=False).project == Path("/srv/trip_duration")
