@@ -18,7 +18,7 @@ import pandas as pd
 
 from mlops.config import without_credentials
 from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError, one_line
-from mlops.registry import server_facts, verification
+from mlops.registry import alias_log, server_facts, verification
 from mlops.registry.alias_log import CHAMPION
 from mlops.registry.client import MlflowException, download, mlflow, mlflow_client, tracking_uri, with_retry
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
@@ -145,8 +145,14 @@ def find(name: str, key: str) -> Version | None:
 
 
 @with_retry("{0}: looking for lost versions")
-def lost_runs(name: str) -> tuple[str, ...]:
-    """Ids of finished runs whose version is missing: a run gets FINISHED only after it registered a version.
+def lost_runs(name: str) -> dict[str, bool]:
+    """Finished runs whose version is missing: a run gets FINISHED only after it registered a version.
+
+    Returns
+    -------
+    dict of str to bool
+        By run id, whether the journal names the run: then the registry had its version, and somebody deleted it.
+        Else the registry is older than the run, for example restored from a backup.
 
     Raises
     ------
@@ -156,11 +162,16 @@ def lost_runs(name: str) -> tuple[str, ...]:
     tracking = mlflow_client()
     experiment = tracking.get_experiment_by_name(name)
     if experiment is None:
-        return ()
+        return {}
     query = f"attributes.status = 'FINISHED' and tags.{RUN_KEY} LIKE '%'"
     finished = tracking.search_runs([experiment.experiment_id], query, max_results=10_000)
     registered = {version.run_id for version in _versions(name)}
-    return tuple(str(run.info.run_id) for run in finished if run.info.run_id not in registered)
+    movers = [entry.by for entry in alias_log.read(name)]
+    return {
+        run_id: any(run_id in by for by in movers)
+        for run_id in (str(run.info.run_id) for run in finished)
+        if run_id not in registered
+    }
 
 
 @with_retry("looking up the months of {0.uri}")

@@ -24,7 +24,7 @@ from support.tracked import (
 )
 
 from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError
-from mlops.registry import artifact, client, versions
+from mlops.registry import alias_log, artifact, client, versions
 from mlops.registry.client import MlflowException
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import RUN_KEY
@@ -213,17 +213,28 @@ def test_half_a_version_of_a_lost_attempt_gives_way_to_a_whole_one(store: Path, 
 
 
 def test_a_finished_run_without_its_version_is_lost(store: Path) -> None:
-    assert versions.lost_runs(NAME) == ()  # no experiment
+    assert versions.lost_runs(NAME) == {}  # no experiment
     with start_run(NAME, "kept", KEY) as kept:
         bare_version(store, run_id=kept.run_id)
     with start_run(NAME, "lost", OTHER_KEY) as lost:
         number = bare_version(store, run_id=lost.run_id)
-    assert versions.lost_runs(NAME) == ()
+    assert versions.lost_runs(NAME) == {}
 
     mlflow_client().delete_model_version(NAME, number)
-    assert versions.lost_runs(NAME) == (lost.run_id,)
+    assert versions.lost_runs(NAME) == {lost.run_id: False}
     mlflow_client().delete_run(lost.run_id)
-    assert versions.lost_runs(NAME) == ()
+    assert versions.lost_runs(NAME) == {}
+
+
+def test_a_version_that_the_journal_knows_was_deleted_by_somebody(store: Path) -> None:
+    """A registry restored from an older backup has neither the version nor the entry about it."""
+    with start_run(NAME, "deleted", KEY) as run:
+        number = bare_version(store, run_id=run.run_id)
+    by = f"run {run.run_id} by me@here"
+    alias_log.move(NAME, "challenger", number, by=by, verdict="keep", reason="newly registered")
+    mlflow_client().delete_model_version(NAME, number)
+
+    assert versions.lost_runs(NAME) == {run.run_id: True}
 
 
 def test_a_run_that_failed_or_has_no_run_key_lost_no_version(store: Path) -> None:
@@ -232,7 +243,7 @@ def test_a_run_that_failed_or_has_no_run_key_lost_no_version(store: Path) -> Non
     experiment = mlflow_client().get_experiment_by_name(NAME).experiment_id
     somebody_s = mlflow_client().create_run(experiment)
     mlflow_client().set_terminated(somebody_s.info.run_id)
-    assert versions.lost_runs(NAME) == ()
+    assert versions.lost_runs(NAME) == {}
 
 
 def test_training_trips_are_those_of_training_and_validation_months(store: Path) -> None:
