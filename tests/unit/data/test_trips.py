@@ -19,7 +19,8 @@ from support.clean_months import cleaned
 from mlops.data.raw_trips import Columns, read_trips
 from mlops.data.schemas import check_trips, read_minutes, read_requests
 from mlops.data.synthetic import source
-from mlops.data.trips import RULES, TRIP_SCHEMA, Rule, as_table, clean, clean_file
+from mlops.data.trips import RULES, TRIP_SCHEMA, Mask, Rule, as_table, clean, clean_file, require_usable
+from mlops.errors import ConfigError
 from mlops.month import Month
 
 SERVICES = tuple(TLC_NAMES)
@@ -347,3 +348,45 @@ def test_sql_counts_a_real_month_the_same(
     path = tlc_months / f"{service}_tripdata_{month}.parquet"
 
     assert counts(path, service, month, tmp_path / "clean.parquet") == counts_in_sql(path, service, month)
+
+
+# --- Rules of one's own -------------------------------------------------------------------------------------
+
+
+def changing(trips: Columns, month: Month) -> Mask:
+    trips["distance_miles"][:] = 0.0
+    return trips["distance_miles"] > 1
+
+
+@pytest.mark.parametrize(
+    ("rejects", "problem"),
+    [
+        (
+            lambda t, m: t["miles"] > 1,
+            r"failed \(KeyError: 'miles'\). It is called with the arrays pickup_at, ",
+        ),
+        (changing, r"failed \(ValueError: assignment destination is read-only\)"),
+        (
+            lambda t, m: t["distance_miles"],
+            "expected true or false for each of 7 trips; got an array of float64",
+        ),
+        (lambda t, m: np.flatnonzero(t["distance_miles"] > 1), "got an array of int64 of shape"),
+        (lambda t, m: np.median(t["distance_miles"]) > 1, r"got an array of bool of shape \(\)"),
+        (lambda t, m: (t["distance_miles"] > 1)[:3], r"got an array of bool of shape \(3,\)"),
+    ],
+)
+def test_a_rule_that_gives_no_mask_is_named(rejects: Any, problem: str) -> None:
+    trips = make_trips(7)
+    before = trips["distance_miles"].copy()
+    with pytest.raises(ConfigError, match=f"^cleaning rule 'mine'.*{problem}.*Correct the rule.$"):
+        clean(trips, MAY, (*RULES, Rule("mine", rejects)))
+    np.testing.assert_array_equal(trips["distance_miles"], before)
+
+
+@pytest.mark.parametrize(("names", "wrong"), [("", "none"), ("ab ", r"\[' '\]"), ("aba", r"\['a', 'a'\]")])
+def test_each_rule_has_a_name_of_its_own(names: str, wrong: str) -> None:
+    require_usable(RULES)
+    with pytest.raises(
+        ConfigError, match=f"at least one, each with another name; got {wrong}. Give each rule a name"
+    ):
+        require_usable([Rule(name, changing) for name in names])

@@ -8,14 +8,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.tracked import NAME
 
 from mlops.config import Settings
 from mlops.data.synthetic.source import write_month
 from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
 from mlops.month import Month
-from mlops.pipeline import months_table, steps
+from mlops.pipeline import months_table, rule_texts, steps
+from mlops.pipeline.run_result import RunResult
 from mlops.registry.client import mlflow_client
+from mlops.registry.versions import Version
 from mlops.training.search import BOUNDS
 
 
@@ -96,6 +99,46 @@ def test_a_changed_own_rule_with_the_same_name_has_other_files_and_another_run_k
     assert one["path"].tolist() == again["path"].tolist()
     keys = [steps._key(settings, table) for table in (*tables, features[0])]
     assert keys[0] == keys[2] == keys[3] != keys[1]
+
+
+def test_own_rules_are_named_in_table_and_log(
+    months: pd.DataFrame, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "mlops"):
+        usual, own = steps.clean_trips(months, settings), steps.clean_trips(months, settings, short(2.0))
+
+    assert set(usual["rules"]) == {""}
+    texts = rule_texts.from_json(own["rules"].iloc[0])
+    assert [text.name for text in texts] == [rule.name for rule in short(2.0)]
+    assert texts[-1].source == 'limit = 2.0\nlambda trips, month: trips["distance_miles"] > limit'
+    assert caplog.text.count("cleaning rules of its own: long_way (training only)") == 1
+    described = months_table.read(steps.build_features(own, settings))
+    assert described["rules"].tolist() == own["rules"].tolist()
+
+
+@pytest.mark.parametrize(("rules", "trains"), [(RULES, True), (short(2.0), False)])
+def test_a_month_that_another_run_judged_meanwhile_is_followed_by_the_next_one_only_with_usual_rules(
+    rules: tuple[Rule, ...],
+    trains: bool,
+    months: pd.DataFrame,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged = RunResult.of_version(
+        Version(NAME, "1", "", {"outcome": "champion"}), pd.DataFrame(), "", is_repeat=True
+    )
+    following = replace(judged, is_repeat=False)
+    monkeypatch.setattr(steps, "_connect", lambda settings: None)
+    monkeypatch.setattr(steps.versions, "find", lambda *of: None)
+    monkeypatch.setattr(steps.run_once, "train_once", lambda *of: judged)
+    monkeypatch.setattr(steps, "train", lambda settings: following)
+    summary = steps.build_features(steps.clean_trips(months, settings, rules), settings)
+
+    result = steps.train_and_register(
+        summary, settings.model_copy(update={"month": "next"}), asked_by="daily/8"
+    )
+
+    assert result is (following if trains else judged)
 
 
 def test_the_default_rules_are_hashed_by_their_behaviour(months: pd.DataFrame, settings: Settings) -> None:
