@@ -90,7 +90,7 @@ def train_once(
     known = find_result(name, key, settings)
     if known is not None:
         return known
-    with run_lifecycle.work_lock(name, settings.on_busy, f"training {_title(settings)}") as lock:
+    with run_lifecycle.work_lock(name, settings.on_busy, f"training {title(settings)}") as lock:
         deliver(name, lock, but=key)
         found = _completed(name, key)  # another run may have registered it while this one waited
         if found and (not settings.force or was_made_for(found, asked_by)):
@@ -179,7 +179,7 @@ def _train_and_judge(
     own = fit_stage.origin_of(kept, settings)["attempt"]
     with (
         contextlib.ExitStack() as held,
-        run_lifecycle.start_run(name, _title(settings), kept.key, own) as run,
+        run_lifecycle.start_run(name, title(settings), kept.key, own, forced=settings.force) as run,
     ):
         attempt = Attempt(run, kept, name, settings, months, asked_by)
         fit_stage.log_origin(attempt)
@@ -201,8 +201,9 @@ def _train_and_judge(
         return release_stage.promote(attempt, fitted, judged, version, verified, lock)
 
 
-def _title(settings: Settings) -> str:
-    return f"{settings.service} {settings.month}"
+def title(settings: Settings) -> str:
+    """What a run is about: its service and month."""
+    return f"{settings.service} {'next month' if settings.is_next else settings.month}"
 
 
 def _keep_for_later(attempt: Attempt) -> None:

@@ -34,20 +34,25 @@ from mlops.registry.runs import (
 )
 
 # isort: split
-from mlflow.entities import RunTag
+from mlflow.entities import RunTag, ViewType
 from mlflow.utils.autologging_utils import disable_autologging
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 
 logger = logging.getLogger(__name__)
 
 ATTEMPT, HEARTBEAT = "attempt", "mlops.heartbeat"
+NO_ATTEMPT = "failed before training"  # ends the name of a run that only shows an error
 RUN_ID = "MLFLOW_RUN_ID"  # set by `mlflow run` and some CI systems for a run of theirs
 HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
 
 
 @contextlib.contextmanager
-def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> Iterator[Run]:
+def start_run(
+    experiment: str, about: str, key: str, attempt: str = "", *, forced: bool = False
+) -> Iterator[Run]:
     """The run of a run key: a new one, or the unfinished one of `attempt`, the id in its work folder.
+
+    Its name says what it is about and which attempt it is: "green 2023-06, attempt 2 (forced)".
 
     It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
     (`work_lock`), so the previous holder is gone, and the runs that it left RUNNING are closed here.
@@ -63,7 +68,7 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
         )
     experiment_id = _experiment(experiment)
     close_orphans(experiment_id)
-    run_id = _begin(experiment_id, run_name, key, attempt or key)
+    run_id = _begin(experiment_id, about, key, attempt or key, forced)
     guard, status, ended = _start_guard(experiment), "FINISHED", threading.Event()
     heart = threading.Thread(target=_beat, args=(run_id, ended), daemon=True)
     heart.start()
@@ -88,14 +93,14 @@ def start_run(experiment: str, run_name: str, key: str, attempt: str = "") -> It
 
 
 @with_retry("logging a failure")
-def log_failure(experiment: str, run_name: str, error: BaseException) -> str:
+def log_failure(experiment: str, about: str, error: BaseException) -> str:
     """Id of the run that shows an error: the error's own run, or a new FAILED one if no run had started."""
     known = getattr(error, "run_id", "")
     if known:
         return str(known)
     client = mlflow_client()
-    tags = {"error": _as_tag(error)}
-    run_id = str(client.create_run(_experiment(experiment), run_name=run_name, tags=tags).info.run_id)
+    name, tags = f"{about}, {NO_ATTEMPT}", {"error": _as_tag(error)}
+    run_id = str(client.create_run(_experiment(experiment), run_name=name, tags=tags).info.run_id)
     client.set_terminated(run_id, "FAILED")
     return run_id
 
@@ -129,11 +134,7 @@ def clear_up(experiment: str) -> int | None:
         return None
 
 
-def work_lock(
-    name: str, on_busy: Literal["wait", "refuse"], about: str
-) -> contextlib.AbstractContextManager[locks.Lock]:
-    """The lock that allows one run of a registered model at a time."""
-    return locks.hold(f"{name}.work", on_busy=on_busy, about=about)
+@with_retry("looking up runs")
 def running_under(experiment: str) -> list[str]:
     """For each run with status RUNNING, without trials: the place of its locks, for example ``HOST:FOLDER``."""
     found = _experiment_of(experiment)
@@ -141,6 +142,11 @@ def running_under(experiment: str) -> list[str]:
     return [t.get(LOCK_TAG, "an unknown host") for t in tags if MLFLOW_PARENT_RUN_ID not in t]
 
 
+def work_lock(
+    name: str, on_busy: Literal["wait", "refuse"], about: str
+) -> contextlib.AbstractContextManager[locks.Lock]:
+    """The lock that allows one run of a registered model at a time."""
+    return locks.hold(f"{name}.work", on_busy=on_busy, about=about)
 
 
 @with_retry("ending run {0}")
@@ -209,7 +215,7 @@ def _experiment_of(name: str) -> str | None:
 
 
 @with_retry("starting a run")
-def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
+def _begin(experiment_id: str, about: str, key: str, attempt: str, forced: bool) -> str:
     """Id of this attempt's run; an interrupted one is set to RUNNING again."""
     client = mlflow_client()
     tags = {RUN_KEY: key, ATTEMPT: attempt, LOCK_TAG: lock_place(), HEARTBEAT: _now()}
@@ -218,7 +224,8 @@ def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
         [experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
     )
     if not earlier:
-        created = client.create_run(experiment_id, tags={**origin_tags(), **tags}, run_name=run_name)
+        name = _name(experiment_id, about, forced)
+        created = client.create_run(experiment_id, tags={**origin_tags(), **tags}, run_name=name)
         return str(created.info.run_id)
     run_id = str(earlier[0].info.run_id)
     logger.info("continuing run %s, which an earlier attempt did not finish", run_id)
@@ -228,6 +235,14 @@ def _begin(experiment_id: str, run_name: str, key: str, attempt: str) -> str:
     _sweep(experiment_id, run_id)
     client.update_run(run_id, status="RUNNING")
     return run_id
+
+
+def _name(experiment_id: str, about: str, forced: bool) -> str:
+    """Name of a new run: the attempts before it are counted, also those deleted since."""
+    query = f"attributes.run_name LIKE '{about}%'"
+    earlier = mlflow_client().search_runs([experiment_id], query, ViewType.ALL, max_results=50_000)
+    number = 1 + sum(not str(run.info.run_name).endswith(NO_ATTEMPT) for run in earlier)
+    return f"{about}, attempt {number}" + (" (forced)" if forced else "")
 
 
 def _finish(run_id: str, experiment_id: str, status: str) -> None:

@@ -54,7 +54,7 @@ def test_a_run_that_goes_well_is_finished(store: Path) -> None:
 
     assert state_of(run.run_id) == ("FINISHED", None)
     assert mlflow.active_run() is None
-    assert logged.info.run_name == "green 2023-06"
+    assert logged.info.run_name == "green 2023-06, attempt 1"
     assert logged.info.artifact_uri.startswith((store / "artifacts").as_uri())
     assert runs.parameters_of(run.run_id) == {"seed": "1", "source": "sample"}
     assert runs.metrics_of(run.run_id) == {"test_rmse": 4.5}
