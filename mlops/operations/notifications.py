@@ -23,9 +23,9 @@ from mlops import config
 from mlops.config import Settings
 from mlops.errors import ConfigError, MlopsError, one_line
 from mlops.files import atomic_write
-from mlops.mage import from_mage
+from mlops.mage import from_mage, is_scheduled, run_of
 from mlops.month import Month
-from mlops.pipeline import schedule
+from mlops.pipeline import run_once, schedule
 from mlops.pipeline.schedule import REPUBLISHED
 from mlops.registry import client, run_lifecycle, runs, versions
 
@@ -66,7 +66,9 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
 
 
 def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | None:
-    """The message about a failed run, or None if it was sent in the last hours; MLflow shows the failure too.
+    """The message about a failed run, or None if it was sent in the last hours; MLflow shows a scheduled one, too.
+
+    Also None in Mage's editor, where a person reads the error below the block.
 
     Parameters
     ----------
@@ -75,10 +77,9 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
     variables : mapping
         As `of_result`.
     """
-    try:
-        settings = from_mage(variables)
-    except ConfigError:  # the wrong setting may be the failure itself
-        settings = Settings()
+    if not run_of(variables):
+        return None
+    settings = _settings(variables)
     name, run_id = versions.model_name(settings.service, sample=settings.source == "sample"), ""
     is_there = False
     with contextlib.suppress(MlopsError):  # send the message even if MLflow cannot be reached
@@ -87,11 +88,23 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
     text = str(error) or type(error).__name__
     if not _is_news(name, text):
         return None
-    if is_there:
+    if is_there and (is_scheduled(variables) or hasattr(error, "run_id")):
         with contextlib.suppress(MlopsError):
-            run_id = run_lifecycle.log_failure(name, f"{settings.service} {settings.month}", error)
+            run_id = run_lifecycle.log_failure(name, run_once.title(settings), error)
     shown = f"\nMLflow: run {run_id}" if run_id else ""
     return Message(f"{name}: a run failed", f"{text}{shown}{_where(variables)}")
+
+
+def _settings(variables: Mapping[str, Any]) -> Settings:
+    """The run's settings; if one is wrong, which may be the failure itself, only what the run is about."""
+    try:
+        return from_mage(variables)
+    except ConfigError:
+        right = {}
+        for name in {"service", "month", "source"} & set(variables):
+            with contextlib.suppress(ConfigError):
+                right[name] = getattr(Settings.parse({name: variables[name]}), name)
+        return Settings.parse(right)
 
 
 def _connect(settings: Settings) -> None:

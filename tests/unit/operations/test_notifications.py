@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -19,10 +20,22 @@ from mlops.operations.notifications import Message
 from mlops.pipeline import months_table
 from mlops.registry.run_lifecycle import start_run
 
+
+def run_of(schedule_type: str, interval: str | None, backfill_id: int | None = None) -> SimpleNamespace:
+    """What the functions read of Mage's run."""
+    trigger = SimpleNamespace(schedule_type=schedule_type, schedule_interval=interval)
+    return SimpleNamespace(pipeline_schedule=trigger, backfill_id=backfill_id)
+
+
 VARIABLES = {
     "service": "green", "source": "sample", "month": "next", "pipeline_uuid": "p", "pipeline_run_id": 7,
-    "pipeline_run": object(), "env": "prod",
+    "pipeline_run": run_of("time", "@daily"), "env": "prod",
 }  # fmt: skip
+BY_HAND = {
+    "a call of Mage's API": run_of("api", None),
+    "Run@once": run_of("time", "@once"),
+    "a backfill": run_of("time", "@monthly", backfill_id=3),
+}
 BROKEN = TripSchemaError(
     "green_tripdata_2023-05.parquet: a truncated Parquet file. Put a complete copy there."
 )
@@ -78,7 +91,7 @@ def test_a_failure_is_reported_and_shown_in_mlflow_with_the_same_words(store: Pa
         f"{NAME}: a run failed",
         f"{BROKEN}\nMLflow: run {run.info.run_id}\nMage: http://mage:6789/pipelines/p/runs/7",
     )
-    assert run.info.run_name == "green next"
+    assert run.info.run_name == "green next month, failed before training"
     assert state_of(run.info.run_id) == ("FAILED", f"TripSchemaError: {BROKEN}")
 
 
@@ -106,14 +119,32 @@ def test_a_failure_during_a_run_is_shown_by_that_run(store: Path) -> None:
 def test_a_failure_is_reported_if_mlflow_is_away_or_settings_are_wrong(
     monkeypatch: pytest.MonkeyPatch, store: Path
 ) -> None:
-    wrong = {**VARIABLES, "max_trails": 3}
+    wrong = {**VARIABLES, "service": "yellow", "source": "tlc", "start_month": 3, "max_trails": 3}
     message = notifications.of_failure(ConfigError("unknown setting 'max_trails'"), wrong)
     assert message
+    assert message.title == "trip-duration-yellow: a run failed"
     assert message.text.startswith("unknown setting 'max_trails'\nMLflow: run")
+    (run,) = runs_of("trip-duration-yellow")
+    assert run.info.run_name == "yellow next month, failed before training"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     away = notifications.of_failure(DownloadError("no answer"), VARIABLES)
     assert away == Message(f"{NAME}: a run failed", "no answer\nMage: http://mage:6789/pipelines/p/runs/7")
     assert mlflow_client() is not None
+
+
+@pytest.mark.parametrize("run", BY_HAND.values(), ids=BY_HAND)
+def test_a_run_started_by_hand_leaves_a_message_but_no_failed_run(run: SimpleNamespace, store: Path) -> None:
+    wrong = {**VARIABLES, "max_trials": 0, "pipeline_run": run}
+    message = notifications.of_failure(ConfigError("max_trials: got 0"), wrong)
+    assert message
+    assert message.text == "max_trials: got 0\nMage: http://mage:6789/pipelines/p/runs/7"
+    assert runs_of() == []
+
+
+def test_the_editor_leaves_neither(store: Path) -> None:
+    in_editor = {name: value for name, value in VARIABLES.items() if not name.startswith("pipeline_run")}
+    assert notifications.of_failure(BROKEN, in_editor) is None
+    assert runs_of() == []
 
 
 def test_a_message_is_sent_once_though_the_callback_runs_twice_at_the_same_time(
