@@ -41,6 +41,10 @@ def one_line(said: object, most: int | None = None) -> str:
 class MlopsError(Exception):
     """Base of all errors of this package; the message is written for the user."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows, in a notebook and in Mage's editor: the message, without traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(MlopsError):
     """A setting is unknown, malformed or contradictory."""

@@ -1,10 +1,11 @@
-"""Setup for a Mage block before it calls the library: settings, logging to Mage's log, working Ctrl-C.
+"""Setup for a Mage block before it calls the library: settings, readable errors, Mage's log, working Ctrl-C.
 
 This module does not import mage_ai.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -12,10 +13,11 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 from typing import Any
 
 from mlops.config import Settings
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, MlopsError
 
 # Variables that Mage itself adds to the pipeline's variables (mage-ai 0.9.80).
 MAGE_VARIABLES = frozenset(
@@ -32,6 +34,8 @@ MAGE_VARIABLES = frozenset(
 def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
     """Settings from the keyword arguments of a Mage block; from then on this package logs to Mage's log.
 
+    From then on, too, Mage shows an error's message first; see `_CauseFirst` and `_show_errors`.
+
     Parameters
     ----------
     variables : mapping
@@ -46,6 +50,9 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
         As `Settings.parse`, and for runtime variables that Mage could not read.
     """
     _log_to_stdout()
+    _show_errors()
+    if logger := variables.get("logger"):  # of the block's log; only Mage's scheduler gives one
+        logger.addFilter(_CAUSE_FIRST)
     _let_ctrl_c_end_the_process()
     _check_runtime_vars(sys.argv if argv is None else argv)
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
@@ -65,6 +72,18 @@ def run_of(variables: Mapping[str, Any]) -> str:
     return f"{pipeline}/{run}" if run else ""
 
 
+def is_scheduled(variables: Mapping[str, Any]) -> bool:
+    """Whether Mage's schedule started the run that a block belongs to.
+
+    A person started it in the editor, by "Run@once", by a call of Mage's API, or as a backfill.
+    """
+    run = variables.get("pipeline_run")
+    if run is None or run.backfill_id is not None:
+        return False
+    trigger = run.pipeline_schedule
+    return bool(trigger.schedule_type != "api" and trigger.schedule_interval != "@once")
+
+
 def _let_ctrl_c_end_the_process() -> None:
     """Make Ctrl-C end the process at once, as SIGTERM does, when the block runs outside the main thread.
 
@@ -78,6 +97,42 @@ def _let_ctrl_c_end_the_process() -> None:
     ):  # keep it ignored where a shell ignores it
         # `signal.signal` works in the main thread only.
         ctypes.pythonapi.PyOS_setsig(ctypes.c_int(signal.SIGINT), ctypes.c_void_p(signal.SIG_DFL))
+
+
+class _CauseFirst(logging.Filter):
+    """Begins Mage's lines about an error with the error's message, and leaves out the traceback of ours.
+
+    Mage's own text says "Exception thrown when attempting to run <function ...>, attempt 1 of 1", and its page of
+    logs shows this text only. Source: mage_ai/data_preparation/logging/logger.py, mage-ai 0.9.80.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; it is always logged."""
+        with contextlib.suppress(ValueError, TypeError):  # a line that is not Mage's JSON
+            entry = json.loads(record.msg)
+            if cause := entry.get("error_stacktrace"):
+                entry["message"] = f"{cause} ({entry['message']})"
+                record.msg = json.dumps(entry)
+        if record.exc_info and isinstance(record.exc_info[1], MlopsError):
+            record.exc_info = None
+        return True
+
+
+_CAUSE_FIRST = _CauseFirst()  # one, so that a logger has it once
+
+
+def _show_errors() -> None:
+    """Let an error that ends `mage run` be shown as our command line shows it: its message, without traceback."""
+    shown = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, MlopsError):
+            sys.stderr.write(f"error: {error}\n")
+        else:
+            shown(kind, error, trace)
+
+    if getattr(shown, "__module__", "") != __name__:
+        sys.excepthook = show
 
 
 class _StdoutHandler(logging.Handler):

@@ -63,8 +63,8 @@ class Ended:
 
     @property
     def message(self) -> str:
-        """Mage's last message, below the box with the traceback, on one line: Mage wraps long lines."""
-        return " ".join(self.output.rpartition("╯")[2].split())
+        """The error that ended `mage run`, which is all after `error:`; empty if nothing is."""
+        return self.output.partition("\nerror: ")[2].strip()
 
 
 @dataclass(frozen=True)

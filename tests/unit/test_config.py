@@ -166,7 +166,7 @@ def test_times_are_finite(name: str, value: float) -> None:
 
 
 def test_mages_own_names_are_not_settings_and_ours_are_not_mages() -> None:
-    own = {name: object() for name in MAGE_VARIABLES}
+    own = {name: object() for name in MAGE_VARIABLES} | {"logger": logging.getLogger("a block's")}
 
     assert from_mage({**own, "service": "yellow"}, argv=[]) == Settings(service="yellow")
     assert not MAGE_VARIABLES & set(Settings.model_fields)

@@ -67,10 +67,9 @@ Known settings: keep_days, dry_run
 
 def from_mage(variables: Mapping[str, Any]) -> Retention:
     """Settings from the keyword arguments that Mage gives to a block, like `mage.from_mage` for a run."""
-    mage.from_mage({})
-    return Retention.parse(
-        {name: value for name, value in variables.items() if name not in mage.MAGE_VARIABLES}
-    )
+    own = {name: value for name, value in variables.items() if name not in mage.MAGE_VARIABLES}
+    mage.from_mage({name: value for name, value in variables.items() if name not in own})
+    return Retention.parse(own)
 
 
 def find_leftovers(retention: Retention) -> pd.DataFrame:
