@@ -6,7 +6,9 @@ empty. In Mage's own queue
 - a run that is put in while the pool ends stays there and counts as waiting for ever: the schedule is silent until
   Mage starts again;
 - a run that a worker has just taken counts as absent until the worker says that it has it, so the scheduler may
-  start it once more.
+  start it once more;
+- a run is killed as soon as the scheduler sees that one of its blocks failed, even while the callback sends the
+  message about it.
 
 Source: mage_ai/orchestration/queue/process_queue.py, mage-ai 0.9.80; mage-ai #5007 and #5619.
 """
@@ -14,9 +16,12 @@ Source: mage_ai/orchestration/queue/process_queue.py, mage-ai 0.9.80; mage-ai #5
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from mage_ai.orchestration.queue.process_queue import JobStatus, ProcessQueue, QueueStatus
+
+SECONDS_TO_END = 60.0  # for a failed run: it ends by itself when its message is sent
 
 
 class SafeQueue(ProcessQueue):  # type: ignore[misc]
@@ -43,6 +48,13 @@ class SafeQueue(ProcessQueue):  # type: ignore[misc]
         self._ensure_pool()
         return True
 
+    def kill_job(self, job_id: str) -> None:
+        """Kill a job; a run with a failed block is first given time to end by itself."""
+        deadline = time.monotonic() + SECONDS_TO_END * has_failed_block(job_id)
+        while super().has_job(job_id) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        super().kill_job(job_id)
+
     def _ensure_pool(self) -> None:
         if not self._has_pool():
             self.start_worker_pool()
@@ -56,3 +68,14 @@ class SafeQueue(ProcessQueue):  # type: ignore[misc]
         """Whether a pool runs. A run's own process is one of the pool's, and cannot ask it."""
         inherited = self.worker_pool_proc is not None and self._pool_parent != os.getpid()
         return inherited or bool(self.is_worker_pool_alive())
+
+
+def has_failed_block(job_id: str) -> bool:
+    """Whether a block of the pipeline run failed; ``job_id`` is for example ``pipeline_run_7``."""
+    kind, _, number = job_id.rpartition("_")
+    if kind != "pipeline_run":
+        return False
+    from mage_ai.orchestration.db.models.schedules import BlockRun  # it imports most of Mage
+
+    failed = {"pipeline_run_id": int(number), "status": BlockRun.BlockRunStatus.FAILED}
+    return BlockRun.query.filter_by(**failed).first() is not None

@@ -20,6 +20,7 @@ from pathlib import Path
 from mage_ai.orchestration.queue import process_queue
 from mage_ai.orchestration.queue.config import QueueConfig
 from mage_ai.orchestration.queue.process_queue import JobStatus
+from stack import mage_queue
 
 module, _, name = sys.argv[1].rpartition(".")
 kind = getattr(importlib.import_module(module), name)
@@ -86,6 +87,26 @@ def asked_by_another_run():
     queue.enqueue("run_0", ask, "other")
     return until_run(1)
 
+def end_slowly():
+    time.sleep(1)
+    note("message sent")
+
+def kill_when_started():
+    queue.enqueue("pipeline_run_0", end_slowly)
+    end = time.monotonic() + 5
+    while time.monotonic() < end and not isinstance(queue.job_dict.get("pipeline_run_0"), int):
+        time.sleep(0.05)
+    queue.kill_job("pipeline_run_0")
+    return until_run(1, 0)
+
+def killed_because_a_block_failed():
+    mage_queue.has_failed_block = lambda job_id: job_id == "pipeline_run_0"
+    return kill_when_started()
+
+def killed_by_a_person():
+    mage_queue.has_failed_block = lambda job_id: False
+    return kill_when_started()
+
 for situation in sys.argv[3:]:
     queue, ran = kind(QueueConfig.load(config={})), Path(sys.argv[2]) / situation
     queue.start()
@@ -102,6 +123,8 @@ RIGHT_AND_MAGES = {
     "taken_by_a_worker_that_was_killed": (False, False),
     "used_by_a_process_that_inherits_it": (["0"], ["0"]),  # Mage's scheduler inherits the server's
     "asked_by_another_run": (["True"], ["False"]),
+    "killed_because_a_block_failed": (["message sent"], []),
+    "killed_by_a_person": ([], []),
 }
 
 
