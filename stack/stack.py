@@ -165,7 +165,8 @@ class Stack:
         """
         self.stop_service(name)  # also ends old processes of it that supervisord does not know
         self.require_free_port(name)
-        schema.require_fitting_tables(name, self.environment("postgres"))
+        if "postgres" in self.compose.services:
+            schema.require_fitting_tables(name, self.environment("postgres"))
         self._prepare(name, say, replace)
         if not self.supervisord.states():
             self.supervisord.start({each: self.program(each) for each in self.compose.in_order()})

@@ -221,6 +221,43 @@ def test_a_stopped_service_stays_stopped_and_is_not_counted_as_a_restart(tiny: T
         assert stack.supervisord.exits("mage") == []
 
 
+def test_an_update_starts_mage_again_with_the_checkout(tiny: Tiny) -> None:
+    """A start takes what only the checkout changed, and says what it leaves; an update replaces that too."""
+    how = tiny.how(MAGE_DATABASE_CONNECTION_URL="sqlite://") | {
+        "project": None,
+        "checkout": tiny.home / "own",
+    }
+    blocks, copied = how["checkout"] / "transformers", tiny.folder / "trip_duration" / "transformers"
+    blocks.mkdir(parents=True)
+    for name in ("one.py", "two.py"):
+        (blocks / name).write_text("first")
+    said: list[str] = []
+    stack = start(tiny.folder, say=said.append, **how)
+    try:
+        first = leader(stack, "mage")
+        (copied / "two.py").write_text("by hand")
+        for name in ("one.py", "two.py"):
+            (blocks / name).write_text("second")
+        said.clear()
+        start(tiny.folder, say=said.append, **how)
+        assert said[1:] == [
+            "Mage does not use these files of the checkout yet: transformers/one.py. "
+            "`make stack-update` starts Mage with them"
+        ]
+        assert leader(stack, "mage") == first
+        said.clear()
+        start(tiny.folder, say=said.append, replace=True, **how)
+        taken, replaced, healthy = said
+        assert taken == "Mage takes from the checkout: transformers/one.py"
+        assert "although it was changed in Mage too: transformers/two.py" in replaced
+        assert "is healthy after" in healthy
+        assert leader(stack, "mage") != first
+        assert [(copied / name).read_text() for name in ("one.py", "two.py")] == ["second", "second"]
+    finally:
+        stack.stop()
+    tiny.assert_nothing_runs()
+
+
 def test_logs_rotate(tiny: Tiny) -> None:
     tiny.service["logging"] = {"options": {"max-size": "20k", "max-file": "3"}}
     with tiny.running(SPEAKS="30000") as stack:
