@@ -23,6 +23,7 @@ from markupsafe import Markup
 from mlops.evaluation.metrics import LEAST_ROWS, NOMINAL, worst_covered
 from mlops.evaluation.plots import PLOTS
 from mlops.evaluation.plots import plots as plots
+from mlops.evaluation.promotion import Limits
 
 WORST = 8
 TOLERANCE = 0.02  # a month's coverage further from nominal is pointed out
@@ -166,6 +167,7 @@ def _sections(card: Card) -> tuple[str, str]:
         "metrics": _metrics(card),
         "missed": _missed(card.measured),
         "least_rows": LEAST_ROWS,
+        "least_compared": Limits().min_slice_rows,
         "most_slices": WORST,
         "only_for_training": _only_for_training(card.months),
         "worst_slices": _worst_slices(card.by_slice),
@@ -204,7 +206,7 @@ def _missed(measured: Mapping[str, float]) -> list[str]:
         if abs(share - nominal) > TOLERANCE:
             found.append(
                 f"The {100 * nominal:.0f} % intervals were too {'narrow' if share < nominal else 'wide'} for this "
-                f"month: they contain {100 * share:.1f} % of its trips."
+                f"month: they contained {100 * share:.1f} % of its trips."
             )
     return found
 

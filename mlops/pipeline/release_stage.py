@@ -170,7 +170,7 @@ def _description(attempt: Attempt, judged: Judged) -> str:
     """One-line description of a version for the registry's pages."""
     tags, measured = _tags(attempt, judged), judged.metrics
     return (
-        f"test RMSE {measured['test_rmse']:.3f} min on {measured['test_rows']:,} trips "
-        f"of {attempt.settings.month} (pair median {measured['test_rmse_pair_median']:.3f}); "
+        f"test RMSE {measured['test_rmse']:.4f} min on {measured['test_rows']:,} trips "
+        f"of {attempt.settings.month} (pair median {measured['test_rmse_pair_median']:.4f}); "
         f"trained on {tags['first_month_learnt']} to {tags['last_month_learnt']}"
     )

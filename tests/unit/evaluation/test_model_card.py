@@ -171,13 +171,13 @@ def test_a_month_of_few_trips_has_no_worst_slice() -> None:
         ((0.803, 0.951), []),
         (
             (0.778, 0.951),
-            ["The 80 % intervals were too narrow for this month: they contain 77.8 % of its trips."],
+            ["The 80 % intervals were too narrow for this month: they contained 77.8 % of its trips."],
         ),
         (
             (0.87, 0.99),
             [
-                "The 80 % intervals were too wide for this month: they contain 87.0 % of its trips.",
-                "The 95 % intervals were too wide for this month: they contain 99.0 % of its trips.",
+                "The 80 % intervals were too wide for this month: they contained 87.0 % of its trips.",
+                "The 95 % intervals were too wide for this month: they contained 99.0 % of its trips.",
             ],
         ),
     ],
