@@ -4,18 +4,21 @@
   `.venv` lies in the project, it fails with 29 tracebacks. No block of this project uses a connector.
 - The page shows "The kernel has restarted", and hides the output of the running block, when the kernel does not
   report its process number within 3 seconds. A busy kernel may be slower. The operating system knows the number.
+- An opened page replaces `safe.directory` in the user's own ~/.gitconfig, although no project is synchronised.
 - Files of the project: see `stack.mage_files`.
 
-Source: mage_ai/autocomplete/utils.py, mage_ai/kernels/default/models.py, mage-ai 0.9.80.
+Source: autocomplete/utils.py, kernels/default/models.py and data_preparation/git/__init__.py in mage_ai 0.9.80.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 from mage_ai.autocomplete import utils as autocomplete
+from mage_ai.data_preparation.git import Git
 from mage_ai.kernels.default.models import KernelWrapper
 from mage_ai.server.kernels import DEFAULT_KERNEL_NAME, kernel_managers
 
@@ -27,6 +30,7 @@ def mend() -> None:
     for places in (autocomplete.PATHS_TO_TRAVERSE, autocomplete.FILES_TO_READ):
         places.clear()
     KernelWrapper.prepare_usage = _prepare_usage
+    Git._Git__set_git_config = _only_if_synchronised(Git._Git__set_git_config)
     mage_files.mend()
     kernel_managers[DEFAULT_KERNEL_NAME].kernel_spec.argv.append(f"--ext={mage_files.__name__}")
 
@@ -35,6 +39,14 @@ async def _prepare_usage(self: Any) -> None:
     """Set `usage` to the number, processor share in percent and memory in bytes of the kernel's process."""
     provisioner = self.kernel.provisioner
     self.usage = usage(provisioner.pid) if provisioner and provisioner.pid else None
+
+
+def _only_if_synchronised(configure: Callable[[Any], None]) -> Callable[[Any], None]:
+    def set_git_config(git: Any) -> None:
+        if git.remote_repo_link:
+            configure(git)
+
+    return set_git_config
 
 
 def usage(number: int) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ def without_nothing(item: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Representer(RoundTripRepresenter):
-    """Writes null as `null`, and quotes a string that Mage's YAML 1.1 would read as something else, such as `on`."""
+    """Writes null as `null`, and quotes a string that YAML 1.1, as Mage reads it, takes for another type: `on`."""
 
 
 def _string(made: Any, text: str) -> Any:

@@ -12,7 +12,6 @@ import http.server
 import json
 import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +23,12 @@ import yaml
 from support.doors import BLOCKS, PIPELINE, PROJECT, SAMPLE_MODEL, Machine, wait_until, write_months
 from support.mage_api import MageApi
 from support.stack_process import free_ports, place, processes_of, require_programs
+from support.visits import browse, require_browser
 
 from mlops import config
 from stack import mage_project
 from stack import stack as stacks
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-BROWSER_PYTHON = PROJECT / ".venv-browser" / "bin" / "python"
 SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
 DOORS = ("editor", "command line", "mage run", "trigger")
 REFUSED = "max_trials: input should be greater than or equal to 1; got 0"
@@ -40,11 +38,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 @dataclass(frozen=True)
 class House:
-    """The running stack, a machine that uses it, and a browser."""
+    """The running stack, a machine that uses it, a browser, and the texts of Mage's project before the start."""
 
     stack: stacks.Stack
     machine: Machine
     api: MageApi
+    texts: dict[str, str]
 
     @property
     def mage(self) -> str:
@@ -97,32 +96,16 @@ class House:
         return {log["name"].removesuffix(".log"): log["content"] for log in logs}
 
 
-def browse(**visit: Any) -> dict[str, Any]:
-    """The report of browse.py about a visit."""
-    if CHROMIUM is None or not BROWSER_PYTHON.exists():
-        pytest.skip("needs Chromium, and .venv-browser, which `make test` builds")
-    done = subprocess.run(
-        [BROWSER_PYTHON, PROJECT / "tests" / "support" / "browse.py", CHROMIUM],
-        input=json.dumps(visit),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return seen
-
-
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     require_programs()
-    if CHROMIUM is None or not BROWSER_PYTHON.exists():
-        pytest.skip("needs Chromium, and .venv-browser, which `make test` builds")
+    require_browser()
     shutil.rmtree(SCREENSHOTS, ignore_errors=True)
     SCREENSHOTS.mkdir()
     with place() as home, pytest.MonkeyPatch.context() as patch:
         machine = Machine(home / "machine", write_months(home / "months"))
         project = _project(home / "project", machine.settings())
+        texts = mage_project.texts(project)
         mage = {"SCHEDULER_TRIGGER_INTERVAL": "1", "MLOPS_THREADS": "1"}
         folder = home / "state" / "stack"
         stack = stacks.start(folder, free_ports(), project=project, extra={"mage": mage})
@@ -131,7 +114,7 @@ def house() -> Iterator[House]:
                 if name.startswith("MLFLOW_TRACKING_"):
                     machine.variables[name] = value
                     patch.setenv(name, value)
-            yield House(stack, machine, MageApi.of(stack))
+            yield House(stack, machine, MageApi.of(stack), texts)
         finally:
             stack.stop()
             assert processes_of(folder) == []
@@ -395,14 +378,6 @@ def test_a_wrong_setting_is_explained_first_and_leaves_no_run(refused: Any, hous
     assert house.machine.statuses() == ["FINISHED"] * 4
 
 
-def test_using_it_changes_no_code(visited: dict[str, Any], house: House) -> None:
-    """The editor writes run status into pipelines/*/metadata.yaml; nothing else in the project changes."""
-    written = {f"pipelines/{PIPELINE}/metadata.yaml"}
-    written |= {str(path.relative_to(PROJECT)) for path in PROJECT.glob("pipelines/*/triggers.yaml")}
-    for path in (
-        path for name in mage_project.OF_MAGE for path in [PROJECT / name, *(PROJECT / name).rglob("*")]
-    ):
-        name = str(path.relative_to(PROJECT))
-        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
-            same = (house.stack.served / name).read_bytes() == path.read_bytes()
-            assert same is (name not in written), name
+def test_using_it_changes_no_file(visited: dict[str, Any], house: House) -> None:
+    """No run status, key order, defaults or absolute paths are written into the project."""
+    assert mage_project.texts(house.stack.served) == house.texts
