@@ -19,9 +19,11 @@ from typing import Any
 
 import sqlalchemy
 import yaml
+from ruamel.yaml.error import YAMLError as RuamelError
 
 from stack.compose import ROOT
 from stack.merge import Merge
+from stack.yaml_texts import rewritten
 
 OF_MAGE = (
     "metadata.yaml", "io_config.yaml", "pipelines", "data_loaders", "transformers", "data_exporters",
@@ -171,11 +173,12 @@ def _merged(
     """The merged text of a file that both sides changed, and the places where they clash, if they do."""
     if path.startswith("pipelines/") and path.endswith(".yaml") and None not in (base, ours, new):
         merge = Merge(prefer_new=replace)
-        with contextlib.suppress(yaml.YAMLError):
+        with contextlib.suppress(yaml.YAMLError, RuamelError):
             sides = [yaml.safe_load(str(text)) or {} for text in (base, ours, new)]
             merged = merge.value(*_with_the_same_triggers(*sides))
-            text = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
-            return ours if merged == yaml.safe_load(str(ours)) else text, merge.clashes or None
+            is_changed = merged != yaml.safe_load(str(ours))
+            text = rewritten(str(ours), yaml.safe_dump(merged, sort_keys=False)) if is_changed else ours
+            return text, merge.clashes or None
     return (new if replace else ours), []
 
 

@@ -170,9 +170,18 @@ def test_what_was_deleted_in_mage_stays_deleted() -> None:
     assert plan({TRIGGERS: with_trigger}, {TRIGGERS: without}, {TRIGGERS: without}).files == {}
 
 
-def test_a_text_that_is_no_yaml_is_kept_as_a_whole() -> None:
-    update = plan({TRIGGERS: yaml_of(DAILY)}, {TRIGGERS: "{"}, {TRIGGERS: yaml_of()})
+@pytest.mark.parametrize("text", ["{", as_mage_writes(DAILY) + "a: 1\na: 2\n"])
+def test_a_text_that_is_no_yaml_is_kept_as_a_whole(text: str) -> None:
+    update = plan({TRIGGERS: yaml_of(DAILY)}, {TRIGGERS: text}, {TRIGGERS: yaml_of({**DAILY, "sla": 1})})
     assert (update.files, update.kept) == ({}, {TRIGGERS: []})
+
+
+def test_comments_stay_where_both_sides_changed(checkout: Path, copy: Path) -> None:
+    write(copy, SETTINGS, (copy / SETTINGS).read_text().replace("18", "7"))
+    write(checkout, SETTINGS, (checkout / SETTINGS).read_text() + "  force: false\n")
+    refresh(copy, NO_DATABASE, checkout=checkout)
+    expected = "name: training\nvariables:\n  seed: 42  # any\n  max_trials: 7\n  force: false\n"
+    assert (copy / SETTINGS).read_text() == expected
 
 
 @dataclass(frozen=True)
