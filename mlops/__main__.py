@@ -128,7 +128,9 @@ def _add_upkeep(parsers: Any) -> None:
         parsers,
         "doctor",
         "Check this machine, the servers and the registry, and print a fix for each problem.",
-        "Runs whose process died are closed in MLflow. The exit status is 1 while a problem is open.",
+        """\
+If this state folder has a stack, the stack is checked. Runs whose process died are closed in MLflow.
+The exit status is 1 while a problem is open, 3 if nothing is open but something was not checked, else 0.""",
     )
     doctor.add_argument(
         "--resume",

@@ -88,12 +88,21 @@ def test_the_server_answers_and_has_our_version(port: int) -> None:
 def test_its_artefacts_are_in_its_own_folder(port: int, tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{port}"
     client.connect(uri, tmp_path / "state", 10.0)
-    (here,) = tracking_server.artefacts(uri, ["trip-duration-green"])
+    (here,) = tracking_server.artefacts(uri, ["trip-duration-green"], 10.0)
     assert not here.is_open
     assert "a folder on this machine; runs on other machines cannot reach it" in here.text
-    (elsewhere,) = tracking_server.artefacts("http://mlflow:5000", ["trip-duration-green"])
+    (elsewhere,) = tracking_server.artefacts("http://mlflow:5000", ["trip-duration-green"], 10.0)
     assert elsewhere.is_open
     assert "--serve-artifacts" in elsewhere.text
+
+
+def test_artefacts_through_a_server_that_does_not_give_them_out(port: int, tmp_path: Path) -> None:
+    uri = f"http://127.0.0.1:{port}"
+    client.connect(uri, tmp_path / "state", 10.0)
+    client.mlflow_client().create_experiment("trip-duration-yellow", "mlflow-artifacts:/7")
+    (reported,) = tracking_server.artefacts(uri, ["trip-duration-yellow"], 10.0)
+    assert reported.is_open
+    assert "through the server, which answered 503 for it; start it with --serve-artifacts" in reported.text
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +127,11 @@ def proxied(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Monkey
 def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(proxied: Path) -> None:
     store, long_ago = client.mlflow_client(), int((time.time() - 100 * 86_400) * 1000)
     experiment = run_lifecycle._experiment("trip-duration-green")
-    (reported,) = tracking_server.artefacts(client.tracking_uri(), ["trip-duration-green"])
-    assert reported.text.endswith("through the server")
+    (reported,) = tracking_server.artefacts(client.tracking_uri(), ["trip-duration-green"], 10.0)
+    assert (reported.label, reported.text.partition(", ")[2]) == (
+        "ok",
+        "through the server, which can read that place",
+    )
 
     run_id = store.create_run(experiment, start_time=long_ago).info.run_id
     store.log_text(run_id, "four", "verdict.json")

@@ -73,7 +73,7 @@ def test_a_shell_gets_the_variables_that_the_running_mage_has(stack):
 def doctor(stack, first=""):
     """End of a check-up that looked at the stack's Mage, after another command in the shell."""
     found = in_a_shell(stack, f"{first}{sys.executable} -m mlops doctor")
-    database = f"postgresql://{LOOPBACK}:{stack.compose.port('postgres')}/mage"
+    database = f"postgresql+psycopg2://{LOOPBACK}:{stack.compose.port('postgres')}/mage"
     for seen in (
         f"Mage at {stack.compose.url('mage')}: its scheduler runs",
         f"Mage's database: {database} has all its tables",

@@ -37,10 +37,9 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
     with stack.used(is_started):
         can_be_asked = yield from carried_out("tracking server", _tracking)
         if can_be_asked:
-            names = _experiments()
-            yield from carried_out(
-                "artefacts", partial(tracking_server.artefacts, config.tracking_uri(), names)
-            )
+            uri, seconds = config.tracking_uri(), Settings().connect_timeout
+            check = partial(tracking_server.artefacts, uri, _experiments(), seconds)
+            yield from carried_out("artefacts", check)
             yield from carried_out("registered models", partial(_models, resume))
         else:
             yield not_checked("registered models", "the tracking store cannot be used")
@@ -146,7 +145,7 @@ def _running_elsewhere(name: str, closed: int) -> Findings:
     for place in sorted(set(places)):
         what = f"{name}: runs with status RUNNING under the locks of {place} ({places.count(place)})"
         yield not_checked(
-            what, "run the doctor there; without a sign of life for 15 minutes, they are closed here"
+            what, "run the doctor there; without a heartbeat for 15 minutes, they are closed here"
         )
     if not places and not closed:
         yield Finding(f"{name}: no run is left open")

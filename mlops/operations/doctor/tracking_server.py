@@ -11,7 +11,7 @@ from mlops import config
 from mlops.errors import TrackingError
 from mlops.operations.doctor.finding import Finding, Findings, carried_out, not_checked
 from mlops.pipeline import checkpoint
-from mlops.registry import client, server_facts
+from mlops.registry import client, server_facts, tables
 
 
 def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
@@ -30,7 +30,7 @@ def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
     return True
 
 
-def artefacts(uri: str, names: Sequence[str]) -> Findings:
+def artefacts(uri: str, names: Sequence[str], timeout: float) -> Findings:
     """Findings about where the artefacts of these experiments go, if a server decides that.
 
     The caller has connected to the tracking store.
@@ -46,7 +46,7 @@ def artefacts(uri: str, names: Sequence[str]) -> Findings:
         about = f"artefacts of experiment {artefact_place.experiment}: {place}"
         scheme = place.partition(":")[0]
         if scheme == "mlflow-artifacts":
-            yield Finding(f"{about}, through the server")
+            yield from _through_server(uri, about, timeout)
         elif place.startswith("/") or scheme == "file":
             if _is_here(uri):
                 yield Finding(f"{about}, a folder on this machine; runs on other machines cannot reach it")
@@ -60,6 +60,19 @@ def artefacts(uri: str, names: Sequence[str]) -> Findings:
         else:
             why = "each client uses its own access keys for it; look at a version's files in MLflow's pages"
             yield not_checked(about, why)
+
+
+def _through_server(uri: str, about: str, timeout: float) -> Findings:
+    """Finding about artefacts that clients get from the server itself; it is asked for a list of them."""
+    answer = client.ask(uri, "/api/2.0/mlflow-artifacts/artifacts?path=none", timeout)
+    if answer.status_code == 200:
+        yield Finding(f"{about}, through the server, which can read that place")
+    else:
+        yield Finding(
+            f"{about}, through the server, which answered {answer.status_code} for it; start it with "
+            "--serve-artifacts, and read in its log what fails",
+            is_open=True,
+        )
 
 
 def _access(uri: str, timeout: float) -> Findings:
@@ -100,17 +113,14 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
         yield Finding(f"tracking store {shown}: it does not exist yet; the first run creates it")
         return bool(checkpoint.unfinished())  # unfinished attempts can be checked without it
     if not uri.startswith(("sqlite", "postgresql")):
-        yield Finding(f"tracking store {shown}: not checked; only SQLite, PostgreSQL and servers are")
-        return True
-    revision, expected = server_facts.table_revision(uri), server_facts.expected_revision()
-    if revision not in (None, expected):
-        yield Finding(
-            f"tracking store {shown}: its tables have revision {revision}, "
-            f"but MLflow {server_facts.client_version()} expects {expected}; "
-            f"make a copy, then run .venv-mlflow/bin/mlflow db upgrade {shown}",
-            is_open=True,
+        yield not_checked(
+            f"tables of the tracking store {shown}", "only those of SQLite and PostgreSQL are known"
         )
+        return True
+    if problem := tables.store_problem(uri):
+        yield Finding(problem, is_open=True)
         return False
+    revision = tables.MLFLOW.found(uri)
     yield Finding(f"tracking store {shown}: it answers" + ("" if revision else ", with no tables yet"))
     return True
 

@@ -23,6 +23,8 @@ import pytest
 import yaml
 
 from mlops import locks
+from stack.compose import variables
+from stack.stack import NOT_FOR_SHELLS, Stack
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -307,6 +309,17 @@ def test_locks_are_in_mage_s_database():
 
 def sources(package: str) -> str:
     """Source code of the package's settings; the package is not imported."""
+def test_a_shell_gets_each_variable_of_mage_or_it_is_named_as_the_server_s_own(tmp_path):
+    stack = Stack(tmp_path, {name: value or "secret" for name, value in variables().items()})
+    assert set(stack.client) == {
+        "ENV", "LOCK_URL", "MAGE_DATABASE_CONNECTION_URL", "MAGE_DATA_DIR", "MAGE_PUBLIC_HOST",
+        "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLOPS_STATE_DIR",
+    }  # fmt: skip
+    left = set(SERVICES["mage"]["environment"]) - set(stack.client)
+    for beginning in NOT_FOR_SHELLS:
+        assert any(name.startswith(beginning) for name in left), beginning
+
+
     settings = {
         "mage_ai": ("settings/**/*.py", "orchestration/constants.py", "shared/environments.py"),
         "mlflow": ("environment_variables.py", "utils/cli_args.py", "cli/__init__.py"),
@@ -332,6 +345,8 @@ def test_every_variable_set_is_one_that_is_read(service, variable):
     else:
         assert re.search(rf"\b{variable}\b", sources(owners.get(prefix, "mage_ai")))
 
+    if variable == "TZ":
+        return  # the operating system's
 
 @pytest.mark.parametrize(
     ("service", "program"),

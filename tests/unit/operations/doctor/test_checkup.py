@@ -90,7 +90,7 @@ def test_a_run_of_another_host_is_left_alone(store: Path) -> None:
     assert found.label == "not checked"
     assert found.text == (
         f"{NAME}: runs with status RUNNING under the locks of elsewhere:/state (1): "
-        "run the doctor there; without a sign of life for 15 minutes, they are closed here"
+        "run the doctor there; without a heartbeat for 15 minutes, they are closed here"
     )
     assert mlflow.get_run(run.info.run_id).info.status == "RUNNING"
 
