@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import psycopg2
+import sqlalchemy
 
 from stack import schema
 from stack.compose import StackError
@@ -30,6 +31,9 @@ from mage_ai.orchestration.db.database_manager import database_manager
 database_manager.run_migrations()
 """
 COPY, FORMER = "{}_upgraded", "{}_before"
+ERRORS = (StackError, OSError, sqlite3.Error, psycopg2.Error, sqlalchemy.exc.SQLAlchemyError)
+"""What a database that is read, copied or put in place can raise."""
+
 _ERROR = re.compile(r"^[\w.]*(?:Error|Exception|\.[A-Z]\w+)\b.*:", re.MULTILINE)
 Execute = Callable[..., list[Any]]
 
@@ -98,7 +102,6 @@ class SqliteFile:
     def take_copy(self) -> None:
         """Put the migrated copy in the place of the file."""
         self._copy.replace(self.path)
-        self.discard_copy()
 
     def migration(self) -> tuple[dict[str, str], Path]:
         """Return the environment and the folder in which the copy is migrated."""
@@ -152,7 +155,7 @@ class StackDatabase:
             ) from error
 
     def discard_copy(self) -> None:
-        """Delete the copy, also one that an interrupted upgrade left."""
+        """Delete the copy, or the former database; also those that an interrupted upgrade left."""
         with _superuser(self.stack) as execute:
             for name in (COPY, FORMER):
                 execute(f'DROP DATABASE IF EXISTS "{name.format(self.owner)}" WITH (FORCE)')
@@ -205,8 +208,6 @@ def take_copies(databases: Sequence[Database]) -> None:
     for each in databases:
         if isinstance(each, SqliteFile):
             each.take_copy()
-        else:
-            each.discard_copy()
 
 
 def _move_settings(execute: Execute, name: str, copy: str) -> None:
@@ -243,13 +244,18 @@ def _superuser(stack: Stack, at_once: bool = False) -> Iterator[Execute]:
 
 
 def _commands(database: Database) -> Iterator[list[str]]:
-    if database.owner == "mage":
-        yield [sys.executable, "-c", MIGRATE_MAGE]
-        return
-    python = str(BINS["mlflow"] / "python")
-    yield [python, "-m", "mlflow", "db", "upgrade", database.copy_url]
-    if isinstance(database, StackDatabase):  # on a desk nobody logs in
-        yield [python, "-m", "mlflow.server.auth", "db", "upgrade", "--url", database.copy_url]
+    """The command for each of the owner's tables that are older, in the order in which they were made."""
+    python, url = str(BINS["mlflow"] / "python"), database.copy_url
+    commands = {
+        "mage": [[sys.executable, "-c", MIGRATE_MAGE]],
+        "mlflow": [
+            [python, "-m", "mlflow", "db", "upgrade", url],
+            [python, "-m", "mlflow.server.auth", "db", "upgrade", "--url", url],
+        ],
+    }
+    for tables, command in zip(schema.OWNED[database.owner], commands[database.owner], strict=True):
+        if tables.is_older(tables.found(database.url)):
+            yield command
 
 
 def _error(log: Path) -> str:

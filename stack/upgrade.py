@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy
 from filelock import FileLock, Timeout
 
 from mlops import config
+from mlops.errors import one_line
 from mlops.operations.doctor import mage_database
 from stack import schema
 from stack.backup import back_up, postgres_running
 from stack.compose import ROOT, StackError
-from stack.databases import Database, SqliteFile, StackDatabase, migrate, take_copies
+from stack.databases import ERRORS, Database, SqliteFile, StackDatabase, migrate, take_copies
 from stack.mage_project import OF_MAGE
 from stack.processes import SUPERVISORD, family
-from stack.stack import BINS, Say, Stack, open_stack, start
+from stack.stack import BINS, Say, Stack, only_one, open_stack, start
 
 NOTE = "upgrading"  # file in the stack's folder: the stack ran when an upgrade began that has not ended
 CODE = (
@@ -38,12 +41,22 @@ def stop_for_upgrade(folder: Path, say: Say = print) -> None:
     """Stop the stack, if it serves, before its environments are built again; `upgrade` starts it again."""
     stack = open_stack(folder)
     if stack and _serves(stack):
-        (folder / NOTE).touch()
-        say(f"stopped for the upgrade: {', '.join(stack.stop())}")
+        with only_one(folder):
+            (folder / NOTE).touch()
+            stopped = stack.stop()
+        say(f"stopped for the upgrade: {', '.join(stopped)}")
 
 
-def upgrade(folder: Path, say: Say = print) -> int:
-    """Migrate the databases of the stack in a folder and of the desk; return the status of the doctor.
+def upgrade(folder: Path, say: Say = print, **how: Any) -> int:
+    """Migrate the databases of the stack in a folder and of the desk; return 1 if the doctor finds something open.
+
+    Parameters
+    ----------
+    folder : Path
+    say : callable
+        Called with each line about what is done.
+    **how
+        As for `start`.
 
     Raises
     ------
@@ -54,7 +67,7 @@ def upgrade(folder: Path, say: Say = print) -> int:
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder.with_name("upgrade.lock"), timeout=0):
-            return _upgrade(folder, say)
+            return _upgrade(folder, say, how)
     except Timeout:
         raise StackError(f"{folder.parent}: another `make upgrade` runs; wait for its end") from None
 
@@ -64,8 +77,8 @@ def forget(folder: Path) -> None:
     (folder / NOTE).unlink(missing_ok=True)
 
 
-def _upgrade(folder: Path, say: Say) -> int:
-    stack = open_stack(folder) if (folder / "postgres" / "data").exists() else None
+def _upgrade(folder: Path, say: Say, how: Mapping[str, Any]) -> int:
+    stack = open_stack(folder, **how) if (folder / "postgres" / "data").exists() else None
     note = folder / NOTE
     if note.exists():
         say("the upgrade goes on: the stack ran before, and is started again at the end")
@@ -77,7 +90,7 @@ def _upgrade(folder: Path, say: Say) -> int:
             note.touch()
             for name in ("mage", "mlflow"):
                 stack.stop_service(name)
-        saved = _migrate_all(due, stack, say) if due else None
+        saved = _migrate_all(due, stack, folder.parent, say) if due else None
     if not (due or outdated or note.exists()):
         programs = (f"{program} {version(name)}" for program, name in schema.INSTALLED.items())
         say(f"nothing to upgrade: all tables fit {' and '.join(programs)}")
@@ -86,14 +99,14 @@ def _upgrade(folder: Path, say: Say) -> int:
     if stack:
         stack.stop()
     if restarted:
-        start(folder, say=say)
+        start(folder, say=say, **how)
         forget(folder)
-    status = _doctor(stack if restarted else None)
+    is_open = _doctor(stack if restarted else None) == 1
     done = (
         f"upgraded: {', '.join(str(each) for each in due)}; backup: {saved}" if due else "no table to change"
     )
-    say(f"{done}; {'nothing is open' if status == 0 else 'read what the doctor calls OPEN'}")
-    return status
+    say(f"{done}; {'read what the doctor calls OPEN' if is_open else 'the doctor found nothing open'}")
+    return int(is_open)
 
 
 def _due(databases: Sequence[Database]) -> list[Database]:
@@ -104,39 +117,47 @@ def _due(databases: Sequence[Database]) -> list[Database]:
     StackError
         When a newer version made one of them.
     """
+    due = []
     for each in databases:
-        if schema.is_newer(each.owner, each.url):
-            raise StackError(schema.problem(each.owner, each.url, str(each)))
-    return [each for each in databases if schema.is_older(each.owner, each.url)]
+        try:
+            if schema.is_newer(each.owner, each.url):
+                raise StackError(schema.problem(each.owner, each.url, str(each)))
+            due += [each] if schema.is_older(each.owner, each.url) else []
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise StackError(
+                f"{each}: it cannot be read: {one_line(error)}. Restore it from a backup."
+            ) from error
+    return due
 
 
-def _migrate_all(due: Sequence[Database], stack: Stack | None, say: Say) -> Path:
+def _migrate_all(due: Sequence[Database], stack: Stack | None, state: Path, say: Say) -> Path:
     """Back up and migrate the databases; return the folder of the backup."""
     for each in due:
         if isinstance(each, SqliteFile):
             each.require_unused()
-    saved = config.state_dir() / "backups" / f"{datetime.now(timezone.utc):%Y-%m-%dT%H-%M-%S}"
+    saved = state / "backups" / f"{datetime.now(timezone.utc):%Y-%m-%dT%H-%M-%S}"
     say(f"backup: {saved}")
     saved.mkdir(parents=True, mode=0o700)
-    if stack and any(isinstance(each, StackDatabase) for each in due):
-        back_up(stack, saved / "stack.tar.gz", say)
-    for each in due:
-        if isinstance(each, SqliteFile):
-            each.save(saved / each.path.name)
     try:
+        if stack and any(isinstance(each, StackDatabase) for each in due):
+            back_up(stack, saved / "stack.tar.gz", say)
+        for each in due:
+            if isinstance(each, SqliteFile):
+                each.save(saved / each.path.name)
         for each in due:
             say(f"{each}: migrating a copy of it")
             each.make_copy()
             migrate(each, saved / f"{each.owner}.log")
         take_copies(due)
-    except StackError as error:
+    except ERRORS as error:
         raise StackError(
-            f"{error}. All databases are as before; a stack stays stopped. Correct this and run `make upgrade` "
-            f"again, or check out the code of before and run `make stack`. Backup: {saved}"
+            f"{one_line(error)}. All databases are as before; a stack stays stopped. Correct this and run "
+            f"`make upgrade` again, or check out the code of before and run `make stack`. Backup: {saved}"
         ) from error
     finally:
         for each in due:
-            each.discard_copy()
+            with contextlib.suppress(*ERRORS):
+                each.discard_copy()
     return saved
 
 

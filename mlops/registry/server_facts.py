@@ -1,14 +1,10 @@
-"""Facts about the tracking server and the installed MLflow: versions, tables, commands, where artefacts go."""
+"""Facts about the tracking server and the installed MLflow: versions, commands, where artefacts go."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-
-import sqlalchemy
-from alembic.script import ScriptDirectory
 
 from mlops.config import without_credentials
 from mlops.registry.client import mlflow, mlflow_client, tracking_uri, with_retry
@@ -41,31 +37,6 @@ def command(arguments: str) -> str:
     """A command of MLflow's own command line for the connected tracking server, for people to copy."""
     uri = shlex.quote(without_credentials(tracking_uri()))
     return f"MLFLOW_TRACKING_URI={uri} .venv/bin/mlflow {arguments}"
-
-
-def expected_revision() -> str:
-    """Revision of the tables that the installed MLflow works with."""
-    folder = Path(str(mlflow.__file__)).parent / "store" / "db_migrations"
-    return str(ScriptDirectory(str(folder)).get_current_head())
-
-
-def table_revision(uri: str) -> str | None:
-    """Revision of the tables in the database at `uri`, or None where MLflow has not created its tables yet.
-
-    Raises
-    ------
-    sqlalchemy.exc.SQLAlchemyError
-        When the database cannot be read.
-    """
-    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
-    try:
-        if not sqlalchemy.inspect(engine).has_table("alembic_version"):
-            return None
-        with engine.connect() as connection:
-            found = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).scalar()
-        return str(found) if found else None
-    finally:
-        engine.dispose()
 
 
 @with_retry("looking up where artefacts go")

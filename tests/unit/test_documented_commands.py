@@ -62,6 +62,7 @@ EXCEPTIONS = {
     "make lock": "asks the package index for newer versions",
     "make editor": "runs until it is stopped; tests/system start Mage through the stack",
     "make mlflow": "runs until it is stopped; tests/pipelines/test_odd_paths.py starts it",
+    "make upgrade": "builds environments; tests/system/test_upgrade.py and test_stack_backup.py run its commands",
     "python -m benchmarks ablate": "takes hours on real months",
     "docker compose": "needs a container engine; tests/unit/stack checks docker-compose.yml",
     "cp .env.example .env": "writes into the checkout",

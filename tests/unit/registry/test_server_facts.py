@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
-import sqlite3
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 from support.tracked import fails_at, mlflow_client
 
 from mlops.errors import TrackingError
@@ -19,28 +16,6 @@ from mlops.registry.server_facts import ArtefactPlace
 
 def test_the_client_version_is_that_of_the_installed_package() -> None:
     assert server_facts.client_version() == importlib.metadata.version("mlflow-skinny")
-
-
-def test_a_new_store_has_tables_of_the_expected_revision(store: Path) -> None:
-    found = server_facts.table_revision(f"sqlite:///{store / 'mlflow.db'}")
-    assert found == server_facts.expected_revision()
-    assert found
-
-
-def test_the_revision_is_read_from_the_database(store: Path) -> None:
-    with contextlib.closing(sqlite3.connect(store / "mlflow.db")) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'cafe'")
-    assert server_facts.table_revision(f"sqlite:///{store / 'mlflow.db'}") == "cafe"
-
-
-def test_a_database_without_tables_has_no_revision(tmp_path: Path) -> None:
-    assert server_facts.table_revision(f"sqlite:///{tmp_path / 'empty.db'}") is None
-
-
-def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text("no database at all, but long enough to be read as one\n" * 100)
-    with pytest.raises(sqlalchemy.exc.SQLAlchemyError):
-        server_facts.table_revision(f"sqlite:///{tmp_path / 'text.db'}")
 
 
 def test_artefact_places_of_the_experiments_that_exist(store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Do the tables of a database fit the installed program: older and newer ones are told apart, in one sentence."""
+"""Do the tables of a database fit the installed program: older and newer ones are refused in one sentence."""
 
 from __future__ import annotations
 
