@@ -88,7 +88,8 @@ def _meaning(path: Path, text: str) -> Any:
     """What a file says to Mage, with defaults, without what a run wrote."""
     said = yaml.safe_load(text) or {}
     if path.name != pipelines.PIPELINE_CONFIG_FILE:
-        return {**said, "triggers": [without_nothing(trigger) for trigger in said.get("triggers") or []]}
+        said_by_folder = {"pipeline_uuid": None}
+        return {**said, "triggers": [without_nothing(t | said_by_folder) for t in said.get("triggers") or []]}
     project, name = str(path.parents[2]), path.parent.name
     pipeline = pipelines.Pipeline(name, repo_path=project, config=said)
     said = pipeline.to_dict(include_execution_framework=True, include_extensions=True)
