@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        print("interrupted; the run was closed", file=sys.stderr)
+        is_run = options.act in (commands.train, commands.backfill)
+        print(f"interrupted{'; the run was closed' if is_run else ''}", file=sys.stderr)
         return 130
 
 
@@ -90,7 +91,7 @@ def _add_command(parsers: Any, name: str, about: str, details: str = "", example
 
 def _add_registry(parsers: Any) -> None:
     show = _add_command(parsers, "show", "Print a model's champion: its URI, its metrics and its baseline.")
-    show.add_argument("name", help="Registered model, for example trip-duration-green.")
+    show.add_argument("model", nargs="?", metavar="MODEL", help="Registered model. (default: the only one)")
     show.set_defaults(act=commands.show)
     registry = _add_command(
         parsers, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
@@ -102,8 +103,14 @@ def _add_registry(parsers: Any) -> None:
     )
     _add_model(registry, commands.registry)
     verified = "The version is verified first."
-    promote = _add_command(parsers, "promote", "Make a version the champion by hand.", verified)
+    promote = _add_command(
+        parsers,
+        "promote",
+        "Make a version the champion by hand.",
+        f'{verified} If its verdict is not "promote", the verdict is shown and you are asked.',
+    )
     promote.add_argument("version", help="Number of the version.")
+    promote.add_argument("--yes", action="store_true", help="Override the verdict without being asked.")
     _add_model(promote, commands.promote)
     rollback = _add_command(parsers, "rollback", "Make an earlier champion the champion again.", verified)
     rollback.add_argument(

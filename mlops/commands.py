@@ -6,11 +6,13 @@ Imports are inside the functions, so that `--help` and usage errors do not wait 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from mlops import config
 from mlops.config import Settings
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, PromotionError
 from mlops.month import Month
 
 
@@ -64,34 +66,34 @@ def replay(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print a model's champion."""
-    from mlops.registry import operator
+    from mlops.registry import listings
 
-    print(operator.describe_champion(options.name, Settings().connect_timeout))
+    print(listings.describe_champion(_model(options, "as in `show MODEL`")))
     return 0
 
 
 def registry(options: argparse.Namespace) -> int:
     """List a model's versions, or its champion on a day."""
-    from mlops.registry import operator
+    from mlops.registry import listings
 
     name = _model(options)
-    print(operator.as_of(name, options.as_of) if options.as_of else operator.listing(name))
+    print(listings.as_of(name, options.as_of) if options.as_of else listings.listing(name))
     return 0
 
 
 def promote(options: argparse.Namespace) -> int:
     """Make a version champion."""
-    from mlops.registry import operator
+    from mlops.operations import by_hand
 
-    print(operator.promote(_model(options), options.version, options.reason))
+    print(by_hand.promote(_model(options), options.version, options.reason, _agree(options)))
     return 0
 
 
 def rollback(options: argparse.Namespace) -> int:
     """Make an earlier champion the champion again."""
-    from mlops.registry import operator
+    from mlops.operations import by_hand
 
-    print(operator.rollback(_model(options), options.reason, options.to))
+    print(by_hand.rollback(_model(options), options.reason, options.to))
     return 0
 
 
@@ -105,7 +107,7 @@ def reproduce(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print the findings of a check-up; status 1 while a problem is open."""
+    """Print the findings of a check-up; status 1 while a problem is open, 3 if something was not checked."""
     from mlops.operations.doctor import checkup
 
     found = []
@@ -128,9 +130,27 @@ def tidy(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model(options: argparse.Namespace) -> str:
-    """Name of the registered model that a command works on, after connecting to the tracking server."""
+def _agree(options: argparse.Namespace) -> Callable[[str], None]:
+    """What is done about a verdict that speaks against a promotion; it raises unless a person agrees."""
+    from mlops.registry import operator
+
+    if options.yes:
+        return lambda objection: None
+    return _ask if sys.stdin and sys.stdin.isatty() else operator.require_yes
+
+
+def _ask(objection: str) -> None:
+    print(f"{objection}\nMake it champion all the same? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise PromotionError("not agreed; nothing was changed")
+
+
+def _model(options: argparse.Namespace, how: str = "with --model") -> str:
+    """Name of the registered model that a command works on, after connecting to the tracking server.
+
+    `how` says how the command names one, for the error.
+    """
     from mlops.registry import client, operator
 
     client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
-    return operator.registered_model(options.model) if options.model else operator.only_model()
+    return operator.registered_model(options.model) if options.model else operator.only_model(how)

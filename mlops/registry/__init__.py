@@ -4,6 +4,7 @@ In reading order:
 
 - `local_stack`: the stack of this state folder, from the files that `make stack` writes
 - `first_check`: whether the tracking server answers and lets us in; a failure is named
+- `tables`: whether a database's tables fit the installed MLflow
 - `client`: the connection to the tracking server, and retries while it does not answer
 - `server_facts`: versions of MLflow and of its tables, and where artefacts go
 - `runs`: what a run logs, and what is read back from it
@@ -12,7 +13,9 @@ In reading order:
 - `versions`: register one version per run key, look versions up, score them
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `alias_log`: the journal: every move of an alias, written before it happens
+- `overrides`: verdicts that a person overrode
 - `verification`: check that the registry serves the model that was tested
 - `verification_process`: the fresh process that makes this check
-- `operator`: the commands of a person: list, look back, promote, roll back
+- `listings`: what a person reads: versions, alias moves, the champion of a day
+- `operator`: what a person does: promote, roll back
 """

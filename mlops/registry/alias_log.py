@@ -1,10 +1,11 @@
 """The journal of a model's aliases: every move, written before it happens, stored in the registry itself.
 
 An entry is a tag ``journal.000001`` of the registered model, a JSON object:
-``at`` (UTC), ``by``, ``alias``, ``from``, ``to``, ``verdict``, ``reason`` and
-``state``: ``intent`` before the alias moves, ``done`` after it. So a move that
-a crash interrupted differs from an alias that somebody moved by hand, and can
-be completed. The caller of a function that writes holds the model's lock.
+``at`` (UTC), ``by``, ``alias``, ``from``, ``to``, ``verdict``, ``reason``,
+``state`` and perhaps ``overrides``. The state is ``intent`` before the alias
+moves, ``done`` after it. So a move that a crash interrupted differs from an
+alias that somebody moved by hand, and can be completed. The caller of a function
+that writes holds the model's lock.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ logger = logging.getLogger(__name__)
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 INTENT, DONE, DROPPED = "intent", "done", "dropped"
-BY_HAND, ROLLBACK = "by hand", "rollback"  # verdicts beside those of `promotion.decide`
+# Verdicts beside those of `promotion.decide`: moved in MLflow's pages, by `rollback`, by `promote`.
+BY_HAND, ROLLBACK, BY_OPERATOR = "by hand", "rollback", "by operator"
 _PREFIX = "journal."
 
 
@@ -51,6 +53,8 @@ class Entry:
         A sentence.
     state : str
         intent, done, or dropped: an intent that can no longer be completed.
+    overrides : str
+        The version's own verdict, where a person made it champion against that verdict; else empty.
     """
 
     number: int
@@ -62,6 +66,7 @@ class Entry:
     verdict: str
     reason: str
     state: str = DONE
+    overrides: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,14 @@ def aliases(name: str) -> dict[str, str]:
 
 
 @with_retry("{0}: moving {1}")
-def move(name: str, alias: str, to: str, *, by: str, verdict: str, reason: str) -> Entry:
-    """Point the alias at version `to`; returns the journal entry."""
+def move(name: str, alias: str, to: str, *, by: str, verdict: str, reason: str, overrides: str = "") -> Entry:
+    """Point the alias at version `to`; returns the journal entry. Other parameters: as in `Entry`."""
     entries, before = _read(name), _aliases(name).get(alias)
     last = entries[-1] if entries else None
     if last and last.state == INTENT and (last.alias, last.after) == (alias, to):
         return _complete(name, last)  # written by an earlier try that got no answer from the server
-    return _complete(name, _intend(name, Entry(0, _now(), by, alias, before, to, verdict, reason, INTENT)))
+    entry = Entry(0, _now(), by, alias, before, to, verdict, reason, INTENT, overrides)
+    return _complete(name, _intend(name, entry))
 
 
 @with_retry("{0}: reconciling the journal")
@@ -238,6 +244,8 @@ def _intend(name: str, entry: Entry) -> Entry:
 def _write(name: str, entry: Entry) -> None:
     fields = {key: value for key, value in asdict(entry).items() if key != "number"}
     fields["from"], fields["to"] = fields.pop("before"), fields.pop("after")
+    if not entry.overrides:
+        del fields["overrides"]
     # A tag holds 5,000 characters, and JSON writes some characters as two.
     fields["reason"] = one_line(entry.reason, 2000)
     text = json.dumps(fields, ensure_ascii=False)
@@ -258,7 +266,7 @@ def _parsed(key: str, text: str) -> Entry | None:
         datetime.fromisoformat(entry["at"])
         return Entry(
             number, entry["at"], entry.get("by", ""), entry["alias"], entry["from"], entry["to"],
-            entry.get("verdict", ""), entry["reason"], entry.get("state", DONE),
+            entry.get("verdict", ""), entry["reason"], entry.get("state", DONE), entry.get("overrides", ""),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

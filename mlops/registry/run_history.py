@@ -147,6 +147,30 @@ def months_of(version: Version) -> pd.DataFrame:
     return table
 
 
+def card_of(version: Version, folder: Path) -> tuple[str, str]:
+    """The model card that a version's run logged, as Markdown and as a page, downloaded into `folder`.
+
+    Raises
+    ------
+    TrackingError
+        As `fetch`.
+    """
+    markdown, page = (fetch(version, f"model_card.{kind}", folder) for kind in ("md", "html"))
+    return markdown.read_text(encoding="utf-8"), page.read_text(encoding="utf-8")
+
+
+@with_retry("{0.uri}: changing its model card")
+def replace_card(version: Version, markdown: str, page: str) -> None:
+    """Log another model card in the place of the one that `card_of` returns.
+
+    Raises
+    ------
+    TrackingError
+        When the server refuses or does not answer.
+    """
+    runs.Run(version.run_id, "").log_card(markdown, page)
+
+
 @with_retry("run {0}: looking for its files")
 def has_file(run_id: str, name: str) -> bool:
     """Whether a run has an artefact of this name, outside any folder."""

@@ -104,20 +104,43 @@ def test_show_describes_the_champion(machine: Machine) -> None:
 
 
 def test_promote_then_roll_back_twice_and_no_further(machine: Machine) -> None:
-    assert (
-        said(machine.mlops("promote", "3", *WHY))
-        == f"{URI}/3 is now champion; previous champion: version 2\n"
-    )
+    verdict = f"{URI}/3 has the verdict keep: {machine.versions()[2].tags['reason']}"
+    assert f"{verdict}. Expected a person's consent" in refused(machine.mlops("promote", "3", *WHY), status=2)
+    assert machine.alias("champion") == "2"
+
+    moved = said(machine.mlops("promote", "3", "--yes", *WHY))
+    assert moved == f"{URI}/3 is now champion; previous champion: version 2\nNOTE: {verdict}\n"
     assert machine.alias("champion") == "3"
     assert f"{URI}/3 is already champion; nothing was changed" in refused(machine.mlops("promote", "3", *WHY))
+    assert_overridden(machine, said(machine.mlops("show")))
 
     assert said(machine.mlops("rollback", *WHY)) == f"{URI}/2 is now champion; previous champion: version 3\n"
     assert said(machine.mlops("rollback", *WHY)) == f"{URI}/1 is now champion; previous champion: version 2\n"
     assert "there is no earlier champion to roll back to" in refused(machine.mlops("rollback", *WHY))
     assert machine.alias("champion") == "1"
     text = said(machine.mlops("registry"))
-    for move in ("champion 2 -> 3  by operator", "champion 3 -> 2  rollback", "champion 2 -> 1  rollback"):
+    assert re.search(r"^ +3 +challenger .* keep, overridden +passed$", text, re.M)
+    for move in (
+        "champion 2 -> 3  by operator, overriding keep",
+        "champion 3 -> 2  rollback",
+        "champion 2 -> 1  rollback",
+    ):
         assert re.search(rf"{move} \(.+@.+\): slow at night", text)
+
+
+def assert_overridden(machine: Machine, shown: str) -> None:
+    """What `show`, the model card and MLflow's pages say of version 3, whose verdict is "keep"."""
+    override = r"made champion overriding keep, by \S+@\S+ on \S+ \(by operator\): slow at night"
+    assert re.search(f"^NOTE: {override}$", shown, re.M)
+    version = machine.versions()[2]
+    assert re.fullmatch(override, version.tags["overridden"])
+    run = machine.client.get_run(version.run_id)
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    markdown, page = ((folder / f"model_card.{kind}").read_text(encoding="utf-8") for kind in ("md", "html"))
+    plain = markdown.replace("\\", "")
+    assert re.match(rf"# {SAMPLE_MODEL}, version 3, .*\n\n> \*\*Note:\*\* {override}\n\n", plain)
+    assert re.search(rf"</h1>\n<blockquote>\n<p><strong>Note:</strong> {override}</p>", page)
+    assert "**Note:** made champion overriding keep" in run.data.tags["mlflow.note.content"]
 
 
 def test_roll_back_to_a_version_that_was_champion(machine: Machine) -> None:
@@ -249,7 +272,7 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
         ),
         ("promote 1 --model blue --reason x", 2, "model: expected the name of a registered model; got 'blue'"),
         ("reproduce 1 --model blue", 2, "model: expected the name of a registered model; got 'blue'"),
-        ("show trip-duration-blue", 1, "trip-duration-blue: there is no champion yet"),
+        ("show trip-duration-blue", 2, "got 'trip-duration-blue'. Registered models: trip-duration-sample"),
         (
             "registry --as-of yesterday", 2,
             "as-of: expected a date such as 2026-10-03, or a time such as 2026-10-03T08:30; got 'yesterday'",
@@ -264,7 +287,7 @@ def test_wrong_input(command: str, status: int, reported: str, past: Past) -> No
 
 
 @pytest.mark.parametrize(
-    "command", ["registry", "promote 1 --reason x", "rollback --reason x", "reproduce 1"]
+    "command", ["registry", "show", "promote 1 --reason x", "rollback --reason x", "reproduce 1"]
 )
 def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path, migrated_store: Path) -> None:
     empty = with_store(Machine(tmp_path / "empty", months), migrated_store)
@@ -274,6 +297,9 @@ def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path, m
 
 def test_of_two_models_one_must_be_chosen(machine: Machine) -> None:
     machine.client.create_registered_model("trip-duration-green")
+    both = "trip-duration-green, trip-duration-sample"
     reported = refused(machine.mlops("registry"), status=2)
-    assert reported.endswith("got 2: choose one with --model: trip-duration-green, trip-duration-sample")
+    assert reported.endswith(f"got 2: choose one with --model: {both}")
+    reported = refused(machine.mlops("show"), status=2)
+    assert reported.endswith(f"got 2: choose one as in `show MODEL`: {both}")
     assert said(machine.mlops("registry", f"--model={SAMPLE_MODEL}")).startswith(f"{SAMPLE_MODEL}\n")

@@ -81,8 +81,8 @@ def test_versions_from_before_are_promoted_and_rolled_back(store: Path) -> None:
     register(store)
     register(store, "again")
 
-    assert operator.promote(NAME, "2", "why") == f"{URI}/2 is now champion; previous champion: version 1"
-    assert operator.rollback(NAME, "why not") == f"{URI}/1 is now champion; previous champion: version 2"
+    assert str(operator.promote(NAME, "2", "why")) == f"{URI}/2 is now champion; previous champion: version 1"
+    assert str(operator.rollback(NAME, "why not")) == f"{URI}/1 is now champion; previous champion: version 2"
     assert [versions.get(NAME, number).tags["proof"] for number in ("1", "2")] == ["passed", "passed"]
     moves = [(entry.alias, entry.before, entry.after, entry.verdict) for entry in alias_log.read(NAME)]
     assert moves == [
