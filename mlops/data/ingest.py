@@ -127,6 +127,7 @@ def describe_plan(settings: Settings) -> str:
     fits = settings.max_trials / 3 + 2  # each rung costs about as much as full fits of a ninth of the trials
     minutes = round(total * SECONDS_PER_BYTE_AND_FIT * fits / 60)
     about = f"very roughly {minutes} min" if minutes else "less than a minute"
-    cost = f"{settings.max_trials} trials: {about} on two cores"
+    trials = f"at most {settings.max_trials} trials, and the best of them again on more trips"
+    cost = f"{trials}: {about} on two cores"
     lines.append(f"{len(sizes)} files{f', {total / 1e6:.1f} MB' if total else ''}; {cost}")
     return "\n".join(lines)

@@ -62,7 +62,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(machine: Machine) -> None:
     ]
     assert all(line[-1] == "MB" and float(line[-2]) > 0 for line in lines[1:-1])
     assert "4 files" in ended.stdout
-    assert "2 trials: less than a minute on two cores" in ended.stdout
+    trials = "at most 2 trials, and the best of them again on more trips"
+    assert f"{trials}: less than a minute on two cores" in ended.stdout
     assert not machine.state.exists()
 
 
