@@ -22,7 +22,7 @@ from mlops.errors import ConfigError, one_line
 from mlops.pipeline import code_hash
 
 BLOCKS = "transformers"  # folder of the block that cleans; a rule of one's own is defined there
-HOME = f"{BLOCKS}/clean_trips.py"
+HOME = f"OWN_RULES of {BLOCKS}/clean_trips.py"
 VALUE_LENGTH = 200  # of a value that a rule reads, as text
 Source = tuple[str, list[types.CodeType]]  # text of a file, and the functions in it
 

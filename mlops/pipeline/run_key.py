@@ -128,13 +128,14 @@ def changes(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
     Examples
     --------
-    >>> changes({"a.py": "1", "b.py": "2", "c.py": "3"}, {"a.py": "9", "b.py": "2", "d.py": "4"})
+    >>> one, other = "1" * 64, "2" * 64  # hashes are not shown
+    >>> changes({"a.py": one, "b.py": one, "c.py": one}, {"a.py": other, "b.py": one, "d.py": one})
     'a.py; no longer there: c.py; new: d.py'
     >>> changes({"numpy": "1.26.3"}, {"numpy": "1.26.4"})
     'numpy (1.26.3, now 1.26.4)'
     """
     changed = [name for name in then if name in now and then[name] != now[name]]
-    named = [f"{name} ({then[name]}, now {now[name]})" if len(then[name]) < 20 else name for name in changed]
+    named = [f"{name} ({then[name]}, now {now[name]})" if len(then[name]) < 64 else name for name in changed]
     found = {
         "": named,
         "no longer there: ": sorted(then.keys() - now.keys()),

@@ -138,7 +138,7 @@ def _reproduce_with(
         rf"{own.uri}: its run had cleaning rules that are not defined here: "
         r"on_the_first \(training and test\): `def on_the_first.*`, far \(training only\): "
         r"`def far.*> 3`. Read their source in rules.json of its run, "
-        r"and define rules of these names in transformers/clean_trips.py",
+        r"and define rules of these names in OWN_RULES of transformers/clean_trips.py",
         str(absent.value),
     )
 
