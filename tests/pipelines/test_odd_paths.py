@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import socket
@@ -86,6 +87,10 @@ def test_a_run_of_each_door_works_in_an_odd_checkout(machine: Machine, checkout:
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "models:/trip-duration-sample/1 is champion" in trained.stderr
+    block = checkout / "transformers" / "clean_trips.py"
+    own_rule = 'lambda trips, month: trips["distance_miles"] > 3'
+    text = block.read_text()
+    block.write_text(text.replace("Rule, ...] = ()", f'Rule, ...] = (Rule("over_3_miles", {own_rule}),)'))
     variables = '{"month": "2023-04", "max_trials": 2, "min_test_rows": 500, "source": "my months"}'
     command = ["-m", "stack.mage", "run", ".", PIPELINE, "--test", "--runtime-vars", variables]
     own = environment(machine, str(state)) | {"MAGE_DATA_DIR": str(state / "mage")}
@@ -94,14 +99,24 @@ def test_a_run_of_each_door_works_in_an_odd_checkout(machine: Machine, checkout:
     )
     assert mage.returncode == 0, mage.stdout + mage.stderr
     assert "models:/trip-duration-sample/2" in mage.stdout
+    assert "cleaning rules of its own: over_3_miles (training only)" in mage.stdout
+    # Only the second run has the file; Mage executes a block's text without a file name.
+    (rules,) = state.rglob("rules.json")
+    assert json.loads(rules.read_text())[-1]["source"] == own_rule
     new = files(checkout.parent) - before
     assert {path.relative_to(checkout).parts[0] for path in new} <= {"100%", ".ssh_tunnel"}
 
-    doctor = subprocess.run(
-        [".venv/bin/python", "-m", "mlops", "doctor"],
-        cwd=checkout, env=own | {"PYTHONPATH": str(checkout)}, capture_output=True, text=True, timeout=100,
+    own |= {"PYTHONPATH": str(checkout)}
+    doctor, again = (
+        subprocess.run(
+            [".venv/bin/python", "-m", "mlops", *command],
+            cwd=checkout, env=own, capture_output=True, text=True, timeout=100,
+        )
+        for command in (["doctor"], ["reproduce", "2"])
     )  # fmt: skip
     assert "OPEN" not in doctor.stdout, doctor.stdout
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "are the same\n  with its own cleaning rules: over_3_miles (training only)\n" in again.stdout
 
 
 @pytest.mark.long
