@@ -1,6 +1,6 @@
 """Mage changes a YAML file of the project only where a user changed something.
 
-Mage itself writes a pipeline's file anew each time a block has run: with the block's status, sorted keys, all
+Mage itself rewrites a pipeline's file each time a block has run: with the block's status, sorted keys, all
 defaults and an absolute path, and without comments. Here the file keeps its text, but for what was changed in the
 editor. The status of blocks, and former versions of files, are kept in Mage's data folder.
 

@@ -7,7 +7,7 @@ In three terminals, with an empty state folder for all of them, so that the edit
     make mlflow
     .venv-browser/bin/python tests/support/pictures.py docs/images
 
-Look at every picture before you commit it. `git checkout pipelines` removes the run status that the editor wrote.
+Look at every picture before you commit it.
 """
 
 from __future__ import annotations
