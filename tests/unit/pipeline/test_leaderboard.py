@@ -14,7 +14,7 @@ from mlops.evaluation.comparison import Evidence, Incumbent
 from mlops.pipeline import months_table
 from mlops.pipeline.leaderboard import COLUMNS, as_text, check_leaderboard, leaderboard, read
 from mlops.pipeline.run_result import RunResult
-from mlops.registry.operator import describe_version
+from mlops.registry.listings import describe_version
 from mlops.registry.versions import Version
 from mlops.training.search import Trial
 
