@@ -109,6 +109,21 @@ def test_a_path_is_one_word_of_the_command(target: str, variable: str, option: s
         assert option or words[-2] == "--"  # after it, a leading dash is no option
 
 
+def test_in_a_shell_of_the_stack_the_editor_has_its_own_database_and_runs_no_schedule(folder: Path) -> None:
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || env\n')
+    python.chmod(0o755)
+    registry = "http://127.0.0.1:5000"
+    database = "postgresql://mage@127.0.0.1:5433/mage"
+    done = make(
+        folder, "editor", ENV="prod", MAGE_DATABASE_CONNECTION_URL=database, MLFLOW_TRACKING_URI=registry
+    )
+    printed = done.stdout.splitlines()
+    assert f"MLFLOW_TRACKING_URI={registry}" in printed, done.stderr
+    assert [line for line in printed if line.startswith(("ENV=", "MAGE_DATABASE_CONNECTION_URL="))] == []
+
+
 def test_help_works_from_another_folder(folder: Path) -> None:
     assert folders(make(folder.parent, "-C", str(folder), "--no-print-directory", "help"))[0].startswith(
         "help "

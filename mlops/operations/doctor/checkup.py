@@ -41,8 +41,10 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
             check = partial(tracking_server.artefacts, uri, _experiments(), seconds)
             yield from carried_out("artefacts", check)
             yield from carried_out("registered models", partial(_models, resume))
+        elif tracking_server.is_yet_to_be_made(config.tracking_uri()):
+            yield Finding("no model is registered yet")
         else:
-            yield not_checked("registered models", "the tracking store cannot be used")
+            yield not_checked("registered models", "the tracking server cannot be used; correct that first")
         yield from carried_out("memory and disk", partial(_room, can_be_asked))
 
 

@@ -13,6 +13,7 @@ import jinja2
 import yaml
 from dateutil import tz
 
+from mlops import config
 from mlops.operations.doctor.finding import Finding, Findings, not_checked
 from mlops.operations.doctor.mage_database import runs_schedules
 from mlops.operations.doctor.stack import Mage
@@ -75,11 +76,8 @@ def _channels(mage: Mage) -> Findings:
     if found:
         yield Finding(f"Mage: messages about its runs go to {', '.join(found)}")
     else:
-        place = (
-            "the .env of the stack's folder, then make stack-stop stack"
-            if mage.is_stack
-            else "Mage's environment"
-        )
+        secrets = config.state().stack / ".env"
+        place = f"{secrets}, then make stack-stop stack" if mage.is_stack else "Mage's environment"
         yield Finding(
             "Mage: no channel for messages is set, so nobody learns of a verdict or of a failed run; "
             f"set SLACK_WEBHOOK_URL, TEAMS_WEBHOOK_URL or SMTP_HOST, SMTP_FROM and SMTP_TO in {place}",

@@ -18,7 +18,7 @@ def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
     """Findings about the tracking server or database at `uri`. Returns whether the other checks can use it."""
     shown = config.without_credentials(uri)
     try:
-        if not _is_file_yet_to_be_made(uri):
+        if not is_yet_to_be_made(uri):
             client.probe(uri, timeout)
     except TrackingError as error:
         yield Finding(str(error), is_open=True)
@@ -28,6 +28,12 @@ def look_over(uri: str, timeout: float) -> Generator[Finding, None, bool]:
     yield from carried_out(f"tracking server {shown}: its login", partial(_access, uri, timeout))
     yield from carried_out(f"tracking server {shown}: its version", partial(_version, uri, timeout))
     return True
+
+
+def is_yet_to_be_made(uri: str) -> bool:
+    """Whether this is the address of a SQLite file that does not exist; the first run creates it."""
+    file = config.sqlite_file(uri)
+    return file is not None and not file.exists()
 
 
 def artefacts(uri: str, names: Sequence[str], timeout: float) -> Findings:
@@ -109,7 +115,7 @@ def _version(uri: str, timeout: float) -> Findings:
 def _database(uri: str) -> Generator[Finding, None, bool]:
     """Finding about the tables of a tracking database. Returns whether MLflow can work with them."""
     shown = config.without_credentials(uri)
-    if _is_file_yet_to_be_made(uri):
+    if is_yet_to_be_made(uri):
         yield Finding(f"tracking store {shown}: it does not exist yet; the first run creates it")
         return bool(checkpoint.unfinished())  # unfinished attempts can be checked without it
     if not uri.startswith(("sqlite", "postgresql")):
@@ -123,11 +129,6 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
     revision = tables.MLFLOW.found(uri)
     yield Finding(f"tracking store {shown}: it answers" + ("" if revision else ", with no tables yet"))
     return True
-
-
-def _is_file_yet_to_be_made(uri: str) -> bool:
-    file = config.sqlite_file(uri)
-    return file is not None and not file.exists()
 
 
 def _is_here(uri: str) -> bool:

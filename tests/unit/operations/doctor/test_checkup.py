@@ -166,7 +166,7 @@ def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.Mon
     (away,) = [finding.text for finding in found if finding.is_open]
     assert away.startswith("tracking server http://127.0.0.1:1: no answer within 5 s")
     assert "Start it (`make mlflow`)" in away
-    assert not_checked("registered models", "the tracking store cannot be used") in found
+    assert not_checked("registered models", "the tracking server cannot be used; correct that first") in found
     assert found[-1].text.startswith("disk: ")
 
 
@@ -185,7 +185,7 @@ def test_the_exit_status_says_what_is_left_to_do() -> None:
 
 
 def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:
-    assert [finding for finding in checkup.check_up(resume=False) if finding.is_open] == []
+    assert {finding.label for finding in checkup.check_up(resume=False)} == {"ok"}
     assert list(tmp_path.iterdir()) == []
 
 

@@ -106,7 +106,7 @@ def test_without_a_channel_somebody_must_set_one(variables: dict[str, str]) -> N
     assert found.text.startswith(
         "Mage: no channel for messages is set, so nobody learns of a verdict or of a failed"
     )
-    assert found.text.endswith("in the .env of the stack's folder, then make stack-stop stack")
+    assert found.text.endswith(f"SMTP_TO in {config.state().stack}/.env, then make stack-stop stack")
 
 
 @pytest.mark.parametrize(("zone", "hours"), [("UTC", 0), ("Asia/Tokyo", 9), ("JST-9", 9)])
