@@ -31,5 +31,13 @@ def command_to_start(uri: str) -> str:
     return "make stack" if shell_variables().get("MLFLOW_TRACKING_URI") == address else "make mlflow"
 
 
+def act_without_models() -> str:
+    """What a person can do where no model is registered: train one, or use the stack's registry in this shell."""
+    address = shell_variables().get("MLFLOW_TRACKING_URI")
+    if address in (None, config.tracking_uri()):
+        return "train one first"
+    return f"train one first, or use the registry of the stack in {config.state().stack}: {shell_command()}"
+
+
 def _shell_file() -> Path:
     return config.state().stack / "environment"

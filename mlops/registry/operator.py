@@ -15,7 +15,7 @@ from mlops.errors import (
     PromotionError,
     TrackingDownError,
 )
-from mlops.registry import alias_log, overrides, run_history, verification, versions
+from mlops.registry import alias_log, local_stack, overrides, run_history, verification, versions
 from mlops.registry.alias_log import BY_OPERATOR, CHAMPION
 from mlops.registry.overrides import Override
 from mlops.registry.versions import Version
@@ -137,7 +137,7 @@ def only_model(how: str = "with --model") -> str:
     names = versions.model_names()
     if len(names) == 1:
         return names[0]
-    act = f"choose one {how}: {', '.join(names)}" if names else "train one first"
+    act = f"choose one {how}: {', '.join(names)}" if names else local_stack.act_without_models()
     raise ConfigError(f"model: expected exactly one registered model; got {len(names)}: {act}")
 
 
@@ -150,7 +150,7 @@ def registered_model(name: str) -> str:
         When it has none; the message lists the existing ones.
     """
     if name not in versions.model_names():
-        names = ", ".join(versions.model_names()) or "none; train one first"
+        names = ", ".join(versions.model_names()) or f"none; {local_stack.act_without_models()}"
         raise ConfigError(
             f"model: expected the name of a registered model; got {name!r}. Registered models: {names}"
         )

@@ -12,7 +12,7 @@ import pytest
 from support.losses import delete_run, remove_run
 from support.tracked import NAME, bare_version, mlflow_client
 
-from mlops import locks
+from mlops import config, locks
 from mlops.errors import ConfigError, PromotionError, TrackingError
 from mlops.registry import alias_log, listings, operator
 from mlops.registry.alias_log import CHAMPION
@@ -251,6 +251,17 @@ def test_the_one_model_there_is_need_not_be_named(store: Path) -> None:
     assert refusal(operator.only_model, ConfigError) == (
         f"{reported}2: choose one with --model: trip-duration-green, trip-duration-yellow"
     )
+
+
+def test_a_shell_that_does_not_use_the_stack_learns_how_to(store: Path) -> None:
+    (store / "stack").mkdir()
+    file = store / "stack" / "environment"
+    file.write_text("MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n")
+    act = f"train one first, or use the registry of the stack in {file.parent}: set -a; . {file}; set +a"
+    for asked in (operator.only_model, lambda: operator.registered_model("trip-duration-green")):
+        assert refusal(asked, ConfigError).endswith(act)
+    file.write_text(f"MLFLOW_TRACKING_URI={config.tracking_uri()}\n")
+    assert refusal(operator.only_model, ConfigError).endswith("; got 0: train one first")
 
 
 def test_a_model_that_is_named_must_be_there(store: Path) -> None:
