@@ -19,6 +19,7 @@ import yaml
 from mage_ai.data_preparation.models import file as versions
 from mage_ai.data_preparation.models import pipeline as pipelines
 from mage_ai.data_preparation.models import triggers
+from mage_ai.services.ssh.aws.emr import utils as tunnel
 from mage_ai.settings.repo import get_variables_dir
 
 from mlops.files import atomic_write
@@ -31,7 +32,9 @@ OF_THE_PROJECT = ("variables_dir", "remote_variables_dir")  # Mage does not read
 
 def mend() -> None:
     """Let Mage in this process write so. The editor's server and its kernel both write."""
-    versions.FILE_VERSIONS_DIR = str(Path(get_variables_dir()).absolute() / ".file_versions")
+    data = Path(get_variables_dir()).absolute()
+    versions.FILE_VERSIONS_DIR = str(data / ".file_versions")
+    tunnel.file_path = lambda: str(data / ".ssh_tunnel" / "aws_emr.json")
     pipelines.Pipeline.load_config = _with_status(pipelines.Pipeline.load_config)
     pipelines.safe_write_async = _write_async(pipelines.safe_write_async)
     pipelines.safe_write = triggers.safe_write = _write(pipelines.safe_write)

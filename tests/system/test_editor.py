@@ -151,7 +151,7 @@ def test_the_terminal_shows_no_traceback(visited: dict[str, Any], editor: Editor
 
 
 def test_opening_and_running_change_no_file_of_the_user(visited: dict[str, Any], editor: Editor) -> None:
-    assert visited["changed"] == {".ssh_tunnel/": [], ".venv/": []}
+    assert visited["changed"] == {".venv/": []}
     assert not list((editor.checkout.parent / "machine" / "home").glob(".git*"))
 
 
