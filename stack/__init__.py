@@ -14,8 +14,11 @@ databases      migrate the tables of MLflow and Mage, on copies that take their 
 upgrade        backup, migration, start, doctor
 __main__       the command line
 
-mage           the command `mage`, with our queue; also without the stack
+mage           the command `mage`, with our mends; also without the stack
 mage_project   Mage's copy of the project: made once, then brought up to date
 mage_queue     the queue, which loses no run and starts none twice
+mage_editor    Mage's editor: autocompletion, the kernel's process, git's settings
+mage_files     Mage's files: it changes only what a user changed
+yaml_texts     change a YAML text and keep its order and comments
 mlflow_server  MLflow's server over the state folder, without the stack
 """

@@ -60,7 +60,7 @@ RUN_BY_CI = (
 RUN_HERE = "make help"
 EXCEPTIONS = {
     "make lock": "asks the package index for newer versions",
-    "make editor": "runs until it is stopped; tests/system start Mage through the stack",
+    "make editor": "runs until it is stopped; tests/system/test_editor.py starts it",
     "make mlflow": "runs until it is stopped; tests/pipelines/test_odd_paths.py starts it",
     "make upgrade": "builds environments; tests/system/test_upgrade.py and test_stack_backup.py run its commands",
     "python -m benchmarks ablate": "takes hours on real months",
