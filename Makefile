@@ -73,7 +73,7 @@ stack-status: $(call kept,.venv/installed)  ## show them; fails unless all are h
 again = $(MAKE)# by another name, since make runs a line with its own even in a dry run
 upgrade:  ## after a `git pull`: backup, environments and databases for this code, start what ran, doctor
 	@test ! -e .venv/installed || $(again) --question install >/dev/null 2>&1 || $(BIN)/python -m stack stop-for-upgrade
-	@$(MAKE) --no-print-directory install
+	@$(MAKE) --silent --no-print-directory install
 	@$(BIN)/python -m stack upgrade
 
 backup: $(call kept,install)  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file

@@ -103,12 +103,12 @@ class Tables:
         known: dict[str, str] = {}
         for place in places or ():
             for path in Path(place, folder, "versions").glob("*.py"):
-                names = dict(
-                    re.findall(
-                        r"(?m)^(revision|down_revision)\b[^=\n]*=(.*)$", path.read_text(encoding="utf-8")
-                    )
+                lines = re.findall(
+                    r"(?m)^(revision|down_revision)\b[^=\n]*=(.*)$", path.read_text(encoding="utf-8")
                 )
-                known |= dict.fromkeys(_quoted(names.get("revision", "")), names.get("down_revision", ""))
+                texts: dict[str, str] = dict(lines)
+                for own in _quoted(texts.get("revision", "")):
+                    known[own] = texts.get("down_revision", "")
         followed = {each for before in known.values() for each in _quoted(before)}
         return sorted(known, key=lambda each: each not in followed)
 
