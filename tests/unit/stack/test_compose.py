@@ -189,10 +189,15 @@ def test_mounted_folders_belong_to_the_user_in_the_image(name):
             assert inside in made[0].split()
 
 
-def test_mage_serves_the_folder_the_image_holds():
-    command = SERVICES["mage"]["command"]
+def test_mage_serves_a_copy_that_outlives_its_container():
+    command, text = SERVICES["mage"]["command"], dockerfile("mage")
     folder = command[command.index("start") + 1]
-    assert f"WORKDIR {folder}\n" in dockerfile("mage")
+    assert f"WORKDIR {folder}\n" in text
+    assert folder in [volume.split(":")[1] for volume in SERVICES["mage"]["volumes"]]
+    assert SERVICES["mage"]["environment"]["MAGE_REPO_PATH"] == folder
+    assert 'ENTRYPOINT ["python", "-m", "stack.mage_project"]' in text  # makes the copy
+    # The copy's folder has the name of the image's: Mage's data are under that name.
+    assert f"COPY . /opt/{Path(folder).name}\n" in text
     # Mage puts the parent on sys.path: a folder named like a package would hide that package.
     assert importlib.util.find_spec(Path(folder).name) is None
 
@@ -304,11 +309,6 @@ def test_locks_are_in_mage_s_database():
     assert mage["MAGE_DATABASE_CONNECTION_URL"].endswith(f"://{place}")
 
 
-# Variables and options that the programs read
-
-
-def sources(package: str) -> str:
-    """Source code of the package's settings; the package is not imported."""
 def test_a_shell_gets_each_variable_of_mage_or_it_is_named_as_the_server_s_own(tmp_path):
     stack = Stack(tmp_path, {name: value or "secret" for name, value in variables().items()})
     assert set(stack.client) == {
@@ -320,6 +320,11 @@ def test_a_shell_gets_each_variable_of_mage_or_it_is_named_as_the_server_s_own(t
         assert any(name.startswith(beginning) for name in left), beginning
 
 
+# Variables and options that the programs read
+
+
+def sources(package: str) -> str:
+    """Source code of the package's settings; the package is not imported."""
     settings = {
         "mage_ai": ("settings/**/*.py", "orchestration/constants.py", "shared/environments.py"),
         "mlflow": ("environment_variables.py", "utils/cli_args.py", "cli/__init__.py"),
@@ -340,13 +345,13 @@ def test_a_shell_gets_each_variable_of_mage_or_it_is_named_as_the_server_s_own(t
 def test_every_variable_set_is_one_that_is_read(service, variable):
     owners = {"MLFLOW": "mlflow", "MLOPS": "mlops", "LOCK": "mlops"}
     prefix = variable.partition("_")[0]
+    if variable == "TZ":
+        return  # the operating system's
     if prefix in ("SLACK", "TEAMS", "SMTP"):
         assert f"env_var('{variable}')" in (ROOT / "metadata.yaml").read_text()
     else:
         assert re.search(rf"\b{variable}\b", sources(owners.get(prefix, "mage_ai")))
 
-    if variable == "TZ":
-        return  # the operating system's
 
 @pytest.mark.parametrize(
     ("service", "program"),
