@@ -1,4 +1,4 @@
-"""A backup of the stack, and another stack that is restored from it."""
+"""A backup of the stack, another stack that is restored from it, and the upgrade of both to newer tables."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import tarfile
 import bcrypt
 import pytest
 import requests
+from support.older_tables import NEXT_TABLE, TABLES, take_back
 from support.stack_process import (
     MODEL,
     Client,
     Stack,
+    StackError,
     bare_environment,
     cluster,
     command_line,
@@ -22,7 +24,11 @@ from support.stack_process import (
     processes_of,
     secrets_of,
     select,
+    version_of,
 )
+
+from stack.schema import in_postgres
+from stack.upgrade import upgrade
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -35,6 +41,12 @@ def archive(trained):
     select(trained, "mage", f"INSERT INTO pipeline_schedule ({columns}) VALUES ({values}, '{served}')")
     log_in(trained, trained.values["DEFAULT_OWNER_EMAIL"], trained.values["DEFAULT_OWNER_PASSWORD"])
     assert select(trained, "mage", "SELECT token FROM oauth2_access_token")
+    write(
+        trained.state / "months" / "tlc" / "replaced" / "green_tripdata_2023-01_0123456789ab.parquet",
+        "former",
+    )
+    write(trained.state / "told" / "green", "sent")
+    write(trained.served / "data_loaders" / "made_in_mage.py", "# mine")
     file = trained.state / "backup.tar.gz"
     done = command_line(trained.folder, "backup", str(file))
     assert done.returncode == 0, done.stderr
@@ -42,8 +54,8 @@ def archive(trained):
 
 
 @pytest.fixture(scope="module")
-def restored(archive):
-    """Another stack, restored from the archive, with the services of a registry."""
+def older(archive):
+    """Another stack, restored from the archive, whose tables are taken back by one revision; PostgreSQL runs."""
     with place() as other:
         folder, ports = other / "stack", free_ports()
         done = command_line(folder, "restore", str(archive), **ports)
@@ -55,12 +67,65 @@ def restored(archive):
             cluster.make_databases(stack.environment("postgres"), former, folder)
             connect(stack, "mage", "mage", "former").close()
             cluster.make_databases(stack.environment("postgres"), stack.values, folder)
-            stack.start_service("mlflow")
+            take_all_back(stack)
             yield stack
         finally:
             stack.stop()
             assert processes_of(folder) == []
             assert "database system is shut down" in stack.log("postgres").read_text()
+
+
+@pytest.fixture(scope="module")
+def restored(older):
+    """The restored stack with the services of a registry."""
+    done = command_line(older.folder, "upgrade", MAGE_DATA_DIR=str(older.state / "mage"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(
+        "upgraded: database mage of the stack, database mlflow of "
+    )
+    assert older.running() == []  # as before
+    for name in ("postgres", "mlflow"):
+        older.start_service(name)
+    return older
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def take_all_back(stack):
+    login = stack.environment("postgres")
+    for owner in TABLES:
+        password = stack.values[f"{owner.upper()}_DB_PASSWORD"]
+        url = in_postgres(owner, {**login, "PGUSER": owner, "PGPASSWORD": password})
+        take_back(owner, url, stack.folder, MAGE_DATA_DIR=str(stack.folder / "mage"))
+    select(stack, "mage", "DROP TYPE jobtype")  # Mage's own script leaves the types of the table's columns
+    select(stack, "mage", "DROP TYPE jobstatus")
+    assert revisions(stack) != newest()
+
+
+def revisions(stack):
+    return {owner: select(stack, owner, "SELECT version_num FROM alembic_version") for owner in TABLES}
+
+
+def newest():
+    return {owner: [tables.expected()] for owner, tables in TABLES.items()}
+
+
+def dumps(stack):
+    """All that both databases hold, as SQL, without the random word that guards newer dumps."""
+    found = []
+    for owner in TABLES:
+        file = stack.folder.parent / f"{owner}.sql"
+        with file.open("wb") as output:
+            cluster.run(["pg_dump", owner], stack.environment("postgres"), stack.folder, {}, stdout=output)
+        found += [
+            line
+            for line in file.read_text().splitlines()
+            if not line.startswith(("\\restrict", "\\unrestrict"))
+        ]
+    return found
 
 
 def values_of(folder):
@@ -84,6 +149,36 @@ def test_a_backup_overwrites_nothing(archive, trained):
     assert again.returncode == 1
     assert "this file exists" in again.stderr
     assert archive.read_bytes() == before
+
+
+def test_a_restore_brings_files_that_cannot_be_made_again(older, trained):
+    for name in ("months/tlc/replaced/green_tripdata_2023-01_0123456789ab.parquet", "told/green"):
+        assert (older.state / name).read_text() == (trained.state / name).read_text()
+    assert (older.served / "data_loaders" / "made_in_mage.py").read_text() == "# mine"
+
+
+def test_a_service_does_not_start_on_older_tables(older):
+    with pytest.raises(
+        StackError, match=r"^mlflow's database: its tables have revision .*; run `make upgrade`, "
+    ):
+        older.start_service("mlflow")
+    assert revisions(older) != newest()
+
+
+def test_a_migration_that_fails_leaves_both_databases(older):
+    in_the_way = NEXT_TABLE["mlflow"]
+    select(older, "mlflow", f"CREATE TABLE {in_the_way} (mine TEXT)")
+    before, done = (
+        dumps(older),
+        command_line(older.folder, "upgrade", MAGE_DATA_DIR=str(older.state / "mage")),
+    )
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert "database mlflow of the stack: its migration failed: " in said
+    assert f'relation "{in_the_way}" already exists' in said
+    assert "All databases are as before" in said
+    assert dumps(older) == before
+    select(older, "mlflow", f"DROP TABLE {in_the_way}")
 
 
 def test_the_restored_champion_gives_the_same_answers(restored, trained, tmp_path):
@@ -121,3 +216,26 @@ def test_a_damaged_archive_restores_nothing(archive, tmp_path, share):
     assert done.returncode == 1
     assert f"{damaged}: expected an archive made by `make backup`" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.name != damaged.name] == ["stack.lock"]
+
+
+def test_an_upgrade_starts_again_what_ran(trained, monkeypatch):
+    """Last, since it takes the tables of the running stack back first."""
+    champion, said = version_of(trained, "champion"), []
+    take_all_back(trained)
+    select(trained, "mage", "ALTER DATABASE mage SET statement_timeout TO '1h'")
+    for name, value in {"MLOPS_STATE_DIR": trained.state, "MAGE_DATA_DIR": trained.folder / "mage"}.items():
+        monkeypatch.setenv(name, str(value))
+    status = upgrade(trained.folder, said.append, inherited=trained.inherited, extra=trained.extra)
+    assert status == 0, said
+    assert revisions(trained) == newest()
+    assert [trained.is_healthy(name) for name in ("postgres", "mlflow", "mage")] == [True, True, True]
+    assert version_of(trained, "champion") == champion
+    assert select(trained, "mage", "SHOW statement_timeout") == ["1h"]
+    saved = said[0].removeprefix("backup: ")
+    assert saved.startswith(str(trained.state / "backups"))
+    assert said[-1].startswith("upgraded: database mage of the stack, database mlflow of the stack; backup: ")
+    assert (
+        command_line(trained.folder, "stop-for-upgrade").stdout
+        == "stopped for the upgrade: mage, mlflow, postgres\n"
+    )
+    assert (trained.folder / "upgrading").exists()  # so the next `make upgrade` starts it
