@@ -46,7 +46,7 @@ editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
 	  { echo "port $(EDITOR_PORT) is taken; choose another: make editor EDITOR_PORT=6790" >&2; exit 1; }
 	@echo "open http://127.0.0.1:$(EDITOR_PORT)/pipelines/trip_duration_training/edit"
-	env -u ENV -u MAGE_DATABASE_CONNECTION_URL REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
+	@env -u ENV -u MAGE_DATABASE_CONNECTION_URL REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)
