@@ -19,6 +19,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,6 +291,27 @@ def defaults() -> dict[str, Any]:
     return Settings().model_dump()
 
 
+def publication(source: str) -> str:
+    """When the source at this address publishes a month, as a sentence; empty if that is not known."""
+    return "TLC publishes a month about seven weeks after its end. " if source == TLC_SITE else ""
+
+
+def command(words: str) -> str:
+    """A command of this project as a person can type it here, with the Python that has its packages.
+
+    Examples
+    --------
+    >>> command("registry").endswith(" -m mlops registry")
+    True
+    """
+    own = PROJECT / ".venv"
+    if Path(sys.prefix) != own:
+        return f"python -m mlops {words}"
+    python = own / "bin" / "python"
+    shown = python.relative_to(PROJECT) if Path.cwd() == PROJECT else python
+    return f"{shlex.quote(str(shown))} -m mlops {words}"
+
+
 def state_dir() -> Path:
     """State folder of this project on this machine (not created here).
 
@@ -396,4 +419,5 @@ def _bad_value(problem: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(str(got), SERVICES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
-    return f"{name}: {message[0].lower()}{message[1:]}; got {got!r}"
+    message = f"{name}: {message[0].lower()}{message[1:]}"
+    return message if is_own and got and str(got) in message else f"{message}; got {got!r}"

@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
+from mlops import config
 from mlops.data import retries
 from mlops.data.parquet_footer import has_encrypted_footer
 from mlops.data.raw_trips import encrypted
@@ -97,8 +98,8 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
     version = source.version(name)
     if version is None:
         raise MonthNotPublishedError(
-            f"{service} {month}: not published at {url}; TLC publishes a month about seven weeks after "
-            "its end. Choose an earlier month or another --source.",
+            f"{service} {month}: not published at {url}. {config.publication(source.url)}"
+            "Choose an earlier month or another --source.",
             service=service,
             month=str(month),
         )

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from mlops import config
 from mlops.config import Settings
 from mlops.errors import EmptyTrainingSetError, MonthNotPublishedError
 from mlops.month import Month
@@ -77,8 +78,8 @@ def plan_split(settings: Settings, available: Collection[Month], where: str) -> 
     for month, role in ((test, "test"), (validation, "validation")):
         if month not in available:
             raise MonthNotPublishedError(
-                f"{service} {month}: the {role} month is not published at {where}. TLC publishes a month about "
-                "seven weeks after its end; choose an earlier month or another source.",
+                f"{service} {month}: the {role} month is not published at {where}. "
+                f"{config.publication(where)}Choose an earlier month or another source.",
                 service=service,
                 month=str(month),
             )

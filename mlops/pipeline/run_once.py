@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlops import files, locks
+from mlops import config, files, locks
 from mlops.config import Settings
 from mlops.errors import DataQualityError, TrackingDownError, TrackingError
 from mlops.locks import Lock
@@ -158,7 +158,7 @@ def _attempt(
             raise
         raise TrackingDownError(
             f"{error}. Nothing is lost: the fitted model and everything to log are stored in {kept.folder}. "
-            "The next run of this model delivers them. To deliver them now: python -m mlops doctor --resume"
+            f"The next run of this model delivers them. To deliver them now: {config.command('doctor --resume')}"
         ) from error
     except Exception:
         if not kept.noted(checkpoint.PENDING):

@@ -71,7 +71,7 @@ def promote(name: str, number: str, reason: str, agree: Callable[[str], None] = 
     PromotionError
         When there is no such version, it is champion already, or its verification fails.
     ConfigError
-        When no reason is given, or nobody agreed to override the verdict.
+        When no reason is given, the version is not a number, or nobody agreed to override the verdict.
     """
     _require_reason(reason)
     objection = _objection(name, number)
@@ -101,6 +101,8 @@ def rollback(name: str, reason: str, to: str | None = None) -> Moved:
         As `promote`; and when there is no earlier champion.
     """
     _require_reason(reason)
+    if to is not None:
+        versions.require_number(to)
     with _settled(name, "rolling back") as lock:
         entries = alias_log.read(name)
         target = to or alias_log.predecessor(entries)
@@ -108,7 +110,7 @@ def rollback(name: str, reason: str, to: str | None = None) -> Moved:
         if target is None:
             raise PromotionError(
                 f"{name}: there is no earlier champion to roll back to. `registry` lists the versions; "
-                "`promote` makes any of them champion."
+                "`promote` makes another one champion."
             )
         champions = {reign.version for reign in alias_log.tenures(entries)}
         if target not in champions:

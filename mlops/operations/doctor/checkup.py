@@ -160,7 +160,7 @@ def _left(name: str) -> Findings:
         if note:
             yield Finding(
                 f"{name}: the pending result of a model tested on {note['month']} is not delivered; "
-                "run python -m mlops doctor --resume",
+                f"run {config.command('doctor --resume')}",
                 is_open=True,
             )
         else:

@@ -121,7 +121,7 @@ def disk(rows: int, free: int | None = None) -> Findings:
         text = f"disk: {_shown(room)} free at {folder}"
         if room < needed:
             yield Finding(
-                f"{text}, expected {_shown(needed)} or more; run python -m mlops tidy, or set {variable} to a "
+                f"{text}, expected {_shown(needed)} or more; run {config.command('tidy')}, or set {variable} to a "
                 "folder on a larger disk",
                 is_open=True,
             )

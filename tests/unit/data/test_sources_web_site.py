@@ -80,8 +80,8 @@ def test_a_month_to_come(server: Server, tmp_path: Path) -> None:
     with pytest.raises(MonthNotPublishedError) as caught:
         fetch(server.url, tmp_path, Month(2031, 1))
     assert str(caught.value) == (
-        f"green 2031-01: not published at {server.url}/green_tripdata_2031-01.parquet; TLC publishes a "
-        "month about seven weeks after its end. Choose an earlier month or another --source."
+        f"green 2031-01: not published at {server.url}/green_tripdata_2031-01.parquet. "
+        "Choose an earlier month or another --source."
     )
     assert (caught.value.service, caught.value.month) == ("green", "2031-01")
     assert list(tmp_path.iterdir()) == []

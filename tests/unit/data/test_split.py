@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops.config import Settings
+from mlops.config import TLC_SITE, Settings
 from mlops.data.split import Split, months_needed, months_to_query, plan_split
 from mlops.errors import EmptyTrainingSetError, MonthNotPublishedError
 from mlops.month import Month
@@ -68,6 +68,9 @@ def test_one_training_month_is_enough() -> None:
 
 
 @pytest.mark.parametrize(
+    ("where", "when"), [("/data", ""), (TLC_SITE, "TLC publishes a month about seven weeks after its end. ")]
+)
+@pytest.mark.parametrize(
     ("available", "missing", "role"),
     [
         (months(7, 8, 9), "2023-10", "test"),
@@ -76,15 +79,15 @@ def test_one_training_month_is_enough() -> None:
     ],
 )
 def test_a_missing_test_or_validation_month_is_named(
-    available: tuple[Month, ...], missing: str, role: str
+    available: tuple[Month, ...], missing: str, role: str, where: str, when: str
 ) -> None:
     with pytest.raises(MonthNotPublishedError) as refused:
-        plan_split(OCTOBER, available, "/data")
+        plan_split(OCTOBER, available, where)
 
     assert (refused.value.service, refused.value.month) == ("green", missing)
     assert str(refused.value) == (
-        f"green {missing}: the {role} month is not published at /data. TLC publishes a month about "
-        "seven weeks after its end; choose an earlier month or another source."
+        f"green {missing}: the {role} month is not published at {where}. {when}"
+        "Choose an earlier month or another source."
     )
 
 

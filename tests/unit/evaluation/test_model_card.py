@@ -40,7 +40,7 @@ def test_without_a_version_there_is_no_number() -> None:
     text = markdown(replace(CARD, version=None))
 
     assert text.startswith("# trip-duration-green, tested on 2023-06\n")
-    assert "python -m mlops reproduce NUMBER --model trip-duration-green" in text
+    assert ".venv/bin/python -m mlops reproduce NUMBER --model trip-duration-green" in text
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_every_setting_and_origin_is_repeated() -> None:
     assert rows(section(markdown(card), "Settings")) == [list(pair) for pair in card.settings.items()]
     text = section(markdown(card), "How to reproduce")
     assert rows(text) == [[name.replace("_", " "), value] for name, value in card.origin.items()]
-    assert "```sh\npython -m mlops reproduce 7 --model trip-duration-green\n```" in text
+    assert "```sh\n.venv/bin/python -m mlops reproduce 7 --model trip-duration-green\n```" in text
     assert 'mlflow.pyfunc.load_model("models:/trip-duration-green/7")' in text
 
 
@@ -331,7 +331,7 @@ def test_a_version_with_own_rules_names_them_in_order_and_shows_their_source() -
     usual, own = markdown(CARD), markdown(replace(CARD, rules=rules))
 
     assert "of its own" not in usual
-    command = "```sh\npython -m mlops reproduce 7 --model trip-duration-green\n```"
+    command = "```sh\n.venv/bin/python -m mlops reproduce 7 --model trip-duration-green\n```"
     assert command in section(usual, "How to reproduce")
     assert command in section(own, "How to reproduce")
     assert "All its rules, in order: zone_unknown (training only), over_30_miles (training only)." in own

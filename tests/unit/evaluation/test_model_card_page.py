@@ -125,8 +125,8 @@ def test_a_hostile_name_is_shown_as_it_is_and_does_nothing(text: str) -> None:
         f"{plain}, version 7, tested on 2023-06"
     ] * 2
     assert shown.found["code"] == [
-        "python -m mlops registry",
-        f"python -m mlops reproduce 7 --model {plain}\n",
+        ".venv/bin/python -m mlops registry",
+        f".venv/bin/python -m mlops reproduce 7 --model {plain}\n",
         f'mlflow.pyfunc.load_model("models:/{plain}/7")\n',
     ]
     assert shown.addresses == ["data:,"]

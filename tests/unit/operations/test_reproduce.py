@@ -123,7 +123,7 @@ def test_a_version_with_cleaning_rules_of_its_own_has_all_that_others_have(
     assert "zone\\_unknown" not in card
     assert "distance_absurd (training only), on_the_first (training and test), far (training only).\n" in card
     assert '    return trips["distance_miles"] > 3' in card
-    assert f"python -m mlops reproduce {own.number} --model {own.name}" in card
+    assert f".venv/bin/python -m mlops reproduce {own.number} --model {own.name}" in card
 
     _reproduce_with(own, named, caplog, monkeypatch)
 
