@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -97,20 +101,57 @@ def build_matrix(
         return feature_matrix(features, batch.features, encoder.transform(batch.features), encoder.zone_codes)
 
     options = {"max_bin": BINS, "nthread": threads}
-    matrix = xgb.QuantileDMatrix(_Tables(training, out_of_fold, features), **options)
     held_out = None
-    if validation is not None:
-        held_out = xgb.QuantileDMatrix(_Tables(validation, with_all_trips, features), ref=matrix, **options)
+    with _signals_held() as held:
+        matrix = xgb.QuantileDMatrix(_Tables(training, out_of_fold, features, held), **options)
+        if validation is not None and not held:
+            tables = _Tables(validation, with_all_trips, features, held)
+            held_out = xgb.QuantileDMatrix(tables, ref=matrix, **options)
     return Matrix(matrix, held_out, encoder, features, learned)
 
 
+@contextlib.contextmanager
+def _signals_held() -> Iterator[list[int]]:
+    """Hold SIGINT and SIGTERM until the end of the block; gives the list of those that came.
+
+    XGBoost calls `_Tables` through ctypes. There an exception of a signal's handler, such as KeyboardInterrupt, is
+    printed and dropped, and the run would go on with the batches read so far.
+    """
+    held: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        held.append(number)
+
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that runs handlers
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    try:
+        for number in handlers:
+            signal.signal(number, hold)
+        yield held
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for came in held[:1]:
+            signal.raise_signal(came)
+
+
 class _Tables(xgb.DataIter):
-    """Iterator that gives XGBoost the table, minutes and weight of each batch; it can start again at any time."""
+    """Iterator that gives XGBoost the table, minutes and weight of each batch; it can start again at any time.
+
+    It ends early when a signal is held.
+    """
 
     def __init__(
-        self, batches: Iterable[Batch], table: Callable[[int, Batch], Array], features: Sequence[str]
+        self,
+        batches: Iterable[Batch],
+        table: Callable[[int, Batch], Array],
+        features: Sequence[str],
+        held: Sequence[int],
     ) -> None:
         self._batches, self._table, self._types = batches, table, _types(features)
+        self._held = held
         self._left: Iterator[tuple[int, Batch]] = iter(())
         super().__init__()
 
@@ -118,7 +159,7 @@ class _Tables(xgb.DataIter):
         self._left = enumerate(self._batches)
 
     def next(self, input_data: Callable[..., None]) -> bool:
-        number, batch = next(self._left, (0, None))
+        number, batch = (0, None) if self._held else next(self._left, (0, None))
         if batch is None:
             return False
         table = self._table(number, batch)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from support.builders import make_batch, make_features, make_requests
@@ -80,6 +83,41 @@ def test_no_trips_are_refused() -> None:
         "cleaning left no training trip. Look at the rejections of the training months, "
         "or choose another month or source"
     )
+
+
+class Interrupted:
+    """Batches during whose reading a signal comes, when they are read for the time `when`."""
+
+    def __init__(self, number: int, when: int) -> None:
+        self.number, self.when, self.times, self.given = number, when, 0, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.times += 1
+        for seed in range(5):
+            if self.times == self.when and seed == 2:
+                signal.raise_signal(self.number)
+            self.given += 1
+            yield Batch(*make_features(100, seed))
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])  # by the encoder, and by XGBoost
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_fit_also_while_xgboost_reads(number: signal.Signals, when: int) -> None:
+    class Ended(BaseException):
+        pass
+
+    def end(number: int, frame: object) -> None:
+        raise Ended
+
+    before = signal.signal(number, end)
+    try:
+        batches = Interrupted(number, when)
+        with pytest.raises(Ended):
+            build_matrix(batches, batches, seed=1, threads=1)
+        assert signal.getsignal(number) is end
+    finally:
+        signal.signal(number, before)
+    assert batches.given - 5 * (when - 1) in (2, 3)  # XGBoost still gets the batch that was being read
 
 
 def test_batches_make_the_matrix_that_one_batch_makes() -> None:
