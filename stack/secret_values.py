@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import shlex
@@ -16,6 +17,8 @@ NAMES = {
     "MLFLOW_TRACKING_USERNAME": "owner",
 }
 """Names of the first users, if the file does not set them."""
+
+PORTS = ("MAGE_PORT", "MLFLOW_PORT", "POSTGRES_PORT")
 
 
 def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
@@ -33,19 +36,33 @@ def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
     StackError
         For a port that is not a number from 1 to 65535, or a damaged file.
     """
-    kept = {name: value for name, value in read_env(path).items() if value}
-    values = {
-        name: default or NAMES.get(name) or secrets.token_hex(32) for name, default in variables().items()
-    }
-    values |= kept | dict(ports)
-    for name, value in values.items():
-        if name.endswith("_PORT") and not (re.fullmatch(r"\d{1,5}", value) and 0 < int(value) < 65536):
+    values = _filled(path, ports)
+    keep(path, values)
+    return values
+
+
+def for_start(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
+    """Return the values for a start with these ports; nothing is written until the start finds its ports free.
+
+    Raises
+    ------
+    StackError
+        As `fill_in`, and where two services have the same port.
+    """
+    values = _filled(path, ports)
+    for first, second in itertools.combinations(PORTS, 2):
+        if int(values[first]) == int(values[second]):
             raise StackError(
-                f"{name}: expected a port, 1 to 65535; got {value!r}. Correct it in the make command or in {path}."
+                f"{first} and {second}: expected different ports; got {values[first]} for both. "
+                f"Correct it in the make command or in {path}."
             )
+    return values
+
+
+def keep(path: Path, values: Mapping[str, str]) -> None:
+    """Write these values, unless the file has them."""
     if read_env(path) != values:
         write_env(path, values)
-    return values
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
@@ -72,3 +89,17 @@ def write_private(path: Path, text: str) -> None:
     passing.touch(0o600, exist_ok=False)
     passing.write_text(text, encoding="utf-8")
     passing.replace(path)
+
+
+def _filled(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in read_env(path).items() if value}
+    values = {
+        name: default or NAMES.get(name) or secrets.token_hex(32) for name, default in variables().items()
+    }
+    values |= kept | dict(ports)
+    for name, value in values.items():
+        if name.endswith("_PORT") and not (re.fullmatch(r"\d{1,5}", value) and 0 < int(value) < 65536):
+            raise StackError(
+                f"{name}: expected a port, 1 to 65535; got {value!r}. Correct it in the make command or in {path}."
+            )
+    return values

@@ -22,7 +22,7 @@ from filelock import FileLock
 from stack import cluster, mage_project, schema
 from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
 from stack.processes import end, family, is_free, on_path
-from stack.secret_values import fill_in, write_for_shells
+from stack.secret_values import fill_in, for_start, keep, write_for_shells
 from stack.supervision import Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
@@ -335,14 +335,16 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
         known = open_stack(folder, **how)
+        values = _values(folder, ports or {}, known if known and known.running() else None)
         if known and replace:
             known.stop_service("mage")
         running = known.running() if known else []
         if known and not running:
             known.stop()  # there may be a supervisord without services, or services without supervisord
-        stack = Stack(folder, _values(folder, ports or {}, known if running else None), **how)
+        stack = Stack(folder, values, **how)
         for name in () if running else stack.compose.in_order():
             stack.require_free_port(name)  # check all ports before the first service starts
+        keep(folder / ".env", stack.values)
         _start_all(stack, running, say, replace)
         write_for_shells(folder / "environment", stack.client)
     return stack
@@ -367,7 +369,7 @@ def _values(folder: Path, ports: Mapping[str, str], running: Stack | None) -> di
                 f"{name}: expected {running.values[name]}, the port of the running stack in {folder}; got {port}. "
                 "To change it, stop the stack first: make stack-stop"
             )
-    return fill_in(folder / ".env", ports)
+    return for_start(folder / ".env", ports)
 
 
 def _start_all(stack: Stack, running: list[str], say: Say, replace: bool) -> None:

@@ -111,11 +111,13 @@ def test_a_second_start_starts_only_the_services_that_do_not_run(stack):
         assert line.endswith(str(stack.log(name)))
 
 
-def test_a_running_service_does_not_move_to_another_port(stack):
-    moved = command_line(stack.folder, "start", MAGE_PORT="6790")
+@pytest.mark.parametrize("command", ["start", "update"])
+def test_a_running_service_does_not_move_to_another_port(stack, command):
+    before = leader(stack, "mage")
+    moved = command_line(stack.folder, command, MAGE_PORT="6790")
     assert moved.returncode == 1
     assert "To change it, stop the stack first: make stack-stop" in moved.stderr
-    assert stack.is_healthy("mage")
+    assert leader(stack, "mage") == before
 
 
 def test_the_first_start_says_where_to_log_in_and_keeps_secrets_to_its_owner(stack):

@@ -32,6 +32,19 @@ def test_a_taken_port_is_named_and_nothing_runs(tmp_path):
     assert f"port {ports['MLFLOW_PORT']}, which mlflow needs, is used by another process" in done.stderr
     assert f"make stack MLFLOW_PORT={int(ports['MLFLOW_PORT']) + 1}" in done.stderr
     assert not (tmp_path / "stack" / "run").exists()
+    assert not (tmp_path / "stack" / ".env").exists()  # a port that cannot be used is not kept
+
+
+def test_a_port_that_two_services_ask_for_is_refused_at_once(tmp_path):
+    env = tmp_path / "stack" / ".env"
+    for command in (("start",), ("restore", "none.tar.gz")):
+        done = command_line(tmp_path / "stack", *command, MAGE_PORT="5492", POSTGRES_PORT="5492")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "stack: MAGE_PORT and POSTGRES_PORT: expected different ports; got 5492 for both. "
+            f"Correct it in the make command or in {env}.\n"
+        )
+        assert not env.exists()
 
 
 def test_an_invalid_port_is_refused(tmp_path):
