@@ -59,14 +59,17 @@ stack: install  ## Mage, MLflow and PostgreSQL as docker-compose.yml runs them, 
 stack-update: install  ## start Mage again with this checkout, also where its pages changed the same; it says what it replaces
 	@$(BIN)/python -m stack update
 
-# $(call kept,TARGETS): TARGETS, unless .venv exists. After a `git pull` a command uses the environments as they are:
-# those of the running stack.
-kept = $(if $(wildcard .venv/installed),,$(1))
+# These build nothing. After a `git pull` they use the environments as they are: those of the running stack. An
+# interrupted upgrade may have left a part of one.
+as_it_is = test -e .venv/installed || $(BIN)/python -c 'import stack.__main__' 2>/dev/null || \
+  { echo 'the environment .venv is missing or not complete: run make upgrade, which builds it' >&2; exit 1; }
 
-stack-stop: $(call kept,.venv/installed)  ## end all of them
+stack-stop:  ## end all of them
+	@$(as_it_is)
 	@$(BIN)/python -m stack stop
 
-stack-status: $(call kept,.venv/installed)  ## show them; fails unless all are healthy
+stack-status:  ## show them; fails unless all are healthy
+	@$(as_it_is)
 	@$(BIN)/python -m stack status
 
 # Where the environments are to be built again, the stack is stopped first: its processes load modules from them.
@@ -76,7 +79,8 @@ upgrade:  ## after a `git pull`: backup, environments and databases for this cod
 	@$(MAKE) --silent --no-print-directory install
 	@$(BIN)/python -m stack upgrade
 
-backup: $(call kept,install)  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
+backup:  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, triggers and users in one file
+	@$(as_it_is)
 	@$(BIN)/python -m stack backup $(if $(TO),-- $(call quoted,$(TO)))
 
 restore: install  ## FROM=file.tar.gz: a new stack of them, here or on another machine

@@ -124,6 +124,26 @@ def test_in_a_shell_of_the_stack_the_editor_has_its_own_database_and_runs_no_sch
     assert [line for line in printed if line.startswith(("ENV=", "MAGE_DATABASE_CONNECTION_URL="))] == []
 
 
+@pytest.mark.parametrize("target", ["stack-status", "stack-stop", "backup"])
+def test_after_an_interrupted_upgrade_a_look_at_the_stack_builds_nothing(target: str, folder: Path) -> None:
+    """The upgrade was ended while it built `.venv`; make may build here, so nothing is taken for built."""
+    (folder / ".venv" / "installed").unlink()
+
+    def run() -> tuple[int, str, str]:
+        done = subprocess.run(["make", target], cwd=folder, capture_output=True, text=True)
+        return done.returncode, done.stdout, done.stderr
+
+    missing = "the environment .venv is missing or not complete: run make upgrade, which builds it"
+    python = folder / ".venv" / "bin" / "python"
+    assert [run()[0], run()[2].splitlines()[0]] == [2, missing]
+    python.parent.mkdir()
+    python.write_text("#!/bin/sh\necho ModuleNotFoundError >&2; exit 1\n")  # its packages are not there yet
+    python.chmod(0o755)
+    assert [run()[0], run()[2].splitlines()[0]] == [2, missing]
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || echo "$@"\n')
+    assert run() == (0, f"-m stack {target.removeprefix('stack-')}\n", "")
+
+
 def test_help_works_from_another_folder(folder: Path) -> None:
     assert folders(make(folder.parent, "-C", str(folder), "--no-print-directory", "help"))[0].startswith(
         "help "
