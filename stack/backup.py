@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 import shutil
 import tarfile
 import tempfile
@@ -27,7 +28,7 @@ from werkzeug.security import generate_password_hash
 from stack import cluster, schema
 from stack.compose import LOOPBACK, ROOT, StackError
 from stack.processes import family
-from stack.secret_values import NAMES, fill_in, write_env
+from stack.secret_values import NAMES, fill_in, for_start, write_env
 from stack.stack import Say, Stack, only_one
 
 FORMAT = 1
@@ -106,6 +107,7 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
             f"{folder}: there is already a stack, and a restore overwrites no stack. "
             "Set MLOPS_STATE_DIR to another folder, or stop this stack (make stack-stop) and move it away."
         )
+    for_start(folder / ".env", ports or {})  # so that wrong ports are refused before the archive is unpacked
     passing = folder.with_name(f"{folder.name}.part")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
@@ -126,8 +128,17 @@ def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, 
             passing.rename(folder)
         finally:
             shutil.rmtree(passing, ignore_errors=True)
-    first = "Its tables are older than the installed programs: run make upgrade, then make stack"
-    say(f"{folder}: restored from {source}. {first if is_older else 'Start it: make stack'}")
+    first = f"Its tables are older than the installed programs: run {make('upgrade', folder)}, then "
+    say(f"{folder}: restored from {source}. {first if is_older else 'Start it: '}{make('stack', folder)}")
+
+
+def make(target: str, folder: Path) -> str:
+    """Return the make command for the stack in a folder; it names the state folder unless that is the default."""
+    state = folder.parent
+    if state.resolve() == (ROOT / ".state").resolve():
+        return f"make {target}"
+    word = shlex.quote(f"MLOPS_STATE_DIR={state}".replace("$", "$$"))  # make expands a $ on its command line
+    return f"make {target} {word}"
 
 
 @contextlib.contextmanager
