@@ -3,7 +3,7 @@
 if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
 
-from mlops.data.trips import RULES, Rule
+from mlops.data.trips import Rule, with_own
 from mlops.mage import from_mage
 from mlops.pipeline import months_table, steps
 
@@ -15,7 +15,7 @@ OWN_RULES: tuple[Rule, ...] = ()
 def clean_trips(months, *args, **variables):
     """One row per month: rows, rows kept, rows rejected by each rule, and what is unusual."""
     settings = from_mage(variables)
-    return steps.clean_trips(months, settings, rules=(*RULES, *OWN_RULES))
+    return steps.clean_trips(months, settings, rules=with_own(OWN_RULES))
 
 
 @test

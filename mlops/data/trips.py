@@ -128,6 +128,26 @@ class Quality:
         return (self.rows - self.kept) / self.rows if self.rows else 0.0
 
 
+def with_own(rules: Sequence[Rule]) -> tuple[Rule, ...]:
+    """The usual rules, then a person's own.
+
+    Raises
+    ------
+    ConfigError
+        When `rules` is not a tuple or list of rules; one rule in parentheses is none without a comma.
+    """
+    if isinstance(rules, Rule):
+        raise ConfigError("OWN_RULES: expected a tuple of rules; got one Rule: put a comma behind it")
+    if not isinstance(rules, tuple | list):
+        raise ConfigError(f"OWN_RULES: expected a tuple of rules; got a value of type {type(rules).__name__}")
+    other = [type(rule).__name__ for rule in rules if not isinstance(rule, Rule)]
+    if other:
+        raise ConfigError(
+            f"OWN_RULES: expected a tuple of rules; got {other[0]} in it: write Rule(NAME, FUNCTION)"
+        )
+    return (*RULES, *rules)
+
+
 def require_usable(rules: Sequence[Rule]) -> None:
     """Raise unless there are rules, each with a name of its own by which its rejections are counted.
 

@@ -343,8 +343,8 @@ def settings_of(months: pd.DataFrame, settings: Settings) -> Settings:
         then = months[name].iloc[0]
         if str(then) != str(now[name]):
             raise ConfigError(
-                f"{name}: the months were loaded for {then}, the settings now say {now[name]}. "
-                "Run load_trips again, and the blocks after it."
+                f"{name}: the table of the block before was made from months loaded for {then}, the settings "
+                f"now say {now[name]}. Run the blocks before this one again, in order, from load_trips on."
             )
     return named
 

@@ -164,6 +164,9 @@ def train_and_register(summary: pd.DataFrame, settings: Settings, asked_by: str 
         return RunResult.of_nothing(summary)
     months = months_table.read(summary)
     named = settings_of(months, settings)
+    texts = rule_texts.from_json(months["rules"].iloc[0])
+    # In the editor these may be older than the block clean_trips says.
+    logger.info("cleaning rules of these trips: %s", rule_texts.in_words(texts) or "the usual ones")
     _connect(named)
     name, key = schedule.registered_name(named, months), _key(named, months)
     found = versions.find(name, key)  # complete if this run was interrupted after its version's final tag

@@ -19,7 +19,17 @@ from support.clean_months import cleaned
 from mlops.data.raw_trips import Columns, read_trips
 from mlops.data.schemas import check_trips, read_minutes, read_requests
 from mlops.data.synthetic import source
-from mlops.data.trips import RULES, TRIP_SCHEMA, Mask, Rule, as_table, clean, clean_file, require_usable
+from mlops.data.trips import (
+    RULES,
+    TRIP_SCHEMA,
+    Mask,
+    Rule,
+    as_table,
+    clean,
+    clean_file,
+    require_usable,
+    with_own,
+)
 from mlops.errors import ConfigError
 from mlops.month import Month
 
@@ -390,3 +400,22 @@ def test_each_rule_has_a_name_of_its_own(names: str, wrong: str) -> None:
         ConfigError, match=f"at least one, each with another name; got {wrong}. Give each rule a name"
     ):
         require_usable([Rule(name, changing) for name in names])
+
+
+MINE = Rule("mine", changing)
+
+
+@pytest.mark.parametrize(
+    ("own", "problem"),
+    [
+        (MINE, "one Rule: put a comma behind it"),
+        (None, "a value of type NoneType"),
+        ({MINE}, "a value of type set"),
+        ((MINE, changing), r"function in it: write Rule\(NAME, FUNCTION\)"),
+        ((MINE, (MINE,)), r"tuple in it: write Rule\(NAME, FUNCTION\)"),
+    ],
+)
+def test_own_rules_are_a_tuple_of_rules(own: Any, problem: str) -> None:
+    assert with_own((MINE,)) == with_own([MINE]) == (*RULES, MINE)
+    with pytest.raises(ConfigError, match=f"^OWN_RULES: expected a tuple of rules; got {problem}$"):
+        with_own(own)

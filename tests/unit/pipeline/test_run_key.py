@@ -186,7 +186,7 @@ def replace(path: Path, old: str, new: str) -> None:
         ("data_exporters/delete_old_outputs.py", "mage_ai", "mage_ai_pro"),
         ("mlops/training/search.py", '"""', '"""Another first sentence. '),
         ("mlops/training/search.py", "\nimport", "\n# a comment\n\nimport"),
-        ("transformers/clean_trips.py", "*OWN_RULES))", "*OWN_RULES)  # all of them\n    )"),
+        ("transformers/clean_trips.py", "OWN_RULES))", "OWN_RULES)  # all of them\n    )"),
     ],
 )
 def test_code_that_decides_nothing_does_not_change_the_key(
@@ -208,7 +208,7 @@ def test_code_that_decides_nothing_does_not_change_the_key(
         ("mlops/month.py", "% 12", "% 13"),
         ("mlops/pipeline/steps.py", "clean_file", "clean_other_file"),
         ("data_loaders/load_trips.py", "load_trips(settings)", "load_trips(settings).tail(9)"),
-        ("transformers/clean_trips.py", "(*RULES", "(*RULES[1:]"),
+        ("transformers/clean_trips.py", "(OWN_RULES", "(OWN_RULES[1:]"),
         ("data_exporters/train_and_register.py", "settings", "other"),
     ],
 )

@@ -45,11 +45,20 @@ def test_months_loaded_for_other_settings_are_refused(
 ) -> None:
     other = Settings.parse({**settings.model_dump(), name: value})
     cleaned = steps.clean_trips(months, settings)
-    for step, table in ((steps.clean_trips, months), (steps.build_features, cleaned)):
-        with pytest.raises(ConfigError, match=f"the settings now say {value}. Run load_trips again"):
+    summary = steps.build_features(cleaned, settings)
+    for step, table in (
+        (steps.clean_trips, months),
+        (steps.build_features, cleaned),
+        (steps.train_and_register, summary),
+    ):
+        with pytest.raises(ConfigError) as refused:
             step(table, other)
-    with pytest.raises(ConfigError, match="Run load_trips again"):
-        steps.train_and_register(steps.build_features(cleaned, settings), other)
+        # It is true also where only the last of the blocks before was not run again.
+        assert str(refused.value) == (
+            f"{'test_month' if name == 'month' else name}: the table of the block before was made from months "
+            f"loaded for {getattr(settings, name)}, the settings now say {value}. "
+            "Run the blocks before this one again, in order, from load_trips on."
+        )
 
 
 def test_a_file_that_changed_since_it_was_described_is_refused(
@@ -116,13 +125,18 @@ def test_own_rules_are_named_in_table_and_log(
     assert described["rules"].tolist() == own["rules"].tolist()
 
 
-@pytest.mark.parametrize(("rules", "trains"), [(RULES, True), (short(2.0), False)])
+@pytest.mark.parametrize(
+    ("rules", "trains", "named"),
+    [(RULES, True, "the usual ones"), (short(2.0), False, "long_way (training only)")],
+)
 def test_a_month_that_another_run_judged_meanwhile_is_followed_by_the_next_one_only_with_usual_rules(
     rules: tuple[Rule, ...],
     trains: bool,
+    named: str,
     months: pd.DataFrame,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     judged = RunResult.of_version(
         Version(NAME, "1", "", {"outcome": "champion"}), pd.DataFrame(), "", is_repeat=True
@@ -134,11 +148,13 @@ def test_a_month_that_another_run_judged_meanwhile_is_followed_by_the_next_one_o
     monkeypatch.setattr(steps, "train", lambda settings: following)
     summary = steps.build_features(steps.clean_trips(months, settings, rules), settings)
 
-    result = steps.train_and_register(
-        summary, settings.model_copy(update={"month": "next"}), asked_by="daily/8"
-    )
+    with caplog.at_level("INFO", "mlops"):
+        result = steps.train_and_register(
+            summary, settings.model_copy(update={"month": "next"}), asked_by="daily/8"
+        )
 
     assert result is (following if trains else judged)
+    assert f"cleaning rules of these trips: {named}\n" in caplog.text
 
 
 def test_the_default_rules_are_hashed_by_their_behaviour(months: pd.DataFrame, settings: Settings) -> None:
