@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from mlops.config import Settings
@@ -53,7 +53,7 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     _show_errors()
     if logger := variables.get("logger"):  # of the block's log; only Mage's scheduler gives one
         logger.addFilter(_CAUSE_FIRST)
-    _let_ctrl_c_end_the_process()
+    _handle_ctrl_c()
     _check_runtime_vars(sys.argv if argv is None else argv)
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
 
@@ -84,19 +84,25 @@ def is_scheduled(variables: Mapping[str, Any]) -> bool:
     return bool(trigger.schedule_type != "api" and trigger.schedule_interval != "@once")
 
 
-def _let_ctrl_c_end_the_process() -> None:
+def _handle_ctrl_c() -> None:
     """Make Ctrl-C end the process at once, as SIGTERM does, when the block runs outside the main thread.
 
     Under `mage run` it does. Without this, the run would continue to its end, register a version, and only then
     print "Aborted". `registry.run_lifecycle` closes the interrupted run in MLflow. In the editor a block runs in
-    the kernel's main thread, where an interrupt raises KeyboardInterrupt.
+    the kernel's main thread, where an interrupt raises KeyboardInterrupt; this gives it a message. The kernel sets
+    Python's own handler again before each block.
     """
-    is_worker_thread = threading.current_thread() is not threading.main_thread()
-    if is_worker_thread and callable(
-        signal.getsignal(signal.SIGINT)
-    ):  # keep it ignored where a shell ignores it
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread():
+        if handler is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _interrupt)
+    elif callable(handler):  # keep it ignored where a shell ignores it
         # `signal.signal` works in the main thread only.
         ctypes.pythonapi.PyOS_setsig(ctypes.c_int(signal.SIGINT), ctypes.c_void_p(signal.SIG_DFL))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt("interrupted; this block did not finish. Run it again: finished work is kept")
 
 
 class _CauseFirst(logging.Filter):

@@ -19,7 +19,7 @@ from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
 from mlops.pipeline import fit_stage, judge_stage, months_table, rule_texts, run_key, steps
 from mlops.pipeline.rule_texts import RuleText
-from mlops.registry import run_history, runs, versions
+from mlops.registry import operator, run_history, runs, versions
 from mlops.registry.versions import Version
 from mlops.training.fit import Fitting
 
@@ -83,12 +83,13 @@ def reproduce(
         When the source's files differ from those that the version was trained on (the message names the months),
         or its run had cleaning rules of its own and did not record them.
     ConfigError
-        When there is no rule with the name of one that its run had.
+        When the version is not a number, or there is no rule with the name of one that its run had.
     PromotionError
         When there is no such version.
     TrackingError
         When its run, or a file of the run, was deleted; the message says what to do.
     """
+    operator.require_number(number)
     version = versions.get(name, number)
     with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
         return _reproduce(version, source, rules, Path(folder))
@@ -102,7 +103,8 @@ def _reproduce(
     used = _rules_of(version, texts, rule_texts.in_checkout() if texts and rules is None else rules or ())
     tested = np.load(run_history.fetch(version, "proof/tested.npy", folder))
     tags = runs.tags_of(version.run_id)
-    changed = [*_rules_changed(texts, used), *_inputs_changed(version, tags, folder)]
+    unused = _unused_rules() if not texts and rules is None else []
+    changed = [*_rules_changed(texts, used), *unused, *_inputs_changed(version, tags, folder)]
     for text in changed:
         logger.warning("%s: %s", version.uri, text)
     settings = _recorded_settings(version, source or tags.get("setting.source", ""))
@@ -161,6 +163,16 @@ def _rules_changed(texts: Sequence[RuleText], rules: Sequence[Rule]) -> Iterator
     ):  # no texts of the usual rules: they are part of the code
         if different := rule_texts.difference(text, rule):
             yield different
+
+
+def _unused_rules() -> list[str]:
+    """That the checkout's own rules take no part, if it has some: its block is listed as changed code."""
+    try:
+        found = rule_texts.in_checkout()
+    except ConfigError:  # a block that cannot be executed is not needed either
+        return []
+    unused = f"the version has no cleaning rules of its own; {rule_texts.HOME} is not used"
+    return [unused] if len(found) > len(RULES) else []
 
 
 def _recorded_settings(version: Version, source: str) -> Settings:

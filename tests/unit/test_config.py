@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,16 @@ def test_runtime_variables_without_a_value_are_refused() -> None:
 @pytest.mark.parametrize("argv", [*as_arguments('{"service": "yellow"}'), ["mage", "start"], []])
 def test_good_runtime_variables_are_left_to_mage(argv: list[str]) -> None:
     assert from_mage({"service": "yellow"}, argv) == Settings(service="yellow")
+
+
+def test_an_interrupt_of_a_block_in_the_editor_says_what_to_do() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as the kernel does
+    try:
+        from_mage({}, argv=[])
+        with pytest.raises(KeyboardInterrupt, match=r"^interrupted; this block did not finish. Run it again"):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_packages_log_shows_in_mages_once(capsys: pytest.CaptureFixture[str]) -> None:

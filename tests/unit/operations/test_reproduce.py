@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.losses import remove_run
@@ -46,6 +47,37 @@ def test_a_version_whose_own_cleaning_rules_were_not_recorded_is_refused(
         reproduce(NAME, number)
 
     assert isinstance(refused.value, DataQualityError) == (not all(usual))
+
+
+@pytest.mark.parametrize(
+    ("own", "is_said"),
+    [("", False), ('Rule("far", lambda trips, month: trips["distance_miles"] > 3),', True), ("Rule(", False)],
+)
+def test_rules_of_the_checkout_that_a_version_without_own_rules_does_not_use_are_named(
+    own: str,
+    is_said: bool,
+    store: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = mlflow_client().create_run(mlflow_client().create_experiment(NAME, (store / "artifacts").as_uri()))
+    months = pd.DataFrame({"month": ["2023-05", "2023-06"], "usual_rules": True})
+    mlflow_client().log_text(run.info.run_id, months.to_csv(index=False), "months.csv")
+    np.save(tmp_path / "tested.npy", np.zeros(2))
+    mlflow_client().log_artifact(run.info.run_id, str(tmp_path / "tested.npy"), "proof")
+    block = (rule_texts.PROJECT / "transformers" / "clean_trips.py").read_text()
+    (tmp_path / "transformers").mkdir()
+    (tmp_path / "transformers" / "clean_trips.py").write_text(block.replace("...] = ()", f"...] = ({own})"))
+    monkeypatch.setattr(rule_texts, "PROJECT", tmp_path)
+
+    with pytest.raises(ConfigError, match="did not record the source"):  # after the lines about changes
+        reproduce(NAME, bare_version(store, run_id=run.info.run_id))
+
+    said = (
+        "the version has no cleaning rules of its own; OWN_RULES of transformers/clean_trips.py is not used"
+    )
+    assert (said in caplog.text) == is_said
 
 
 def test_a_version_whose_run_is_gone_says_so_with_the_next_act(store: Path) -> None:
