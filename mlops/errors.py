@@ -122,4 +122,15 @@ class PromotionError(MlopsError):
 
 
 class BusyError(MlopsError):
-    """Another run works on the same model."""
+    """Another run works on the same model.
+
+    Parameters
+    ----------
+    message : str
+    holder : str
+        Description of the process that holds the lock.
+    """
+
+    def __init__(self, message: str, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder

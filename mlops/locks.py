@@ -111,11 +111,11 @@ def hold(name: str, *, on_busy: Literal["wait", "refuse"] = "wait", about: str =
         while not lock.take():
             waited = time.monotonic() - began
             if on_busy == "refuse" and waited >= GRACE_SECONDS:
+                holder = lock.holder()
                 raise BusyError(
-                    f"{name}: held by {lock.holder()}, so nothing was done. "
-                    "Try again when that has ended, or set on_busy=wait."
+                    f"{name}: held by {holder}, so nothing was done. Try again when that has ended.", holder
                 )
-            if waited - logged >= LOG_SECONDS:
+            if on_busy == "wait" and waited - logged >= LOG_SECONDS:
                 logger.info("%s is held by %s: waiting for it, %.0f s so far", name, lock.holder(), waited)
                 logged = waited
             time.sleep(POLL_SECONDS)

@@ -69,7 +69,7 @@ def test_a_lock_that_is_held_is_refused_with_the_holders_name_and_the_next_act()
         pytest.fail("two hold it")  # pragma: no cover
 
     assert str(refused.value).startswith(f"{NAME}: held by {HERE}:")
-    assert str(refused.value).endswith("Try again when that has ended, or set on_busy=wait.")
+    assert str(refused.value).endswith("so nothing was done. Try again when that has ended.")
 
 
 def test_a_waiting_process_gets_the_lock_of_a_killed_holder_at_once(caplog: pytest.LogCaptureFixture) -> None:

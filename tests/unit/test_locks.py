@@ -52,7 +52,7 @@ def test_a_lock_that_is_held_is_refused_with_the_holders_name_and_the_next_act()
         pytest.fail("two hold it")  # pragma: no cover
 
     assert str(refused.value).startswith(f"{NAME}: held by {HERE}:")
-    assert str(refused.value).endswith("Try again when that has ended, or set on_busy=wait.")
+    assert str(refused.value).endswith("so nothing was done. Try again when that has ended.")
 
 
 def test_a_refusal_first_waits_for_children_of_a_killed_holder() -> None:
@@ -86,6 +86,15 @@ def test_a_waiting_process_logs_it_repeatedly(
     who = f"{NAME} is held by {HERE}:{process.pid}, green 2023-06, since "
     assert all(message.startswith(who) for message in caplog.messages)
     assert [" UTC: waiting for it, 0 s so far" in message for message in caplog.messages] == [True, False]
+
+
+def test_a_refusal_logs_no_waiting(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(locks, "GRACE_SECONDS", 0.1)
+    caplog.set_level("INFO", logger="mlops")
+    with another_process() as process, pytest.raises(BusyError) as refused, hold(NAME, on_busy="refuse"):
+        pytest.fail("two hold it")  # pragma: no cover
+    assert refused.value.holder.startswith(f"{HERE}:{process.pid}, green 2023-06, since 20")
+    assert caplog.messages == []
 
 
 @pytest.mark.usefixtures("hurried")
