@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import jinja2
@@ -20,6 +21,9 @@ from mlops.operations.doctor.stack import Mage
 
 SECONDS_TO_ANSWER = 5
 UNSET = (None, "", "None")  # docker-compose.yml passes the text None for a channel that is not set
+VARIABLES = {"smtp_mail_from": "SMTP_FROM", "to_emails": "SMTP_TO"} | {
+    name.lower(): name for name in ("SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD")
+}  # for keys of `notification_config`
 
 
 def look_over(mage: Mage) -> Findings:
@@ -49,7 +53,11 @@ def _scheduler(mage: Mage) -> Findings:
     try:
         status = _status(f"{url}/api/status")
     except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
-        if mage.is_stack:
+        # Where nothing listens, urllib raises another error.
+        if mage.is_stack and isinstance(error, TimeoutError):
+            act = "it is started, but hangs or is overloaded: if that lasts, make stack-stop stack"
+            yield Finding(f"Mage at {url}: no answer within {SECONDS_TO_ANSWER} s; {act}", is_open=True)
+        elif mage.is_stack:
             yield Finding(f"Mage at {url}: no answer ({error}); start it with make stack", is_open=True)
         else:
             why = f"{url} does not answer here ({error}); look at that page, or correct MAGE_PUBLIC_HOST"
@@ -68,16 +76,20 @@ def _status(url: str) -> str:
 
 
 def _channels(mage: Mage) -> Findings:
-    """Is there a channel for messages? As Mage does, fill the environment into the project's metadata.yaml."""
+    """Can its channels for messages work? As Mage does, fill the environment into the project's metadata.yaml."""
     text = (mage.project / "metadata.yaml").read_text(encoding="utf-8")
     rendered = jinja2.Template(text).render(env_var=mage.variables.get)
     known = (yaml.safe_load(rendered) or {}).get("notification_config") or {}
-    found = [name.removesuffix("_config") for name, values in known.items() if _is_channel(name, values)]
-    if found:
-        yield Finding(f"Mage: messages about its runs go to {', '.join(found)}")
-    else:
-        secrets = config.state().stack / ".env"
-        place = f"{secrets}, then make stack-stop stack" if mage.is_stack else "Mage's environment"
+    given = {name.removesuffix("_config"): keys for name, keys in known.items() if _is_given(name, keys)}
+    secrets = config.state().stack / ".env"
+    place = f"{secrets}, then make stack-stop stack" if mage.is_stack else "Mage's environment"
+    for name, keys in given.items():
+        if wrong := list(_faults(name, keys)):
+            text = f"Mage: messages cannot go to {name}: {'; '.join(wrong)}; correct that in {place}"
+            yield Finding(text, is_open=True)
+        else:
+            yield Finding(f"Mage: a channel for messages is set: {name}; nothing was sent to it")
+    if not given:
         yield Finding(
             "Mage: no channel for messages is set, so nobody learns of a verdict or of a failed run; "
             f"set SLACK_WEBHOOK_URL, TEAMS_WEBHOOK_URL or SMTP_HOST, SMTP_FROM and SMTP_TO in {place}",
@@ -85,9 +97,31 @@ def _channels(mage: Mage) -> Findings:
         )
 
 
-def _is_channel(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether a part of `notification_config` is a channel, with a value for all its keys."""
-    if not name.endswith("_config"):
+def _is_given(name: str, keys: Mapping[str, Any]) -> bool:
+    """Whether a part of `notification_config` is a channel that somebody set."""
+    return name.endswith("_config") and any(_texts(value) for value in keys.values())
+
+
+def _faults(channel: str, keys: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a channel's values, without the values: they may be secret."""
+    for key, value in keys.items():
+        texts = _texts(value)
+        variable = VARIABLES.get(key, f"{channel}_{key}".upper())  # for example SLACK_WEBHOOK_URL
+        if not texts:
+            yield f"{variable} is not set"
+        elif key == "webhook_url" and not all(map(_is_url, texts)):
+            yield f"{variable} is not an http(s) URL with a host"
+        elif key in ("smtp_mail_from", "to_emails") and not all("@" in text for text in texts):
+            yield f"{variable} is not an address with an @"
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in (value if isinstance(value, list) else [value]) if one not in UNSET]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
         return False
-    given = [one for value in values.values() for one in (value if isinstance(value, list) else [value])]
-    return not any(value in UNSET for value in given)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and text.split() == [text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,7 +53,7 @@ def test_a_scheduler_that_runs_and_a_channel() -> None:
     with answering({"statuses": [{"scheduler_status": "running"}]}) as url:
         assert service(url, **SLACK) == [
             Finding(f"Mage at {url}: its scheduler runs"),
-            Finding("Mage: messages about its runs go to slack"),
+            Finding("Mage: a channel for messages is set: slack; nothing was sent to it"),
         ]
 
 
@@ -74,6 +75,20 @@ def test_another_answer_is_no_answer(body: object) -> None:
     assert found.text.endswith("; start it with make stack")
 
 
+def test_a_mage_that_hangs_is_started_and_must_be_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mage_service, "SECONDS_TO_ANSWER", 0.2)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        found, _ = service(url)
+    assert found == Finding(
+        f"Mage at {url}: no answer within 0.2 s; it is started, but hangs or is overloaded: if that lasts, "
+        "make stack-stop stack",
+        is_open=True,
+    )
+
+
 def test_a_mage_elsewhere_that_this_machine_cannot_ask_is_not_checked() -> None:
     found, _ = service(is_stack=False)
     assert found.label == "not checked"
@@ -88,18 +103,56 @@ def test_a_mage_that_runs_no_schedule_need_not_run() -> None:
 @pytest.mark.parametrize(
     ("variables", "channels"),
     [
-        (SLACK, "slack"),
-        ({"TEAMS_WEBHOOK_URL": "https://teams.example/1"}, "teams"),
-        (MAIL, "email"),
-        ({**MAIL, **SLACK}, "slack, email"),
+        (SLACK, ["slack"]),
+        ({"TEAMS_WEBHOOK_URL": "http://10.0.0.1:8080/1"}, ["teams"]),
+        (MAIL, ["email"]),
+        ({**MAIL, **SLACK}, ["slack", "email"]),
     ],
 )
-def test_channels_of_the_project_s_metadata(variables: dict[str, str], channels: str) -> None:
+def test_channels_of_the_project_s_metadata(variables: dict[str, str], channels: list[str]) -> None:
+    _, *found = service(**variables)
+    assert found == [
+        Finding(f"Mage: a channel for messages is set: {name}; nothing was sent to it") for name in channels
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "channel", "wrong"),
+    [
+        *(
+            ({"SLACK_WEBHOOK_URL": value}, "slack", "SLACK_WEBHOOK_URL is not an http(s) URL with a host")
+            for value in (
+                "hooks.example/T0",
+                "https://",
+                "https:///T0",
+                "http://[",
+                "https://hooks example/T0",
+            )
+        ),
+        ({"TEAMS_WEBHOOK_URL": "off"}, "teams", "TEAMS_WEBHOOK_URL is not an http(s) URL with a host"),
+        ({**MAIL, "SMTP_FROM": "mage"}, "email", "SMTP_FROM is not an address with an @"),
+        ({**MAIL, "SMTP_TO": "team"}, "email", "SMTP_TO is not an address with an @"),
+        ({**MAIL, "SMTP_TO": "None"}, "email", "SMTP_TO is not set"),
+        ({**MAIL, "SMTP_USER": "mage"}, "email", "SMTP_PASSWORD is not set"),
+    ],
+)
+def test_a_value_that_cannot_be_a_channel_is_open(
+    variables: dict[str, str], channel: str, wrong: str
+) -> None:
     _, found = service(**variables)
-    assert found == Finding(f"Mage: messages about its runs go to {channels}")
+    assert found == Finding(
+        f"Mage: messages cannot go to {channel}: {wrong}; correct that in {config.state().stack}/.env, then "
+        "make stack-stop stack",
+        is_open=True,
+    )
 
 
-@pytest.mark.parametrize("variables", [{}, {"SLACK_WEBHOOK_URL": ""}, {**MAIL, "SMTP_TO": "None"}])
+def test_a_wrong_channel_beside_a_right_one_is_open_too() -> None:
+    _, *found = service(**MAIL, SLACK_WEBHOOK_URL="off")
+    assert [finding.label for finding in found] == ["OPEN", "ok"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"SLACK_WEBHOOK_URL": ""}, {"SMTP_TO": "team@example.org"}])
 def test_without_a_channel_somebody_must_set_one(variables: dict[str, str]) -> None:
     _, found = service(**variables)
     assert found.is_open
