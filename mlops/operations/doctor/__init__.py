@@ -8,6 +8,6 @@ In reading order:
 - `tracking_server`: can the tracking server be used?
 - `history`: what people have deleted of a model's runs, versions and aliases
 - `stack`: the stack of this state folder, and the Mage to look at
-- `mage_database`: Mage's database: no stuck run, no inactive trigger
+- `mage_database`: Mage's database: stuck runs, triggers that are off or missing
 - `mage_service`: the running Mage: its scheduler, its clock, its messages
 """

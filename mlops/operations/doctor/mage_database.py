@@ -1,4 +1,4 @@
-"""Mage's database: does it exist, has it its tables, is there a stuck run or an inactive trigger?
+"""Mage's database: does it exist, has it its tables, is there a stuck run, and which triggers are on?
 
 Read with SQLAlchemy, because `mlops` does not import Mage.
 Source: mage_ai/orchestration/db/models/schedules.py and db/__init__.py, mage-ai 0.9.80.
@@ -104,7 +104,8 @@ def _database(mage: Mage, url: str, now: datetime) -> Findings:
         present = set(sqlalchemy.inspect(engine).get_table_names())
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         why = one_line(getattr(error, "orig", None) or error, 200)
-        act = "with make stack" if mage.is_stack else "again, or correct MAGE_DATABASE_CONNECTION_URL"
+        by_stack = "with make stack, or with make stack-stop stack if it runs but hangs"
+        act = by_stack if mage.is_stack else "again, or correct MAGE_DATABASE_CONNECTION_URL"
         yield Finding(f"Mage's database {shown}: no answer ({why}); start it {act}", is_open=True)
         return
     try:
@@ -121,7 +122,7 @@ def _database(mage: Mage, url: str, now: datetime) -> Findings:
             with engine.connect() as connection:
                 yield from _server_time_zone(connection)
                 yield from _stuck_runs(connection, now)
-                yield from _sleeping_triggers(connection, mage)
+                yield from _triggers(connection, mage)
     finally:
         engine.dispose()
 
@@ -193,7 +194,7 @@ def _stuck_runs(connection: sqlalchemy.Connection, now: datetime) -> Findings:
         yield Finding(f"Mage: no run is stuck; {len(going_on)} going on")
 
 
-def _sleeping_triggers(connection: sqlalchemy.Connection, mage: Mage) -> Findings:
+def _triggers(connection: sqlalchemy.Connection, mage: Mage) -> Findings:
     ours = _SCHEDULES.c.repo_path.is_(None) | (_SCHEDULES.c.repo_path == str(mage.project))
     query = select(
         _SCHEDULES.c.pipeline_uuid, _SCHEDULES.c.name, cast(_SCHEDULES.c.status, String).label("status")
@@ -211,11 +212,10 @@ def _sleeping_triggers(connection: sqlalchemy.Connection, mage: Mage) -> Finding
         elif status is None:
             act = "run make stack-update" if mage.is_stack else "start Mage's scheduler (mage start)"
             yield Finding(f"{about} is not in Mage's database; {act}", is_open=True)
-        else:
+        else:  # a person did that, and may mean it; see decision 35
             yield Finding(
-                f"{about} is inactive; enable it on the pipeline's Triggers page, or set it to inactive in "
-                f"pipelines/{trigger.pipeline}/triggers.yaml too",
-                is_open=True,
+                f"{about} is switched off in Mage, although its file has it active; it starts no run "
+                "until somebody switches it on there, on the pipeline's Triggers page"
             )
 
 

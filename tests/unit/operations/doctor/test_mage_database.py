@@ -138,12 +138,13 @@ def test_a_run_that_ended_is_not_stuck(status: str, database: Path) -> None:
     assert opened(NOW + timedelta(days=99)) == []
 
 
-def test_a_trigger_that_sleeps_is_open(database: Path) -> None:
+def test_a_trigger_that_somebody_switched_off_is_reported_with_what_that_means(database: Path) -> None:
     change(database, "UPDATE pipeline_schedule SET status = 'INACTIVE'")
-    assert opened() == [
-        "Mage: trigger monthly of training is inactive; enable it on the pipeline's Triggers page, "
-        "or set it to inactive in pipelines/training/triggers.yaml too"
-    ]
+    assert opened() == []
+    assert (
+        "Mage: trigger monthly of training is switched off in Mage, although its file has it active; it starts no "
+        "run until somebody switches it on there, on the pipeline's Triggers page"
+    ) in reported()
 
 
 def test_a_trigger_that_mage_never_took_up_is_open(database: Path) -> None:
@@ -207,7 +208,9 @@ def test_a_database_that_does_not_answer_is_open_and_its_password_not_shown(
     assert away.startswith("Mage's database postgresql+psycopg2://127.0.0.1:1/mage: no answer (")
     assert away.endswith("; start it again, or correct MAGE_DATABASE_CONNECTION_URL")
     (of_the_stack,) = opened(mage=replace(here(), is_stack=True))
-    assert of_the_stack.endswith("; start it with make stack")
+    assert of_the_stack.endswith(
+        "; start it with make stack, or with make stack-stop stack if it runs but hangs"
+    )
     assert "secret" not in away
 
 
