@@ -215,13 +215,13 @@ def _failure(uri: str, error: Exception, timeout: float) -> TrackingError:
         return TrackingError(f"{about}: {TOKEN} cannot be sent; expected one line of ASCII characters.")
     if isinstance(cause, OSError) and not isinstance(cause, failed.RequestException):
         return TrackingError(f"{about}: {cause}. Correct {SERVER_CERTIFICATE} or {OUR_CERTIFICATE}.")
-    return no_answer(uri, timeout, _reason(uri, cause))
+    return no_answer(uri, timeout, _reason(uri, cause), hangs="Read timed out" in str(cause))
 
 
-def no_answer(uri: str, timeout: float, reason: str) -> TrackingDownError:
-    """That no server is there, why, and what to do."""
+def no_answer(uri: str, timeout: float, reason: str, *, hangs: bool = False) -> TrackingDownError:
+    """That no server is there, or that it hangs, why, and what to do."""
     about = f"tracking server {without_credentials(uri)}"
-    act = f"Start it (`{local_stack.command_to_start(uri)}`), or set MLFLOW_TRACKING_URI to one that runs."
+    act = f"{local_stack.act_without_answer(uri, hangs=hangs)}, or set MLFLOW_TRACKING_URI to one that runs."
     return TrackingDownError(f"{about}: no answer within {timeout:g} s ({reason}). {act}")
 
 

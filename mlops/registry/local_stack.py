@@ -25,10 +25,21 @@ def shell_command() -> str:
     return f"set -a; . {shlex.quote(str(_shell_file()))}; set +a"
 
 
-def command_to_start(uri: str) -> str:
-    """The make command that starts the tracking server at this address."""
+def act_without_answer(uri: str, *, hangs: bool) -> str:
+    """What to do about the tracking server at this address, which is away or, if it hangs, started."""
     address = uri.rstrip("/").replace("//localhost:", "//127.0.0.1:")
-    return "make stack" if shell_variables().get("MLFLOW_TRACKING_URI") == address else "make mlflow"
+    is_stack_s = shell_variables().get("MLFLOW_TRACKING_URI") == address
+    if not hangs:
+        return f"Start it (`make {'stack' if is_stack_s else 'mlflow'}`)"
+    how = " (`make stack-stop stack`)" if is_stack_s else ""
+    return f"It is started, but hangs or is overloaded: if that lasts, restart it{how}"
+
+
+def way_to(address: str) -> str:
+    """What a person does so that commands in this shell use the tracking store at this address."""
+    if exists() and address.startswith("http://127.0.0.1:"):
+        return f"start the stack (`make stack`) and let this shell use it (`{shell_command()}`)"
+    return "let MLFLOW_TRACKING_URI name that store"
 
 
 def act_without_models() -> str:

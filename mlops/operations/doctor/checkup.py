@@ -18,7 +18,7 @@ from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out, not_checked
 from mlops.operations.doctor.finding import exit_status as exit_status
 from mlops.pipeline import checkpoint, run_once
-from mlops.registry import alias_log, client, run_lifecycle, runs, versions
+from mlops.registry import alias_log, client, local_stack, run_lifecycle, runs, versions
 
 NAMED = 3  # run ids in one finding
 
@@ -42,14 +42,16 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
             yield from carried_out("artefacts", check)
             yield from carried_out("registered models", partial(_models, resume))
         elif tracking_server.is_yet_to_be_made(config.tracking_uri()):
-            yield Finding("no model is registered yet")
+            yield from carried_out("unfinished runs", _left_without_a_store)
         else:
             yield not_checked("registered models", "the tracking server cannot be used; correct that first")
         yield from carried_out("memory and disk", partial(_room, can_be_asked))
 
 
 def _mage(is_started: bool) -> Findings:
-    """Findings about the stack's Mage if the stack is started, else about the one of this environment."""
+    """Findings about the stack's Mage or, where this state folder has no stack, the one of this environment."""
+    if local_stack.exists() and not is_started:
+        return  # the finding about the stack says so; another Mage's files would say nothing about it
     mage = stack.mage(is_started)
     is_scheduled = mage_database.runs_schedules(mage)
     yield from carried_out("time zone", lambda: host.time_zone(is_scheduled, mage_service.offset(mage)))
@@ -136,9 +138,7 @@ def _check(name: str, resume: bool) -> Findings:
             yield from _left(name)
     except BusyError as error:
         what = f"{name}: its runs, journal and pending results"
-        yield not_checked(
-            what, f"another process works on it ({error}); run the doctor again when it has ended"
-        )
+        yield not_checked(what, f"held by {error.holder}; run the doctor again when that has ended")
 
 
 def _running_elsewhere(name: str, closed: int) -> Findings:
@@ -153,14 +153,32 @@ def _running_elsewhere(name: str, closed: int) -> Findings:
         yield Finding(f"{name}: no run is left open")
 
 
+def _left_without_a_store() -> Findings:
+    """Findings about unfinished attempts where the tracking store of this shell does not exist."""
+    act = (
+        "name the tracking server in use in MLFLOW_TRACKING_URI, or start a run of this model, which creates "
+        f"{config.without_credentials(config.tracking_uri())} and delivers it"
+    )
+    for name in sorted({kept.folder.parent.name for kept in checkpoint.unfinished()}):
+        yield from _attempts(name, act)
+
+
 def _left(name: str) -> Findings:
-    kept = checkpoint.unfinished(name)
-    for attempt in kept:
+    yield from _attempts(name, f"run {config.command('doctor --resume')}")
+    keys = {attempt.key for attempt in checkpoint.unfinished(name)}
+    for version in versions.list_all(name):
+        if version.is_ours and not version.is_complete and version.tags[runs.RUN_KEY] not in keys:
+            text = f"{version.uri}: it was registered, but its run did not finish; run it again"
+            yield Finding(text, is_open=True)
+
+
+def _attempts(name: str, act: str) -> Findings:
+    """Findings about unfinished attempts; `act` is what delivers a pending result."""
+    for attempt in checkpoint.unfinished(name):
         note = attempt.noted(checkpoint.PENDING)
         if note:
             yield Finding(
-                f"{name}: the pending result of a model tested on {note['month']} is not delivered; "
-                f"run {config.command('doctor --resume')}",
+                f"{name}: the pending result of a model tested on {note['month']} is not delivered; {act}",
                 is_open=True,
             )
         else:
@@ -168,8 +186,3 @@ def _left(name: str) -> Findings:
                 f"{name}: a run was interrupted after {len(attempt.entries('trials'))} trials ({attempt.folder}); "
                 "run it with the same settings to continue, or delete the folder to discard it"
             )
-    keys = {attempt.key for attempt in kept}
-    for version in versions.list_all(name):
-        if version.is_ours and not version.is_complete and version.tags[runs.RUN_KEY] not in keys:
-            text = f"{version.uri}: it was registered, but its run did not finish; run it again"
-            yield Finding(text, is_open=True)

@@ -47,7 +47,8 @@ def look_over() -> Generator[Finding, None, bool]:
         return False
     about, use = f"stack in {config.state().stack}", local_stack.shell_command()
     if not _launch_file().exists():
-        yield not_checked(about, "it is stopped; start it with make stack")
+        parts = "its Mage, Mage's database and registry were not looked at"
+        yield not_checked(about, f"it is stopped, so {parts}; start it with make stack")
         return False
     theirs, given = _client_variables(), os.environ.get("MLFLOW_TRACKING_URI")
     if not theirs:
@@ -70,13 +71,12 @@ def look_over() -> Generator[Finding, None, bool]:
 
 
 def mage(is_started: bool) -> Mage:
-    """The Mage to look at: that of a started stack, else what this environment describes without the stack."""
+    """The Mage to look at: that of a started stack, else the one that this environment describes."""
     if is_started:
         launch = json.loads(_launch_file().read_text(encoding="utf-8"))
         return Mage(launch["environment"], Path(launch["cwd"]), is_stack=True)
-    stack_s = local_stack.shell_variables().items()
-    own = dict(item for item in os.environ.items() if item not in stack_s)
-    return Mage(own, Path(own.get("MAGE_REPO_PATH") or config.PROJECT))  # Mage in a container serves a copy
+    served = os.environ.get("MAGE_REPO_PATH")  # Mage in a container serves a copy
+    return Mage(dict(os.environ), Path(served or config.PROJECT))
 
 
 @contextlib.contextmanager

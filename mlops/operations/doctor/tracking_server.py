@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from mlops import config
 from mlops.errors import TrackingError
 from mlops.operations.doctor.finding import Finding, Findings, carried_out, not_checked
-from mlops.pipeline import checkpoint
 from mlops.registry import client, server_facts, tables
 
 
@@ -116,8 +115,10 @@ def _database(uri: str) -> Generator[Finding, None, bool]:
     """Finding about the tables of a tracking database. Returns whether MLflow can work with them."""
     shown = config.without_credentials(uri)
     if is_yet_to_be_made(uri):
-        yield Finding(f"tracking store {shown}: it does not exist yet; the first run creates it")
-        return bool(checkpoint.unfinished())  # unfinished attempts can be checked without it
+        yield Finding(
+            f"tracking store {shown}: it does not exist yet, so no model is in it; a run creates it"
+        )
+        return False
     if not uri.startswith(("sqlite", "postgresql")):
         yield not_checked(
             f"tables of the tracking store {shown}", "only those of SQLite and PostgreSQL are known"

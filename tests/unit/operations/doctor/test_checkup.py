@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mlops import locks
+from mlops import config, locks
 from mlops.operations.doctor import checkup
 from mlops.operations.doctor.checkup import Finding
 from mlops.operations.doctor.finding import exit_status, not_checked
@@ -132,7 +132,7 @@ def test_a_model_that_waits_is_open_until_it_is_delivered(store: Path) -> None:
     wait("0123", "2023-04")
     assert open_ends() == [
         f"{NAME}: the pending result of a model tested on 2023-04 is not delivered; "
-        "run python -m mlops doctor --resume"
+        f"run {config.command('doctor --resume')}"
     ]
 
 
@@ -147,17 +147,22 @@ def test_what_cannot_be_delivered_says_what_to_do_and_does_not_keep_others(store
     assert reported[1].endswith(f"Delete {later.folder} and train it again.")
 
 
-def test_what_another_holds_is_not_looked_at(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "GRACE_SECONDS", 0.0)
+def test_what_another_holds_is_not_looked_at(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(locks, "GRACE_SECONDS", 0.1)
     wait("0123", "2023-04")
-    with run_lifecycle.work_lock(NAME, "refuse", "training green 2023-04"):
+    with (
+        caplog.at_level("INFO", logger="mlops"),
+        run_lifecycle.work_lock(NAME, "refuse", "training green 2023-04"),
+    ):
         (busy,) = findings(resume=True)
     assert busy.label == "not checked"
-    assert busy.text.startswith(
-        f"{NAME}: its runs, journal and pending results: another process works on it ({NAME}.work: held by "
-    )
+    assert busy.text.startswith(f"{NAME}: its runs, journal and pending results: held by ")
     assert "training green 2023-04" in busy.text
-    assert busy.text.endswith("or set on_busy=wait.); run the doctor again when it has ended")
+    assert busy.text.endswith(" UTC; run the doctor again when that has ended")
+    assert "on_busy" not in busy.text  # which the doctor does not have
+    assert not any("waiting for it" in message for message in caplog.messages)
 
 
 def test_a_server_that_is_away_is_one_finding_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,8 +190,28 @@ def test_the_exit_status_says_what_is_left_to_do() -> None:
 
 
 def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:
-    assert {finding.label for finding in checkup.check_up(resume=False)} == {"ok"}
+    found = list(checkup.check_up(resume=False))
+    assert {finding.label for finding in found} == {"ok"}
+    assert [finding.text for finding in found if "tracking store" in finding.text] == [
+        f"tracking store {config.tracking_uri()}: it does not exist yet, so no model is in it; a run creates it"
+    ]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_store_that_does_not_exist_is_neither_made_nor_called_well(resume: bool) -> None:
+    wait("0123", "2023-04")
+    found = list(checkup.check_up(resume=resume))
+    about_it = [finding for finding in found if finding.text.startswith(NAME)]
+    assert about_it == [
+        Finding(
+            f"{NAME}: the pending result of a model tested on 2023-04 is not delivered; name the tracking "
+            "server in use in MLFLOW_TRACKING_URI, or start a run of this model, which creates "
+            f"{config.tracking_uri()} and delivers it",
+            is_open=True,
+        )
+    ]
+    assert not config.state().tracking_store.exists()
 
 
 def test_a_registry_that_was_emptied_is_open(store: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,13 +140,20 @@ def test_its_variables_are_used_for_the_check_only(beside: Beside) -> None:
     assert dict(os.environ) == before
 
 
-def test_a_stopped_stack_is_not_checked_nor_are_its_variables_used(beside: Beside) -> None:
-    beside.source(TZ="Asia/Kolkata")
+@pytest.mark.parametrize("sourced", [True, False])
+def test_no_other_mage_is_looked_at_for_a_stopped_stack(sourced: bool, beside: Beside, made: Path) -> None:
+    if sourced:
+        beside.source()
     beside.stop()
-    assert look_over() == (not_checked(beside.about, "it is stopped; start it with make stack"), False)
-    mage = stack.mage(False)
-    assert "ENV" not in mage.variables
-    assert (mage.variables["TZ"], mage.project) == ("Asia/Kolkata", config.PROJECT)
+    desk_s = config.state_dir() / "mage" / config.PROJECT.name / "mage-ai.db"
+    desk_s.parent.mkdir(parents=True)
+    shutil.copy(made, desk_s)
+    beside.monkeypatch.delenv("MAGE_DATA_DIR")
+    why = "its Mage, Mage's database and registry were not looked at"
+    stopped = not_checked(beside.about, f"it is stopped, so {why}; start it with make stack")
+    assert look_over() == (stopped, False)
+    found = list(checkup.check_up(resume=False))
+    assert [each for each in found if "Mage" in each.text or "time zone" in each.text] == [stopped]
 
 
 def test_a_stack_of_another_user_says_who_can_check_it(beside: Beside) -> None:
@@ -176,8 +184,15 @@ def test_the_check_up_looks_at_the_stack_s_servers(sourced: bool, beside: Beside
 
 
 def test_another_server_is_not_started_with_make_stack(beside: Beside) -> None:
-    assert local_stack.command_to_start("http://localhost:1/") == "make stack"
-    assert local_stack.command_to_start("http://127.0.0.1:2") == "make mlflow"
+    assert local_stack.act_without_answer("http://localhost:1/", hangs=False) == "Start it (`make stack`)"
+    assert local_stack.act_without_answer("http://127.0.0.1:2", hangs=False) == "Start it (`make mlflow`)"
+
+
+def test_a_server_that_hangs_is_restarted_and_not_started(beside: Beside) -> None:
+    hangs = "It is started, but hangs or is overloaded: if that lasts, restart it"
+    assert local_stack.act_without_answer("http://127.0.0.1:2", hangs=True) == hangs
+    of_the_stack = local_stack.act_without_answer("http://localhost:1/", hangs=True)
+    assert of_the_stack == f"{hangs} (`make stack-stop stack`)"
 
 
 def test_in_mages_container_the_served_copy_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

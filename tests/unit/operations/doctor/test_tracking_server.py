@@ -226,7 +226,7 @@ def test_a_store_that_is_not_there_yet_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     (reported,), usable = look_over(f"sqlite:///{path}")
     assert reported == Finding(
-        f"tracking store sqlite:///{path}: it does not exist yet; the first run creates it"
+        f"tracking store sqlite:///{path}: it does not exist yet, so no model is in it; a run creates it"
     )
     assert not usable
     assert not path.exists()
