@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -393,6 +394,7 @@ def link(version: Version) -> str:
     uri = tracking_uri()
     if uri.startswith("http"):
         return f"{without_credentials(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
+    port = os.environ.get("MLFLOW_PORT") or "5000"  # as in the Makefile
     return (
-        f"`make mlflow` shows it at http://127.0.0.1:5000/#/models/{version.name}/versions/{version.number}"
+        f"`make mlflow` shows it at http://127.0.0.1:{port}/#/models/{version.name}/versions/{version.number}"
     )
