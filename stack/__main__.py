@@ -129,7 +129,8 @@ def _state(stack: Stack, name: str, running: list[str], records: Mapping[str, Ma
 
 
 def _upgrade(folder: Path, archive: Path | None) -> int:
-    return upgrade.upgrade(folder)
+    upgrade.upgrade(folder)
+    return 0
 
 
 def _stop_for_upgrade(folder: Path, archive: Path | None) -> int:

@@ -21,34 +21,43 @@ from stack import schema
 from stack.backup import back_up, postgres_running
 from stack.compose import ROOT, StackError
 from stack.databases import ERRORS, Database, SqliteFile, StackDatabase, migrate, take_copies
-from stack.mage_project import OF_MAGE
 from stack.processes import SUPERVISORD, family
 from stack.stack import BINS, Say, Stack, only_one, open_stack, start
 
 NOTE = "upgrading"  # file in the stack's folder: the stack ran when an upgrade began that has not ended
-CODE = (
-    "mlops",
-    "stack",
-    "docker",
-    "docker-compose.yml",
-    ".venv/installed",
-    ".venv-mlflow/installed",
-    *OF_MAGE,
-)
+CODE = ("mlops", "stack", "docker", "docker-compose.yml", ".venv/installed", ".venv-mlflow/installed")
+RUNS_OF_MAGE = """
+    SELECT id, pipeline_uuid FROM pipeline_run WHERE CAST(status AS text) = 'RUNNING' ORDER BY id
+"""
+HOLDERS = """
+    SELECT DISTINCT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND granted ORDER BY application_name
+"""  # each run holds a lock of `mlops.locks` in the stack's database
 
 
 def stop_for_upgrade(folder: Path, say: Say = print) -> None:
-    """Stop the stack, if it serves, before its environments are built again; `upgrade` starts it again."""
+    """Stop the stack, if it serves, before its environments are built again; `upgrade` starts it again.
+
+    Raises
+    ------
+    StackError
+        While a run uses the stack; nothing is stopped then.
+    """
     stack = open_stack(folder)
     if stack and _serves(stack):
         with only_one(folder):
+            if family(folder, "postgres"):
+                _require_no_run(stack)
+            say("stopping the stack: its environments are built again")
             (folder / NOTE).touch()
             stopped = stack.stop()
         say(f"stopped for the upgrade: {', '.join(stopped)}")
 
 
-def upgrade(folder: Path, say: Say = print, **how: Any) -> int:
-    """Migrate the databases of the stack in a folder and of the desk; return 1 if the doctor finds something open.
+def upgrade(folder: Path, say: Say = print, **how: Any) -> None:
+    """Migrate the databases of the stack in a folder and of the desk, start again what ran, ask the doctor.
+
+    What the doctor finds open is no failure of the upgrade; the last line points to it.
 
     Parameters
     ----------
@@ -61,13 +70,13 @@ def upgrade(folder: Path, say: Say = print, **how: Any) -> int:
     Raises
     ------
     StackError
-        When a newer version made a database, when one is in use, or when a migration fails; all databases are as
-        before then.
+        When a newer version made a database, when one is in use, when a run uses the stack, or when a migration
+        fails; all databases are as before then.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder.with_name("upgrade.lock"), timeout=0):
-            return _upgrade(folder, say, how)
+            _upgrade(folder, say, how)
     except Timeout:
         raise StackError(f"{folder.parent}: another `make upgrade` runs; wait for its end") from None
 
@@ -77,7 +86,7 @@ def forget(folder: Path) -> None:
     (folder / NOTE).unlink(missing_ok=True)
 
 
-def _upgrade(folder: Path, say: Say, how: Mapping[str, Any]) -> int:
+def _upgrade(folder: Path, say: Say, how: Mapping[str, Any]) -> None:
     stack = open_stack(folder, **how) if (folder / "postgres" / "data").exists() else None
     note = folder / NOTE
     if note.exists():
@@ -85,28 +94,28 @@ def _upgrade(folder: Path, say: Say, how: Mapping[str, Any]) -> int:
     serves = stack is not None and _serves(stack)
     with postgres_running(stack) if stack else contextlib.nullcontext():
         due = _due([*_of_the_desk(), *_of(stack)])
-        outdated = stack is not None and serves and _is_outdated(stack)
-        if stack and serves and (due or outdated):
+        services, why = _to_stop(stack, due) if stack and serves else ((), "")
+        if stack and services:
+            _require_no_run(stack)
+            say(f"stopping {' and '.join(services)}: {why}")
             note.touch()
-            for name in ("mage", "mlflow"):
+            for name in services:
                 stack.stop_service(name)
         saved = _migrate_all(due, stack, folder.parent, say) if due else None
-    if not (due or outdated or note.exists()):
+    if not (due or note.exists()):
         programs = (f"{program} {version(name)}" for program, name in schema.INSTALLED.items())
         say(f"nothing to upgrade: all tables fit {' and '.join(programs)}")
-        return 0
+        return
     restarted = stack is not None and note.exists()
-    if stack:
+    if stack and services != ("mage",):
         stack.stop()
     if restarted:
         start(folder, say=say, **how)
         forget(folder)
-    is_open = _doctor(stack if restarted else None) == 1
     done = (
         f"upgraded: {', '.join(str(each) for each in due)}; backup: {saved}" if due else "no table to change"
     )
-    say(f"{done}; {'read what the doctor calls OPEN' if is_open else 'the doctor found nothing open'}")
-    return int(is_open)
+    say(f"{done}; {_doctor(stack if restarted else None)}")
 
 
 def _due(databases: Sequence[Database]) -> list[Database]:
@@ -177,6 +186,42 @@ def _serves(stack: Stack) -> bool:
     return any(name in stack.running() or family(stack.folder, name) for name in schema.OWNED)
 
 
+def _to_stop(stack: Stack, due: Sequence[Database]) -> tuple[tuple[str, ...], str]:
+    """The services of a running stack to start again, and why."""
+    if due:
+        return ("mage", "mlflow"), "there are tables to migrate"
+    if _is_outdated(stack):
+        return ("mage", "mlflow"), "the code is newer than the start of the stack"
+    if waiting := stack.pending():
+        return ("mage",), f"it does not use these files yet: {', '.join(waiting)}"
+    return (), ""
+
+
+def _require_no_run(stack: Stack) -> None:
+    """Raise `StackError` while Mage or the command line runs something on the stack; its PostgreSQL runs."""
+    engine = sqlalchemy.create_engine(
+        schema.in_postgres("mage", stack.environment("postgres")), poolclass=sqlalchemy.NullPool
+    )
+    try:
+        with engine.connect() as connection:
+            runs = []
+            # Where Mage is stopped, a run that is called running in the table waits for Mage's next start.
+            if family(stack.folder, "mage") and sqlalchemy.inspect(connection).has_table("pipeline_run"):
+                rows = connection.execute(sqlalchemy.text(RUNS_OF_MAGE))
+                runs = [f"run {number} of {pipeline} in Mage" for number, pipeline in rows]
+            runs += connection.execute(sqlalchemy.text(HOLDERS)).scalars()
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise StackError(
+            f"{stack.folder}: its PostgreSQL cannot say whether a run uses it: {one_line(error)}. "
+            "Nothing was stopped. Stop the stack with make stack-stop, then run `make upgrade` again"
+        ) from error
+    if runs:
+        raise StackError(
+            f"{stack.folder}: it is used by {'; '.join(name or 'another program' for name in runs)}. Nothing was "
+            "stopped. Run `make upgrade` again after the end of that, or after make stack-stop"
+        )
+
+
 def _is_outdated(stack: Stack) -> bool:
     """Whether a file of the code, or an environment, is newer than the start of the stack."""
     paths = [path for name in CODE for path in ((ROOT / name), *(ROOT / name).rglob("*"))]
@@ -184,9 +229,11 @@ def _is_outdated(stack: Stack) -> bool:
     return all(each.create_time() < newest for each in family(stack.folder, SUPERVISORD))
 
 
-def _doctor(stack: Stack | None) -> int:
-    """Run the doctor, on the stack if it runs; return its exit status."""
+def _doctor(stack: Stack | None) -> str:
+    """Run the doctor, on the stack if it runs; return what the last line says about it."""
     environment = {**os.environ, **(stack.client if stack else {})}
-    return subprocess.run(
-        [BINS["mage"] / "python", "-m", "mlops", "doctor"], env=environment, cwd=ROOT
-    ).returncode
+    command = [str(BINS["mage"] / "python"), "-m", "mlops", "doctor"]
+    status = subprocess.run(command, env=environment, cwd=ROOT).returncode
+    nothing = "the doctor found nothing open"
+    found = {0: nothing, 3: nothing, 1: "read the lines above that the doctor calls OPEN"}
+    return found.get(status, f"the doctor failed with exit status {status}")

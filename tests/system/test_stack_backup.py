@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import re
 import tarfile
 
 import bcrypt
@@ -11,6 +14,7 @@ import requests
 from support.older_tables import NEXT_TABLE, TABLES, take_back
 from support.stack_process import (
     MODEL,
+    PROJECT,
     Client,
     Stack,
     StackError,
@@ -19,6 +23,7 @@ from support.stack_process import (
     command_line,
     connect,
     free_ports,
+    leader,
     log_in,
     place,
     processes_of,
@@ -27,6 +32,7 @@ from support.stack_process import (
     version_of,
 )
 
+from mlops import locks
 from stack.schema import in_postgres
 from stack.upgrade import upgrade
 
@@ -60,6 +66,7 @@ def older(archive):
         folder, ports = other / "stack", free_ports()
         done = command_line(folder, "restore", str(archive), **ports)
         assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(f"Start it: make stack MLOPS_STATE_DIR={other}\n")
         stack = Stack(folder, values_of(folder), inherited=bare_environment(other / "home"))
         try:
             stack.start_service("postgres")
@@ -218,6 +225,40 @@ def test_a_damaged_archive_restores_nothing(archive, tmp_path, share):
     assert [path.name for path in tmp_path.iterdir() if path.name != damaged.name] == ["stack.lock"]
 
 
+@contextlib.contextmanager
+def at_work(stack, monkeypatch):
+    """A run of the command line and one of Mage, which its scheduler does not know how to go on with."""
+    monkeypatch.setenv("LOCK_URL", stack.client["LOCK_URL"])
+    select(stack, "mage", "INSERT INTO pipeline_run (pipeline_uuid, status) VALUES ('nightly', 'RUNNING')")
+    try:
+        with locks.hold("trip-duration-green.work", about="green 2023-10"):
+            yield
+    finally:
+        select(stack, "mage", "DELETE FROM pipeline_run WHERE pipeline_uuid = 'nightly'")
+
+
+@pytest.mark.parametrize("command", ["upgrade", "stop-for-upgrade"])
+def test_an_upgrade_stops_nothing_while_a_run_uses_the_stack(trained, command, monkeypatch):
+    before = [leader(trained, name) for name in ("postgres", "mlflow", "mage")]
+    monkeypatch.setenv("MAGE_DATA_DIR", str(trained.folder / "mage"))
+    with at_work(trained, monkeypatch):
+        code = PROJECT / "docker-compose.yml"
+        former = code.stat()
+        os.utime(code)
+        try:
+            done = command_line(trained.folder, command)
+        finally:
+            os.utime(code, ns=(former.st_atime_ns, former.st_mtime_ns))
+    assert (done.returncode, done.stdout) == (1, "")
+    (said,) = done.stderr.splitlines()
+    named = (
+        rf"it is used by run \d+ of nightly in Mage; \S+:{os.getpid()}, green 2023-10\. Nothing was stopped"
+    )
+    assert re.search(named, said), said
+    assert [leader(trained, name) for name in ("postgres", "mlflow", "mage")] == before
+    assert not (trained.folder / "upgrading").exists()
+
+
 def test_an_upgrade_starts_again_what_ran(trained, monkeypatch):
     """Last, since it takes the tables of the running stack back first."""
     champion, said = version_of(trained, "champion"), []
@@ -225,17 +266,16 @@ def test_an_upgrade_starts_again_what_ran(trained, monkeypatch):
     select(trained, "mage", "ALTER DATABASE mage SET statement_timeout TO '1h'")
     for name, value in {"MLOPS_STATE_DIR": trained.state, "MAGE_DATA_DIR": trained.folder / "mage"}.items():
         monkeypatch.setenv(name, str(value))
-    status = upgrade(trained.folder, said.append, inherited=trained.inherited, extra=trained.extra)
-    assert status == 0, said
+    upgrade(trained.folder, said.append, inherited=trained.inherited, extra=trained.extra)
+    assert said[0] == "stopping mage and mlflow: there are tables to migrate"
     assert revisions(trained) == newest()
     assert [trained.is_healthy(name) for name in ("postgres", "mlflow", "mage")] == [True, True, True]
     assert version_of(trained, "champion") == champion
     assert select(trained, "mage", "SHOW statement_timeout") == ["1h"]
-    saved = said[0].removeprefix("backup: ")
+    saved = said[1].removeprefix("backup: ")
     assert saved.startswith(str(trained.state / "backups"))
     assert said[-1].startswith("upgraded: database mage of the stack, database mlflow of the stack; backup: ")
-    assert (
-        command_line(trained.folder, "stop-for-upgrade").stdout
-        == "stopped for the upgrade: mage, mlflow, postgres\n"
-    )
+    first, last = command_line(trained.folder, "stop-for-upgrade").stdout.splitlines()
+    assert first == "stopping the stack: its environments are built again"
+    assert last == "stopped for the upgrade: mage, mlflow, postgres"
     assert (trained.folder / "upgrading").exists()  # so the next `make upgrade` starts it
