@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def promote(name: str, number: str, reason: str, agree: Callable[[str], None] = 
         When no reason is given, the version is not a number, or nobody agreed to override the verdict.
     """
     _require_reason(reason)
+    require_number(number)
     objection = _objection(name, number)
     if objection:
         agree(objection)  # before the lock: a person takes time to answer
@@ -83,6 +85,19 @@ def promote(name: str, number: str, reason: str, agree: Callable[[str], None] = 
                 f"{name}: the verdict of version {number} has just changed; look at it again"
             )
         return _move(versions.get(name, number), BY_OPERATOR, reason, lock)
+
+
+def require_number(version: str) -> None:
+    """Raise unless the text can be the number of a version.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if not re.fullmatch("[0-9]+", version):
+        raise ConfigError(
+            f"version: expected the number of a version, got {version!r}; `registry` lists the versions"
+        )
 
 
 def rollback(name: str, reason: str, to: str | None = None) -> Moved:
@@ -102,7 +117,7 @@ def rollback(name: str, reason: str, to: str | None = None) -> Moved:
     """
     _require_reason(reason)
     if to is not None:
-        versions.require_number(to)
+        require_number(to)
     with _settled(name, "rolling back") as lock:
         entries = alias_log.read(name)
         target = to or alias_log.predecessor(entries)

@@ -262,10 +262,11 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
     ("command", "status", "reported"),
     [
         ("promote 99 --reason x", 1, "there is no version 99; existing versions: 1, 2, 3"),
-        ("promote abc --reason x", 1, "there is no version abc; existing versions: 1, 2, 3"),
+        ("promote abc --reason x", 2, "version: expected the number of a version, got 'abc'; `registry` lists"),
         ("rollback --to 99 --reason x", 1, "version 99 was never champion"),
+        ("rollback --to abc --reason x", 2, "version: expected the number of a version, got 'abc'"),
         ("reproduce 99", 1, "there is no version 99; existing versions: 1, 2, 3"),
-        ("reproduce abc", 1, "there is no version abc"),
+        ("reproduce abc", 2, "version: expected the number of a version, got 'abc'"),
         (
             "registry --model trip-duration-blue", 2,
             "got 'trip-duration-blue'. Registered models: trip-duration-sample",

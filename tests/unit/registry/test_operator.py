@@ -14,6 +14,7 @@ from support.tracked import NAME, bare_version, mlflow_client
 
 from mlops import config, locks
 from mlops.errors import ConfigError, PromotionError, TrackingError
+from mlops.operations.reproduce import reproduce
 from mlops.registry import alias_log, listings, operator
 from mlops.registry.alias_log import CHAMPION
 
@@ -160,6 +161,15 @@ def test_nobody_moves_a_champion_without_a_reason(reason: str) -> None:
 
     assert refusal(lambda: operator.promote(NAME, "1", reason), ConfigError) == reported
     assert refusal(lambda: operator.rollback(NAME, reason), ConfigError) == reported
+
+
+@pytest.mark.parametrize("number", ["abc", "v1", "-1", "1.0", ""])
+def test_a_version_is_named_by_its_number(number: str) -> None:
+    reported = f"version: expected the number of a version, got {number!r}; `registry` lists the versions"
+
+    assert refusal(lambda: operator.promote(NAME, number, "why"), ConfigError) == reported
+    assert refusal(lambda: operator.rollback(NAME, "why", number), ConfigError) == reported
+    assert refusal(lambda: reproduce(NAME, number), ConfigError) == reported
 
 
 @pytest.mark.usefixtures("reigns")
