@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from http.client import HTTPException
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
@@ -247,10 +248,16 @@ def _why_broken(error: HTTPError) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Innermost cause, such as 'Connection refused'; outer messages repeat the URL with its query."""
+    """Innermost cause, such as 'Connection refused'; outer messages repeat the URL with its query.
+
+    If the caller is handling an error of its own, as Mage does without an event loop, Python chains that one too.
+    """
     inner: BaseException | None = error
-    while inner is not None:
-        error, inner = inner, inner.__cause__ or inner.__context__
+    while isinstance(inner, (OSError, HTTPError, HTTPException)):
+        # Raising an error again in such a handler replaces its context; requests and urllib3 also hold the cause.
+        held = (getattr(inner, "reason", None), *inner.args)
+        kept = next((cause for cause in held if isinstance(cause, Exception)), None)
+        error, inner = inner, kept or inner.__cause__ or inner.__context__
     if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
         return error.strerror or str(error) or type(error).__name__
     return type(error).__name__

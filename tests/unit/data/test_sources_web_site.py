@@ -110,6 +110,19 @@ def test_a_dead_host_fails_soon(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert retries.ATTEMPTS * connect_seconds < 15
 
 
+def test_the_cause_is_named_inside_the_handler_of_another_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Mage runs blocks where it handles asyncio's "no running event loop"."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        site = sources.open_source(f"http://127.0.0.1:{unused.getsockname()[1]}")
+        try:
+            raise RuntimeError("no running event loop")
+        except RuntimeError:
+            with pytest.raises(DownloadError, match=r"after 4 attempts: Connection refused\."):
+                site.version(NAME)
+    assert caplog.text.count(f"{site.url}: Connection refused; attempt") == 3
+
+
 def test_no_secret_of_a_url_is_shown(
     server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
