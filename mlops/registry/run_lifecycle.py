@@ -300,7 +300,7 @@ def _cause_of_death(tags: Mapping[str, str], started: int) -> str:
     """Why the run's process counts as dead, in words; an empty text if it may still be alive."""
     place = tags.get(LOCK_TAG, "an unknown host")
     if place == lock_place():
-        return "its process died unexpectedly"
+        return "its process ended without closing it"
     last = tags.get(HEARTBEAT) or datetime.fromtimestamp(started / 1000, timezone.utc).isoformat(
         timespec="seconds"
     )

@@ -37,7 +37,7 @@ from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import HEARTBEAT, LOCK_TAG, close_orphans, lock_place, start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
 
-DIED = ("KILLED", "its process died unexpectedly")
+DIED = ("KILLED", "its process ended without closing it")
 
 
 # --- Runs end -----------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_who_has_the_lock_ends_what_its_last_holder_left(
 
     assert close_orphans(experiment()) == 1
     assert state_of(left) == DIED
-    assert f"run {left} was still RUNNING; closed as KILLED: its process died unexpectedly" in caplog.text
+    assert f"run {left} was still RUNNING; closed as KILLED: {DIED[1]}" in caplog.text
     assert close_orphans(experiment()) == 0
 
 
