@@ -47,6 +47,7 @@ def register(attempt: Attempt, fitted: Fitted, judged: Judged, lock: Lock) -> Ve
     newest = alias_log.current(attempt.name, CHALLENGER)
     if int(newest or 0) < int(version.number):
         _move(attempt, CHALLENGER, version, judged, "newly registered")
+    versions.remove_unfinished(version)  # after the move, so that the journal says what replaced them
     return version
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import signal
@@ -24,6 +25,8 @@ from mlops.registry.alias_log import CHAMPION
 from mlops.registry.client import MlflowException, download, mlflow, mlflow_client, tracking_uri, with_retry
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.runs import OUTCOME as OUTCOME
+
+logger = logging.getLogger(__name__)
 
 PREFIX = "trip-duration-"
 SCORING_SECONDS = 3600  # limit for a champion to predict a month; longer means that it hangs
@@ -221,7 +224,8 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
     # Only parent runs log a month; trials do not.
     query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
     runs = client.search_runs([experiment.experiment_id], query) if experiment else []
-    earlier = sorted((run for run in runs if run.data.params["month"] < before), key=_month_and_start)
+    earlier = [run for run in runs if run.data.params["month"] < before]
+    earlier.sort(key=lambda run: (run.data.params["month"], run.info.start_time))
     reigning = _champion(name)
     chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
     if earlier:
@@ -239,10 +243,6 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
         month = run.data.params.get("month", newest.data.params["month"])
         starts.setdefault(tuple(known.values()), Start(known, run.info.run_id, month, whose))
     return tuple(starts.values())
-
-
-def _month_and_start(run: Any) -> tuple[str, int]:
-    return str(run.data.params["month"]), int(run.info.start_time)
 
 
 _SCORE = """
@@ -328,9 +328,8 @@ def _fetched(version: Version, folder: Path) -> Path:
     except (TrackingDownError, OSError):
         raise
     except TrackingError as error:
-        if _OUTAGE.search(
-            str(error.__cause__)
-        ):  # MLflow collects the errors of single files in one of its own
+        # MLflow collects the errors of single files in one of its own.
+        if _OUTAGE.search(str(error.__cause__)):
             raise TrackingDownError(str(error)) from error
         raise MlopsError(str(error)) from error
     except Exception as error:  # of the artefact store's own library: no keys, no answer, a missing package
@@ -355,24 +354,25 @@ def register(
     for other in _versions(name, f" and tags.{RUN_KEY} = '{key}'"):
         if other.run_id == run_id:
             return other
-        if not other.is_complete and _champion(name) != other:  # from an attempt whose work folder is lost
-            client.delete_model_version(name, other.number)
     with contextlib.suppress(MlflowException):
         client.create_registered_model(name, description="Predicts how many minutes a taxi ride will take.")
     source, model_id = model_uri, model_uri.removeprefix("models:/")
-    if not tracking_uri().startswith(
-        "http"
-    ):  # MLflow would look the model up in the store that the process is set to
+    # With its address, MLflow would look the model up in the store that the process is set to.
+    if not tracking_uri().startswith("http"):
         source = str(client.get_logged_model(model_id).artifact_location)
     created = client.create_model_version(
-        name,
-        source,
-        run_id=run_id,
-        tags={**tags, RUN_KEY: key},
-        description=description,
-        model_id=model_id,
+        name, source, run_id=run_id, tags={**tags, RUN_KEY: key}, description=description, model_id=model_id
     )
     return _version(created)
+
+
+@with_retry("{0.name}: removing what an unfinished run left")
+def remove_unfinished(version: Version) -> None:
+    """Delete other versions of its run key that attempts left whose work folder is lost; never a champion."""
+    for other in _versions(version.name, f" and tags.{RUN_KEY} = '{version.tags[RUN_KEY]}'"):
+        if other.run_id != version.run_id and not other.is_complete and _champion(version.name) != other:
+            logger.warning("%s: removing version %s, which an unfinished run left", other.name, other.number)
+            mlflow_client().delete_model_version(other.name, other.number)
 
 
 @with_retry("tagging {0.uri}")
