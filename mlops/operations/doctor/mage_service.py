@@ -99,29 +99,29 @@ def _channels(mage: Mage) -> Findings:
 
 def _is_given(name: str, keys: Mapping[str, Any]) -> bool:
     """Whether a part of `notification_config` is a channel that somebody set."""
-    return name.endswith("_config") and any(_texts(value) for value in keys.values())
+    return name.endswith("_config") and any(_values(value) for value in keys.values())
 
 
 def _faults(channel: str, keys: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a channel's values, without the values: they may be secret."""
     for key, value in keys.items():
-        texts = _texts(value)
+        given = _values(value)
         variable = VARIABLES.get(key, f"{channel}_{key}".upper())  # for example SLACK_WEBHOOK_URL
-        if not texts:
+        if not given:
             yield f"{variable} is not set"
-        elif key == "webhook_url" and not all(map(_is_url, texts)):
+        elif key == "webhook_url" and not all(map(_is_url, given)):
             yield f"{variable} is not an http(s) URL with a host"
-        elif key in ("smtp_mail_from", "to_emails") and not all("@" in text for text in texts):
+        elif key in ("smtp_mail_from", "to_emails") and not all("@" in one for one in given):
             yield f"{variable} is not an address with an @"
 
 
-def _texts(value: Any) -> list[str]:
+def _values(value: Any) -> list[str]:
     return [str(one) for one in (value if isinstance(value, list) else [value]) if one not in UNSET]
 
 
-def _is_url(text: str) -> bool:
+def _is_url(value: str) -> bool:
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(value)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and text.split() == [text]
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and value.split() == [value]
