@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mlops import config
+from mlops.registry import local_stack, server_facts
 
 PENDING = "untold"  # note that marks a pending result; the name is kept for existing state folders
+STORE = "store"  # note: the tracking store that the attempt logs to; attempts before 2026-12 have none
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,23 @@ class Checkpoint:
     def kept(self, name: str) -> Path | None:
         """The folder that `keep` stored under the name, or None."""
         return self.folder / name if (self.folder / name).is_dir() else None
+
+    def elsewhere(self) -> str:
+        """That the attempt belongs to another tracking store, and how to get there; empty if to this one.
+
+        Raises
+        ------
+        TrackingError
+            When the store does not answer.
+        """
+        noted = self.noted(STORE)
+        here = server_facts.identity(self.folder.parent.name) if noted else {}
+        if not noted or server_facts.is_same_store(noted, here):
+            return ""
+        address, way = noted["address"], local_stack.way_to(noted["address"])
+        if address == here["address"]:
+            return f"it belongs to another tracking store than the one that now answers at {address}; {way}"
+        return f"it belongs to the tracking store {address}, and this is {here['address']}; {way}"
 
     def remove(self) -> None:
         """Delete the checkpoint."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from mlops.config import without_credentials
+from mlops.config import sqlite_file, without_credentials
 from mlops.registry.client import mlflow, mlflow_client, tracking_uri, with_retry
 
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # codes for what is not there, or has no id
@@ -37,6 +38,41 @@ def command(arguments: str) -> str:
     """A command of MLflow's own command line for the connected tracking server, for people to copy."""
     uri = shlex.quote(without_credentials(tracking_uri()))
     return f"MLFLOW_TRACKING_URI={uri} .venv/bin/mlflow {arguments}"
+
+
+@with_retry("experiment {0}")
+def identity(experiment: str) -> dict[str, Any]:
+    """What tells this process's tracking store from others, as JSON: its address, and the named experiment.
+
+    The address has no credentials. The experiment's id and time of creation (ms) stay the same when the server
+    gets another address, or when the store is restored from a backup; None where there is no such experiment.
+    """
+    uri = tracking_uri()
+    file = sqlite_file(uri)
+    address = f"sqlite:///{file.resolve()}" if file else without_credentials(uri)
+    # MLflow would create a missing SQLite file.
+    found = mlflow_client().get_experiment_by_name(experiment) if file is None or file.exists() else None
+    made = [str(found.experiment_id), found.creation_time] if found and found.creation_time else None
+    return {"address": address.replace("//localhost:", "//127.0.0.1:"), "experiment": made}
+
+
+def is_same_store(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two results of `identity`, noted at different times, are about one tracking store.
+
+    A server's address decides only where nothing else is known: `make mlflow` and `make stack` use the same port.
+
+    Examples
+    --------
+    >>> noted = {"address": "http://127.0.0.1:5000", "experiment": ["1", 1795763463123]}
+    >>> is_same_store(noted, {**noted, "address": "http://127.0.0.1:5092"})
+    True
+    >>> is_same_store(noted, {**noted, "experiment": None})
+    False
+    """
+    if one["experiment"] and one["experiment"] == other["experiment"]:
+        return True
+    is_server = one["address"].startswith("http")
+    return one["address"] == other["address"] and not (is_server and one["experiment"])
 
 
 @with_retry("looking up where artefacts go")

@@ -44,3 +44,20 @@ def test_places_that_cannot_be_looked_up_are_not_missing(method: str, store: Pat
         server_facts.artefact_places(["a"])
         server_facts.default_artefact_place()
     assert str(refused.value) == "looking up where artefacts go: MLflow failed: permission denied"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://owner:secret@localhost:5092/", "http://127.0.0.1:5092"),
+        ("postgresql://me:secret@db:5433/mlflow?sslmode=require", "postgresql://db:5433/mlflow"),
+    ],
+)
+def test_the_identity_of_a_store_has_no_secret(uri: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Empty:
+        get_experiment_by_name = staticmethod(lambda name: None)
+
+    monkeypatch.setattr(server_facts, "tracking_uri", lambda: uri)
+    monkeypatch.setattr(server_facts, "mlflow_client", Empty)
+
+    assert server_facts.identity("trip-duration-green") == {"address": shown, "experiment": None}
