@@ -19,8 +19,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,27 +287,6 @@ class Settings(BaseModel):
 def defaults() -> dict[str, Any]:
     """Default of every setting; the pipeline's YAML has the same values."""
     return Settings().model_dump()
-
-
-def publication(source: str) -> str:
-    """When the source at this address publishes a month, as a sentence; empty if that is not known."""
-    return "TLC publishes a month about seven weeks after its end. " if source == TLC_SITE else ""
-
-
-def command(words: str) -> str:
-    """A command of this project as a person can type it here, with the Python that has its packages.
-
-    Examples
-    --------
-    >>> command("registry").endswith(" -m mlops registry")
-    True
-    """
-    own = PROJECT / ".venv"
-    if Path(sys.prefix) != own:
-        return f"python -m mlops {words}"
-    python = own / "bin" / "python"
-    shown = python.relative_to(PROJECT) if Path.cwd() == PROJECT else python
-    return f"{shlex.quote(str(shown))} -m mlops {words}"
 
 
 def state_dir() -> Path:

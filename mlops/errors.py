@@ -22,7 +22,27 @@ do next. Values that a program may need (months, counts, columns) are attributes
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def command(words: str) -> str:
+    """A command of this project as a person can type it here, with the Python that has its packages.
+
+    Examples
+    --------
+    >>> command("registry").endswith("python -m mlops registry")
+    True
+    """
+    checkout = Path(__file__).resolve().parents[1]
+    own = checkout / ".venv"
+    if Path(sys.prefix) != own:
+        return f"python -m mlops {words}"
+    python = own / "bin" / "python"
+    shown = python.relative_to(checkout) if Path.cwd() == checkout else python
+    return f"{shlex.quote(str(shown))} -m mlops {words}"
 
 
 def one_line(said: object, most: int | None = None) -> str:

@@ -27,11 +27,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from mlops import config
 from mlops.data import retries
 from mlops.data.parquet_footer import has_encrypted_footer
 from mlops.data.raw_trips import encrypted
-from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet
+from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet, publication
 from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.files import sha256_of
 from mlops.month import Month
@@ -98,7 +97,7 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
     version = source.version(name)
     if version is None:
         raise MonthNotPublishedError(
-            f"{service} {month}: not published at {url}. {config.publication(source.url)}"
+            f"{service} {month}: not published at {url}. {publication(source.url)}"
             "Choose an earlier month or another --source.",
             service=service,
             month=str(month),

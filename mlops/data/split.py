@@ -6,8 +6,8 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mlops import config
 from mlops.config import Settings
+from mlops.data.sources import publication
 from mlops.errors import EmptyTrainingSetError, MonthNotPublishedError
 from mlops.month import Month
 
@@ -79,7 +79,7 @@ def plan_split(settings: Settings, available: Collection[Month], where: str) -> 
         if month not in available:
             raise MonthNotPublishedError(
                 f"{service} {month}: the {role} month is not published at {where}. "
-                f"{config.publication(where)}Choose an earlier month or another source.",
+                f"{publication(where)}Choose an earlier month or another source.",
                 service=service,
                 month=str(month),
             )

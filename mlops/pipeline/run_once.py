@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlops import config, files, locks
+from mlops import files, locks
 from mlops.config import Settings
-from mlops.errors import DataQualityError, TrackingDownError, TrackingError
+from mlops.errors import DataQualityError, TrackingDownError, TrackingError, command
 from mlops.locks import Lock
 from mlops.pipeline import checkpoint, fit_stage, judge_stage, leaderboard, release_stage
 from mlops.pipeline.checkpoint import Checkpoint
 from mlops.pipeline.fit_stage import Attempt
 from mlops.pipeline.run_result import RunResult
-from mlops.registry import alias_log, client, run_history, run_lifecycle, versions
+from mlops.registry import alias_log, client, run_history, run_lifecycle, server_facts, versions
 from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
@@ -115,14 +115,21 @@ def find_result(name: str, key: str, settings: Settings) -> RunResult | None:
 
 
 def deliver(name: str, lock: Lock, but: str = "") -> list[Delivery]:
-    """Deliver the pending results to the tracking server, except that of the run key `but`.
+    """Deliver the pending results that belong to this tracking store, except that of the run key `but`.
 
     The caller holds the model's lock.
     """
     delivered = []
     for waiting in checkpoint.pending(name):
         _completed(name, waiting.key)
-        if waiting.key != but and waiting.folder.is_dir():
+        if waiting.key == but or not waiting.folder.is_dir():
+            continue
+        if elsewhere := waiting.elsewhere():
+            act = command("doctor --resume")
+            logger.warning(
+                "%s: the pending result in %s waits: %s, then %s", name, waiting.folder, elsewhere, act
+            )
+        else:
             delivered.append(_deliver(waiting, lock))
     return delivered
 
@@ -158,7 +165,7 @@ def _attempt(
             raise
         raise TrackingDownError(
             f"{error}. Nothing is lost: the fitted model and everything to log are stored in {kept.folder}. "
-            f"The next run of this model delivers them. To deliver them now: {config.command('doctor --resume')}"
+            f"The next run of this model delivers them. To deliver them now: {command('doctor --resume')}"
         ) from error
     except Exception:
         if not kept.noted(checkpoint.PENDING):
@@ -182,6 +189,7 @@ def _train_and_judge(
         run_lifecycle.start_run(name, title(settings), kept.key, own, forced=settings.force) as run,
     ):
         attempt = Attempt(run, kept, name, settings, months, asked_by)
+        kept.note(checkpoint.STORE, server_facts.identity(name))
         fit_stage.log_origin(attempt)
         fitted = fit_stage.fit(attempt)
         _keep_for_later(attempt)
@@ -216,8 +224,19 @@ def _keep_for_later(attempt: Attempt) -> None:
 
 
 def _kept(name: str, key: str, settings: Settings) -> Checkpoint:
-    """Checkpoint of the run. A forced run does not resume an attempt that was not forced."""
+    """Checkpoint of the run. A forced run does not resume an attempt that was not forced.
+
+    Raises
+    ------
+    TrackingError
+        When an earlier attempt belongs to another tracking store.
+    """
     kept = Checkpoint.of(name, key)
+    if elsewhere := kept.elsewhere():
+        raise TrackingError(
+            f"{name}: an earlier attempt at this run is stored in {kept.folder}: {elsewhere}, then run it again; "
+            "or delete the folder to train it here"
+        )
     if settings.force and (kept.noted("origin") or {}).get("forced") != "true":
         kept.remove()
     return Checkpoint.of(name, key)

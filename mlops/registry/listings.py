@@ -10,8 +10,8 @@ from datetime import date, datetime, time, timedelta, timezone
 import numpy as np
 import pandas as pd
 
-from mlops import config, locks
-from mlops.errors import BusyError, ConfigError, PromotionError, TrackingDownError, TrackingError
+from mlops import locks
+from mlops.errors import BusyError, ConfigError, PromotionError, TrackingDownError, TrackingError, command
 from mlops.registry import alias_log, overrides, run_history, runs, verification, versions
 from mlops.registry.alias_log import Entry, Tenure
 from mlops.registry.overrides import Override
@@ -71,7 +71,7 @@ def describe_champion(name: str) -> str:
     if version is None:
         raise TrackingError(
             f"{name}: there is no champion. `registry` lists its versions, and `promote` makes one champion; "
-            f"or train one: {config.command('train --help')}"
+            f"or train one: {command('train --help')}"
         )
     if run_history.stage_of(version.run_id) != run_history.GONE:
         text = describe_version(version.tags, runs.metrics_of(version.run_id), version.uri, name)

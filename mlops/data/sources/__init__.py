@@ -21,6 +21,7 @@ from mlops.data.sources.source import (
     Source,
     file_name,
     not_parquet,
+    publication,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "months_available",
     "not_parquet",
     "open_source",
+    "publication",
 ]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
+from mlops.config import TLC_SITE
 from mlops.errors import DownloadError, TripSchemaError
 from mlops.month import Month
 
@@ -95,6 +96,11 @@ class RefusedError(DownloadError):
     def __init__(self, message: str, reason: str = "") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def publication(url: str) -> str:
+    """When the source at this address publishes a month, as a sentence; empty if that is not known."""
+    return "TLC publishes a month about seven weeks after its end. " if url == TLC_SITE else ""
 
 
 def key_of(kind: str, url: str) -> str:

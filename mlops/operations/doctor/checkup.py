@@ -12,7 +12,7 @@ from functools import partial
 
 from mlops import config, locks
 from mlops.config import Settings
-from mlops.errors import BusyError
+from mlops.errors import BusyError, command
 from mlops.operations.doctor import history, host, mage_database, mage_service, stack, tracking_server
 from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out, not_checked
@@ -164,7 +164,7 @@ def _left_without_a_store() -> Findings:
 
 
 def _left(name: str) -> Findings:
-    yield from _attempts(name, f"run {config.command('doctor --resume')}")
+    yield from _attempts(name, f"run {command('doctor --resume')}")
     keys = {attempt.key for attempt in checkpoint.unfinished(name)}
     for version in versions.list_all(name):
         if version.is_ours and not version.is_complete and version.tags[runs.RUN_KEY] not in keys:
@@ -175,14 +175,17 @@ def _left(name: str) -> Findings:
 def _attempts(name: str, act: str) -> Findings:
     """Findings about unfinished attempts; `act` is what delivers a pending result."""
     for attempt in checkpoint.unfinished(name):
-        note = attempt.noted(checkpoint.PENDING)
+        note, elsewhere = attempt.noted(checkpoint.PENDING), attempt.elsewhere()
         if note:
+            resume = f"{elsewhere}, then {command('doctor --resume')}; or delete {attempt.folder}"
             yield Finding(
-                f"{name}: the pending result of a model tested on {note['month']} is not delivered; {act}",
+                f"{name}: the pending result of a model tested on {note['month']} is not delivered; "
+                f"{resume if elsewhere else act}",
                 is_open=True,
             )
         else:
             yield Finding(
                 f"{name}: a run was interrupted after {len(attempt.entries('trials'))} trials ({attempt.folder}); "
-                "run it with the same settings to continue, or delete the folder to discard it"
+                f"{elsewhere}{', then ' if elsewhere else ''}run it with the same settings to continue, or delete "
+                "the folder to discard it"
             )

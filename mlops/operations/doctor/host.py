@@ -15,6 +15,7 @@ import psutil
 from mlops import config
 from mlops.config import Settings
 from mlops.data import ingest
+from mlops.errors import command
 from mlops.operations.doctor.finding import Finding, Findings
 
 PACKAGE_FOLDERS = ("transformers",)  # block folders that share their name with an installed package
@@ -121,7 +122,7 @@ def disk(rows: int, free: int | None = None) -> Findings:
         text = f"disk: {_shown(room)} free at {folder}"
         if room < needed:
             yield Finding(
-                f"{text}, expected {_shown(needed)} or more; run {config.command('tidy')}, or set {variable} to a "
+                f"{text}, expected {_shown(needed)} or more; run {command('tidy')}, or set {variable} to a "
                 "folder on a larger disk",
                 is_open=True,
             )
