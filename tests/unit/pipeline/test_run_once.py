@@ -12,7 +12,7 @@ from support.tracked import NAME, bare_version, state_of
 
 from mlops import locks
 from mlops.config import Settings
-from mlops.errors import DataQualityError, TrackingDownError, TrackingError, TuningError
+from mlops.errors import DataQualityError, TrackingDownError, TrackingError, TuningError, command
 from mlops.month import Month
 from mlops.pipeline import checkpoint, run_once, schedule
 from mlops.pipeline.checkpoint import PENDING, Checkpoint
@@ -171,7 +171,7 @@ def test_an_outage_after_the_fit_says_where_everything_is(
 
     assert str(gone.value) == (
         f"no answer. Nothing is lost: the fitted model and everything to log are stored in {kept.folder}. "
-        "The next run of this model delivers them. To deliver them now: python -m mlops doctor --resume"
+        f"The next run of this model delivers them. To deliver them now: {command('doctor --resume')}"
     )
     assert [found.key for found in checkpoint.pending(NAME)] == [KEY]
 
