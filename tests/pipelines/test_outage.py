@@ -116,7 +116,13 @@ def test_the_doctor_delivers_what_a_run_could_not(server: Server, machine: Machi
         "OPEN\ttrip-duration-sample: the pending result of a model tested on 2023-03 is not delivered"
         in waits.stdout
     )
+    machine.variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{machine.state / 'another.db'}"
+    elsewhere = machine.mlops("doctor", "--resume")
+    assert elsewhere.status == 1, elsewhere.output
+    assert f"it belongs to the tracking store {server.address}, and this is sqlite:///" in elsewhere.stdout
+    assert not (machine.state / "another.db").exists()
 
+    del machine.variables["MLFLOW_TRACKING_URI"]  # the server's database, without the server
     delivered = machine.mlops("doctor", "--resume")
     assert delivered.status == 0, delivered.output
     assert f"{URI}/1 is champion: there was no champion before" in delivered.stdout

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mlops import config, locks
+from mlops.errors import command
 from mlops.operations.doctor import checkup
 from mlops.operations.doctor.checkup import Finding
 from mlops.operations.doctor.finding import exit_status, not_checked
@@ -132,7 +133,7 @@ def test_a_model_that_waits_is_open_until_it_is_delivered(store: Path) -> None:
     wait("0123", "2023-04")
     assert open_ends() == [
         f"{NAME}: the pending result of a model tested on 2023-04 is not delivered; "
-        f"run {config.command('doctor --resume')}"
+        f"run {command('doctor --resume')}"
     ]
 
 
