@@ -193,7 +193,7 @@ def test_what_cannot_become_champion_is_refused_with_the_next_act() -> None:
 def test_one_that_was_rolled_back_is_not_gone_back_to_unless_asked_for(store: Path) -> None:
     none = (
         f"{NAME}: there is no earlier champion to roll back to. `registry` lists the versions; "
-        "`promote` makes any of them champion."
+        "`promote` makes another one champion."
     )
     bare_version(store)
 
