@@ -150,11 +150,16 @@ def test_show_prints_the_champion(train_runs: tuple[Machine, list[Ended]]) -> No
     assert [float(number) for number in rmse[1:]] == pytest.approx(logged, abs=5e-5)
 
 
-def test_show_of_a_model_without_a_champion(train_runs: tuple[Machine, list[Ended]]) -> None:
+def test_show_of_an_unknown_model_names_those_that_there_are(
+    train_runs: tuple[Machine, list[Ended]],
+) -> None:
     machine, _ = train_runs
     shown = machine.run(sys.executable, "-m", "mlops", "show", "trip-duration-green")
-    assert shown.status == 1
-    assert shown.stderr.splitlines()[-1].startswith("error: trip-duration-green: there is no champion yet.")
+    assert shown.status == 2
+    assert shown.stderr.splitlines()[-1] == (
+        "error: model: expected the name of a registered model; got 'trip-duration-green'. "
+        f"Registered models: {SAMPLE_MODEL}"
+    )
     assert "Traceback" not in shown.output
 
 

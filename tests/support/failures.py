@@ -76,7 +76,7 @@ FAILURES = {
     "unknown service": Failure(
         "service: expected one of green, yellow, fhvhv; got 'blue'", {"service": "blue"}, status=2
     ),
-    "no such month": Failure("got '2023-13'", {"month": "2023-13"}, status=2),
+    "no such month": Failure("month: there is no month 2023-13; write", {"month": "2023-13"}, status=2),
 }
 
 MORE_FAILURES = {
