@@ -130,7 +130,9 @@ def test_after_an_interrupted_upgrade_a_look_at_the_stack_builds_nothing(target:
     (folder / ".venv" / "installed").unlink()
 
     def run() -> tuple[int, str, str]:
-        done = subprocess.run(["make", target], cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            ["make", "--no-print-directory", target], cwd=folder, capture_output=True, text=True
+        )
         return done.returncode, done.stdout, done.stderr
 
     missing = "the environment .venv is missing or not complete: run make upgrade, which builds it"

@@ -105,7 +105,7 @@ def test_the_commands_page_says_what_a_command_does() -> None:
 
 def test_the_commands_page_has_every_stack_command() -> None:
     (commands,) = [action.choices for action in stack_parser()._actions if action.dest == "command"]
-    listed = re.findall(r"^(\w+) {2,}\S", section("python -m stack"), re.M)
+    listed = re.findall(r"^([\w-]+) {2,}\S", section("python -m stack"), re.M)
     assert listed == list(commands)
 
 

@@ -71,7 +71,8 @@ def _scheduler(mage: Mage) -> Findings:
 
 
 def _status(url: str) -> str:
-    with build_opener(ProxyHandler({})).open(url, timeout=SECONDS_TO_ANSWER) as answer:
+    opener = build_opener(ProxyHandler({}))
+    with opener.open(url, timeout=SECONDS_TO_ANSWER) as answer:
         return str(json.load(answer)["statuses"][0]["scheduler_status"])
 
 

@@ -18,7 +18,7 @@ from mlops.data.raw_trips import Columns, check_columns, read_schema
 from mlops.data.schemas import read_requests
 from mlops.data.synthetic import source
 from mlops.data.trips import Rule, clean_file
-from mlops.errors import TripSchemaError
+from mlops.errors import ConfigError, TripSchemaError
 from mlops.month import Month
 
 SERVICES = tuple(TLC_NAMES)
@@ -164,7 +164,7 @@ def test_a_failure_leaves_the_file_of_an_earlier_success(tmp_path: Path) -> None
     def breaks(trips: Columns, month: Month) -> np.ndarray:
         raise RuntimeError("half-way")
 
-    with pytest.raises(RuntimeError, match="half-way"):
+    with pytest.raises(ConfigError, match=r"cleaning rule 'breaks' failed \(RuntimeError: half-way\)"):
         clean_file(good, "green", MAY, target, (Rule("breaks", breaks),))
     assert [path.name for path in target.parent.iterdir()] == ["clean.parquet"]
     assert target.read_bytes() == before

@@ -89,7 +89,11 @@ def test_a_run_goes_to_our_store_and_its_model_too(
     version = registered(save_artefact(tmp_path))
     (run,) = runs_of()
 
-    assert (run.info.run_id, run.info.run_name, run.info.status) == (version.run_id, "r", "FINISHED")
+    assert (run.info.run_id, run.info.run_name, run.info.status) == (
+        version.run_id,
+        "r, attempt 1",
+        "FINISHED",
+    )
     assert run.info.artifact_uri.startswith((store / "artifacts").as_uri())
     assert run.data.tags["run_key"] == KEY
     assert "mlflow.parentRunId" not in run.data.tags
