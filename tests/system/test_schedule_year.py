@@ -76,7 +76,10 @@ class Year:
         def about() -> str:
             log = [line for line in self.stack.log("mage").read_text().splitlines() if "is alive" not in line]
             runs = [(run.info.run_name, run.info.status) for run in self.runs()]
-            return "\n".join((str(self.judged()), *map(str, self.inbox.messages), str(runs), *log[-100:]))
+            messages = map(str, self.inbox.messages)
+            return "\n".join(
+                (str(self.judged()), *messages, str(runs), *log[-30:], *self.log_of_the_last_run())
+            )
 
         wait_until(true, SECONDS_TO_TRAIN, about)
 
@@ -111,6 +114,11 @@ class Year:
         under_way = "SELECT id FROM pipeline_run WHERE status IN ('INITIAL', 'RUNNING')"
         if status == "inactive":
             self.wait_until(lambda: select(self.stack, "mage", under_way) == [])
+
+    def log_of_the_last_run(self) -> list[str]:
+        """Last lines of Mage's logs of the newest run, by block."""
+        logs = sorted(self.stack.folder.rglob(".logs/*/*/*.log"), key=lambda path: path.stat().st_mtime)
+        return [f"{path.name}: {line}" for path in logs[-2:] for line in path.read_text().splitlines()[-15:]]
 
     @property
     def judged_until_now(self) -> list[str]:
