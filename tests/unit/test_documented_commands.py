@@ -48,7 +48,7 @@ RUN_BY = (
     ("python -m stack stop", "system/test_stack.py", 'command_line(stack.folder, "stop")'),
     ("python -m stack backup", "system/test_stack_backup.py", '"backup", str('),
     ("python -m stack restore", "system/test_stack_backup.py", '"restore", str('),
-    ("test -e .venv/installed", "unit/test_makefile.py", '["make", target]'),
+    ("test -e .venv/installed", "unit/test_makefile.py", '["make", "--no-print-directory", target]'),
     ("python -m benchmarks", "unit/test_benchmarks.py", "command.main([*options"),
 )
 RUN_BY_CI = (
