@@ -65,6 +65,4 @@ def usage(number: int) -> dict[str, Any] | None:
 
 @functools.lru_cache(maxsize=1)
 def _process(number: int) -> psutil.Process:
-    return psutil.Process(
-        number
-    )  # the same object each time, because it computes the share since the last time
+    return psutil.Process(number)  # the same object, because it computes the share since the last call

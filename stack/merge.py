@@ -7,12 +7,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 _ABSENT: Any = object()
-_EMPTY: tuple[Any, ...] = (
-    None,
-    _ABSENT,
-    [],
-    {},
-)  # Mage writes `description: null` and `envs: []` where a file has nothing
+# Mage writes `description: null` and `envs: []` where a file has nothing.
+_EMPTY: tuple[Any, ...] = (None, _ABSENT, [], {})
 _NAMES = ("uuid", "name")  # what names an entry of a list: a block or a trigger
 
 

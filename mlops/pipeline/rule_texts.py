@@ -24,7 +24,6 @@ from mlops.pipeline import code_hash
 BLOCKS = "transformers"  # folder of the block that cleans; a rule of one's own is defined there
 HOME = f"OWN_RULES of {BLOCKS}/clean_trips.py"
 VALUE_LENGTH = 200  # of a value that a rule reads, as text
-Source = tuple[str, list[types.CodeType]]  # text of a file, and the functions in it
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class RuleText:
     is_usual: bool
 
     def __str__(self) -> str:
-        return f"{self.name} ({'training only' if self.training_only else 'training and test'})"
+        return f"{self.name} ({_scope(self)})"
 
 
 def describe(rules: Sequence[Rule]) -> tuple[RuleText, ...]:
