@@ -316,6 +316,8 @@ class StateFolder:
         Lock files; records of the messages that were sent.
     artifacts, tracking_store : Path
         Artefacts and database of MLflow, when no tracking server is configured.
+    registry_key, mlflow_login : Path
+        The key that signs versions and journal; the folder with user and password of `make mlflow`.
     backtests : Path
         Results of ``python -m mlops replay``.
     stack : Path
@@ -329,6 +331,8 @@ class StateFolder:
     sent: Path
     artifacts: Path
     tracking_store: Path
+    registry_key: Path
+    mlflow_login: Path
     backtests: Path
     stack: Path
 
@@ -337,16 +341,11 @@ def state() -> StateFolder:
     """Paths inside this machine's state folder (none is created here)."""
     root = state_dir()
     return StateFolder(
-        months=root / "months",
-        prepared=root / "prepared",
-        checkpoints=root / "work",
-        locks=root / "locks",
-        sent=root / "told",
-        artifacts=root / "artifacts",
-        tracking_store=root / "mlflow.db",
-        backtests=root / "replay",
+        months=root / "months", prepared=root / "prepared", checkpoints=root / "work", locks=root / "locks",
+        sent=root / "told", artifacts=root / "artifacts", tracking_store=root / "mlflow.db",
+        registry_key=root / "registry.key", mlflow_login=root / "mlflow", backtests=root / "replay",
         stack=root / "stack",
-    )
+    )  # fmt: skip
 
 
 def tracking_uri() -> str:
