@@ -42,11 +42,11 @@ train: .venv/installed  ## SERVICE=green MONTH=2023-10 SOURCE=tlc [ARGS="--max-t
 	@$(BIN)/python -m mlops train $(call option,--service,$(SERVICE)) $(call option,--month,$(MONTH)) \
 	  $(call option,--source,$(SOURCE)) $(ARGS)
 
-editor: .venv/installed  ## the pipeline in Mage's editor, on 127.0.0.1 only
+editor: .venv/installed  ## [TERMINAL=1]: the pipeline in Mage's editor, on 127.0.0.1, for who has the link that it prints
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
 	  { echo "port $(EDITOR_PORT) is taken; choose another: make editor EDITOR_PORT=6790" >&2; exit 1; }
-	@echo "open http://127.0.0.1:$(EDITOR_PORT)/pipelines/trip_duration_training/edit"
-	@env -u ENV -u MAGE_DATABASE_CONNECTION_URL REQUIRE_USER_AUTHENTICATION=false $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
+	@env -u ENV -u MAGE_DATABASE_CONNECTION_URL REQUIRE_USER_AUTHENTICATION=false DISABLE_AUTO_BROWSER_OPEN=true \
+	  DISABLE_TERMINAL=$(if $(filter 1,$(TERMINAL)),false,true) $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)

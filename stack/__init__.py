@@ -17,7 +17,9 @@ __main__       the command line
 mage           the command `mage`, with our mends; also without the stack
 mage_project   Mage's copy of the project: made once, then brought up to date
 mage_queue     the queue, which loses no run and starts none twice
-mage_editor    Mage's editor: autocompletion, the kernel's process, git's settings
+mage_guard     who may send a request to Mage: no page of another server, no other host name
+mage_doors     who gets in: the editor's link, a user of the stack
+mage_editor    Mage's editor: autocompletion, the kernel's process and sockets, git's settings
 mage_files     Mage's files: it changes only what a user changed
 yaml_texts     change a YAML text and keep its order and comments
 mlflow_server  MLflow's server over the state folder, without the stack

@@ -1,6 +1,7 @@
 """The command `mage` with our mends: ``python -m stack.mage start .``.
 
-`stack.mage_queue` loses no run and starts none twice; `stack.mage_editor` leaves a user's files alone.
+`stack.mage_queue` loses no run and starts none twice; `stack.mage_editor` leaves a user's files alone;
+`stack.mage_guard` keeps strangers and foreign pages out.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def main() -> None:
 
     process_queue.ProcessQueue = SafeQueue  # Mage's factory looks it up here
     if sys.argv[1:2] == ["start"]:
-        from stack import mage_editor
+        from stack import mage_editor, mage_guard
 
         mage_editor.mend()
+        mage_guard.install()
     from mage_ai.cli.main import app
 
     app()

@@ -5,14 +5,20 @@
 - The page shows "The kernel has restarted", and hides the output of the running block, when the kernel does not
   report its process number within 3 seconds. A busy kernel may be slower. The operating system knows the number.
 - An opened page replaces `safe.directory` in the user's own ~/.gitconfig, although no project is synchronised.
+- The kernel takes its orders from TCP ports of this machine, and Mage lets them be unsigned: every local user can
+  run code in it and read what it prints. Here it gets sockets in a folder that only its own user can open.
 - Files of the project: see `stack.mage_files`.
 
-Source: autocomplete/utils.py, kernels/default/models.py and data_preparation/git/__init__.py in mage_ai 0.9.80.
+Source: autocomplete/utils.py, kernels/default/models.py, server/kernels.py and data_preparation/git/__init__.py in
+mage_ai 0.9.80.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +37,16 @@ def mend() -> None:
         places.clear()
     KernelWrapper.prepare_usage = _prepare_usage
     Git._Git__set_git_config = _only_if_synchronised(Git._Git__set_git_config)
+    _keep_kernels_private()
     mage_files.mend()
     kernel_managers[DEFAULT_KERNEL_NAME].kernel_spec.argv.append(f"--ext={mage_files.__name__}")
+
+
+def _keep_kernels_private() -> None:
+    folder = tempfile.mkdtemp(prefix="mage-kernel-")  # mode 0700
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name, kernel in kernel_managers.items():
+        kernel.transport, kernel.ip = "ipc", f"{folder}/{name}"
 
 
 async def _prepare_usage(self: Any) -> None:
