@@ -60,14 +60,14 @@ def sha256_of(path: Path) -> str:
 
 
 def create_private(path: Path) -> BinaryIO:
-    """Create a file that only its owner can read, and open it for writing; nothing is written through a link.
+    """Create a file that only its owner can read, open for writing and reading; nothing is written through a link.
 
     Raises
     ------
     FileExistsError
         When there is anything with this name, also a link that leads nowhere.
     """
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w+b")
 
 
 def read_key(path: Path, instead: str) -> bytes | None:
@@ -106,16 +106,24 @@ def read_key(path: Path, instead: str) -> bytes | None:
     return bytes.fromhex(text.decode())
 
 
-def make_key(path: Path) -> None:
-    """Write a new random key, completely or not at all; a key that is there stays."""
-    passing = path.with_name(f".{path.name}.{os.getpid()}.part")
-    passing.unlink(missing_ok=True)
-    try:
-        with create_private(passing) as file:
-            file.write(f"{secrets.token_hex(KEY_DIGITS // 2)}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process has made it
-            os.link(passing, path)
-    finally:
+def make_key(path: Path, instead: str) -> bytes:
+    """The 32 bytes of a key file, which is made if there is none: a random key, completely or not at all.
+
+    Raises
+    ------
+    ConfigError
+        As `read_key`.
+    """
+    while (key := read_key(path, instead)) is None:
+        passing = path.with_name(f".{path.name}.{os.getpid()}.part")
         passing.unlink(missing_ok=True)
+        try:
+            with create_private(passing) as file:
+                file.write(f"{secrets.token_hex(KEY_DIGITS // 2)}\n".encode())
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # another process has made it
+                os.link(passing, path)
+        finally:
+            passing.unlink(missing_ok=True)
+    return key

@@ -67,19 +67,16 @@ def test_nothing_is_written_through_a_link_that_was_laid(tmp_path: Path) -> None
 def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     key = tmp_path / "backup.key"
     assert read_key(key, "") is None
-    make_key(key)
-    first = read_key(key, "")
-    assert first is not None
+    first = make_key(key, "")
     assert len(first) == 32
     assert key.stat().st_mode & 0o777 == 0o600
-    make_key(key)
-    assert read_key(key, "") == first
+    assert make_key(key, "") == read_key(key, "") == first
     assert list(tmp_path.iterdir()) == [key]
 
 
 def test_a_key_that_others_can_read_a_link_and_no_key_are_refused(tmp_path: Path) -> None:
     key, link, damaged = (tmp_path / name for name in ("a.key", "b.key", "c.key"))
-    make_key(key)
+    make_key(key, "")
     link.symlink_to(key)
     damaged.touch(0o600)
     with pytest.raises(ConfigError, match=r"b\.key: this key cannot be read \(.*\)\. Do that"):
