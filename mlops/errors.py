@@ -8,12 +8,14 @@
     │   ├── MonthNotPublishedError    the source does not have the month (yet)
     │   └── DownloadError             the source has the month, but the download failed
     ├── TripSchemaError           a file is not a month of trips of this service
+    │   └── TooLargeError             it is above a ceiling of the settings, so it is not read
     ├── DataQualityError          a month differs too much from the months before it
     ├── EmptyTrainingSetError     no month, or no trip, is left to train on
     ├── TuningError               no trial produced a usable model
     ├── TrackingError             the tracking server or the registry did not answer as expected
     │   └── TrackingDownError         the server did not answer at all
     ├── PromotionError            a version may not, or cannot, become champion
+    ├── UntrustedError            a version is not signed with this machine's key, so its code is not run
     └── BusyError                 another run works on the same model
 
 A message says what failed, where, what was expected, what was found, and what to
@@ -45,6 +47,23 @@ def command(words: str) -> str:
     return f"{shlex.quote(str(shown))} -m mlops {words}"
 
 
+def plain(text: str) -> str:
+    r"""Text without characters that a terminal or a log would obey or hide; line ends and tabs stay.
+
+    Texts of other programs, such as names of columns, may contain escape sequences, or characters that change the
+    direction of the text. They are shown as Python writes them.
+
+    Examples
+    --------
+    >>> print(plain("a\x1b[2J\u202eb"))
+    a\x1b[2J\u202eb
+    """
+    if text.isprintable():
+        return text
+    shown = (c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(shown)
+
+
 def one_line(said: object, most: int | None = None) -> str:
     r"""Text of an object or error on one line, cut to `most` characters: for tags, log lines and messages.
 
@@ -55,7 +74,7 @@ def one_line(said: object, most: int | None = None) -> str:
     >>> one_line("a very long reason", most=6)
     'a very'
     """
-    return (" ".join(str(said).split()) or type(said).__name__)[:most]
+    return (plain(" ".join(str(said).split())) or type(said).__name__)[:most]
 
 
 class MlopsError(Exception):
@@ -63,7 +82,7 @@ class MlopsError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows, in a notebook and in Mage's editor: the message, without traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {plain(str(self))}"]
 
 
 class ConfigError(MlopsError):
@@ -107,6 +126,20 @@ class TripSchemaError(MlopsError):
         self.columns = tuple(columns)
 
 
+class TooLargeError(TripSchemaError):
+    """A month's file, or a part of it, is above a ceiling, so it is not read.
+
+    Attributes
+    ----------
+    setting : str
+        The setting that is the ceiling; empty if it is fixed.
+    """
+
+    def __init__(self, message: str, *, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
+
+
 class DataQualityError(MlopsError):
     """A month has far fewer or more rows, or more rejections, than the months before it.
 
@@ -139,6 +172,10 @@ class TrackingDownError(TrackingError):
 
 class PromotionError(MlopsError):
     """A version may not, or cannot, become champion."""
+
+
+class UntrustedError(MlopsError):
+    """A version is not signed with this machine's key, so nothing of it is loaded."""
 
 
 class BusyError(MlopsError):

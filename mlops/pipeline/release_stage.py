@@ -37,10 +37,10 @@ def register(attempt: Attempt, fitted: Fitted, judged: Judged, lock: Lock) -> Ve
     if version is None or version.run_id != run.run_id:
         example = judged.tested.requests.head(3)
         metadata = {"cleaning_rules": [asdict(rule) for rule in attempt.rules]} if attempt.rules else None
-        uri = artifact.log_model(run.run_id, run.experiment_id, fitted.artefact, example, metadata)
+        logged = artifact.log_model(run.run_id, run.experiment_id, fitted.artefact, example, metadata)
         lock.check()
         tags |= {"artefact_sha256": verification.digest(fitted.artefact)}
-        version = versions.register(attempt.name, uri, run.run_id, key, tags, description)
+        version = versions.register(attempt.name, logged, run.run_id, key, tags, description)
     else:
         version = versions.tag(version, tags)
         versions.describe(version, description)
@@ -56,7 +56,6 @@ def verify(attempt: Attempt, version: Version) -> Verification:
     (test,) = attempt.months[attempt.months["role"] == "test"].to_dict("records")
     scratch = attempt.checkpoint.scratch
     expected = verification.Expected(
-        version.tags["artefact_sha256"],
         scratch / "sample.parquet",
         scratch / "tested.npy",
         # The fresh process does not know rules of the run's own, so it gets the trips that they left.
@@ -65,7 +64,7 @@ def verify(attempt: Attempt, version: Version) -> Verification:
         attempt.settings.month,
         is_clean=not test["usual_rules"],
     )
-    found = verification.verify(version.uri, expected, scratch / "proof")
+    found = verification.verify(version, expected, scratch / "proof")
     attempt.run.log_text("proof.json", json.dumps(found.as_dict(), indent=1))
     return found
 

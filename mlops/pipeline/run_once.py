@@ -18,7 +18,7 @@ import pandas as pd
 
 from mlops import files, locks
 from mlops.config import Settings
-from mlops.errors import DataQualityError, TrackingDownError, TrackingError, command
+from mlops.errors import DataQualityError, TrackingDownError, TrackingError, UntrustedError, command
 from mlops.locks import Lock
 from mlops.pipeline import checkpoint, fit_stage, judge_stage, leaderboard, release_stage
 from mlops.pipeline.checkpoint import Checkpoint
@@ -95,6 +95,7 @@ def train_once(
         found = _completed(name, key)  # another run may have registered it while this one waited
         if found and (not settings.force or was_made_for(found, asked_by)):
             return _repeat(found, settings)
+        versions.require_signed_champion(name)  # before hours of tuning, not after them
         return _attempt(_kept(name, key, settings), name, settings, months, lock, asked_by)
 
 
@@ -140,12 +141,17 @@ def _deliver(waiting: Checkpoint, lock: Lock) -> Delivery:
     logger.info("delivering the pending result of %s, tested on %s", name, month)
     try:
         months = pd.read_csv(waiting.folder / MONTHS, keep_default_na=False)
+        versions.require_signed_champion(name)
         kept, settings = Checkpoint.of(name, waiting.key), Settings.parse(note["settings"])
         return Delivery(name, month, _attempt(kept, name, settings, months, lock))
     except TrackingDownError:
         raise
     except Exception as error:  # no error here may prevent the training of later months
-        advice = "" if isinstance(error, TrackingError) else f" Delete {waiting.folder} and train it again."
+        advice = (
+            ""
+            if isinstance(error, TrackingError | UntrustedError)
+            else f" Delete {waiting.folder} and train it again."
+        )
         failed = Delivery(name, month, None, f"{error}.{advice}")
         logger.error("%s", failed)
         return failed
@@ -198,6 +204,7 @@ def _train_and_judge(
         lock = held.enter_context(locks.hold(f"{name}.aliases", about=f"judging {settings.month}"))
         working.check()
         alias_log.reconcile(name)
+        versions.require_signed_champion(name)  # an alias may have moved meanwhile
         tested = judge_stage.test(attempt, fitted)
         compared = judge_stage.compare(attempt, tested)
         judged = judge_stage.decide(attempt, tested, compared)

@@ -9,8 +9,10 @@ In reading order:
 - `server_facts`: versions of MLflow and of its tables, and where artefacts go
 - `runs`: what a run logs, and what is read back from it
 - `run_lifecycle`: start a run, keep it alive, and always close it
+- `signature`: signatures of versions and alias moves, made with a key outside of the registry
 - `artifact`: what a registered version carries
-- `versions`: register one version per run key, look versions up, score them
+- `version_files`: a version's files: fetched, checked against its signature, asked for predictions
+- `versions`: register one version per run key, look versions up
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode

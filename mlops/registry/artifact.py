@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import warnings
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mlops.model import version_code
 from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.model.request_columns import REQUEST_COLUMNS
+from mlops.registry import signature
 from mlops.registry.client import mlflow, mlflow_client, with_retry  # first: it sets what mlflow reads
 from mlops.registry.runs import origin_tags
 
@@ -48,6 +50,14 @@ SIGNATURE = ModelSignature(
 )
 
 
+@dataclass(frozen=True)
+class Logged:
+    """A model that was logged: what MLflow loads, and the sha256 of each file before it was sent, by its path."""
+
+    uri: str
+    files: dict[str, str]
+
+
 @with_retry("logging the model")
 def log_model(
     run_id: str,
@@ -55,8 +65,8 @@ def log_model(
     artefact: Path,
     example: pd.DataFrame,
     metadata: dict[str, Any] | None = None,
-) -> str:
-    """Log the artefact's files with signature, example, requirements, code and metadata; returns the model's URI.
+) -> Logged:
+    """Log the artefact's files with signature, example, requirements, code and metadata.
 
     Models that an earlier attempt logged in the run, complete or not, are deleted. `mlflow.pyfunc.log_model` is
     not used: it takes store, experiment and run from the process, and in Mage's editor these belong to the user.
@@ -71,9 +81,11 @@ def log_model(
     client.log_batch(run_id, metrics=_metrics(run_id, logged.model_id), synchronous=True)
     with tempfile.TemporaryDirectory() as folder:
         _save(Path(folder) / "model", artefact, example, logged, metadata)
+        signature.remove_added(Path(folder))
+        files = signature.files_in(Path(folder) / "model")
         client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
     client.finalize_logged_model(logged.model_id, "READY")
-    return str(logged.model_uri)
+    return Logged(str(logged.model_uri), files)
 
 
 def _metrics(run_id: str, model_id: str) -> list[Metric]:

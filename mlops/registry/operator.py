@@ -16,7 +16,15 @@ from mlops.errors import (
     PromotionError,
     TrackingDownError,
 )
-from mlops.registry import alias_log, local_stack, overrides, run_history, verification, versions
+from mlops.registry import (
+    alias_log,
+    local_stack,
+    overrides,
+    run_history,
+    verification,
+    version_files,
+    versions,
+)
 from mlops.registry.alias_log import BY_OPERATOR, CHAMPION
 from mlops.registry.overrides import Override
 from mlops.registry.versions import Version
@@ -211,7 +219,7 @@ def _move(version: Version, verdict: str, reason: str, lock: locks.Lock) -> Move
 
 
 def _require_candidate(version: Version) -> None:
-    """Raise if the version is champion already, or no run of this project judged it."""
+    """Raise if the version is champion already, no run of this project judged it, or it is not signed."""
     if alias_log.current(version.name, CHAMPION) == version.number:
         raise PromotionError(f"{version.uri} is already champion; nothing was changed")
     if not version.tags.get("artefact_sha256") or not version.is_complete:
@@ -219,6 +227,7 @@ def _require_candidate(version: Version) -> None:
             f"{version.uri} cannot become champion: its run did not finish, or another program registered it. "
             "Train it again."
         )
+    version_files.signed_files(version)
 
 
 def _require_sound(version: Version) -> None:
@@ -233,11 +242,7 @@ def _require_sound(version: Version) -> None:
             raise PromotionError(
                 f"{refused}: the sample for its verification is missing. {error}. Or choose another version."
             ) from error
-        found = verification.verify(
-            version.uri,
-            verification.Expected(version.tags["artefact_sha256"], sample),
-            Path(folder) / "proof",
-        )
+        found = verification.verify(version, verification.Expected(sample), Path(folder) / "proof")
     versions.tag(version, {"proof": found.as_tag()})
     if not found.passed:
         raise PromotionError(

@@ -1,8 +1,9 @@
 """The verification before an alias moves: the registry serves the model that was tested.
 
 The test used an object in the memory of the process that fitted it; users get what the registry serves. So a fresh
-process downloads the version, loads it with the code inside it, as any user does, and compares predictions: the
-raw test month in batch, a sample of it one by one, and unusual requests such as unknown zones and nulls.
+process loads the version from its downloaded files, with the code inside it, as any user does, and compares
+predictions: the raw test month in batch, a sample of it one by one, and unusual requests such as unknown zones and
+nulls. Before that, this process checks that the files are those that were signed.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops.errors import ConfigError, TrackingDownError, one_line
+from mlops.errors import ConfigError, MlopsError, TrackingDownError, UntrustedError, one_line
 from mlops.model.request_columns import REQUEST_COLUMNS
-from mlops.registry.client import probe, tracking_uri, with_retry
+from mlops.registry import version_files
+from mlops.registry.version_files import Version
 
 Array = npt.NDArray[Any]
 SAMPLE_ROWS = 300
 PASSED = "passed"
 # So that no module of the working folder is imported by mistake; Python 3.10 does not have the option.
 SAFE_PATH = ["-P"] if sys.version_info >= (3, 11) else []
-CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,6 @@ class Expected:
 
     Parameters
     ----------
-    artefact_sha256 : str
-        `digest` of the model's folder before it was logged.
     sample : Path
         A file written by `write_sample`.
     predictions : Path, optional
@@ -61,7 +60,6 @@ class Expected:
         When `month_file` is given without predictions, service or month.
     """
 
-    artefact_sha256: str
     sample: Path
     predictions: Path | None = None
     month_file: Path | None = None
@@ -130,48 +128,44 @@ def write_sample(
     return path
 
 
-def verify(uri: str, expected: Expected, folder: Path, timeout: float = 3600.0) -> Verification:
-    """Check in a fresh process that the version at `uri` predicts the same as in its test.
+def verify(version: Version, expected: Expected, folder: Path, timeout: float = 3600.0) -> Verification:
+    """Check that the version has the files that were signed and, in a fresh process, that it predicts as tested.
 
-    Any failure of that process, also its death, is a failed verification. The exception is a tracking server that
-    does not answer: that says nothing about the version.
+    Changed files, and any failure of that process, also its death, are a failed verification. An outage or a full
+    disk says nothing about the version, so it raises.
 
     Parameters
     ----------
-    uri : str
-        ``models:/NAME/NUMBER``.
+    version : Version
     folder : Path
-        An empty folder for the version and the cleaned month.
+        A folder for the version and the cleaned month; what it contains is deleted.
     timeout : float
-        Seconds for the whole verification.
+        Seconds for the fresh process.
 
     Raises
     ------
+    UntrustedError
+        When the version is not signed with the key of this machine.
     TrackingDownError
         When the tracking server does not answer.
     """
-    server, started = tracking_uri(), time.monotonic()
-    _await(server, uri)
-    asked = json.dumps(
-        {"uri": uri, "folder": folder, "expected": asdict(expected), "asker": os.getpid()}, default=str
-    )
-    found = _ask(uri, asked, server, timeout, folder)
-    if not found.passed:
-        _await(server, uri)  # raises if the server is away now: then the server is the cause, not the version
-    measured = {**found.measured, "seconds": round(time.monotonic() - started, 3)}
-    return replace(found, reason=f"{uri}: {found.reason}", measured=measured)
-
-
-@with_retry("verifying {1}")
-def _await(server: str, uri: str) -> None:
-    probe(server, CONNECT_SECONDS)
-
-
-@with_retry("verifying {0}")
-def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Verification:
-    """Run the fresh process; returns what it found."""
-    shutil.rmtree(folder, ignore_errors=True)  # left by an earlier try, during which the server was away
+    started = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    try:
+        version_files.fetch_signed(version, folder / "version")
+        asked = {"folder": folder, "expected": asdict(expected), "asker": os.getpid()}
+        found = _ask(json.dumps(asked, default=str), timeout, folder)
+    except (TrackingDownError, UntrustedError):
+        raise
+    except MlopsError as error:
+        found = Verification(False, without_passwords(error).removeprefix(f"{version.uri}: "), {})
+    measured = {**found.measured, "seconds": round(time.monotonic() - started, 3)}
+    return replace(found, reason=f"{version.uri}: {found.reason}", measured=measured)
+
+
+def _ask(asked: str, timeout: float, folder: Path) -> Verification:
+    """Run the fresh process, without passwords in its environment; returns what it found."""
     try:
         ended = subprocess.run(
             [sys.executable, *SAFE_PATH, "-m", "mlops.registry.verification_process"],
@@ -182,8 +176,8 @@ def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Ver
             timeout=timeout,
             check=False,
             start_new_session=True,  # a Ctrl-C at the terminal must not count as a fault of the version
-            # The URI may hold a password, so it goes into the environment: any user can list the arguments.
-            env={**os.environ, "MLFLOW_TRACKING_URI": server},
+            cwd=folder,
+            env=version_files.environment_without_secrets(),
         )
     except subprocess.TimeoutExpired:
         return Verification(False, f"the verification did not end within {timeout:g} s and was stopped", {})
@@ -192,15 +186,11 @@ def _ask(uri: str, asked: str, server: str, timeout: float, folder: Path) -> Ver
             False, f"the verification process died: {_cause(ended.returncode, ended.stderr)}", {}
         )
     try:
-        answer = json.loads(ended.stdout)
-        unreachable, found = answer.pop("unreachable"), Verification(**answer)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        return Verification(**json.loads(ended.stdout))
+    except (ValueError, TypeError):
         return Verification(
             False, f"the verification process should answer in JSON; got {ended.stdout[-200:]!r}", {}
         )
-    if unreachable:
-        raise TrackingDownError(found.reason)
-    return found
 
 
 def _cause(status: int, stderr: str) -> str:

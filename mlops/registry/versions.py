@@ -1,4 +1,4 @@
-"""Versions: register one per run key, look them up, score them through their artefact, find the champion."""
+"""Versions: register one per run key, sign it, look versions up, find the champion."""
 
 from __future__ import annotations
 
@@ -6,57 +6,26 @@ import contextlib
 import json
 import logging
 import os
-import re
-import signal
-import subprocess
-import sys
-import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mlops.config import without_credentials
-from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError, one_line
-from mlops.registry import alias_log, server_facts, verification
+from mlops.errors import PromotionError
+from mlops.registry import alias_log, server_facts, signature
 from mlops.registry.alias_log import CHAMPION
-from mlops.registry.client import MlflowException, download, mlflow, mlflow_client, tracking_uri, with_retry
+from mlops.registry.artifact import Logged
+from mlops.registry.client import MlflowException, mlflow_client, tracking_uri, with_retry
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.runs import OUTCOME as OUTCOME
+from mlops.registry.version_files import Version as Version
+from mlops.registry.version_files import predict as predict
+from mlops.registry.version_files import signature_of, signed_files
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "trip-duration-"
-SCORING_SECONDS = 3600  # limit for a champion to predict a month; longer means that it hangs
-_OUTAGE = re.compile(r"\b5\d\d Server Error|Max retries exceeded")
 WARM_TRIALS = 3  # from the newest run, best first; the first is the one that the run chose
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version of a model."""
-
-    name: str
-    number: str
-    run_id: str  # empty if another program registered the version without a run
-    tags: Mapping[str, str]
-
-    @property
-    def uri(self) -> str:
-        """What MLflow loads."""
-        return f"models:/{self.name}/{self.number}"
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether its run has done everything: judged, verified, aliases set."""
-        return OUTCOME in self.tags
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether a run of this project registered it; another program, or a person, can do so too."""
-        return RUN_KEY in self.tags
 
 
 @dataclass(frozen=True)
@@ -99,6 +68,19 @@ def _champion(name: str) -> Version | None:
         if error.error_code in server_facts.ABSENT:  # no model, no alias, or one whose version was deleted
             return None
         raise
+
+
+def require_signed_champion(name: str) -> None:
+    """Raise if the champion is a version of this project that cannot be loaded, because it is not signed.
+
+    Raises
+    ------
+    UntrustedError
+        As `version_files.signed_files`.
+    """
+    reigning = champion(name)
+    if reigning and reigning.is_ours:
+        signed_files(reigning)
 
 
 def _version(found: Any) -> Version:
@@ -245,105 +227,11 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
     return tuple(starts.values())
 
 
-_SCORE = """
-import sys, warnings
-warnings.simplefilter("ignore")
-import mlflow, pandas
-model, own = mlflow.pyfunc.load_model(sys.argv[1]), None
-try:
-    own = model.get_raw_model()
-except NotImplementedError:
-    pass
-if hasattr(own, "predict_one"):  # a version of ours: MLflow's check of each value takes longer than the trees
-    model = own
-model.predict(pandas.read_parquet(sys.argv[2])).to_parquet(sys.argv[3])
-"""
-
-
-@with_retry("fetching {0.uri}")
-def fetch(version: Version, folder: Path) -> Path:
-    """Download the version's files from the registry into `folder`; returns their path."""
-    return download(version.uri, folder)
-
-
-def find_damage(version: Version, folder: Path) -> str:
-    """Why the files of a version, downloaded into `folder`, are not those of its run; empty if they are.
-
-    Raises
-    ------
-    TrackingDownError
-        When the registry does not answer.
-    """
-    try:
-        fetched = fetch(version, folder)
-        described = mlflow.models.Model.load(str(fetched)).flavors["python_function"]
-        found = verification.digest(fetched / described["data"])
-    except TrackingDownError:
-        raise
-    except Exception as error:  # whatever it is, nobody can load this version
-        return f"its files are gone or cannot be read ({one_line(error, 200)})"
-    changed = found != version.tags.get("artefact_sha256", found)
-    return "some of its files were deleted or changed" if changed else ""
-
-
-def predict(version: Version, requests: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Predictions of a registered version, downloaded into `folder` and loaded as any user loads it.
-
-    A separate process loads it with the code inside the artefact, so versions that an earlier state of this
-    package registered answer too.
-
-    Raises
-    ------
-    MlopsError
-        When it cannot be loaded, or does not answer.
-    TrackingDownError
-        When the registry does not answer.
-    OSError
-        When this machine is the cause, for example too little memory.
-    """
-    fetched = _fetched(version, folder)
-    # A unique name: a process whose parent was killed may write its answer late.
-    asked, answered = folder / "requests.parquet", folder / f"answers-{uuid.uuid4().hex}.parquet"
-    requests.to_parquet(asked, index=False)
-    command = [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", _SCORE]
-    ended = subprocess.run(
-        [*command, str(fetched), str(asked), str(answered)],
-        cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=SCORING_SECONDS,
-    )  # fmt: skip
-    if ended.returncode < 0:
-        raise ChildProcessError(
-            f"{version.uri}: the process that computes its predictions was ended by "
-            f"{signal.Signals(-ended.returncode).name}. Check that there is enough memory, and run again."
-        )
-    if ended.returncode:
-        last = (ended.stderr.strip().splitlines() or [f"its process ended with {ended.returncode}"])[-1]
-        raise MlopsError(f"{version.uri} gives no predictions: {last[:300]}")
-    return pd.read_parquet(answered)
-
-
-def _fetched(version: Version, folder: Path) -> Path:
-    """As `fetch`; `TrackingDownError` is for what says nothing about the version, `MlopsError` for lost files."""
-    try:
-        return fetch(version, folder)
-    except (TrackingDownError, OSError):
-        raise
-    except TrackingError as error:
-        # MLflow collects the errors of single files in one of its own.
-        if _OUTAGE.search(str(error.__cause__)):
-            raise TrackingDownError(str(error)) from error
-        raise MlopsError(str(error)) from error
-    except Exception as error:  # of the artefact store's own library: no keys, no answer, a missing package
-        text = f"fetching {version.uri}: {one_line(f'{type(error).__name__}: {error}', 300)}"
-        if version.is_ours:
-            raise TrackingDownError(f"{text}. Check the access to its artefact store") from error
-        raise MlopsError(text) from error
-
-
 @with_retry("registering {0}")
 def register(
-    name: str, model_uri: str, run_id: str, key: str, tags: Mapping[str, str], description: str = ""
+    name: str, logged: Logged, run_id: str, key: str, tags: Mapping[str, str], description: str = ""
 ) -> Version:
-    """Register the version of a run key; returns the existing one if an earlier try registered it.
+    """Register and sign the version of a run key; returns the existing one if an earlier try registered it.
 
     Raises
     ------
@@ -356,12 +244,13 @@ def register(
             return other
     with contextlib.suppress(MlflowException):
         client.create_registered_model(name, description="Predicts how many minutes a taxi ride will take.")
-    source, model_id = model_uri, model_uri.removeprefix("models:/")
+    source, model_id = logged.uri, logged.uri.removeprefix("models:/")
     # With its address, MLflow would look the model up in the store that the process is set to.
     if not tracking_uri().startswith("http"):
         source = str(client.get_logged_model(model_id).artifact_location)
+    own = {RUN_KEY: key, signature.TAG: signature_of(name, run_id, logged.files)}
     created = client.create_model_version(
-        name, source, run_id=run_id, tags={**tags, RUN_KEY: key}, description=description, model_id=model_id
+        name, source, run_id=run_id, tags={**tags, **own}, description=description, model_id=model_id
     )
     return _version(created)
 

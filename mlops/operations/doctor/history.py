@@ -6,9 +6,10 @@ import tempfile
 from pathlib import Path
 
 from mlops import config
+from mlops.errors import UntrustedError
 from mlops.operations.doctor.finding import Finding, Findings
 from mlops.pipeline import schedule
-from mlops.registry import alias_log, run_history, run_lifecycle, versions
+from mlops.registry import alias_log, run_history, run_lifecycle, version_files, versions
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.versions import Version
 
@@ -63,7 +64,11 @@ def _run(version: Version) -> Findings:
 def _aliases(name: str, found: dict[str, Version]) -> Findings:
     aliases = alias_log.aliases(name)
     for alias, number in sorted(aliases.items()):
-        problem = _problem(alias, found[number]) if number in found else "that version was deleted"
+        try:
+            problem = _problem(alias, found[number]) if number in found else "that version was deleted"
+        except UntrustedError as error:
+            yield Finding(f"{name}: {alias}: {error}", is_open=True)
+            continue
         if problem:
             act = _ACTS.get(alias, "remove the alias in MLflow")
             yield Finding(f"{name}: {alias} is version {number}, but {problem}; {act}", is_open=True)
@@ -80,4 +85,4 @@ def _problem(alias: str, version: Version) -> str:
     if not (version.is_ours and version.is_complete):
         return "no run of this project judged it" if alias == CHAMPION else ""
     with tempfile.TemporaryDirectory(dir=config.state_dir()) as folder:
-        return versions.find_damage(version, Path(folder))
+        return version_files.find_damage(version, Path(folder))
