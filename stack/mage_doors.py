@@ -100,11 +100,9 @@ class EditorDoor:
         query = dict(parse_qsl(request.query, keep_blank_values=True))
         token = query.pop("token", "")
         if is_page(route) and _is_same(token, self.token):
-            request.uri = request.path  # what Mage logs
             return Entrance, {"cookie": cookie, "token": token, "rest": urlencode(query)}
         if cookie in request.cookies and _is_same(request.cookies[cookie].value, self.token):
             return _without_terminal(route)
-        request.uri = request.path
         return Refusal, {"status": 401, "text": NO_TOKEN}
 
     def say(self, address: str, port: int) -> None:

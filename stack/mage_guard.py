@@ -58,7 +58,10 @@ def guard(app: Application, door: Door) -> None:
         why = foreign(request, hosts, is_visit=is_page(route))
         target: Target | None = (Refusal, {"status": 403, "text": FOREIGN.format(why)}) if why else None
         target = target or door.instead(request, route)
-        return app.get_handler_delegate(request, *target) if target else route
+        if target is None:
+            return route
+        request.uri = request.path  # Mage logs it; the query may hold a token
+        return app.get_handler_delegate(request, *target)
 
     def listen_and_say(port: int, address: str | None = None, **more: Any) -> Any:
         listening = listen(port, address, **more)

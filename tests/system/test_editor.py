@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import venv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import mage_ai
 import psutil
 import pytest
 import requests
+import websocket
 import yaml
 from support.doors import PIPELINE, PROJECT, Machine, end_group, wait_until, write_months
 from support.stack_process import free_ports
+from support.strangers import foreign_page, knock, listening_ports, order, status
 from support.visits import browse, require_browser
 
 from stack.yaml_texts import rewritten
@@ -28,13 +32,14 @@ OF_A_CHECKOUT = (
     "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt",
 )  # fmt: skip
 METADATA = f"pipelines/{PIPELINE}/metadata.yaml"
+PAGE = f"pipelines/{PIPELINE}/edit"
 MINE = "# a comment of my own"
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @dataclass(frozen=True)
 class Editor:
-    """A running `make editor`.
+    """A running `make editor`, and a person who has opened its link.
 
     Parameters
     ----------
@@ -50,10 +55,22 @@ class Editor:
     url: str
     log: Path
     process: subprocess.Popen[bytes]
+    session: requests.Session = field(default_factory=requests.Session)
+
+    @property
+    def link(self) -> str:
+        """What it prints for a person to open; empty until then."""
+        printed = re.search(r"(?m)^open (\S+)$", self.log.read_text())
+        return printed[1] if printed else ""
+
+    @property
+    def cookie(self) -> str:
+        """The header of a browser that has opened the link."""
+        return "; ".join(f"{name}={value}" for name, value in self.session.cookies.items())
 
     def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
         """The answer of Mage's API, which its pages use."""
-        answer: dict[str, Any] = requests.request(
+        answer: dict[str, Any] = self.session.request(
             method, f"{self.url}/api/{path}", json=body or None, timeout=60
         ).json()
         assert "error" not in answer, answer
@@ -63,7 +80,7 @@ class Editor:
         """Whether its pages can be opened."""
         assert self.process.poll() is None, self.log.read_text()
         try:
-            return requests.get(self.url, timeout=1).status_code == 200
+            return bool(self.link) and self.session.get(self.link, timeout=1).status_code == 200
         except requests.RequestException:
             return False
 
@@ -134,14 +151,38 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
 def visited(editor: Editor, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a person saw who opened the page and ran two blocks; and what git saw then."""
     folder = tmp_path_factory.mktemp("visit")
-    page = f"{editor.url}/pipelines/{PIPELINE}/edit"
+    cookies = folder / "cookies.json"
     seen = browse(
         screenshots=str(folder),
-        cookies=str(folder / "cookies.json"),
-        editor={"url": page, "blocks": ["load_trips", "clean_trips"]},
+        cookies=str(cookies),
+        editor={"url": editor.link, "blocks": ["load_trips", "clean_trips"]},
     )
     assert not seen["stopped"], (seen, editor.log.read_text())
-    return {**seen, "changed": editor.changed()}
+    return {**seen, "changed": editor.changed(), "cookies": cookies}
+
+
+@pytest.fixture(scope="module")
+def attacked(
+    visited: dict[str, Any], editor: Editor, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What a page of another port told after its attempts, in the browser that has opened the editor's link."""
+    folder = tmp_path_factory.mktemp("attack")
+    planted = {"variable": {"name": "planted", "value": 1}}
+    attempts = [
+        ("socket", "/websocket/terminal", json.dumps({"command": ["stdin", f"touch {folder}/terminal\r"]})),
+        ("socket", "/websocket/", json.dumps({"code": f"open('{folder}/kernel', 'w')", "uuid": "a"})),
+        ("read", "/api/pipelines"),
+        ("embed", "/api/pipelines"),
+        ("post", f"/api/pipelines/{PIPELINE}/variables", json.dumps(planted)),
+    ]
+    with foreign_page(folder / "page", editor.url, attempts) as url:
+        seen = browse(
+            screenshots=str(folder),
+            cookies=str(shutil.copy(visited["cookies"], folder)),
+            pages=[{"name": "foreign", "url": url, "shows": ["the end"]}],
+        )
+    assert not seen["stopped"], seen
+    return {"told": seen["texts"]["foreign"], "files": {path.name for path in folder.iterdir()}}
 
 
 def test_the_terminal_shows_no_traceback(visited: dict[str, Any], editor: Editor) -> None:
@@ -214,3 +255,95 @@ def test_what_a_user_changes_reaches_the_checkout_and_nothing_else(
             "+  max_trials: 3",
         ],
     }
+
+
+def test_a_page_of_another_port_gets_nothing(
+    attacked: dict[str, Any], visited: dict[str, Any], editor: Editor
+) -> None:
+    *lines, end = attacked["told"].splitlines()
+    assert end == "the end"
+    assert {line.rpartition(": ")[2] for line in lines} == {"refused"}
+    assert not attacked["files"] & {"terminal", "kernel"}
+    assert "planted" not in (editor.checkout / METADATA).read_text()
+
+
+@pytest.mark.parametrize("path", ["terminal", "", "terminal?token=guessed"])
+def test_a_stranger_opens_no_socket(path: str, editor: Editor) -> None:
+    url = f"{editor.url}/websocket/{path}"
+    assert knock(url) == 401
+    assert knock(url, Cookie=editor.cookie.replace("=", "=x")) == 401
+    assert knock(url, Cookie=editor.cookie, Origin="http://127.0.0.1:1") == 403
+    assert knock(url, Cookie=editor.cookie, Host="elsewhere.example:6789") == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    (
+        "",
+        PAGE,
+        f"{PAGE}?token=guessed",
+        "api/pipelines",
+        "api/pipelines?token=TOKEN",
+        "favicon.ico",
+        "unknown",
+    ),
+)
+def test_every_route_needs_the_cookie_of_the_link_and_the_own_address(path: str, editor: Editor) -> None:
+    url = f"{editor.url}/{path.replace('TOKEN', editor.link.partition('token=')[2])}"
+    for method in ("GET", "POST"):
+        assert status(method, url) == 401
+        assert status(method, url, Cookie=editor.cookie, Host="elsewhere.example") == 403  # DNS rebinding
+        assert status(method, url, Cookie=editor.cookie, Origin="null") == 403
+        assert status(method, url, Cookie=editor.cookie, Origin="http://localhost:1") == 403
+    assert status("GET", editor.url, Cookie=editor.cookie, Origin=editor.url) == 200
+
+
+def test_who_has_no_link_reads_where_it_is(editor: Editor) -> None:
+    page = requests.get(editor.url, headers={"Accept": "text/html"}, timeout=60)
+    assert "The terminal in which make editor runs shows the link" in page.text
+    told = requests.get(f"{editor.url}/api/pipelines", timeout=60).json()["error"]
+    assert told["code"] == 401
+    assert "by its link only" in told["message"]
+
+
+def test_the_token_is_in_the_link_and_the_cookie_only(visited: dict[str, Any], editor: Editor) -> None:
+    address, token = editor.link.split("?token=")
+    opened = requests.get(f"{editor.link}&tab=1", timeout=60, allow_redirects=False)
+    assert (opened.status_code, opened.headers["Location"]) == (
+        302,
+        f"{address.removeprefix(editor.url)}?tab=1",
+    )
+    assert opened.headers["Set-Cookie"].endswith(f"={token}; HttpOnly; Path=/; SameSite=Strict")
+    assert len(token) > 40
+    assert editor.log.read_text().count(token) == 1
+    assert token not in str([process.info for process in psutil.process_iter(["cmdline"])])
+
+
+def test_answers_name_no_other_page_and_no_address(editor: Editor) -> None:
+    for path in ("", "favicon.ico", "api/pipelines", "api/unknown"):
+        headers = editor.session.get(f"{editor.url}/{path}", timeout=60).headers
+        assert not [name for name in headers if name.startswith("Access-Control-")]
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Content-Security-Policy"] == "frame-ancestors 'self'"
+
+
+def test_the_terminal_is_off_and_says_how_to_get_it(editor: Editor) -> None:
+    socket = websocket.create_connection(
+        f"{editor.url.replace('http', 'ws')}/websocket/terminal", cookie=editor.cookie, timeout=30
+    )
+    kind, text = json.loads(socket.recv())
+    socket.close()
+    assert (kind, "make editor TERMINAL=1" in text) == ("stdout", True)
+    started = psutil.Process(editor.process.pid).children(recursive=True)
+    assert "bash" not in {process.name() for process in started}
+
+
+def test_the_kernel_takes_no_order_from_a_stranger(
+    visited: dict[str, Any], editor: Editor, tmp_path: Path
+) -> None:
+    """Whatever listens is tried: Mage's kernel had five ports that took orders without a signature."""
+    for port in listening_ports(psutil.Process(editor.process.pid)):
+        order(port, f"open({str(tmp_path / 'planted')!r}, 'w')")
+    assert not list(tmp_path.iterdir())
+    told = editor.call("GET", "kernels")["kernels"][0]  # it still works
+    assert told["alive"]
