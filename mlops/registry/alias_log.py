@@ -2,10 +2,14 @@
 
 An entry is a tag ``journal.000001`` of the registered model, a JSON object:
 ``at`` (UTC), ``by``, ``alias``, ``from``, ``to``, ``verdict``, ``reason``,
-``state`` and perhaps ``overrides``. The state is ``intent`` before the alias
-moves, ``done`` after it. So a move that a crash interrupted differs from an
-alias that somebody moved by hand, and can be completed. The caller of a function
-that writes holds the model's lock.
+``state``, perhaps ``overrides``, and ``auth``, its `signature`. The state is
+``intent`` before the alias moves, ``done`` after it. So a move that a crash
+interrupted differs from an alias that somebody moved by hand, and can be
+completed. The caller of a function that writes holds the model's lock.
+
+Anybody who can write to the registry can write such a tag, too. An entry without
+a valid signature counts for nothing, unless it is older than all signed ones:
+releases before 2026-12 did not sign.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ import getpass
 import json
 import logging
 import socket
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Final
 
 from mlops.errors import one_line
+from mlops.registry import signature
 from mlops.registry.client import MlflowException, mlflow_client, with_retry
 
 logger = logging.getLogger(__name__)
@@ -29,6 +34,7 @@ CHALLENGER: Final = "challenger"
 INTENT, DONE, DROPPED = "intent", "done", "dropped"
 # Verdicts beside those of `promotion.decide`: moved in MLflow's pages, by `rollback`, by `promote`.
 BY_HAND, ROLLBACK, BY_OPERATOR = "by hand", "rollback", "by operator"
+SIGNED, BEFORE, FORGED = "signed", "before signatures", "forged"
 _PREFIX = "journal."
 
 
@@ -55,6 +61,9 @@ class Entry:
         intent, done, or dropped: an intent that can no longer be completed.
     overrides : str
         The version's own verdict, where a person made it champion against that verdict; else empty.
+    proof : str
+        signed; before signatures: without one, and older than all signed entries; or forged: somebody wrote or
+        changed it, or it was signed with the key of another machine.
     """
 
     number: int
@@ -67,6 +76,7 @@ class Entry:
     reason: str
     state: str = DONE
     overrides: str = ""
+    proof: str = field(default=SIGNED, compare=False)
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,14 @@ class Tenure:
 
 @with_retry("{0}: reading the journal")
 def read(name: str) -> tuple[Entry, ...]:
-    """Every move of an alias of the model, oldest first."""
+    """Every move of an alias of the model, oldest first; no forged entries."""
     return _read(name)
+
+
+@with_retry("{0}: reading the journal")
+def read_all(name: str) -> tuple[Entry, ...]:
+    """Every entry of the journal, oldest first, also forged ones."""
+    return _read_all(name)
 
 
 @with_retry("{0}: reading the journal")
@@ -242,34 +258,62 @@ def _intend(name: str, entry: Entry) -> Entry:
 
 
 def _write(name: str, entry: Entry) -> None:
-    fields = {key: value for key, value in asdict(entry).items() if key != "number"}
+    fields = {key: value for key, value in asdict(entry).items() if key not in ("number", "proof")}
     fields["from"], fields["to"] = fields.pop("before"), fields.pop("after")
     if not entry.overrides:
         del fields["overrides"]
     # A tag holds 5,000 characters, and JSON writes some characters as two.
     fields["reason"] = one_line(entry.reason, 2000)
+    fields["auth"] = signature.sign(signature.ENTRY, _signed(name, entry.number, fields))
     text = json.dumps(fields, ensure_ascii=False)
-    mlflow_client().set_registered_model_tag(name, f"{_PREFIX}{entry.number:06d}", text)
+    mlflow_client().set_registered_model_tag(name, _key(entry.number), text)
 
 
 def _read(name: str) -> tuple[Entry, ...]:
+    """The entries that count, in order."""
+    return tuple(entry for entry in _read_all(name) if entry.proof != FORGED)
+
+
+def _read_all(name: str) -> tuple[Entry, ...]:
     """The entries in order, without those that cannot be read."""
     tags = _model(name)[0]
-    found = [_parsed(key, tags[key]) for key in tags if key.startswith(_PREFIX)]
-    return tuple(sorted((entry for entry in found if entry), key=lambda entry: entry.number))
+    found = [(_parsed(key, text), text) for key, text in tags.items() if key.startswith(_PREFIX)]
+    entries, proof = [], BEFORE
+    for entry, text in sorted(((e, t) for e, t in found if e), key=lambda each: each[0].number):
+        fields = json.loads(text)
+        auth = fields.pop("auth", None)
+        if signature.is_signed(signature.ENTRY, _signed(name, entry.number, fields), auth):
+            entries.append(replace(entry, proof=SIGNED))
+            proof = FORGED  # of later entries without a signature
+        else:
+            entries.append(replace(entry, proof=FORGED if auth else proof))
+    return tuple(entries)
+
+
+def _signed(name: str, number: int, fields: Mapping[str, object]) -> dict[str, object]:
+    """What the signature of an entry is made of: so it is none of another model's, or of another number."""
+    return {"model": name, "number": number, **fields}
 
 
 def _parsed(key: str, text: str) -> Entry | None:
     """The entry in a tag of the registered model; None if somebody changed the tag so that it is no entry."""
     try:
-        entry, number = json.loads(text), int(key.removeprefix(_PREFIX))
-        datetime.fromisoformat(entry["at"])
-        return Entry(
-            number, entry["at"], entry.get("by", ""), entry["alias"], entry["from"], entry["to"],
-            entry.get("verdict", ""), entry["reason"], entry.get("state", DONE), entry.get("overrides", ""),
+        found, number = json.loads(text), int(key.removeprefix(_PREFIX))
+        datetime.fromisoformat(found["at"])
+        entry = Entry(
+            number, found["at"], found.get("by", ""), found["alias"], found["from"], found["to"],
+            found.get("verdict", ""), found["reason"], found.get("state", DONE), found.get("overrides", ""),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    texts = [entry.by, entry.alias, entry.verdict, entry.reason, entry.state, entry.overrides]
+    texts += [version for version in (entry.before, entry.after) if version is not None]
+    is_entry = number > 0 and key == _key(number) and all(isinstance(text, str) for text in texts)
+    return entry if is_entry else None
+
+
+def _key(number: int) -> str:
+    return f"{_PREFIX}{number:06d}"
 
 
 def _aliases(name: str) -> dict[str, str]:

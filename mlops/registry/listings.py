@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 
 import numpy as np
 import pandas as pd
 
 from mlops import locks
-from mlops.errors import BusyError, ConfigError, PromotionError, TrackingDownError, TrackingError, command
+from mlops.errors import (
+    BusyError,
+    ConfigError,
+    PromotionError,
+    TrackingDownError,
+    TrackingError,
+    command,
+    plain,
+)
 from mlops.registry import alias_log, overrides, run_history, runs, verification, versions
 from mlops.registry.alias_log import Entry, Tenure
 from mlops.registry.overrides import Override
@@ -24,12 +32,13 @@ def listing(name: str) -> str:
     """Versions of a model with months, RMSE, verdict and aliases, and the last alias moves, for a terminal."""
     noticed = _noticed(name)
     found = versions.list_all(name)
-    entries, known = alias_log.read(name), {version.number: version for version in found}
+    entries, known = alias_log.read_all(name), {version.number: version for version in found}
+    counted = [entry for entry in entries if entry.proof != alias_log.FORGED]
     moves = [_line(entry, overrides.override_of(entry, known)) for entry in entries[-MOVES_SHOWN:]]
     parts = [
-        *(_version_lines(name, found, overrides.by_version(entries, known)) if found else []),
+        *(_version_lines(name, found, overrides.by_version(counted, known)) if found else []),
         *(["", "alias moves, newest last (UTC):", *moves] if moves else []),
-        *(f"NOTE: {text}" for text in noticed),
+        *(f"NOTE: {text}" for text in (*noticed, *_proofs(entries[-MOVES_SHOWN:]))),
     ]
     return "\n".join(
         [name if found else f"{name}: no version is registered{' now' if moves else ' yet'}", *parts]
@@ -141,15 +150,29 @@ def _row(version: Version, aliases: Mapping[str, str], override: Override | None
 
 def _line(entry: Entry, override: Override | None) -> str:
     moved = f"{entry.alias} {entry.before or 'none'} -> {entry.after or 'none'}"
-    state = "" if entry.state == alias_log.DONE else f" [{entry.state}]"
+    marks = (entry.state, alias_log.FORGED if entry.proof == alias_log.FORGED else alias_log.DONE)
+    state = "".join(f" [{mark}]" for mark in marks if mark != alias_log.DONE)
     by = re.sub(r"(?<=run \w{8})\w+", "", entry.by)  # eight digits are enough to find a run
     verdict = f"{entry.verdict}, {override.how}" if override else entry.verdict
     return _short(f"  {entry.at[:19]}  {moved}{state}  {verdict} ({by}): {entry.reason}")
 
 
 def _short(line: str) -> str:
-    """The line, cut at the width of a terminal."""
+    """The line, cut at the width of a terminal, without characters that a terminal obeys."""
+    line = plain(line)
     return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}..."
+
+
+def _proofs(shown: Sequence[Entry]) -> Iterator[str]:
+    """What a person must know about entries that are not signed."""
+    if any(entry.proof == alias_log.FORGED for entry in shown):
+        yield (
+            "a move marked [forged] has no signature of this machine's key: somebody wrote or changed it, or "
+            "another machine with another registry.key did. It counts for nothing"
+        )
+    before = sum(entry.proof == alias_log.BEFORE for entry in shown)
+    if before:
+        yield f"the {before} oldest of these moves are not signed: a release before 2026-12 wrote them"
 
 
 def _verified(tag: str | None) -> str:

@@ -35,7 +35,9 @@ def sign(kind: str, content: Mapping[str, object]) -> str:
     ConfigError
         When the key cannot be used; the message says why and what to do.
     """
-    return _hmac(files.make_key(config.state().registry_key, _restored()), kind, content)
+    path = config.state().registry_key
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _hmac(files.make_key(path, _restored()), kind, content)
 
 
 def is_signed(kind: str, content: Mapping[str, object], found: object) -> bool:
@@ -48,7 +50,9 @@ def is_signed(kind: str, content: Mapping[str, object], found: object) -> bool:
     """
     key = files.read_key(config.state().registry_key, _restored())
     expected = _hmac(key, kind, content) if key else ""
-    return bool(expected) and hmac.compare_digest(expected.encode(), str(found).encode())
+    return bool(expected) and hmac.compare_digest(
+        expected.encode(), str(found).encode("utf-8", "backslashreplace")
+    )
 
 
 def files_in(folder: Path) -> dict[str, str]:

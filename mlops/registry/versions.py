@@ -152,7 +152,7 @@ def lost_runs(name: str) -> dict[str, bool]:
     query = f"attributes.status = 'FINISHED' and tags.{RUN_KEY} LIKE '%'"
     finished = tracking.search_runs([experiment.experiment_id], query, max_results=10_000)
     registered = {version.run_id for version in _versions(name)}
-    movers = [entry.by for entry in alias_log.read(name)]
+    movers = [entry.by for entry in alias_log.read_all(name)]
     return {
         run_id: any(run_id in by for by in movers)
         for run_id in (str(run.info.run_id) for run in finished)

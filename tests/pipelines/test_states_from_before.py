@@ -20,7 +20,7 @@ from mlops.data.synthetic.source import write_month
 from mlops.errors import PromotionError
 from mlops.model import version_code
 from mlops.month import Month
-from mlops.registry import alias_log, client, operator, verification, versions
+from mlops.registry import alias_log, client, operator, verification, version_files, versions
 from mlops.training import feature_files
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -31,7 +31,7 @@ URI = f"models:/{NAME}"
 
 @pytest.fixture(autouse=True)
 def _warm_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (verification, versions):
+    for module in (verification, version_files):
         monkeypatch.setattr(module, "subprocess", WarmSubprocess)
 
 

@@ -38,6 +38,14 @@ def look_over(name: str) -> Findings:
     for key in alias_log.unreadable(name):
         text = f"{name}: its tag {key} is no entry of the journal; delete it in MLflow, or restore a backup"
         yield Finding(text, is_open=True)
+    forged = [str(entry.number) for entry in alias_log.read_all(name) if entry.proof == alias_log.FORGED]
+    if forged:
+        yield Finding(
+            f"{name}: moves of the journal without a signature of this machine's key: {', '.join(forged)}. If "
+            "another machine made them, copy registry.key of its state folder here; else somebody forged them: "
+            "find out who can write to the registry, and delete their tags in MLflow",
+            is_open=True,
+        )
 
 
 def _tags(version: Version) -> Findings:

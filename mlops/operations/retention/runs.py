@@ -53,7 +53,7 @@ def wanted(name: str, now: float, keep_days: int) -> Wanted:
     """
     parents = run_history.list_runs(name)
     run_of = {version.number: version.run_id for version in versions.list_all(name)}
-    reigned = {reign.version for reign in alias_log.tenures(alias_log.read(name))}
+    reigned = {reign.version for reign in alias_log.tenures(alias_log.read_all(name))}
     reigned |= {alias_log.current(name, alias) for alias in (alias_log.CHAMPION, alias_log.CHALLENGER)}
     champions = {run_of[number] for number in reigned if number and run_of.get(number)}
     unfinished = {kept.key for kept in checkpoint.unfinished(name)}
