@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
-from mlops import commands, config
+from mlops import commands, config, files, masking
 from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
 
@@ -24,11 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a locale without UTF-8
     options = parse(arguments)
-    _configure_logging(options.verbose)
-    signal.signal(signal.SIGTERM, _terminate)
+    masking.mask_logs()
+    with masking.outputs(is_terminal=True):
+        _configure_logging(options.verbose)
+        signal.signal(signal.SIGTERM, _terminate)
+        return _act(options)
+
+
+def _act(options: argparse.Namespace) -> int:
     try:
-        config.state_dir()  # refuses a path before slow imports
-        config.tracking_uri()
+        config.tracking_uri()  # refuses an address, or a path of the state folder, before slow imports
+        if not getattr(options, "dry_run", False):
+            files.close_state()
         return int(options.act(options))
     except (MlopsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -117,6 +124,19 @@ def _add_registry(parsers: Any) -> None:
         "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
     )
     _add_model(rollback, commands.rollback)
+    trust = _add_command(
+        parsers,
+        "trust",
+        "Sign versions that an older release or another machine registered.",
+        """\
+A version carries Python code, so only versions that are signed with the key of this machine (registry.key in the
+state folder) are loaded. Each run signs its own version. The versions are shown, and you are asked.""",
+    )
+    trust.add_argument(
+        "version", metavar="VERSION|all", help="Number of the version, or all that are not signed."
+    )
+    trust.add_argument("--yes", action="store_true", help="Sign them without being asked.")
+    _add_model(trust, commands.trust)
     for command in (promote, rollback):
         command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
 

@@ -97,6 +97,19 @@ def rollback(options: argparse.Namespace) -> int:
     return 0
 
 
+def trust(options: argparse.Namespace) -> int:
+    """Sign versions that an older release, or another machine, registered."""
+    name = _model(options)
+    from mlops.registry import trust
+
+    signed = trust.sign(name, options.version, _agree_to_sign(options))
+    for version in signed:
+        print(f"{version.uri} is signed; its code can run on this machine now")
+    if not signed:
+        print(f"{name}: nothing to do; signed already: {options.version}")
+    return 0
+
+
 def reproduce(options: argparse.Namespace) -> int:
     """Train a version again and compare its predictions."""
     from mlops.operations import reproduce
@@ -139,10 +152,24 @@ def _agree(options: argparse.Namespace) -> Callable[[str], None]:
     return _ask if sys.stdin and sys.stdin.isatty() else operator.require_yes
 
 
-def _ask(objection: str) -> None:
-    print(f"{objection}\nMake it champion all the same? [y/N] ", end="", file=sys.stderr, flush=True)
+def _ask(objection: str, question: str = "Make it champion all the same?") -> None:
+    print(f"{objection}\n{question} [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise PromotionError("not agreed; nothing was changed")
+
+
+def _agree_to_sign(options: argparse.Namespace) -> Callable[[str], None]:
+    """What is done about the meaning of a signature; it raises unless a person agrees."""
+
+    def agree(meaning: str) -> None:
+        if options.yes:
+            print(meaning, file=sys.stderr)
+        elif sys.stdin and sys.stdin.isatty():
+            _ask(meaning, "Sign them?")
+        else:
+            raise ConfigError(f"{meaning}\nNobody can be asked without a terminal: give --yes to sign them")
+
+    return agree
 
 
 def _model(options: argparse.Namespace, how: str = "with --model") -> str:
