@@ -5,7 +5,6 @@ if "callback" not in globals():
 
 from mage_ai.data_preparation.repo_manager import get_repo_config
 from mage_ai.orchestration.notification.config import NotificationConfig
-from mage_ai.orchestration.notification.sender import NotificationSender
 
 from mlops.operations import notifications
 
@@ -23,5 +22,5 @@ def notify_of_a_failure(*args, **variables):
 def _send(message):
     """Send to the channels that the project's metadata.yaml configures."""
     if message:
-        config = NotificationConfig.load(config=get_repo_config().notification_config)
-        NotificationSender(config).send(message.title, message.text, message.text)
+        channels = NotificationConfig.load(config=get_repo_config().notification_config)
+        notifications.deliver(message, channels)

@@ -1,6 +1,6 @@
 """Models that predict how long New York taxi trips take: load, clean, fit, judge, register.
 
-Seven packages ("rooms"). Each line may import those below it; the modules of the last two lines serve all rooms:
+Seven packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
 
 - `commands`: what each command of the command line does
 - `operations`: running the system over time: backfill, backtest, doctor, retention
@@ -11,6 +11,7 @@ Seven packages ("rooms"). Each line may import those below it; the modules of th
 - `model`: the code and the artefact that are served
 - `data`: from TLC's files to clean trips
 - `mage`, `files`, `locks`: support for Mage blocks, atomic file writes, locks between runs
+- `masking`: secrets are kept out of logs and messages
 - `config`, `addresses`, `month`, `errors`: settings, paths and addresses, calendar months, error classes
 
 `__main__` is the command line.

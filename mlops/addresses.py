@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mlops.errors import ConfigError
 
+HIDDEN = "..."  # what is shown of an address besides its scheme, where a password may be anywhere
+_URL = re.compile(r"(?!sqlite[+:]|file:)(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>//)?")
 _NOWHERE = {r"[\x00-\x1f\x7f]": "it is a control character", "[\udc80-\udcff]": "it is not UTF-8"}
 _IN_STATE = {
     "%[0-9A-Fa-f]{2}": "MLflow decodes it, so it would not find the champion",
@@ -61,7 +64,8 @@ def sqlite_file(address: str) -> Path | None:
     Raises
     ------
     ConfigError
-        When the address names no file, or its options are not ``name=value``, as after a "?" in the file's path.
+        When the address names no file, or its options are not ``name=value``, as after a "?" in the file's path;
+        for another kind of address, as `require_clear`.
 
     Examples
     --------
@@ -70,6 +74,7 @@ def sqlite_file(address: str) -> Path | None:
     >>> sqlite_file("http://127.0.0.1:5000")
     """
     if not re.match("sqlite[+:]", address):
+        require_clear("MLFLOW_TRACKING_URI", address)
         return None
     parts = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]*)(\?.*)?", address, re.DOTALL)
     file, options = parts.groups(default="") if parts else ("", "")
@@ -88,14 +93,70 @@ def sqlite_file(address: str) -> Path | None:
 def without_credentials(address: str) -> str:
     """URL without user, password, query, fragment and final slash; a path or SQLite address is returned unchanged.
 
+    Of a URL that can be read in two ways, such as one with an unescaped ``/`` or ``@`` in its password, only the
+    scheme is shown.
+
     Examples
     --------
     >>> without_credentials("https://me:secret@example.org/trips/?sig=abc")
     'https://example.org/trips'
+    >>> without_credentials("https://me:sec/ret@example.org/trips")
+    'https://...'
     """
-    if "://" not in address or address.startswith("sqlite:"):
+    found = _URL.match(address)
+    if not found or ("@" not in address and not found["slashes"]):
         return address
-    return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", address))[0].rstrip("/")
+    is_database = found["scheme"].startswith("postgresql")
+    try:
+        place = _place(address) if found["slashes"] else None
+    except ValueError:  # a part of a password is where the port should be
+        place = _place_of_database(address) if is_database else None
+    if is_database and address.count("@") > 1:  # SQLAlchemy reads the second one as a part of the host
+        place = None
+    return f"{found[0]}{HIDDEN}" if place is None else f"{found[0]}{place}".rstrip("/")
+
+
+def _place(url: str) -> str | None:
+    """Host, port and path of a URL; None if an @ behind them may belong to a password."""
+    parts = urlsplit(url)
+    host, behind = parts.netloc.rpartition("@")[2], f"{parts.path}{parts.query}{parts.fragment}"
+    is_unsure = "@" in behind and re.search("[:@]", parts.netloc)
+    return None if is_unsure or (parts.port is None and host.endswith(":")) else f"{host}{parts.path}"
+
+
+def _place_of_database(url: str) -> str | None:
+    """The same as SQLAlchemy reads it: there, a password may contain any character but an @."""
+    from sqlalchemy import URL, make_url  # here, because it takes 0.2 s that other addresses do not need
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        read = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    bare = URL.create(read.drivername, host=read.host, port=read.port, database=read.database)
+    shown = bare.render_as_string().partition("://")[2]
+    return None if "@" in shown else shown
+
+
+def is_clear(address: str) -> bool:
+    """Whether it is clear which part of an address is the password, so that the rest can be shown."""
+    shown = without_credentials(address)
+    return shown == address or not shown.endswith((f":{HIDDEN}", f"//{HIDDEN}"))
+
+
+def require_clear(name: str, address: str) -> None:
+    """Raise unless `is_clear`, or unless there is no password; `name` says where the address comes from.
+
+    Raises
+    ------
+    ConfigError
+        Its message shows the scheme only.
+    """
+    if "@" in address and not is_clear(address):
+        raise ConfigError(
+            f"{name}: expected an address such as scheme://user:password@host/path, with %2F for a /, %40 for "
+            f"an @ and so on in the password; got {without_credentials(address)} (more would show the password)"
+        )
 
 
 def _require(kind: str, path: Path, unusable: Mapping[str, str], act: str) -> None:

@@ -1,14 +1,16 @@
-"""Files of the state folder: atomic writes, private files, keys and hashes."""
+"""Files of the state folder: who may enter it, atomic writes, private files, keys and hashes."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import secrets
 import stat
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,8 +19,58 @@ from filelock import FileLock
 from mlops import config
 from mlops.errors import ConfigError
 
+logger = logging.getLogger(__name__)
+
 CHUNK_BYTES = 2**20
 KEY_DIGITS = 64
+OF_MAKE = {"bench", "mage"}  # folders that make targets create in the state folder
+
+
+def close_state(folder: Path | None = None, group: int = 0) -> None:
+    """Create the state folder if it is missing, and let no other user enter it; see `close`.
+
+    A folder that holds something else, such as /tmp or a home folder, is left as it is, with a warning.
+    """
+    folder, places = folder or config.state_dir(), config.state()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    known = OF_MAKE | {getattr(places, each.name).name for each in fields(places)}
+    present = {path.name for path in folder.iterdir()} - {places.locks.name}
+    if folder.stat().st_mode & stat.S_ISVTX or (present and not present & known):
+        if folder.stat().st_mode & 0o077:
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            logger.warning(
+                "%s: other users may enter this state folder (mode %o), and what is in it is not only state. Let "
+                "MLOPS_STATE_DIR name a folder of its own.", folder, mode
+            )  # fmt: skip
+        return
+    database = folder / places.stack.name / "postgres"
+    if os.geteuid() == 0 and database.exists():
+        group = database.stat().st_gid
+    close(folder, group)
+
+
+def close(folder: Path, group: int = 0) -> None:
+    """Let only its owner enter a folder: mode 0700; a folder of another owner is left as it is, with a warning.
+
+    Parameters
+    ----------
+    folder : Path
+    group : int
+        A group that may pass through it, but not list it (mode 0710). The stack of root needs that, because
+        PostgreSQL refuses to run as root.
+    """
+    about = folder.stat()
+    mode = 0o710 if group else 0o700
+    try:
+        if group and about.st_gid != group:
+            os.chown(folder, -1, group)
+        if stat.S_IMODE(about.st_mode) != mode:
+            folder.chmod(mode)
+    except PermissionError:
+        logger.warning(
+            "%s: expected a folder that only its owner may enter (mode 700); got mode %o and another owner. Let "
+            "MLOPS_STATE_DIR name a folder of your own.", folder, stat.S_IMODE(about.st_mode)
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

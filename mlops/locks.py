@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from mlops import config
+from mlops.addresses import is_clear
 from mlops.errors import BusyError, ConfigError, TrackingError, one_line
 
 logger = logging.getLogger(__name__)
@@ -268,11 +269,11 @@ def _address(url: str) -> sqlalchemy.URL:
     except (SQLAlchemyError, ValueError):
         address = None
     # An unescaped @ in the password makes the parser take the rest of the password as the host.
-    if address is None or address.drivername not in DRIVERS or "@" in (address.host or ""):
+    if address is None or address.drivername not in DRIVERS or not is_clear(url):
         raise ConfigError(
             "LOCK_URL: expected postgresql://user:password@host:port/database, with %40 for an @ and so on "
             "in the password; got something else (not shown, it may hold a password)"
-        )
+        ) from None
     return address
 
 

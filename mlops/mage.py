@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
+from mlops import files, masking
+from mlops.addresses import HIDDEN
 from mlops.config import Settings
 from mlops.errors import ConfigError, MlopsError
 
@@ -49,12 +51,14 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     ConfigError
         As `Settings.parse`, and for runtime variables that Mage could not read.
     """
+    masking.mask_logs()
     _log_to_stdout()
     _show_errors()
     if logger := variables.get("logger"):  # of the block's log; only Mage's scheduler gives one
         logger.addFilter(_CAUSE_FIRST)
     _handle_ctrl_c()
     _check_runtime_vars(sys.argv if argv is None else argv)
+    files.close_state()
     return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
 
 
@@ -133,7 +137,7 @@ def _show_errors() -> None:
 
     def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, MlopsError):
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {masking.clean(str(error))}\n")
         else:
             shown(kind, error, trace)
 
@@ -147,7 +151,7 @@ class _StdoutHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         try:
-            sys.stdout.write(self.format(record) + "\n")
+            sys.stdout.write(masking.clean(self.format(record)) + "\n")
             sys.stdout.flush()
         except Exception:
             self.handleError(record)
@@ -173,8 +177,15 @@ def _check_runtime_vars(argv: Sequence[str]) -> None:
             parsed = json.loads(text)
         except json.JSONDecodeError as error:
             raise ConfigError(
-                f"--runtime-vars is not valid JSON ({error}); got {text!r}. "
+                f"--runtime-vars is not valid JSON ({error}); got {_without_address(text)!r}. "
                 """Write for example --runtime-vars '{"service": "green", "month": "2023-10"}'"""
             ) from error
         if not isinstance(parsed, dict):
-            raise ConfigError(f"--runtime-vars: expected a JSON object of settings; got {text!r}")
+            got = _without_address(text)
+            raise ConfigError(f"--runtime-vars: expected a JSON object of settings; got {got!r}")
+
+
+def _without_address(text: str) -> str:
+    """A text up to the first URL in it, which may hold a password."""
+    before, is_cut, _ = text.partition("://")
+    return f"{before}://{HIDDEN}" if is_cut else text

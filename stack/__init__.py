@@ -19,6 +19,7 @@ mage_project   Mage's copy of the project: made once, then brought up to date
 mage_queue     the queue, which loses no run and starts none twice
 mage_guard     who may send a request to Mage: no page of another server, no other host name
 mage_doors     who gets in: the editor's link, a user of the stack
+mage_messages  Mage's messages and records of failures: no secret gets into them
 mage_editor    Mage's editor: autocompletion, the kernel's process and sockets, git's settings
 mage_files     Mage's files: it changes only what a user changed
 yaml_texts     change a YAML text and keep its order and comments

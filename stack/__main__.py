@@ -39,6 +39,7 @@ from stack.stack import SECONDS_TO_WAIT, Stack, only_one, open_stack, start
 def main() -> int:
     """Run a command and return the exit status of the process: 0 for success."""
     arguments = _parser().parse_args()
+    os.umask(0o077)  # nobody else reads what a command creates
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start cleans up
     try:
         folder = config.state_dir() / "stack"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlops.files import close, close_state
 from stack.compose import LOOPBACK, ROOT, StackError
 
 DEBIAN = Path("/usr/lib/postgresql")
@@ -78,6 +79,13 @@ def command(data: Path, cwd: Path, port: int) -> list[str]:
     settings = {"listen_addresses": LOOPBACK, "unix_socket_directories": "", "port": port}
     options = (f"--{name}={value}" for name, value in settings.items())
     return [str(programs(data) / "postgres"), "-D", str(data.relative_to(cwd)), *options]
+
+
+def close_folders(folder: Path) -> None:
+    """Let no other user enter a stack's folder and its state folder; PostgreSQL's user may pass through."""
+    group = user().get("group", 0)
+    close_state(folder.parent, group)
+    close(folder, group)
 
 
 def make(data: Path, environment: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """The command `mage` with our mends: ``python -m stack.mage start .``.
 
 `stack.mage_queue` loses no run and starts none twice; `stack.mage_editor` leaves a user's files alone;
-`stack.mage_guard` keeps strangers and foreign pages out.
+`stack.mage_guard` keeps strangers and foreign pages out; `stack.mage_messages` keeps secrets out of logs.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mlops import config
+from mlops import files, masking
 from mlops.errors import ConfigError
 from mlops.operations.doctor import mage_database
 from stack import schema
@@ -18,7 +18,7 @@ from stack import schema
 def main() -> None:
     """Run Mage's command line with our mends, unless Mage or MLflow cannot handle a path, or Mage its database."""
     try:
-        config.state_dir()
+        files.close_state()
     except ConfigError as error:
         sys.exit(f"error: {error}")
     if problem := _table_problem():
@@ -30,13 +30,18 @@ def main() -> None:
 
     process_queue.ProcessQueue = SafeQueue  # Mage's factory looks it up here
     if sys.argv[1:2] == ["start"]:
-        from stack import mage_editor, mage_guard
+        from stack import mage_editor, mage_messages
 
         mage_editor.mend()
+        mage_messages.mend()
+        from stack import mage_guard  # last: it imports Mage's server, which takes the mended functions
+
         mage_guard.install()
     from mage_ai.cli.main import app
 
-    app()
+    masking.mask_logs()
+    with masking.outputs():
+        app()
 
 
 def _table_problem() -> str:

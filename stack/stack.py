@@ -269,6 +269,7 @@ class Stack:
         """Create the service's folders, and write its command for `stack.launch`."""
         environment = self.environment(name)
         if name == "postgres":
+            cluster.close_folders(self.folder)
             return cluster.make(self.data, environment)
         home = self.folder / name
         home.mkdir(exist_ok=True)

@@ -87,6 +87,8 @@ class Supervisord:
         """
         for folder in (self.run, self.log.parent):
             folder.mkdir(exist_ok=True)
+        for log in self.log.parent.iterdir():  # earlier versions let everybody read them
+            log.chmod(0o600)
         _make_private(self.socket.parent)
         file = self.run / "supervisord.conf"
         write_private(file, self._configuration(programs))
@@ -180,14 +182,12 @@ class Supervisord:
             return getattr(server.supervisor, method)(*arguments)
 
     def _configuration(self, programs: Mapping[str, Mapping[str, object]]) -> str:
-        umask = os.umask(0o022)  # setting it is the only way to read it
-        os.umask(umask)
         near = self.socket.is_relative_to(self.folder)
         sections: dict[str, Mapping[str, object]] = {
             "unix_http_server": {"file": self.socket.relative_to(self.folder) if near else self.socket},
             "supervisord": {
                 **({"user": "root"} if os.geteuid() == 0 else {}),  # otherwise it warns that it runs as root
-                "umask": f"{umask:03o}",
+                "umask": "077",  # for the logs, and for all files that services create
                 "pidfile": "run/supervisord.pid",
                 "logfile": "logs/supervisord.log",
                 "logfile_maxbytes": "10MB",

@@ -5,6 +5,7 @@ In reading order:
 - `backfill`: train a range of months, one after the other
 - `by_hand`: a person moves `champion`, and the model card says so
 - `notifications`: messages about unattended runs
+- `channels`: where they go, and how each place shows text as text
 - `backtest`: results that other policies would have had over past months
 - `policies`: these policies, and a comparison of their results
 - `reproduce`: train a version again and compare its predictions

@@ -1,7 +1,8 @@
 """Messages about unattended runs: a month was judged, or an error prevents it.
 
-Each is sent once. The same failure is sent again after a day, not at every
-try. A month that is not published yet causes no message. So if no message
+Each channel gets each message once. The same failure is sent again after a
+day, not at every try. What a channel did not take is sent to it again at the
+next try. A month that is not published yet causes no message. So if no message
 comes at all, the scheduler itself has a problem.
 """
 
@@ -11,37 +12,32 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 
-from mlops import config
+from mlops import config, masking
 from mlops.config import Settings
 from mlops.errors import ConfigError, MlopsError, one_line
 from mlops.files import atomic_write
 from mlops.mage import from_mage, is_scheduled, run_of
 from mlops.month import Month
+from mlops.operations import channels
+from mlops.operations.channels import Message as Message
 from mlops.pipeline import run_once, schedule
 from mlops.pipeline.schedule import REPUBLISHED
 from mlops.registry import client, run_lifecycle, runs, versions
 
 AGAIN_HOURS = 20.0  # before the same failure is sent again: a daily check then sends it every day
-
-
-@dataclass(frozen=True)
-class Message:
-    """A subject line, and the text."""
-
-    title: str
-    text: str
+CHANNELS = "channels"  # of a note: who took the message
 
 
 def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | None:
-    """The message about a judged month, once; None for a table of another step.
+    """The message about a judged month; None for a table of another step.
 
     Parameters
     ----------
@@ -57,18 +53,19 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     version = versions.get(first["model"], first["number"])
     name, month = version.name, version.tags["test_month"]
     again = any(REPUBLISHED in other.tags for other in schedule.judged(name)[Month.parse(month)])
-    if not _is_news(name, version.uri, for_ever=True):
-        return None
     title = f"{name} {month}: version {version.number} is {version.tags[runs.OUTCOME]}"
     return Message(
-        title + (", after the month was republished" if again else ""), f"{first['about']}{_where(variables)}"
+        title + (", after the month was republished" if again else ""),
+        str(first["about"]),
+        _page(variables),
+        _key(name, version.uri),
     )
 
 
 def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | None:
-    """The message about a failed run, or None if it was sent in the last hours; MLflow shows a scheduled one, too.
+    """The message about a failed run; MLflow shows a scheduled one, too, once in `AGAIN_HOURS`.
 
-    Also None in Mage's editor, where a person reads the error below the block.
+    None in Mage's editor, where a person reads the error below the block.
 
     Parameters
     ----------
@@ -80,19 +77,42 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
     if not run_of(variables):
         return None
     settings = _settings(variables)
-    name, run_id = versions.model_name(settings.service, sample=settings.source == "sample"), ""
+    name = versions.model_name(settings.service, sample=settings.source == "sample")
     is_there = False
     with contextlib.suppress(MlopsError):  # send the message even if MLflow cannot be reached
         _connect(settings)
         name, is_there = schedule.guess_model_name(settings), True
-    text = str(error) or type(error).__name__
-    if not _is_news(name, text):
-        return None
-    if is_there and (is_scheduled(variables) or hasattr(error, "run_id")):
-        with contextlib.suppress(MlopsError):
-            run_id = run_lifecycle.log_failure(name, run_once.title(settings), error)
-    shown = f"\nMLflow: run {run_id}" if run_id else ""
-    return Message(f"{name}: a run failed", f"{text}{shown}{_where(variables)}")
+    text = masking.clean(str(error) or type(error).__name__)
+    key = _key(name, text)
+    with _notes():
+        note = _noted(key, again=True)
+        if note is None:
+            note = _new_note(text)
+            if is_there and (is_scheduled(variables) or hasattr(error, "run_id")):
+                with contextlib.suppress(MlopsError):
+                    note["run"] = run_lifecycle.log_failure(name, run_once.title(settings), error)
+            _write(key, note)
+    shown = f"\nMLflow: run {note['run']}" if note.get("run") else ""
+    return Message(f"{name}: a run failed", f"{text}{shown}", _page(variables), key, again=True)
+
+
+def deliver(message: Message, channels_of_mage: Any) -> None:
+    """Send the message to each channel that does not have it yet, and note those that took it.
+
+    Parameters
+    ----------
+    message : Message
+        Of `of_result` or `of_failure`.
+    channels_of_mage : NotificationConfig
+        Mage's, from the project's metadata.yaml.
+    """
+    with _notes():  # Mage may run the callback twice at the same time
+        note = _noted(message.key, again=message.again) or _new_note(message.text)
+        if CHANNELS not in note:  # of an earlier version, which did not note which ones
+            return
+        took = channels.send(message, channels_of_mage, note[CHANNELS])
+        if took:
+            _write(message.key, {**note, CHANNELS: [*note[CHANNELS], *took]})
 
 
 def _settings(variables: Mapping[str, Any]) -> Settings:
@@ -111,26 +131,45 @@ def _connect(settings: Settings) -> None:
     client.connect(config.tracking_uri(), config.state_dir(), settings.connect_timeout)
 
 
-def _where(variables: Mapping[str, Any]) -> str:
-    """A line with the address of Mage's page about the run; empty if Mage gives no run id."""
+def _page(variables: Mapping[str, Any]) -> str:
+    """Address of Mage's page about the run; empty if Mage gives no run id."""
     run, pipeline = variables.get("pipeline_run_id"), variables.get("pipeline_uuid")
     host = os.environ.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"  # as in Mage's own messages
-    return f"\nMage: {host}/pipelines/{pipeline}/runs/{run}" if run and pipeline else ""
+    return f"{host}/pipelines/{pipeline}/runs/{run}" if run and pipeline else ""
 
 
-def _is_news(name: str, about: str, *, for_ever: bool = False) -> bool:
-    """Whether this message was not sent recently; records it as sent."""
-    digest = hashlib.sha256(about.encode()).hexdigest()[:16]
-    note, lock = config.state().sent / f"{name}-{digest}.json", config.state().locks / "messages.lock"
-    now = datetime.now(timezone.utc)
+def _key(name: str, about: str) -> str:
+    """Name of the note about a message: the same model and event have the same note."""
+    return f"{name}-{hashlib.sha256(about.encode(errors='replace')).hexdigest()[:16]}"
+
+
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Inside the block, no other process reads or writes the notes about messages."""
+    lock = config.state().locks / "messages.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock, fallback_to_soft=False):  # Mage may run the callback twice at the same time
-        if note.is_file():
-            sent = datetime.fromisoformat(json.loads(note.read_text(encoding="utf-8"))["at"])
-            if for_ever or now - sent < timedelta(hours=AGAIN_HOURS):
-                return False
-        with atomic_write(note) as passing:
-            passing.write_text(
-                json.dumps({"at": now.isoformat(), "about": one_line(about, 500)}), encoding="utf-8"
-            )
-    return True
+    with FileLock(lock, fallback_to_soft=False):
+        yield
+
+
+def _noted(key: str, *, again: bool) -> dict[str, Any] | None:
+    """The note about a message; None if there is none, or if it may be sent again by now."""
+    path = _path(key)
+    if not path.is_file():
+        return None
+    note = dict(json.loads(path.read_text(encoding="utf-8")))
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(note["at"])
+    return None if again and age >= timedelta(hours=AGAIN_HOURS) else note
+
+
+def _new_note(text: str) -> dict[str, Any]:
+    return {"at": datetime.now(timezone.utc).isoformat(), "about": one_line(text, 500), CHANNELS: []}
+
+
+def _write(key: str, note: Mapping[str, Any]) -> None:
+    with atomic_write(_path(key)) as passing:
+        passing.write_text(json.dumps(note), encoding="utf-8")
+
+
+def _path(key: str) -> Path:
+    return config.state().sent / f"{key}.json"

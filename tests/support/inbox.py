@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import threading
 from collections.abc import Iterator
@@ -10,13 +11,23 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+TOKEN = "T0Hook/B0Hook/Xx9qQ2wWw3eEe4rR"  # what is secret in the webhook's URL
+
 
 @dataclass
 class Inbox:
-    """Messages in the order of arrival: title and text."""
+    """Messages in the order of arrival: title and text of those that Slack would show."""
 
     url: str = ""
-    messages: list[tuple[str, str]] = field(default_factory=list)
+    status: int = 200  # of its answers; it keeps no message of another status than 200
+    posted: list[Any] = field(default_factory=list)
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        found = [
+            [block["text"]["text"] for block in each["blocks"] if "text" in block] for each in self.posted
+        ]
+        return [(html.unescape(title), html.unescape("\n".join(texts))) for title, *texts in found]
 
     @property
     def titles(self) -> list[str]:
@@ -31,9 +42,10 @@ def receiving() -> Iterator[Inbox]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            texts = [block["text"]["text"] for block in posted["blocks"] if "text" in block]
-            inbox.messages.append((texts[0], texts[1]))
-            self.send_response(200)
+            if inbox.status == 200:
+                inbox.posted.append(posted)
+            self.send_response(inbox.status)
+            self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -43,7 +55,7 @@ def receiving() -> Iterator[Inbox]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    inbox.url = f"http://127.0.0.1:{server.server_port}/services/hook"
+    inbox.url = f"http://127.0.0.1:{server.server_port}/services/{TOKEN}"
     try:
         yield inbox
     finally:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from mlops import addresses, masking
 from mlops.config import TLC_SITE, without_credentials
 from mlops.data.sources.folder import Folder, as_download_error, cause
 from mlops.data.sources.source import Source, key_of
@@ -40,6 +41,8 @@ def open_source(source: str) -> Source:
         return _open_folder(_path_of_url(source), source)
     if "://" not in source:
         return _open_folder(_path(source), source)
+    masking.remember(source)
+    addresses.require_clear("source", source)
     shown = without_credentials(source)
     if shown.endswith(".parquet"):
         raise _one_file(shown, shown.rpartition("/")[0])

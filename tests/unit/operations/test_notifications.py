@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.inbox import Inbox, receiving
 from support.tracked import NAME, bare_version, mlflow_client, runs_of, state_of
 
 from mlops.errors import ConfigError, DownloadError, TripSchemaError
@@ -27,6 +29,7 @@ def run_of(schedule_type: str, interval: str | None, backfill_id: int | None = N
     return SimpleNamespace(pipeline_schedule=trigger, backfill_id=backfill_id)
 
 
+PAGE = "http://mage:6789/pipelines/p/runs/7"
 VARIABLES = {
     "service": "green", "source": "sample", "month": "next", "pipeline_uuid": "p", "pipeline_run_id": 7,
     "pipeline_run": run_of("time", "@daily"), "env": "prod",
@@ -39,6 +42,12 @@ BY_HAND = {
 BROKEN = TripSchemaError(
     "green_tripdata_2023-05.parquet: a truncated Parquet file. Put a complete copy there."
 )
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with receiving() as inbox:
+        yield inbox
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +64,80 @@ def judged(store: Path, **tags: str) -> str:
     return bare_version(store, test_month="2023-05", outcome="champion", **tags)
 
 
-def test_a_judged_month_is_reported_once(store: Path) -> None:
+def send(message: Message | None, *inboxes: Inbox) -> None:
+    """Deliver a message to Slack, and to Teams if there is a second inbox, as the callback does."""
+    assert message
+    hooks = [SimpleNamespace(webhook_url=inbox.url, is_valid=True) for inbox in inboxes]
+    slack, teams = [*hooks, None, None][:2]
+    config = SimpleNamespace(slack_config=slack, teams_config=teams, email_config=None, opsgenie_config=None)
+    notifications.deliver(message, config)
+
+
+def test_a_judged_month_is_reported_once(store: Path, inbox: Inbox) -> None:
     number = judged(store)
-    assert notifications.of_result(board(number), VARIABLES) == Message(
-        f"{NAME} 2023-05: version 1 is champion",
-        "champion: it is better\nMage: http://mage:6789/pipelines/p/runs/7",
+    message = notifications.of_result(board(number), VARIABLES)
+    assert message
+    assert (message.title, message.text, message.page) == (
+        f"{NAME} 2023-05: version 1 is champion", "champion: it is better", PAGE
+    )  # fmt: skip
+    send(message, inbox)
+    send(
+        notifications.of_result(board(number, "already registered as champion: it is better"), VARIABLES),
+        inbox,
     )
-    told_again = board(number, "already registered as champion: it is better")
-    assert notifications.of_result(told_again, VARIABLES) is None
-    assert notifications.of_result(board(judged(store)), VARIABLES) is not None
+    assert inbox.messages == [(message.title, f"champion: it is better\nMage: <{PAGE}>")]
+    send(notifications.of_result(board(judged(store)), VARIABLES), inbox)
+    assert inbox.titles == [message.title, f"{NAME} 2023-05: version 2 is champion"]
+
+
+@pytest.mark.parametrize("status", [301, 404, 500])
+def test_a_message_that_was_not_taken_is_sent_at_the_next_try(status: int, store: Path, inbox: Inbox) -> None:
+    inbox.status = status
+    number = judged(store)
+    for message in (
+        notifications.of_result(board(number), VARIABLES),
+        notifications.of_failure(BROKEN, VARIABLES),
+    ):
+        inbox.status, inbox.posted = status, []
+        send(message, inbox)
+        assert inbox.titles == []
+        inbox.status = 200
+        send(message, inbox)
+        send(message, inbox)
+        assert inbox.titles == [message and message.title]
+    assert len(runs_of()) == 1
+
+
+def test_what_one_channel_refuses_is_not_sent_twice_to_the_other(store: Path, inbox: Inbox) -> None:
+    message = notifications.of_failure(BROKEN, VARIABLES)
+    with receiving() as teams:
+        teams.status = 400
+        send(message, inbox, teams)
+        teams.status = 200
+        send(message, inbox, teams)
+        assert (len(inbox.posted), len(teams.posted)) == (1, 1)
+
+
+def test_a_note_of_an_earlier_version_means_that_all_channels_have_it(store: Path, inbox: Inbox) -> None:
+    message = notifications.of_failure(BROKEN, VARIABLES)
+    (note,) = (store / "told").glob("*.json")
+    kept = {name: value for name, value in json.loads(note.read_text()).items() if name in ("at", "about")}
+    note.write_text(json.dumps(kept))
+    send(notifications.of_failure(BROKEN, VARIABLES), inbox)
+    assert inbox.posted == []
+    assert message
+
+
+def test_400_long_names_do_not_keep_a_message_from_being_sent(store: Path, inbox: Inbox) -> None:
+    names = [f"{n} <!channel> <https://evil.example|log in here>" * 4 for n in range(400)]
+    error = TripSchemaError(f"green 2023-05: column 'PULocationID' is missing; got {names}")
+    send(notifications.of_failure(error, VARIABLES), inbox)
+    ((_, text),) = inbox.messages
+    assert text.startswith("green 2023-05: column 'PULocationID' is missing; got ['0 <!channel>")
+    assert "the whole text" in text
+    sent = json.dumps(inbox.posted)
+    assert "<!" not in sent
+    assert "<http" not in sent.replace(f"<{PAGE}>", "")
 
 
 def test_a_month_judged_again_on_other_bytes_says_so(store: Path) -> None:
@@ -87,24 +161,29 @@ def test_a_result_without_news_is_not_reported(table: pd.DataFrame, store: Path)
 def test_a_failure_is_reported_and_shown_in_mlflow_with_the_same_words(store: Path) -> None:
     message = notifications.of_failure(BROKEN, VARIABLES)
     (run,) = runs_of()
-    assert message == Message(
+    assert message
+    assert (message.title, message.text) == (
         f"{NAME}: a run failed",
-        f"{BROKEN}\nMLflow: run {run.info.run_id}\nMage: http://mage:6789/pipelines/p/runs/7",
+        f"{BROKEN}\nMLflow: run {run.info.run_id}",
     )
+    assert message.page == PAGE
     assert run.info.run_name == "green next month, failed before training"
     assert state_of(run.info.run_id) == ("FAILED", f"TripSchemaError: {BROKEN}")
 
 
-def test_the_same_failure_is_reported_again_after_a_day_another_at_once(store: Path) -> None:
-    assert notifications.of_failure(BROKEN, VARIABLES)
-    assert notifications.of_failure(BROKEN, VARIABLES) is None
+def test_the_same_failure_is_reported_again_after_a_day_another_at_once(store: Path, inbox: Inbox) -> None:
+    for _ in range(2):
+        send(notifications.of_failure(BROKEN, VARIABLES), inbox)
+    assert len(inbox.titles) == 1
     assert len(runs_of()) == 1
-    assert notifications.of_failure(DownloadError("no answer"), VARIABLES)
+    send(notifications.of_failure(DownloadError("no answer"), VARIABLES), inbox)
+    assert len(inbox.titles) == 2
     for note in (store / "told").glob("*.json"):
         said = json.loads(note.read_text())
         old = datetime.now(timezone.utc) - timedelta(hours=notifications.AGAIN_HOURS, seconds=1)
         note.write_text(json.dumps({**said, "at": old.isoformat()}))
-    assert notifications.of_failure(BROKEN, VARIABLES)
+    send(notifications.of_failure(BROKEN, VARIABLES), inbox)
+    assert len(inbox.titles) == 3
 
 
 def test_a_failure_during_a_run_is_shown_by_that_run(store: Path) -> None:
@@ -112,7 +191,7 @@ def test_a_failure_during_a_run_is_shown_by_that_run(store: Path) -> None:
         raise BROKEN
     message = notifications.of_failure(caught.value, VARIABLES)
     assert message
-    assert f"MLflow: run {run.run_id}\n" in message.text
+    assert message.text.endswith(f"\nMLflow: run {run.run_id}")
     assert len(runs_of()) == 1
 
 
@@ -128,7 +207,8 @@ def test_a_failure_is_reported_if_mlflow_is_away_or_settings_are_wrong(
     assert run.info.run_name == "yellow next month, failed before training"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     away = notifications.of_failure(DownloadError("no answer"), VARIABLES)
-    assert away == Message(f"{NAME}: a run failed", "no answer\nMage: http://mage:6789/pipelines/p/runs/7")
+    assert away
+    assert (away.title, away.text, away.page) == (f"{NAME}: a run failed", "no answer", PAGE)
     assert mlflow_client() is not None
 
 
@@ -137,7 +217,7 @@ def test_a_run_started_by_hand_leaves_a_message_but_no_failed_run(run: SimpleNam
     wrong = {**VARIABLES, "max_trials": 0, "pipeline_run": run}
     message = notifications.of_failure(ConfigError("max_trials: got 0"), wrong)
     assert message
-    assert message.text == "max_trials: got 0\nMage: http://mage:6789/pipelines/p/runs/7"
+    assert (message.text, message.page) == ("max_trials: got 0", PAGE)
     assert runs_of() == []
 
 
@@ -148,7 +228,7 @@ def test_the_editor_leaves_neither(store: Path) -> None:
 
 
 def test_a_message_is_sent_once_though_the_callback_runs_twice_at_the_same_time(
-    store: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both callbacks look whether it was sent before one of them has written that it was."""
     number, written = judged(store), notifications.atomic_write
@@ -158,8 +238,14 @@ def test_a_message_is_sent_once_though_the_callback_runs_twice_at_the_same_time(
         return written(target)
 
     monkeypatch.setattr(notifications, "atomic_write", slowly)
+    results, failures = (
+        (lambda: notifications.of_result(board(number), VARIABLES)),
+        (lambda: notifications.of_failure(BROKEN, VARIABLES)),
+    )
     with ThreadPoolExecutor() as pool:
-        sent = [pool.submit(notifications.of_result, board(number), VARIABLES) for _ in range(2)]
-        failures = [pool.submit(notifications.of_failure, BROKEN, VARIABLES) for _ in range(2)]
-        for messages in (sent, failures):
-            assert sorted(message.result() is None for message in messages) == [False, True]
+        sent = [
+            pool.submit(lambda made=made: send(made(), inbox)) for made in (results, failures) for _ in "ab"
+        ]
+        assert [message.result() for message in sent] == [None] * 4
+    assert sorted(inbox.titles) == [f"{NAME} 2023-05: version 1 is champion", f"{NAME}: a run failed"]
+    assert len(runs_of()) == 1
