@@ -2,15 +2,16 @@
 
 compose        read docker-compose.yml: each service's settings, with this machine's ports and folders
 secret_values  the passwords and ports of a stack: its `.env`
-schema         which tables MLflow and Mage have in their databases, and whether they fit the programs
 cluster        PostgreSQL's data folder, its users and databases
+schema         which tables MLflow and Mage have in their databases, and whether they fit the programs
 processes      find the processes of a stack by a variable in their environment, and end them
 merge          merge what the checkout and Mage's pages changed in a YAML file
 launch         the program that supervisord runs for a service: end old processes, then become the service
 supervision    configure, start, query and shut down supervisord
 stack          prepare, start, check and stop a stack
-backup         write a stack's records into one archive, and restore a stack from it
 databases      migrate the tables of MLflow and Mage, on copies that take their place at the end
+archive        the file of a backup: authenticated, and unpacked with nothing in it that is not expected
+backup         write a stack's records into one archive, and restore a stack from it
 upgrade        backup, migration, start, doctor
 __main__       the command line
 

@@ -8,7 +8,7 @@ update     start Mage again with the checkout's pipelines and blocks, also those
 upgrade    back up, migrate the databases for the installed versions, start again what ran, ask the doctor
 stop-for-upgrade  stop all services before the environments are built again; `upgrade` starts them
 backup     write registry, journal, artefacts and Mage's records into one file
-restore    create a new stack from such a file
+restore    create a new stack from such a file; --trust accepts one that cannot be authenticated
 """
 
 # ruff: noqa: T201 - the command line is where printing belongs
@@ -38,7 +38,10 @@ from stack.stack import SECONDS_TO_WAIT, Stack, only_one, open_stack, start
 
 def main() -> int:
     """Run a command and return the exit status of the process: 0 for success."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.trust and arguments.command != "restore":
+        parser.error(f"--trust: expected with restore; got {arguments.command}")
     os.umask(0o077)  # nobody else reads what a command creates
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a start cleans up
     try:
@@ -46,8 +49,10 @@ def main() -> int:
     except ConfigError as error:
         return _failed(str(error))
     try:
+        if arguments.trust:
+            return _restore(folder, arguments.archive, trust=True)
         return COMMANDS[arguments.command](folder, arguments.archive)
-    except (StackError, OSError) as error:
+    except (StackError, ConfigError, OSError) as error:
         return _failed(str(error))
     except Timeout:
         return _failed(
@@ -148,10 +153,10 @@ def _backup(folder: Path, archive: Path | None) -> int:
     return 0
 
 
-def _restore(folder: Path, archive: Path | None) -> int:
+def _restore(folder: Path, archive: Path | None, trust: bool = False) -> int:
     if not archive:
         return _failed("expected a file to read: make restore FROM=FILE.tar.gz")
-    restore(folder, archive, asked_ports(os.environ))
+    restore(folder, archive, asked_ports(os.environ), trust=trust)
     return 0
 
 
@@ -174,6 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=COMMANDS, help="one of the commands above")
     parser.add_argument("archive", nargs="?", type=Path, help="file that backup writes or restore reads")
+    parser.add_argument(
+        "--trust", action="store_true", help="restore an archive that cannot be authenticated"
+    )
     return parser
 
 

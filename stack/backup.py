@@ -1,21 +1,19 @@
 """Back up MLflow's and Mage's databases, and files that cannot be made again, into one archive; restore from it.
 
-The files are MLflow's artefacts, Mage's copy of the project, old bytes of republished months and the notes about
-messages that were sent. The archive does not contain the months: a version records their source and sha256, and
-`reproduce` accepts no other files. It does not contain `work/` of the state folder, which only saves time for an
-interrupted run, nor the output of blocks.
+The files are MLflow's artefacts, Mage's copy of the project, old bytes of republished months, the notes about
+messages that were sent, and the key that signs versions. The archive does not contain the months: a version
+records their source and sha256, and `reproduce` accepts no other files. It does not contain `work/` of the state
+folder, which only saves time for an interrupted run, nor the output of blocks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import re
 import shlex
 import shutil
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,32 +21,28 @@ from typing import Any
 
 import bcrypt
 import psycopg2
+import sqlalchemy
 from werkzeug.security import generate_password_hash
 
-from stack import cluster, schema
-from stack.compose import LOOPBACK, ROOT, StackError
+from mlops.errors import one_line
+from stack import archive, cluster, schema
+from stack.archive import DATABASES, KEYS, OF_STATE, PROJECT
+from stack.compose import ROOT, StackError
+from stack.databases import StackDatabase
 from stack.processes import family
-from stack.secret_values import NAMES, fill_in, for_start, write_env
+from stack.secret_values import NAMES, for_start, write_env
 from stack.stack import Say, Stack, only_one
 
-FORMAT = 1
-DATABASES = (
-    "mage",
-    "mlflow",
-)  # Mage's first: a run that has ended there has also ended in MLflow's later dump
 SESSIONS = (
     "oauth2_access_token"  # table of Mage's login tokens; not copied, because each row is a valid login
 )
-OF_STATE = (
-    "months/*/replaced",
-    "told",
-)  # of the state folder: old bytes of months, and which messages were sent
-PROJECT = (
-    "project"  # name of Mage's copy of the project in the archive; it has what was changed in Mage's pages
-)
 SECONDS = 3600.0
-# Older patch releases of Python do not have this filter.
-SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+NOT_OF_TABLES = """
+    SELECT 'extension ' || extname FROM pg_extension WHERE extname <> 'plpgsql'
+    UNION ALL SELECT 'setting ' || unnest(setconfig) FROM pg_db_role_setting
+    UNION ALL SELECT 'right ' || privilege_type FROM pg_database, aclexplode(datacl)
+        WHERE datname = current_database() AND grantee <> datdba
+"""  # what SQL of an archive can do as the database's owner, and no dump of tables does
 
 
 def back_up(stack: Stack, target: Path, say: Say = print) -> None:
@@ -62,25 +56,21 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
     StackError
         When the file exists or cannot be written, or a database cannot be read.
     """
-    if target.exists():
+    if os.path.lexists(target):
         raise StackError(
             f"{target}: this file exists, and a backup overwrites no file. Name another file: make backup TO=..."
         )
     passing = target.with_name(f".{target.name}.part")
     try:
+        passing.unlink(missing_ok=True)
         with (
             only_one(stack.folder),
             postgres_running(stack),
             tempfile.TemporaryDirectory() as scratch,
-            tarfile.open(_private(passing), "w:gz", compresslevel=6) as archive,
         ):
-            manifest = Path(scratch, "manifest.json")
-            manifest.write_text(json.dumps(_manifest(stack), indent=2), encoding="utf-8")
-            archive.add(manifest, manifest.name)
-            for name in DATABASES:
-                archive.add(_dump(stack, name, Path(scratch)), f"{name}.dump")
-            for name, place in _files(stack).items():
-                archive.add(place, name, filter=_without_caches)
+            about = _about(stack)
+            dumps = {f"{name}.dump": _dump(stack, name, Path(scratch)) for name in DATABASES}
+            left_out = archive.write(passing, {**dumps, **_files(stack)}, about, stack.state)
         passing.replace(target)
     except OSError as error:
         raise StackError(
@@ -88,40 +78,61 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
         ) from error
     finally:
         passing.unlink(missing_ok=True)
+    for name in left_out:
+        say(f"not in the backup, because it is a link or has an odd name: {name!r}")
     say(f"{target}: {target.stat().st_size:,} bytes")
 
 
-def restore(folder: Path, source: Path, ports: Mapping[str, str] | None = None, say: Say = print) -> None:
+def restore(
+    folder: Path,
+    source: Path,
+    ports: Mapping[str, str] | None = None,
+    say: Say = print,
+    trust: bool = False,
+) -> None:
     """Create a stack from the archive, completely or not at all; the stack is not started.
 
-    The users come from the archive. The first users get the passwords in this stack's `.env`.
+    The users come from the archive. The first users get the passwords in this stack's `.env`. SQL of the archive
+    runs as the user of its database, who can run no program and read or write no file.
+
+    Parameters
+    ----------
+    folder : Path
+    source : Path
+        The archive.
+    ports : mapping, optional
+        As for `start`.
+    say : callable
+    trust : bool
+        Whether to accept an archive that was not authenticated with the key of this state folder.
 
     Raises
     ------
     StackError
-        When there is already a stack, or when the archive is damaged or was written by a newer version.
+        When there is already a stack; when the archive is not authentic, damaged, or written by a newer version.
     """
+    archive.require_safe_python()
     folder = folder.absolute()
     if any((folder / name).exists() for name in ("postgres", "mlflow", "mage")):
         raise StackError(
             f"{folder}: there is already a stack, and a restore overwrites no stack. "
             "Set MLOPS_STATE_DIR to another folder, or stop this stack (make stack-stop) and move it away."
         )
-    for_start(folder / ".env", ports or {})  # so that wrong ports are refused before the archive is unpacked
+    values = for_start(folder / ".env", ports or {})  # wrong ports are refused before the archive is unpacked
     passing = folder.with_name(f"{folder.name}.part")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
         shutil.rmtree(passing, ignore_errors=True)
         passing.mkdir()
+        unpacked = passing / "unpacked"
         try:
-            stack = _unpack(source, passing, folder / ".env", ports or {})
+            users = archive.unpack(source, unpacked, folder.parent, trust)
+            _require_places(unpacked / "state", folder)
+            stack = Stack(passing, {**values, **users})
+            write_env(passing / ".env", stack.values)
             with postgres_running(stack):
-                for name in DATABASES:
-                    _load(stack, name, passing / "unpacked" / f"{name}.dump")
-                is_older = _is_older(stack, source)
-                _own_passwords(stack)
-                _move_mages_paths(stack, folder)
-            _place_files(passing / "unpacked", stack, folder.parent)
+                is_older = _fill(stack, unpacked, source, folder)
+            _place_files(unpacked, stack, folder.parent)
             for name in ("unpacked", "run", "logs"):
                 shutil.rmtree(passing / name, ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)  # its .env is already copied
@@ -155,26 +166,34 @@ def postgres_running(stack: Stack) -> Iterator[None]:
         stack.stop_service("postgres") if running else stack.stop()
 
 
-def _private(path: Path) -> Path:
-    path.unlink(missing_ok=True)
-    path.touch(0o600)
-    return path
-
-
 def _artefacts(stack: Stack) -> Path:
     return stack.compose.places["/var/lib/mlflow"] / "artifacts"
 
 
 def _files(stack: Stack) -> dict[str, Path]:
     """Return what else is in the archive, by its name there, as far as it exists."""
-    kept = [path for pattern in OF_STATE for path in sorted(stack.state.glob(pattern))]
+    kept = [path for pattern in (*OF_STATE, *KEYS) for path in sorted(stack.state.glob(pattern))]
     found = {f"state/{path.relative_to(stack.state)}": path for path in kept}
     found |= {"artifacts": _artefacts(stack), PROJECT: stack.served}
     return {name: path for name, path in found.items() if path.exists()}
 
 
-def _without_caches(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if Path(entry.name).name in ("__pycache__", ".file_versions") else entry
+def _require_places(unpacked: Path, folder: Path) -> None:
+    """Raise `StackError` where a restore would write through a link, or leave another key than the archive's."""
+    state = folder.parent
+    targets = [state / path.relative_to(unpacked) for path in unpacked.rglob("*")]
+    for link in (path for path in (folder, *targets) if path.is_symlink()):
+        raise StackError(
+            f"{link}: this is a link, and a restore writes through none. Remove it, or set MLOPS_STATE_DIR to "
+            "another folder."
+        )
+    for name in KEYS:
+        ours, theirs = state / name, unpacked / name
+        if ours.exists() and theirs.exists() and ours.read_bytes() != theirs.read_bytes():
+            raise StackError(
+                f"{ours}: the archive has another key with which its versions were signed. Set MLOPS_STATE_DIR to "
+                "another folder, or move this key away if nothing in this folder needs it."
+            )
 
 
 def _place_files(unpacked: Path, stack: Stack, state: Path) -> None:
@@ -187,25 +206,30 @@ def _place_files(unpacked: Path, stack: Stack, state: Path) -> None:
         target = state / source.relative_to(unpacked / "state")
         if source.is_file() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.name in KEYS:
+                source.chmod(0o600)
             source.rename(target)
 
 
-def _is_older(stack: Stack, source: Path) -> bool:
-    """Whether the loaded tables have to be migrated; StackError if a newer version made them."""
-    urls = {name: schema.in_postgres(name, stack.environment("postgres")) for name in DATABASES}
-    for name, url in urls.items():
-        if schema.is_newer(name, url):
-            raise StackError(schema.problem(name, url, f"{source}, database {name}"))
-    return any(schema.is_older(name, url) for name, url in urls.items())
+def _fill(stack: Stack, unpacked: Path, source: Path, folder: Path) -> bool:
+    """Load both databases, and fit them to this stack; return whether their tables have to be migrated."""
+    try:
+        older = [_load(stack, name, unpacked / f"{name}.dump", source) for name in DATABASES]
+        _own_passwords(stack)
+        _move_mages_paths(stack, folder)
+    except (psycopg2.Error, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise StackError(f"{source}: its databases cannot be used: {one_line(error)}") from error
+    return any(older)
 
 
-def _manifest(stack: Stack) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "made_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "users": {name: stack.values[name] for name in NAMES},
-    }
+def _about(stack: Stack) -> dict[str, Any]:
+    """Return what the manifest says; StackError if a restore would refuse it."""
+    try:
+        users = archive.known_users({name: stack.values[name] for name in NAMES}, "first users")
+    except ValueError as error:
+        raise StackError(f"{stack.folder / '.env'}: {error}. Correct it.") from error
+    made_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"made_at": made_at, "versions": _versions(), "users": users}
 
 
 def _versions() -> dict[str, str]:
@@ -224,7 +248,7 @@ def _dump(stack: Stack, database: str, folder: Path) -> Path:
     with file.open("wb") as output:
         cluster.run(
             ["pg_dump", *options, f"--exclude-table-data={SESSIONS}", database],
-            stack.environment("postgres"),
+            StackDatabase(database, stack).login,
             folder,
             {},
             SECONDS,
@@ -233,41 +257,24 @@ def _dump(stack: Stack, database: str, folder: Path) -> Path:
     return file
 
 
-def _unpack(source: Path, passing: Path, env: Path, ports: Mapping[str, str]) -> Stack:
-    """Create a stack with the archive's users in the folder `passing`, and unpack the archive below it."""
-    try:
-        with tarfile.open(source) as archive:
-            archive.extractall(passing / "unpacked", **SAFELY)
-        manifest = json.loads((passing / "unpacked" / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
-        raise StackError(f"{source}: expected an archive made by `make backup`; got: {error}") from error
-    if manifest["format"] != FORMAT:
-        raise StackError(
-            f"{source}: expected format {FORMAT}; got {manifest['format']}. Restore with the code that wrote it."
-        )
-    if env.exists():
-        shutil.copy(env, passing / ".env")
-    write_env(passing / ".env", {**fill_in(passing / ".env", ports), **manifest["users"]})
-    return Stack(passing, fill_in(passing / ".env", {}))
+def _load(stack: Stack, name: str, dump: Path, source: Path) -> bool:
+    """Load a database; return whether its tables have to be migrated.
 
-
-def _load(stack: Stack, database: str, file: Path) -> None:
-    options = [
-        "--exit-on-error",
-        "--single-transaction",
-        "--no-owner",
-        "--no-privileges",
-        f"--role={database}",
-    ]
-    with file.open("rb") as dump:
-        cluster.run(
-            ["pg_restore", *options, f"--dbname={database}"],
-            stack.environment("postgres"),
-            stack.folder,
-            {},
-            SECONDS,
-            stdin=dump,
-        )
+    Raises
+    ------
+    StackError
+        When the dump does what its user may not, or what no dump of tables does, or when a newer version made it.
+    """
+    database, options = StackDatabase(name, stack), ("--exit-on-error", "--no-owner", "--no-privileges")
+    command = ["pg_restore", "--single-transaction", *options, f"--dbname={name}"]
+    with dump.open("rb") as file:
+        cluster.run(command, database.login, stack.folder, {}, SECONDS, stdin=file)
+    shown = f"{source}, database {name}"
+    if more := [found for (found,) in _execute(stack, name, NOT_OF_TABLES)]:
+        raise StackError(f"{shown}: expected tables, as `make backup` writes them; got {', '.join(more)}")
+    if schema.is_newer(name, database.url):
+        raise StackError(schema.problem(name, database.url, shown))
+    return schema.is_older(name, database.url)
 
 
 def _own_passwords(stack: Stack) -> None:
@@ -293,13 +300,8 @@ def _move_mages_paths(stack: Stack, folder: Path) -> None:
 
 def _execute(stack: Stack, owner: str, statement: str, *values: str) -> list[Any]:
     """Run one statement in Mage's or MLflow's database, as its owner; return its rows."""
-    login = {"host": LOOPBACK, "port": stack.compose.port("postgres"), "user": owner, "dbname": owner}
-    with (
-        contextlib.closing(
-            psycopg2.connect(**login, password=stack.values[f"{owner.upper()}_DB_PASSWORD"])
-        ) as database,
-        database,
-    ):
+    url = StackDatabase(owner, stack).url.replace("+psycopg2", "")
+    with contextlib.closing(psycopg2.connect(url)) as database, database:
         cursor = database.cursor()
         cursor.execute(statement, values)
         return cursor.fetchall() if cursor.description else []

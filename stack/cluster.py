@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops.files import close, close_state
+from mlops.files import close, close_state, create_private
 from stack.compose import LOOPBACK, ROOT, StackError
 
 DEBIAN = Path("/usr/lib/postgresql")
@@ -71,6 +71,11 @@ def environment(data: Path, port: int, password: str) -> dict[str, str]:
     }
 
 
+def as_owner(name: str, environment: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the login of Mage's or MLflow's own role, which is no superuser."""
+    return {**environment, "PGUSER": name, "PGPASSWORD": values[f"{name.upper()}_DB_PASSWORD"]}
+
+
 def command(data: Path, cwd: Path, port: int) -> list[str]:
     """Return the command that starts the server in the folder `cwd`.
 
@@ -107,8 +112,9 @@ def make(data: Path, environment: Mapping[str, str]) -> None:
     passing, secret = home / "data.part", home / "password"
     shutil.rmtree(passing, ignore_errors=True)
     try:
-        secret.touch(0o600)
-        secret.write_text(environment["PGPASSWORD"], encoding="utf-8")
+        secret.unlink(missing_ok=True)
+        with create_private(secret) as file:
+            file.write(environment["PGPASSWORD"].encode())
         if owner:
             shutil.chown(secret, owner["user"])
         options = ["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]

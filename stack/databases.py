@@ -21,7 +21,7 @@ import psutil
 import psycopg2
 import sqlalchemy
 
-from stack import schema
+from stack import cluster, schema
 from stack.compose import StackError
 from stack.stack import BINS, Stack, surroundings
 
@@ -92,7 +92,7 @@ class SqliteFile:
     def make_copy(self) -> None:
         """Make the copy to migrate."""
         self.discard_copy()
-        self._copy.parent.mkdir()
+        self._copy.parent.mkdir(mode=0o700)
         self.save(self._copy)
 
     def discard_copy(self) -> None:
@@ -128,8 +128,13 @@ class StackDatabase:
 
     @property
     def url(self) -> str:
-        """Its address, for PostgreSQL's superuser."""
-        return schema.in_postgres(self.owner, self.stack.environment("postgres"))
+        """Its address, for its owner: a superuser who reads it would run what it has in views."""
+        return schema.in_postgres(self.owner, self.login)
+
+    @property
+    def login(self) -> dict[str, str]:
+        """Environment of PostgreSQL's programs, with the login of its owner."""
+        return cluster.as_owner(self.owner, self.stack.environment("postgres"), self.stack.values)
 
     @property
     def copy_url(self) -> str:
@@ -163,9 +168,8 @@ class StackDatabase:
     def migration(self) -> tuple[dict[str, str], Path]:
         """Return the environment and the folder in which the copy is migrated."""
         login = self.stack.environment("mlflow") if self.owner == "mlflow" else self.stack.environment("mage")
-        server = {name: self.stack.environment("postgres")[name] for name in ("PGHOST", "PGPORT")}
-        password = self.stack.values[f"{self.owner.upper()}_DB_PASSWORD"]
-        return {**login, **server, "PGPASSWORD": password}, self.stack.folder
+        server = {name: self.login[name] for name in ("PGHOST", "PGPORT", "PGPASSWORD")}
+        return {**login, **server}, self.stack.folder
 
 
 Database = SqliteFile | StackDatabase

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import sqlalchemy
 
 from mlops.registry.tables import MLFLOW, Tables
+from stack.cluster import as_owner
 from stack.compose import StackError
 
 MLFLOW_USERS = Tables(
@@ -53,8 +54,12 @@ def in_postgres(database: str, login: Mapping[str, str]) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def require_fitting_tables(service: str, login: Mapping[str, str]) -> None:
-    """Raise `StackError` unless the service's program can use the tables of its database in a stack."""
+def require_fitting_tables(service: str, login: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Raise `StackError` unless the service's program can use the tables of its database in a stack.
+
+    They are read as their owner: whoever reads a view runs the functions in it.
+    """
     for owner in OWNED.keys() & {service}:
-        if found := problem(owner, in_postgres(owner, login), f"{service}'s database"):
+        url = in_postgres(owner, as_owner(owner, login, values))
+        if found := problem(owner, url, f"{service}'s database"):
             raise StackError(found)

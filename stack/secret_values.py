@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlops.files import create_private
 from stack.compose import StackError, read_env, variables
 
 NAMES = {
@@ -86,8 +87,8 @@ def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner can read; it is written completely or not at all."""
     passing = path.with_name(f"{path.name}.part")
     passing.unlink(missing_ok=True)
-    passing.touch(0o600, exist_ok=False)
-    passing.write_text(text, encoding="utf-8")
+    with create_private(passing) as file:
+        file.write(text.encode())
     passing.replace(path)
 
 

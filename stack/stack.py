@@ -166,7 +166,7 @@ class Stack:
         self.stop_service(name)  # also ends old processes of it that supervisord does not know
         self.require_free_port(name)
         if "postgres" in self.compose.services:
-            schema.require_fitting_tables(name, self.environment("postgres"))
+            schema.require_fitting_tables(name, self.environment("postgres"), self.values)
         self._prepare(name, say, replace)
         if not self.supervisord.states():
             self.supervisord.start({each: self.program(each) for each in self.compose.in_order()})

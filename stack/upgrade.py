@@ -199,9 +199,7 @@ def _to_stop(stack: Stack, due: Sequence[Database]) -> tuple[tuple[str, ...], st
 
 def _require_no_run(stack: Stack) -> None:
     """Raise `StackError` while Mage or the command line runs something on the stack; its PostgreSQL runs."""
-    engine = sqlalchemy.create_engine(
-        schema.in_postgres("mage", stack.environment("postgres")), poolclass=sqlalchemy.NullPool
-    )
+    engine = sqlalchemy.create_engine(StackDatabase("mage", stack).url, poolclass=sqlalchemy.NullPool)
     try:
         with engine.connect() as connection:
             runs = []
