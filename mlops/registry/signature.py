@@ -90,7 +90,7 @@ def find_change(expected: Mapping[str, str], folder: Path) -> str:
     found = files_in(folder)
     for path in sorted({*expected, *found}):
         if path not in found:
-            return f"{path} is missing"
+            return f"{path} was removed"
         if path not in expected:
             return f"{path} was added"
         if found[path] != expected[path]:

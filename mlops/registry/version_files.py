@@ -84,7 +84,7 @@ def fetch_signed(version: Version, folder: Path) -> Path:
     fetched = _fetched(version, folder)
     signature.remove_added(fetched)
     if change := signature.find_change(expected, fetched):
-        raise MlopsError(f"{version.uri}: {change} after the version was signed; nothing of it was executed")
+        raise MlopsError(f"{version.uri}: since it was signed, {change}; nothing of it was executed")
     return fetched
 
 

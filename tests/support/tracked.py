@@ -12,7 +12,7 @@ from support.builders import make_batch, make_features, make_requests
 
 from mlops.model.duration_model import DurationModel
 from mlops.model.intervals import Intervals
-from mlops.registry import artifact, client, versions
+from mlops.registry import artifact, client, version_files, versions
 from mlops.registry.client import MlflowException, mlflow
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
@@ -68,6 +68,12 @@ def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **ta
     with contextlib.suppress(MlflowException):
         mlflow_client().create_registered_model(name)
     return str(mlflow_client().create_model_version(name, folder.as_uri(), run_id=run_id, tags=tags).version)
+
+
+def bare_signed(folder: Path) -> Version:
+    """A version of ours without a model; its signature is of no file."""
+    number = bare_version(folder, run_key=KEY, signature=version_files.signature_of(NAME, "", {}))
+    return versions.get(NAME, number)
 
 
 @contextlib.contextmanager

@@ -234,8 +234,8 @@ def test_one_rerun_completes_a_killed_run(
 
 def test_a_verification_ends_when_its_parent_process_is_gone(tmp_path: Path) -> None:
     """Otherwise it would write into the folder in which the next attempt works."""
-    expected = {"artefact_sha256": "", "sample": str(tmp_path / "sample.parquet")}
-    asked = {"uri": "models:/none/1", "folder": str(tmp_path), "expected": expected, "asker": 0}
+    expected = {"sample": str(tmp_path / "sample.parquet")}
+    asked = {"folder": str(tmp_path), "expected": expected, "asker": 0}
     ended = subprocess.run(
         [sys.executable, "-m", "mlops.registry.verification_process"],
         input=json.dumps(asked),

@@ -23,7 +23,7 @@ from mlops.errors import ConfigError, DataQualityError, TrackingError
 from mlops.month import Month
 from mlops.operations.reproduce import reproduce
 from mlops.pipeline import rule_texts, run_key, steps
-from mlops.registry import versions
+from mlops.registry import version_files
 from mlops.registry.client import mlflow
 from mlops.registry.versions import Version
 
@@ -137,7 +137,7 @@ def test_a_version_with_cleaning_rules_of_its_own_has_all_that_others_have(
     stored = rule_texts.from_json(text_of(own, "rules.json"))
     assert [text.name for text in stored] == [rule.name for rule in OWN]
     assert stored[-1].source == rule_texts.source_of(far)
-    carried = mlflow.models.Model.load(str(versions.fetch(own, tmp_path))).metadata["cleaning_rules"]
+    carried = mlflow.models.Model.load(str(version_files.fetch(own, tmp_path))).metadata["cleaning_rules"]
     assert [rule["source"] for rule in carried] == [text.source for text in stored]
 
     # The verification covers all test trips.

@@ -18,7 +18,7 @@ from support.verified import JUNE
 from mlops.data import schemas, trips
 from mlops.data.synthetic import source
 from mlops.registry import artifact, client, run_lifecycle, versions
-from mlops.registry.verification import Expected, digest, write_sample
+from mlops.registry.verification import Expected, write_sample
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     requests = schemas.read_requests(folder / "clean.parquet")
     predictions = model.predict(requests)
     np.save(folder / "predictions.npy", predictions["duration_minutes"].to_numpy(np.float32))
+    model.save(folder / "model")
     return Expected(
-        digest(model.save(folder / "model")),
         write_sample(folder / "sample.parquet", requests, predictions),
         folder / "predictions.npy",
         raw,
@@ -77,7 +77,10 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> Expected:
 def registered(
     migrated_store: Path, tested: Expected, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
-    """A tracking store with version 1, and the folder that the store keeps the version in."""
+    """A tracking store with version 1, and the folder that the store keeps the version in.
+
+    Its state folder has the key that signed it.
+    """
     state = tmp_path_factory.mktemp("state")
     shutil.copy(migrated_store, state / "mlflow.db")
     uri = f"sqlite:///{state / 'mlflow.db'}"
@@ -88,26 +91,30 @@ def registered(
             logged = artifact.log_model(
                 run.run_id, run.experiment_id, tested.sample.parent / "model", make_requests(3)
             )
-    versions.register(NAME, logged, run.run_id, "key", {})
+        versions.register(NAME, logged, run.run_id, "key", {})
     (kept,) = (state / "artifacts").rglob("MLmodel")
     return uri, kept.parent
 
 
 @pytest.fixture
-def version(registered: tuple[str, Path], tmp_path: Path) -> Iterator[Path]:
+def version(registered: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that the store keeps version 1 in, for a test to damage; connected to."""
     uri, kept = registered
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(Path(uri.removeprefix("sqlite:///")).parent))
     client.connect(uri, tmp_path, 5.0)
     shutil.copytree(kept, tmp_path / "whole")
+    signed = versions.get(NAME, "1")
     yield kept
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(tmp_path / "whole", kept)
+    client.connect(uri, tmp_path, 5.0)
+    versions.tag(signed, signed.tags)
 
 
 @pytest.fixture
 def sample_only(tested: Expected) -> Expected:
     """What is known of an old version whose raw month is gone."""
-    return Expected(tested.artefact_sha256, tested.sample)
+    return Expected(tested.sample)
 
 
 @pytest.fixture

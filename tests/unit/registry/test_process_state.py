@@ -17,7 +17,7 @@ from support.builders import make_batch
 from support.tracked import KEY, NAME, OTHER_KEY, registered, runs_of, save_artefact, state_of
 
 from mlops import config
-from mlops.registry import client, run_history, runs, versions
+from mlops.registry import client, run_history, runs, version_files
 from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import start_run
 from mlops.training.boosting import build_matrix, train
@@ -120,7 +120,7 @@ def test_what_was_logged_is_read_back_from_our_store(person: Person, tmp_path: P
     assert again.run_id == failed.run_id
     assert runs.parameters_of(again.run_id) == {"month": "2023-06"}
     assert runs.fetch_artefact(again.run_id, "months.csv", tmp_path / "fetched").read_text() == "month\n"
-    assert (versions.fetch(version, tmp_path / "version") / "MLmodel").is_file()
+    assert (version_files.fetch(version, tmp_path / "version") / "MLmodel").is_file()
     assert {run.run_id for run in run_history.list_runs(NAME)} == {again.run_id, version.run_id}
     assert_left_alone(person)
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import socket
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from support.builders import make_requests
-from support.verified import URI, refused
+from support.tracked import NAME
+from support.verified import URI, refused, sign_again
 
 from mlops.errors import ConfigError, TrackingDownError
 from mlops.model.request_columns import REQUEST_COLUMNS
-from mlops.registry import client
+from mlops.registry import client, versions
 from mlops.registry.verification import Expected, digest, verify, write_sample
+
+SECRETS = (
+    "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY",
+    "SLACK_WEBHOOK_URL", "LOCK_URL", "MAGE_DATABASE_CONNECTION_URL", "JWT_SECRET", "ANY_OTHER",
+)  # fmt: skip
 
 # --- What is expected ---------------------------------------------------------------------------------------
 
@@ -63,7 +67,7 @@ def test_a_months_file_goes_with_its_predictions(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match=r"^raw: expected predictions, service and month together with .* got pred"
     ):
-        Expected("", tmp_path, None, Path("raw"), "green", "2023-06")
+        Expected(tmp_path, None, Path("raw"), "green", "2023-06")
 
 
 # --- The verification process -------------------------------------------------------------------------------
@@ -111,40 +115,38 @@ def test_a_process_that_does_not_answer_proves_nothing(
 def test_a_server_that_is_away_says_nothing_about_a_version(
     version: Path, sample_only: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    known = versions.get(NAME, "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as bound:  # nobody listens here, and nobody else can start to
         bound.bind(("127.0.0.1", 0))
         uri = f"http://me:secret@127.0.0.1:{bound.getsockname()[1]}"
         monkeypatch.setattr(client._Connection, "uri", uri)
         with pytest.raises(
-            TrackingDownError, match=r"^tracking server http://127\.0\.0\.1.*: no answer"
+            TrackingDownError, match=f"^fetching {URI}: MLflow failed: no answer from http"
         ) as away:
-            verify(URI, sample_only, tmp_path / "scratch")
+            verify(known, sample_only, tmp_path / "scratch")
 
     assert "secret" not in str(away.value)
 
 
-def test_a_server_that_goes_away_meanwhile_says_nothing_about_a_version(
-    version: Path, sample_only: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# --- What the process is given ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["verified", "scored"])
+def test_a_version_that_is_asked_sees_no_password(
+    asked: str, version: Path, sample_only: Expected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Healthy(BaseHTTPRequestHandler):
-        """Answers the first check only, and breaks every other connection off."""
+    for name in SECRETS:
+        monkeypatch.setenv(name, "opensesame")
+    seen = tmp_path / "environment"
+    with next(version.glob("code/*/model/duration_model.py")).open("a") as code:
+        code.write(f"\nimport os, pathlib\npathlib.Path({str(seen)!r}).write_text(repr(dict(os.environ)))\n")
+    signed = sign_again(versions.get(NAME, "1"), version)
+    if asked == "verified":
+        assert verify(signed, sample_only, tmp_path / "scratch").passed
+    else:
+        assert len(versions.predict(signed, make_requests(3), tmp_path / "scored")) == 3
 
-        def do_GET(self) -> None:
-            if "/experiments/search" in self.path:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"{}")
-            self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        monkeypatch.setattr(client._Connection, "uri", f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(
-            TrackingDownError, match=f"^{URI} cannot be fetched: MLflow failed: no answer from "
-        ):
-            verify(URI, sample_only, tmp_path / "scratch")
-        server.shutdown()
+    assert "opensesame" not in seen.read_text()
+    assert not [name for name in SECRETS if name in seen.read_text()]
+    assert "'PATH'" in seen.read_text()

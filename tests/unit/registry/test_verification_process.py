@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.builders import make_requests
-from support.tracked import fitted
-from support.verified import JUNE, URI, refused
+from support.tracked import NAME, fitted
+from support.verified import JUNE, URI, proof_of, refused, sign_again
 
 from mlops.data.synthetic import source
-from mlops.registry.verification import Expected, digest, verify, write_sample
+from mlops.registry import versions
+from mlops.registry.verification import Expected, verify, write_sample
 
 # --- A sound version ----------------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ def test_a_sound_version_is_proven_on_the_raw_month_and_one_by_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = pd.read_parquet(tested.sample)
-    proof = verify(URI, tested, tmp_path / "scratch")
+    proof = proof_of(tested, tmp_path)
     rows = len(np.load(tested.predictions))
 
     assert proof.passed, proof.reason
@@ -46,7 +47,7 @@ def test_a_sound_version_is_proven_on_the_raw_month_and_one_by_one(
 def test_an_old_version_is_proven_by_its_sample_alone(
     version: Path, sample_only: Expected, tmp_path: Path
 ) -> None:
-    proof = verify(URI, sample_only, tmp_path / "scratch")
+    proof = proof_of(sample_only, tmp_path)
 
     assert proof.passed, proof.reason
     assert "300 requests in batch and one by one; within 0 minutes" in proof.reason
@@ -69,12 +70,12 @@ def truncate(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "name", "said"),
     [
-        (flip_a_byte, "data/model/booster.ubj", "expected files with digest "),
-        (truncate, "data/model/encoder.npz", "encoder.npz cannot be read (File is not a zip file)"),
-        (Path.unlink, "data/model/booster.ubj", "booster.ubj is missing"),
-        (truncate, "data/model/model.json", "model.json cannot be read (Expecting "),
-        (Path.unlink, "MLmodel", "MLmodel cannot be read ("),
-        (shutil.rmtree, ".", "MLmodel cannot be read (No such artifact: 'MLmodel')"),
+        (flip_a_byte, "data/model/booster.ubj", "data/model/booster.ubj was changed"),
+        (truncate, "data/model/encoder.npz", "data/model/encoder.npz was changed"),
+        (Path.unlink, "data/model/booster.ubj", "data/model/booster.ubj was removed"),
+        (flip_a_byte, "requirements.txt", "requirements.txt was changed"),
+        (Path.unlink, "MLmodel", "MLmodel was removed"),
+        (shutil.rmtree, ".", "MLmodel was removed"),
     ],
 )
 def test_a_damaged_artefact_is_refused_by_name(
@@ -87,25 +88,30 @@ def test_a_damaged_artefact_is_refused_by_name(
 ) -> None:
     damage(version / name)
 
-    assert refused(sample_only, tmp_path).startswith(f"the artefact is damaged: {said}")
+    assert refused(sample_only, tmp_path) == f"since it was signed, {said}; nothing of it was executed"
 
 
 def test_a_version_that_the_registry_does_not_know_is_refused(
     version: Path, sample_only: Expected, tmp_path: Path
 ) -> None:
-    proof = verify("models:/trip-duration-sample/7", sample_only, tmp_path / "scratch")
+    version_1 = versions.get(NAME, "1")
+    proof = verify(replace(version_1, number="7"), sample_only, tmp_path / "scratch")
 
     assert not proof.passed
-    assert "models:/trip-duration-sample/7 cannot be fetched: MLflow failed: Model Version " in proof.reason
+    assert (
+        "models:/trip-duration-sample/7: fetching models:/trip-duration-sample/7: MLflow failed: "
+        in proof.reason
+    )
 
 
 def test_another_model_under_the_same_version_answers_otherwise(
     version: Path, sample_only: Expected, tmp_path: Path
 ) -> None:
     shutil.rmtree(version / "data" / "model")
-    other = digest(fitted(seed=5).save(version / "data" / "model"))
+    fitted(seed=5).save(version / "data" / "model")
+    sign_again(versions.get(NAME, "1"), version)
 
-    said = refused(replace(sample_only, artefact_sha256=other), tmp_path)
+    said = refused(sample_only, tmp_path)
     assert said.startswith("the sample in batch: 300 of 300 predictions differ from the test; in row 0 ")
     assert "expected duration_minutes " in said
 
@@ -171,6 +177,7 @@ DurationModel.predict = contrary
 def test_every_way_of_asking_is_compared(said: str, version: Path, tested: Expected, tmp_path: Path) -> None:
     with next(version.glob("code/*/model/duration_model.py")).open("a") as code:
         code.write(TAMPERED[said])
+    sign_again(versions.get(NAME, "1"), version)
 
     assert said in refused(tested, tmp_path)
 
@@ -178,8 +185,10 @@ def test_every_way_of_asking_is_compared(said: str, version: Path, tested: Expec
 def test_a_version_without_its_code_is_refused(version: Path, sample_only: Expected, tmp_path: Path) -> None:
     shutil.rmtree(version / "code")
     (version / "code").mkdir()
+    sign_again(versions.get(NAME, "1"), version)
 
-    assert "expected the version's code, one package in" in refused(sample_only, tmp_path)
+    said = refused(sample_only, tmp_path)
+    assert said.startswith("the version cannot be loaded (No module named 'trip_duration_")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +207,7 @@ def test_a_version_with_another_schema_is_refused(
     described = (version / "MLmodel").read_text()
     assert lines[0] in described
     (version / "MLmodel").write_text(described.replace(*lines))
+    sign_again(versions.get(NAME, "1"), version)
 
     assert refused(sample_only, tmp_path).startswith(said)
 

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.builders import make_requests
-from support.tracked import AWAY, NAME, bare_version, fails_at, registered
+from support.tracked import AWAY, NAME, bare_signed, fails_at, registered
+from support.verified import sign_again
 from support.warm import run_warm
 
 from mlops import config
 from mlops.errors import MlopsError, TrackingDownError
 from mlops.model.duration_model import DurationModel
-from mlops.registry import versions
+from mlops.registry import version_files, versions
 from mlops.registry.client import MlflowException, mlflow
 
 
@@ -46,11 +47,12 @@ def test_a_version_is_asked_with_its_own_code_not_with_todays(
     code.write_text(
         f"{code.read_text()}\nDurationModel.predict = lambda *_: pd.DataFrame({{'then': [7.0]}})\n"
     )
+    version = sign_again(version, code.parents[3])
     earlier = versions.predict(version, requests, tmp_path / "two")
 
     pd.testing.assert_frame_equal(answered, expected, check_exact=True)
     assert earlier.to_dict("list") == {"then": [7.0]}
-    fetched = versions.fetch(version, tmp_path / "three")
+    fetched = version_files.fetch(version, tmp_path / "three")
     assert fetched.is_relative_to(tmp_path / "three")
     assert (fetched / "MLmodel").is_file()
 
@@ -68,6 +70,7 @@ def test_a_version_that_does_not_answer_says_why(
     version = registered(artefact)
     (code,) = (store / "artifacts").rglob("code/*/model/duration_model.py")
     code.write_text(end)
+    version = sign_again(version, code.parents[3])
     with pytest.raises(MlopsError) as refused:
         versions.predict(version, asked(3), tmp_path / "scratch")
 
@@ -76,28 +79,28 @@ def test_a_version_that_does_not_answer_says_why(
 
 
 def test_a_registry_that_is_away_says_nothing_about_the_version(store: Path, tmp_path: Path) -> None:
-    bare_version(store)
+    version = bare_signed(store)
     with (
         pytest.raises(TrackingDownError, match=f"^fetching models:/{NAME}/1: MLflow failed: "),
         fails_at("get_model_version_download_uri", AWAY),
     ):
-        versions.predict(versions.get(NAME, "1"), asked(3), tmp_path / "scratch")
+        versions.predict(version, asked(3), tmp_path / "scratch")
 
 
 def test_a_version_that_the_registry_has_lost_does_not_answer(store: Path, tmp_path: Path) -> None:
-    bare_version(store)
+    version = bare_signed(store)
     with (
         pytest.raises(MlopsError, match=f"^fetching models:/{NAME}/1: MLflow failed: no such file"),
         fails_at("get_model_version_download_uri", MlflowException("no such file")),
     ):
-        versions.predict(versions.get(NAME, "1"), asked(3), tmp_path / "scratch")
+        versions.predict(version, asked(3), tmp_path / "scratch")
 
 
 def test_a_process_that_was_killed_says_nothing_about_the_version(
     store: Path, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = registered(artefact)
-    monkeypatch.setattr(versions, "_SCORE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(version_files, "_SCORE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(
         ChildProcessError,
         match=f"^models:/{NAME}/1: .* was ended by SIGKILL. Check that there is enough memory",
