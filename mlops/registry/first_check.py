@@ -117,7 +117,7 @@ def _credentials(uri: str) -> tuple[str, str]:
         return f"user {in_address!r} of MLFLOW_TRACKING_URI", "Correct user and password there."
     act = (
         f"Set {USER} and {PASSWORD} (or {TOKEN}); "
-        "`make stack` writes the first two to stack/environment in the state folder."
+        "`make stack` writes the first two to stack/environment in the state folder, `make mlflow` to mlflow/.env."
     )
     if known.username and known.password:
         return f"user {known.username!r} with an unknown name or a wrong password", act

@@ -121,7 +121,9 @@ def test_a_run_of_each_door_works_in_an_odd_checkout(machine: Machine, checkout:
 
 @pytest.mark.long
 @pytest.mark.timeout(200)
-def test_mlflow_s_server_starts_in_an_odd_checkout(machine: Machine, checkout: Path) -> None:
+def test_mlflow_s_server_starts_in_an_odd_checkout_and_knows_its_user_only(
+    machine: Machine, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = {path.name for path in checkout.iterdir()}
     with socket.socket() as any_one:
         any_one.bind(("127.0.0.1", 0))
@@ -140,8 +142,18 @@ def test_mlflow_s_server_starts_in_an_odd_checkout(machine: Machine, checkout: P
             return requests.get(f"http://127.0.0.1:{port}/health", timeout=1).status_code == 200
         return False
 
+    login = checkout / ".state" / "mlflow" / ".env"
+    search = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
         wait_until(answers, 120)
+        assert login.stat().st_mode & 0o777 == 0o600
+        known = dict(line.split("=", 1) for line in login.read_text().splitlines())
+        assert "user owner, password in " in log.read_text()
+        assert known["MLFLOW_TRACKING_PASSWORD"] not in log.read_text()
+        for user in (None, ("owner", "password1234"), ("admin", "password1234")):
+            assert requests.get(search, auth=user, timeout=30).status_code == 401
+        for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+            monkeypatch.setenv(name, known[name])
         experiment = mlflow.MlflowClient(f"http://127.0.0.1:{port}").create_experiment("some")
         place = mlflow.MlflowClient(f"http://127.0.0.1:{port}").get_experiment(experiment).artifact_location
     finally:
