@@ -115,7 +115,7 @@ def test_a_champion_without_files_gives_way_to_a_challenger_and_the_verdict_says
     shutil.rmtree(booster.parents[2])
     for line, alias in zip(open_lines(machine), ("challenger", "champion"), strict=True):
         assert line.startswith(
-            f"{SAMPLE_MODEL}: {alias} is version 2, but its files are gone or cannot be read"
+            f"{SAMPLE_MODEL}: {alias} is version 2, but its files are gone or changed"
         )
 
     ended = machine.train(month="2023-04", max_trials=1, seed=7)

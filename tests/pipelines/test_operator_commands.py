@@ -194,7 +194,10 @@ def test_a_damaged_version_cannot_become_champion(
     damage(artefacts(machine, name)[0])
     for command in (("promote", "1"), ("rollback",)):
         reported = refused(machine.mlops(*command, *WHY))
-        assert f"{URI}/1 cannot become champion: {URI}/1: the artefact is damaged" in reported
+        assert (
+            f"{URI}/1 cannot become champion: {URI}/1: since it was signed, data/model/{name} was "
+            in reported
+        )
         assert "Choose another version, or train it again with --force." in reported
     assert machine.alias("champion") == "2"
     assert re.search(r"^ +1 .* failed$", said(machine.mlops("registry")), re.M)
@@ -209,7 +212,7 @@ def test_a_damaged_champion_that_was_set_by_hand_loses_to_the_next_challenger(ma
     assert machine.alias("champion") == "4"
     reason = machine.versions()[3].tags["reason"]
     assert "champion (version 1)" in reason
-    assert f"could not be scored: {URI}/1 gives no predictions: " in reason
+    assert f"could not be scored: {URI}/1: since it was signed, data/model/encoder.npz was changed" in reason
 
 
 # --- Again --------------------------------------------------------------------------------------------------

@@ -17,10 +17,19 @@ from support.warm import WarmSubprocess
 from mlops import files
 from mlops.data import schemas, trips
 from mlops.data.synthetic.source import write_month
-from mlops.errors import PromotionError
+from mlops.errors import PromotionError, UntrustedError
 from mlops.model import version_code
 from mlops.month import Month
-from mlops.registry import alias_log, client, operator, verification, version_files, versions
+from mlops.registry import (
+    alias_log,
+    client,
+    listings,
+    operator,
+    trust,
+    verification,
+    version_files,
+    versions,
+)
 from mlops.training import feature_files
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
@@ -72,6 +81,9 @@ def register(state: Path, name: str = "version") -> Path:
 def test_a_version_from_before_is_scored_as_recorded(store: Path, tmp_path: Path) -> None:
     register(store)
     requests, expected = recorded()
+    with pytest.raises(UntrustedError, match=f"^{URI}/1: it is not signed: an older release registered it"):
+        versions.predict(versions.get(NAME, "1"), requests, tmp_path / "not trusted")
+    trust.sign(NAME, "1", print)
     answered = versions.predict(versions.get(NAME, "1"), requests, tmp_path / "scored")
 
     pd.testing.assert_frame_equal(answered, expected, check_exact=True)
@@ -80,6 +92,9 @@ def test_a_version_from_before_is_scored_as_recorded(store: Path, tmp_path: Path
 def test_versions_from_before_are_promoted_and_rolled_back(store: Path) -> None:
     register(store)
     register(store, "again")
+    with pytest.raises(UntrustedError, match=f"python -m mlops trust 2 --model {NAME}"):
+        operator.promote(NAME, "2", "why")
+    trust.sign(NAME, "all", print)
 
     assert str(operator.promote(NAME, "2", "why")) == f"{URI}/2 is now champion; previous champion: version 1"
     assert str(operator.rollback(NAME, "why not")) == f"{URI}/1 is now champion; previous champion: version 2"
@@ -91,6 +106,10 @@ def test_versions_from_before_are_promoted_and_rolled_back(store: Path) -> None:
         ("champion", "1", "2", "by operator"),
         ("champion", "2", "1", "rollback"),
     ]
+    proofs = [entry.proof for entry in alias_log.read(NAME)]
+    assert proofs == [alias_log.BEFORE, alias_log.BEFORE, alias_log.SIGNED, alias_log.SIGNED]
+    shown = listings.listing(NAME)
+    assert "NOTE: the 2 oldest of these moves are not signed: a release before 2026-12 wrote them" in shown
     first, *_ = alias_log.tenures(alias_log.read(NAME))
     assert (first.version, first.since) == ("1", REGISTRY["journal"]["journal.000002"]["at"])
 
@@ -101,6 +120,7 @@ def test_a_version_from_before_whose_code_was_changed_is_refused(store: Path) ->
     text = code.read_text()
     code.write_text(text.replace("minute_of_day.astype(np.int16)", "(minute_of_day // 2).astype(np.int16)"))
     assert code.read_text() != text
+    trust.sign(NAME, "2", print)
 
     with pytest.raises(PromotionError, match="predictions differ from the test"):
         operator.promote(NAME, "2", "why")
@@ -116,6 +136,13 @@ def test_a_champion_from_before_is_met_by_a_run_of_today(
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     client.connect(f"sqlite:///{machine.state / 'mlflow.db'}", machine.state, 5.0)
     register(machine.state)
+    refused = machine.train(month="2023-04")
+    assert refused.status == 1
+    assert refused.output.count(f"error: {URI}/1: it is not signed: an older release registered it") == 1
+    assert "trial 1 of" not in refused.output
+    assert machine.numbers() == ["1"]
+    trusted = machine.mlops("trust", "all", "--yes")
+    assert trusted.stdout == f"{URI}/1 is signed; its code can run on this machine now\n", trusted.output
     ended = machine.train(month="2023-04")
 
     assert ended.status == 0, ended.output

@@ -4,7 +4,7 @@ In three terminals, with an empty state folder for all of them, so that the edit
 
     export MLOPS_STATE_DIR=/tmp/pictures
     make editor
-    make mlflow
+    make mlflow  # then, for its password: set -a; . $MLOPS_STATE_DIR/mlflow/.env; set +a
     .venv-browser/bin/python tests/support/pictures.py docs/images
 
 Look at every picture before you commit it.
@@ -13,6 +13,7 @@ Look at every picture before you commit it.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,9 @@ PANELS = {"before": "pipeline_editor_before_hidden", "after": "pipeline_editor_a
 
 def new_page(browser: Browser, stored: dict[str, str] | None = None) -> Page:
     """Return a page of the pictures' width, with these values in its local storage."""
-    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}", "") for name in ("USERNAME", "PASSWORD"))
+    login: Any = {"username": user, "password": password} if user else None
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, http_credentials=login)
     page.set_default_timeout(SECONDS_FOR_A_PAGE * 1000)
     for name, value in (stored or {}).items():
         page.add_init_script(f"localStorage.setItem({name!r}, {value!r})")

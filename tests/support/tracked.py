@@ -64,16 +64,16 @@ def save_artefact(folder: Path) -> Path:
 
 
 def bare_version(folder: Path, name: str = NAME, run_id: str | None = None, **tags: str) -> str:
-    """Create a version without a model; return its number."""
+    """Create a version without a model, whose signature is of no file; return its number."""
     with contextlib.suppress(MlflowException):
         mlflow_client().create_registered_model(name)
+    tags = {"signature": version_files.signature_of(name, run_id or "", {}), **tags}
     return str(mlflow_client().create_model_version(name, folder.as_uri(), run_id=run_id, tags=tags).version)
 
 
 def bare_signed(folder: Path) -> Version:
-    """A version of ours without a model; its signature is of no file."""
-    number = bare_version(folder, run_key=KEY, signature=version_files.signature_of(NAME, "", {}))
-    return versions.get(NAME, number)
+    """A version of ours without a model."""
+    return versions.get(NAME, bare_version(folder, run_key=KEY))
 
 
 @contextlib.contextmanager

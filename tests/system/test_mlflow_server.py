@@ -23,7 +23,7 @@ from mlops.operations.doctor.finding import Finding
 from mlops.operations.retention import cleanup
 from mlops.operations.retention.cleanup import Retention
 from mlops.operations.retention.policy import ARTEFACTS
-from mlops.registry import client, run_history, run_lifecycle, versions
+from mlops.registry import client, run_history, run_lifecycle, version_files, versions
 from mlops.registry.client import mlflow
 
 
@@ -152,12 +152,12 @@ def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(pr
 def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path: Path) -> None:
     version = registered(save_artefact(tmp_path))
     client.mlflow_client().log_text(version.run_id, "month,sha256\n2023-06,ab\n", "months.csv")
-    assert versions.find_damage(version, tmp_path / "whole") == ""
+    assert version_files.find_damage(version, tmp_path / "whole") == ""
     assert len(run_history.months_of(version)) == 1
     for path in [path for path in proxied.rglob("*") if path.is_file()]:
         path.unlink()
 
-    assert "are gone or cannot be read" in versions.find_damage(version, tmp_path / "gone")
+    assert "are gone or changed" in version_files.find_damage(version, tmp_path / "gone")
     with pytest.raises(MlopsError) as unreadable:
         versions.predict(version, make_requests(3), tmp_path / "predictions")
     with pytest.raises(TrackingError) as lost:
