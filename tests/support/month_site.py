@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -23,6 +25,7 @@ OCTOBER = Month(2023, 10)
 
 
 NAME = "green_tripdata_2023-10.parquet"
+ZEROS = bytes(2**20)
 
 
 def parquet(rows: int = 10) -> bytes:
@@ -47,6 +50,8 @@ class Answer:
         Seconds before the answer.
     length : str or None
         The header Content-Length, if it is not the body's length; None for no such header.
+    more_bytes : int
+        Zeros that follow the body as long as the client reads; `Server.sent_bytes` counts them.
     """
 
     body: bytes = b""
@@ -58,17 +63,31 @@ class Answer:
     slow_seconds: float = 0.0
     headers: tuple[tuple[str, str], ...] = ()
     length: str | None = "right"
+    more_bytes: int = 0
 
 
 class Server:
-    """A loopback web server that plays its scripts; the last answer of a script repeats."""
+    """A loopback web server that plays its scripts; the last answer of a script repeats.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    certificate : Path, optional
+        A certificate with its key, for https.
+    """
+
+    def __init__(self, certificate: Path | None = None) -> None:
         self.head: list[Answer] = []
         self.get: list[Answer] = []
         self.requests: list[tuple[str, str]] = []
+        self.authorizations: set[str | None] = set()
+        self.sent_bytes = 0
+        self.reasons: dict[int, str] = {}
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._http.server_port}/trip-data"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self._http.server_port}/trip-data"
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         )
@@ -98,9 +117,10 @@ class Server:
 
             def _play(self, script: list[Answer], with_body: bool) -> None:
                 server.requests.append((self.command, self.path))
+                server.authorizations.add(self.headers.get("Authorization"))
                 answer = script.pop(0) if len(script) > 1 else script[0]
                 time.sleep(answer.slow_seconds)
-                self.send_response(answer.status)
+                self.send_response(answer.status, server.reasons.get(answer.status))
                 if answer.length is not None:
                     right = answer.length == "right"
                     self.send_header("Content-Length", str(len(answer.body)) if right else answer.length)
@@ -113,6 +133,9 @@ class Server:
                     self.wfile.write(answer.body[: answer.sent])
                     if answer.hold and answer.hold.wait(20):
                         self.wfile.write(answer.body[answer.sent :])
+                    with contextlib.suppress(ConnectionError):  # the client has read enough
+                        for _ in range(answer.more_bytes // len(ZEROS)):
+                            server.sent_bytes += self.wfile.write(ZEROS)
                     if answer.reset:
                         self.connection.setsockopt(
                             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)

@@ -98,6 +98,10 @@ class RefusedError(DownloadError):
         self.reason = reason
 
 
+class RedirectError(DownloadError):
+    """The source sends its reader to an address that is not its own, which is not asked."""
+
+
 def publication(url: str) -> str:
     """When the source at this address publishes a month, as a sentence; empty if that is not known."""
     return "TLC publishes a month about seven weeks after its end. " if url == TLC_SITE else ""

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from http.client import HTTPException
+from http.client import HTTPException, responses
 from typing import BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
+from requests.utils import get_auth_from_url
 from urllib3 import HTTPResponse
-from urllib3.exceptions import DecodeError, HTTPError, ReadTimeoutError
+from urllib3.exceptions import DecodeError, HTTPError, LocationParseError, ReadTimeoutError
+from urllib3.util import Url, parse_url
 
 from mlops.config import TLC_SITE, without_credentials
 from mlops.data import retries
@@ -23,6 +25,7 @@ from mlops.data.sources.source import (
     UNSURE,
     BrokenOffError,
     Progress,
+    RedirectError,
     RefusedError,
     key_of,
     not_parquet,
@@ -31,6 +34,7 @@ from mlops.errors import ConfigError, DownloadError, one_line
 
 TIMEOUT_SECONDS = (3.0, 30.0)  # to connect (each attempt), and between received bytes
 RETRY_AFTER_MAX_SECONDS = 3600.0  # a server may ask for days, by mistake
+REDIRECTS = 5  # that are followed, one after the other
 _COMPLETE = (200, 203)  # 203: a proxy has changed the headers or the body
 _ABSENT = (404, 410)
 _TEXT = re.compile(r"text/|application/(\S+\+)?(html|xml|json)", re.IGNORECASE)  # types of answers for people
@@ -59,9 +63,10 @@ def open_site(address: str, shown: str) -> WebSite:
             f"source {shown!r}: expected https://host/folder, got no usable host. Correct the address, or choose "
             "another --source."
         )
-    session = requests.Session()  # it retries nothing: `WebSite` does
+    session = _Session()  # it retries nothing: `WebSite` does
     session.headers["Accept-Encoding"] = "identity"  # so that Content-Length counts the received bytes
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    session.auth = get_auth_from_url(address) if parts.password else None
+    base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
     kind, control = ("tlc", "../misc/taxi_zone_lookup.csv") if shown == TLC_SITE else (parts.scheme, None)
     return WebSite(
         shown, key_of(kind, shown), control, base, f"?{parts.query}" if parts.query else "", session
@@ -75,7 +80,7 @@ class WebSite:
     url: str
     key: str
     control: str | None
-    _address: str = field(repr=False)  # may contain a password
+    _address: str = field(repr=False)
     _query: str = field(repr=False)  # may contain a signature
     _session: requests.Session = field(repr=False)
 
@@ -146,8 +151,7 @@ class WebSite:
             ) from self._cause(error)
 
     def _ask_once(self, method: str, name: str) -> requests.Response:
-        address = f"{self._address}/{name}{self._query}"
-        response = self._session.request(method, address, stream=True, timeout=TIMEOUT_SECONDS)
+        response = self._follow(method, f"{self._address}/{name}{self._query}", name)
         if not _is_temporary(response.status_code):
             return response
         with response:
@@ -157,6 +161,40 @@ class WebSite:
                 reason=f"{self.url}: HTTP {response.status_code}",
                 wait_seconds=0.0 if asked is None else wait_seconds(asked),
             )
+
+    def _follow(self, method: str, address: str, name: str) -> requests.Response:
+        """Answer after at most `REDIRECTS` redirects, each to an address of the source's own host."""
+        history: list[requests.Response] = []
+        for _ in range(REDIRECTS + 1):
+            response = self._session.request(method, address, stream=True, timeout=TIMEOUT_SECONDS)
+            if not response.is_redirect:
+                response.history = history
+                return response
+            response.close()  # without its body, which may have any length
+            address = self._next_address(response, name)
+            history.append(response)
+        raise RedirectError(
+            f"{self.url}/{name}: expected the file after at most {REDIRECTS} redirects; got one more. Look at the "
+            "server, or choose another --source."
+        )
+
+    def _next_address(self, response: requests.Response, name: str) -> str:
+        """Where a redirect leads: to the same host, scheme and port, or from http to https of the same host."""
+        location = response.headers["Location"].encode("latin1").decode(errors="replace")
+        here, shown = parse_url(response.url), "an address that cannot be read"
+        try:
+            there = parse_url(urljoin(response.url, location))  # as the connection will understand it
+        except (LocationParseError, ValueError):
+            there = Url()
+        else:
+            shown = repr(Url(there.scheme, host=there.host, port=there.port).url)[:80]
+        is_safer = here.scheme == "http" and _door(there) == ("https", 443)
+        if there.host == here.host and there.auth is None and (_door(there) == _door(here) or is_safer):
+            return there.url
+        raise RedirectError(
+            f"{self.url}/{name}: expected the file from {here.scheme}://{here.netloc}; got a redirect to {shown}, "
+            "which is not followed. If you trust that address, choose it as --source; else look at the server."
+        )
 
     def _why(self, error: Exception) -> str:
         return (
@@ -181,7 +219,8 @@ class WebSite:
 
     def _unexpected(self, response: requests.Response, name: str, advice: str) -> str:
         """Message about an answer that is not the file."""
-        got, asked = f"{response.status_code} {response.reason}", response.headers.get("Retry-After")
+        got = f"{response.status_code} {responses.get(response.status_code, '')}".strip()
+        asked = response.headers.get("Retry-After")
         later = f", Retry-After: {one_line(asked, 40)}" if asked else ""
         return (
             f"{self.url}/{name}: expected HTTP 200, got {got}{later}. "
@@ -191,6 +230,18 @@ class WebSite:
     def _cause(self, error: Exception) -> Exception | None:
         """Exception to chain; None when its text may contain the query, which may contain a signature."""
         return None if self._query else error
+
+
+class _Session(requests.Session):
+    """A session that leaves redirects to its caller: requests reads the whole body of one into memory."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """No target, whatever the answer says."""
+
+
+def _door(address: Url) -> tuple[str | None, int | None]:
+    """Scheme and port."""
+    return address.scheme, address.port or {"http": 80, "https": 443}.get(address.scheme or "")
 
 
 def wait_seconds(retry_after: str) -> float:
