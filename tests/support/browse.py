@@ -24,14 +24,16 @@ QUIET_MS = 1000  # a page fails soon after it shows the expected texts, or not a
 
 HARMLESS = {
     "left the page": r"net::ERR_ABORTED$",
+    "asked before the login": r"\b401 .*/api/projects\?",
     "sign-in asked for twice": r'^Error: Abort fetching component for route: "/sign-in"',
     "layout in two steps": r"ResizeObserver loop completed with undelivered notifications",
 }
 """Harmless errors, by name.
 
 The browser cancels a page's open requests when it leaves the page (Mage's pages request their status without
-end). Mage redirects to the sign-in page a second time while that page is being fetched. The browser reports an
-error when a table of MLflow gets its layout in two steps.
+end). The page that leads to the sign-in page asks for the project first, and is refused. Mage redirects to the
+sign-in page a second time while that page is being fetched. The browser reports an error when a table of MLflow
+gets its layout in two steps.
 """
 
 

@@ -5,7 +5,7 @@ In three terminals, with an empty state folder for all of them, so that the edit
     export MLOPS_STATE_DIR=/tmp/pictures
     make editor
     make mlflow  # then, for its password: set -a; . $MLOPS_STATE_DIR/mlflow/.env; set +a
-    .venv-browser/bin/python tests/support/pictures.py docs/images
+    .venv-browser/bin/python tests/support/pictures.py docs/images --mage 'the link that make editor prints'
 
 Look at every picture before you commit it.
 """
@@ -74,7 +74,7 @@ def open_editor(browser: Browser, mage: str, hidden: tuple[str, ...]) -> Page:
     """Return the editor's page, these side panels closed, when its kernel is ready."""
     stored = {"hide_kernel_warning": "1", "pipeline_editor_after_width": "400"}
     page = new_page(browser, stored | {PANELS[panel]: "true" for panel in hidden})
-    page.goto(f"{mage}/pipelines/trip_duration_training/edit")
+    page.goto(mage)
     header(page, BLOCKS[-1]).wait_for()
     page.get_by_text(re.compile(r"Memory: [1-9]")).wait_for()
     page.wait_for_timeout(SETTLE_MS)
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description="Take the pictures of docs/images.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--mage", default="http://127.0.0.1:6789")
+    parser.add_argument("--mage", help="the editor's link with its token; not needed for --only mlflow")
     parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     parser.add_argument("--only", choices=("mage", "mlflow"), help="take the pictures of one program")

@@ -27,7 +27,7 @@ const ways = {
     it.onopen = () => { it.send(text); setTimeout(() => end("opened"), 2000) }
     it.onerror = () => end("refused")
   }),
-  read: path => fetch(site + path, {credentials: "include"}).then(() => "read", () => "refused"),
+  read: path => fetch(site + path, {credentials: "omit"}).then(() => "read", () => "refused"),
   post: (path, text) => fetch(site + path, {method: "POST", mode: "no-cors", credentials: "include", body: text})
     .then(() => "sent", () => "refused"),
   embed: path => new Promise(end => {
@@ -43,7 +43,7 @@ async function go() {
 }
 go()
 </script>"""
-"""A page without a `Sec-Fetch` trick: all that a script may send to another port, with the browser's cookies."""
+"""Tries what a page may send to another port; the browser adds that port's cookies, except when it reads."""
 
 
 @contextlib.contextmanager

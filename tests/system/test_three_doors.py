@@ -22,7 +22,8 @@ import pytest
 import yaml
 from support.doors import BLOCKS, PIPELINE, PROJECT, SAMPLE_MODEL, Machine, wait_until, write_months
 from support.mage_api import MageApi
-from support.stack_process import free_ports, place, processes_of, require_programs
+from support.stack_process import free_ports, place, processes_of, require_programs, select
+from support.strangers import foreign_page
 from support.visits import browse, require_browser
 
 from mlops import config
@@ -140,6 +141,30 @@ def edited(house: House) -> dict[str, Any]:
     page, owner = f"{house.mage}/pipelines/{PIPELINE}/edit", house.stack.values
     known = {"email": owner["DEFAULT_OWNER_EMAIL"], "password": owner["DEFAULT_OWNER_PASSWORD"]}
     return house.browse(mage={"url": page, **known}, editor={"url": page, "blocks": list(BLOCKS)})
+
+
+@pytest.fixture(scope="module")
+def attacked(house: House, edited: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What a page of another port told after its attempts, in the browser that is signed in."""
+    folder = tmp_path_factory.mktemp("attack")
+    matcher = {"name": "planted", "event_type": "aws_event", "pattern": {"source": "planted"}}
+    attempts = [
+        ("socket", "/websocket/terminal", "{}"),
+        ("socket", "/websocket/", "{}"),
+        ("read", "/api/event_matchers"),
+        ("embed", "/api/event_matchers"),
+        ("post", "/api/event_matchers", json.dumps({"event_matchers": [matcher]})),
+        ("post", "/api/events", json.dumps({"source": "planted"})),
+    ]
+    with foreign_page(folder / "page", house.mage, attempts) as url:
+        seen = browse(
+            screenshots=str(folder),
+            cookies=str(shutil.copy(house.stack.folder / "cookies.json", folder)),
+            pages=[{"name": "foreign", "url": url, "shows": ["the end"]}],
+        )
+    assert not seen["stopped"], seen
+    told: str = seen["texts"]["foreign"]
+    return told.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -357,6 +382,13 @@ def test_the_served_pipeline_is_the_repository_s(house: House) -> None:
         (name, order[max(0, n - 1) : n], order[n + 1 : n + 2]) for n, name in enumerate(order)
     ]
     assert pipeline["variables"] == config.defaults() | house.machine.settings()
+
+
+def test_a_page_of_another_port_gets_nothing(attacked: list[str], house: House) -> None:
+    *lines, end = attacked
+    assert end == "the end"
+    assert {line.rpartition(": ")[2] for line in lines} == {"refused"}
+    assert select(house.stack, "mage", "SELECT count(*) FROM event_matcher") == [0]
 
 
 def test_it_listens_only_on_this_machine(house: House) -> None:

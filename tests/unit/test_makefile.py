@@ -124,6 +124,20 @@ def test_in_a_shell_of_the_stack_the_editor_has_its_own_database_and_runs_no_sch
     assert [line for line in printed if line.startswith(("ENV=", "MAGE_DATABASE_CONNECTION_URL="))] == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "is_off"),
+    [({}, True), ({"TERMINAL": "1"}, False), ({"TERMINAL": "xterm"}, True)],  # some desktops set TERMINAL
+)
+def test_the_editor_has_no_terminal_unless_asked(asked: dict[str, str], is_off: bool, folder: Path) -> None:
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || env\n')
+    python.chmod(0o755)
+    printed = make(folder, "editor", **asked).stdout.splitlines()
+    assert f"DISABLE_TERMINAL={'true' if is_off else 'false'}" in printed
+    assert "REQUIRE_USER_AUTHENTICATION=false" in printed
+
+
 @pytest.mark.parametrize("target", ["stack-status", "stack-stop", "backup"])
 def test_after_an_interrupted_upgrade_a_look_at_the_stack_builds_nothing(target: str, folder: Path) -> None:
     """The upgrade was ended while it built `.venv`; make may build here, so nothing is taken for built."""
