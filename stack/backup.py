@@ -37,8 +37,9 @@ SESSIONS = (
     "oauth2_access_token"  # table of Mage's login tokens; not copied, because each row is a valid login
 )
 SECONDS = 3600.0
-NOT_OF_TABLES = """
-    SELECT 'extension ' || extname FROM pg_extension WHERE extname <> 'plpgsql'
+EXTENSIONS = "SELECT 'extension ' || extname FROM pg_extension WHERE extname <> 'plpgsql'"
+NOT_OF_TABLES = f"""
+    {EXTENSIONS}
     UNION ALL SELECT 'setting ' || unnest(setconfig) FROM pg_db_role_setting
     UNION ALL SELECT 'right ' || privilege_type FROM pg_database, aclexplode(datacl)
         WHERE datname = current_database() AND grantee <> datdba
@@ -243,6 +244,11 @@ def _versions() -> dict[str, str]:
 
 
 def _dump(stack: Stack, database: str, folder: Path) -> Path:
+    if more := [found for (found,) in _execute(stack, database, EXTENSIONS)]:
+        raise StackError(
+            f"database {database}: it has {', '.join(more)}, which a restore would refuse, since MLflow and Mage "
+            "need none. Remove it there with DROP EXTENSION, then back up again."
+        )
     file = folder / f"{database}.dump"
     options = ["--format=custom", "--compress=0", "--no-owner", "--no-privileges"]
     with file.open("wb") as output:
@@ -301,7 +307,8 @@ def _move_mages_paths(stack: Stack, folder: Path) -> None:
 def _execute(stack: Stack, owner: str, statement: str, *values: str) -> list[Any]:
     """Run one statement in Mage's or MLflow's database, as its owner; return its rows."""
     url = StackDatabase(owner, stack).url.replace("+psycopg2", "")
-    with contextlib.closing(psycopg2.connect(url)) as database, database:
+    path = "-c search_path=public"  # whatever path the database sets, its tables do not hide PostgreSQL's own
+    with contextlib.closing(psycopg2.connect(url, options=path)) as database, database:
         cursor = database.cursor()
         cursor.execute(statement, values)
         return cursor.fetchall() if cursor.description else []

@@ -21,6 +21,7 @@ import psutil
 import psycopg2
 import sqlalchemy
 
+from mlops.errors import ConfigError
 from stack import cluster, schema
 from stack.compose import StackError
 from stack.stack import BINS, Stack, surroundings
@@ -31,7 +32,7 @@ from mage_ai.orchestration.db.database_manager import database_manager
 database_manager.run_migrations()
 """
 COPY, FORMER = "{}_upgraded", "{}_before"
-ERRORS = (StackError, OSError, sqlite3.Error, psycopg2.Error, sqlalchemy.exc.SQLAlchemyError)
+ERRORS = (StackError, ConfigError, OSError, sqlite3.Error, psycopg2.Error, sqlalchemy.exc.SQLAlchemyError)
 """What a database that is read, copied or put in place can raise."""
 
 _ERROR = re.compile(r"^[\w.]*(?:Error|Exception|\.[A-Z]\w+)\b.*:", re.MULTILINE)

@@ -23,7 +23,7 @@ from support.stack_process import (
     select,
 )
 
-from stack.backup import _load, restore
+from stack.backup import _load, back_up, restore
 from stack.databases import StackDatabase
 from stack.schema import problem
 from stack.secret_values import for_start
@@ -172,6 +172,11 @@ def test_what_no_dump_of_tables_does_is_refused(stack, plain):
         StackError, match=f"database mage: expected tables, as `make backup` writes them; {found}"
     ):
         _load(stack, "mage", dump, dump)
+    with pytest.raises(
+        StackError, match=r"^database mage: it has extension hstore, which a restore would refuse"
+    ):
+        back_up(stack, stack.state / "backup.tar.gz")
+    assert not list(stack.state.glob("*backup.tar.gz*"))
 
 
 def test_an_archive_that_runs_programs_restores_nothing(plain, marker):

@@ -6,9 +6,11 @@ import contextlib
 import math
 import os
 import re
+import shutil
 import tarfile
 
 import bcrypt
+import psycopg2
 import pytest
 import requests
 from support.older_tables import NEXT_TABLE, TABLES, take_back
@@ -33,6 +35,8 @@ from support.stack_process import (
 )
 
 from mlops import locks
+from mlops.files import make_key
+from stack.archive import KEY
 from stack.schema import in_postgres
 from stack.upgrade import upgrade
 
@@ -53,6 +57,8 @@ def archive(trained):
     )
     write(trained.state / "told" / "green", "sent")
     write(trained.served / "data_loaders" / "made_in_mage.py", "# mine")
+    make_key(trained.state / "registry.key", "")
+    log_connections(trained)
     file = trained.state / "backup.tar.gz"
     done = command_line(trained.folder, "backup", str(file))
     assert done.returncode == 0, done.stderr
@@ -64,6 +70,10 @@ def older(archive):
     """Another stack, restored from the archive, whose tables are taken back by one revision; PostgreSQL runs."""
     with place() as other:
         folder, ports = other / "stack", free_ports()
+        done = command_line(folder, "restore", str(archive), **ports)
+        assert done.returncode == 1
+        assert "there is no key here to check its HMAC with" in done.stderr
+        shutil.copy(archive.with_name(KEY), other)
         done = command_line(folder, "restore", str(archive), **ports)
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith(f"Start it: make stack MLOPS_STATE_DIR={other}\n")
@@ -94,6 +104,14 @@ def restored(older):
     for name in ("postgres", "mlflow"):
         older.start_service(name)
     return older
+
+
+def log_connections(stack):
+    url = in_postgres("postgres", stack.environment("postgres")).replace("+psycopg2", "")
+    with contextlib.closing(psycopg2.connect(url)) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("ALTER SYSTEM SET log_connections = on")
+        connection.cursor().execute("SELECT pg_reload_conf()")
 
 
 def write(path, text):
@@ -144,7 +162,7 @@ def test_an_archive_is_private_and_holds_no_secret(archive, trained):
     assert archive.stat().st_mode & 0o777 == 0o600
     assert list(archive.parent.glob(".*.part")) == []
     tokens = select(trained, "mage", "SELECT token FROM oauth2_access_token")
-    secrets = secrets_of(trained)
+    secrets = [*secrets_of(trained), archive.with_name(KEY).read_text().strip()]
     with tarfile.open(archive) as opened:
         files = [opened.extractfile(member).read() for member in opened if member.isfile()]
     assert not any(word.encode() in content for word in secrets + tokens for content in files)
@@ -159,8 +177,10 @@ def test_a_backup_overwrites_nothing(archive, trained):
 
 
 def test_a_restore_brings_files_that_cannot_be_made_again(older, trained):
-    for name in ("months/tlc/replaced/green_tripdata_2023-01_0123456789ab.parquet", "told/green"):
+    month = "months/tlc/replaced/green_tripdata_2023-01_0123456789ab.parquet"
+    for name in (month, "told/green", "registry.key"):
         assert (older.state / name).read_text() == (trained.state / name).read_text()
+    assert (older.state / "registry.key").stat().st_mode & 0o777 == 0o600
     assert (older.served / "data_loaders" / "made_in_mage.py").read_text() == "# mine"
 
 
@@ -219,7 +239,7 @@ def test_a_restore_overwrites_nothing(restored, archive):
 def test_a_damaged_archive_restores_nothing(archive, tmp_path, share):
     damaged = tmp_path / "damaged.tar.gz"
     damaged.write_bytes(archive.read_bytes()[: int(archive.stat().st_size * share)])
-    done = command_line(tmp_path / "stack", "restore", str(damaged))
+    done = command_line(tmp_path / "stack", "restore", "--trust", str(damaged))
     assert done.returncode == 1
     assert f"{damaged}: expected an archive made by `make backup`" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if path.name != damaged.name] == ["stack.lock"]
@@ -275,6 +295,9 @@ def test_an_upgrade_starts_again_what_ran(trained, monkeypatch):
     saved = said[1].removeprefix("backup: ")
     assert saved.startswith(str(trained.state / "backups"))
     assert said[-1].startswith("upgraded: database mage of the stack, database mlflow of the stack; backup: ")
+    log = trained.log("postgres").read_text()
+    assert "connection authorized: user=mage database=mage " in log
+    assert not re.search("connection authorized: user=postgres database=(?!postgres )", log)
     first, last = command_line(trained.folder, "stop-for-upgrade").stdout.splitlines()
     assert first == "stopping the stack: its environments are built again"
     assert last == "stopped for the upgrade: mage, mlflow, postgres"

@@ -49,6 +49,7 @@ def test_a_copy_that_is_discarded_changes_nothing(file: SqliteFile) -> None:
     file.make_copy()
     change(Path(file.copy_url.removeprefix("sqlite:///")))
     file.make_copy()  # as after an upgrade that was killed
+    assert Path(file.copy_url.removeprefix("sqlite:///")).parent.stat().st_mode & 0o777 == 0o700
     assert rides(Path(file.copy_url.removeprefix("sqlite:///"))) == ["before"]
     file.discard_copy()
     assert rides(file.path) == ["before"]
