@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _act(options: argparse.Namespace) -> int:
     try:
-        config.tracking_uri()  # refuses an address, or a path of the state folder, before slow imports
+        config.state_dir()  # refuses a path before slow imports
         if not getattr(options, "dry_run", False):
             files.close_state()
+        config.tracking_uri()
         return int(options.act(options))
     except (MlopsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -109,7 +109,7 @@ def without_credentials(address: str) -> str:
     is_database = found["scheme"].startswith("postgresql")
     try:
         place = _place(address) if found["slashes"] else None
-    except ValueError:  # a part of a password is where the port should be
+    except ValueError:
         place = _place_of_database(address) if is_database else None
     if is_database and address.count("@") > 1:  # SQLAlchemy reads the second one as a part of the host
         place = None
@@ -119,9 +119,10 @@ def without_credentials(address: str) -> str:
 def _place(url: str) -> str | None:
     """Host, port and path of a URL; None if an @ behind them may belong to a password."""
     parts = urlsplit(url)
+    port = parts.port  # raises where a part of a password is in its place
     host, behind = parts.netloc.rpartition("@")[2], f"{parts.path}{parts.query}{parts.fragment}"
     is_unsure = "@" in behind and re.search("[:@]", parts.netloc)
-    return None if is_unsure or (parts.port is None and host.endswith(":")) else f"{host}{parts.path}"
+    return None if is_unsure or (port is None and host.endswith(":")) else f"{host}{parts.path}"
 
 
 def _place_of_database(url: str) -> str | None:

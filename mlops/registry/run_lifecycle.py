@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
-from mlops import config, locks
+from mlops import config, locks, masking
 from mlops.errors import BusyError, TrackingError, one_line
 from mlops.registry import server_facts
 from mlops.registry.client import (
@@ -318,7 +318,7 @@ def _beat(run_id: str, ended: threading.Event) -> None:
 
 def _as_tag(error: BaseException) -> str:
     """An error as the run's tag ``error``; a tag holds 5,000 characters."""
-    text = one_line(error, 4000) if str(error) else ""
+    text = masking.mask(one_line(error))[:4000] if str(error) else ""
     return f"{type(error).__name__}: {text}"
 
 

@@ -1,7 +1,8 @@
-"""A file appears whole or not at all; a private file and a key are written through no link."""
+"""A file appears whole or not at all; private files are written through no link; nobody else enters the folder."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import ConfigError
-from mlops.files import atomic_write, create_private, make_key, read_key
+from mlops.files import atomic_write, close_state, create_private, make_key, read_key
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -86,3 +87,60 @@ def test_a_key_that_others_can_read_a_link_and_no_key_are_refused(tmp_path: Path
     key.chmod(0o640)
     with pytest.raises(ConfigError, match=r"a\.key: expected .* \(mode 600\); got mode 640\. .*chmod 600"):
         read_key(key, "Do that")
+
+
+# --- Who may enter the state folder ---------------------------------------------------------------------------
+
+
+def mode(folder: Path) -> int:
+    return folder.stat().st_mode & 0o7777
+
+
+def test_a_new_state_folder_is_closed_to_others(tmp_path: Path) -> None:
+    close_state()
+    assert mode(tmp_path / "state") == 0o700
+
+
+@pytest.mark.parametrize("name", ["months", "told", "mlflow.db", "stack", "mage"])
+@pytest.mark.parametrize("before", [0o755, 0o777, 0o750])
+def test_a_state_folder_of_an_earlier_version_is_closed(name: str, before: int, tmp_path: Path) -> None:
+    (tmp_path / "state" / name).mkdir(parents=True)
+    (tmp_path / "state").chmod(before)
+    close_state()
+    assert mode(tmp_path / "state") == 0o700
+
+
+@pytest.mark.parametrize("before", [0o755, 0o1777])
+def test_a_folder_of_other_things_is_left_with_a_warning(
+    before: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state" / ("months" if before == 0o1777 else "etc")).mkdir(parents=True)
+    (tmp_path / "state").chmod(before)
+    close_state()
+    assert mode(tmp_path / "state") == before
+    assert f"other users may enter this state folder (mode {before:o})" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to a group")
+def test_the_group_of_postgresqls_user_may_pass_through_roots_state_folder(tmp_path: Path) -> None:
+    data = tmp_path / "state" / "stack" / "postgres"
+    data.mkdir(parents=True)
+    os.chown(data, -1, 4711)
+    close_state()
+    about = (tmp_path / "state").stat()
+    assert (about.st_mode & 0o777, about.st_gid) == (0o710, 4711)
+    (tmp_path / "state").chmod(0o755)
+    close_state()
+    assert mode(tmp_path / "state") == 0o710
+
+
+def test_a_folder_of_another_owner_is_left_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError
+
+    (tmp_path / "state").mkdir(mode=0o755)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    close_state()
+    assert "expected a folder that only its owner may enter (mode 700); got mode 755" in caplog.text

@@ -168,8 +168,11 @@ def test_files_are_private(tiny: Tiny) -> None:
     with tiny.running() as stack:
         run = stack.supervisord.run
         modes = {path.name: path.stat().st_mode & 0o777 for path in (run, *run.iterdir())}
-    assert modes.pop("supervisord.pid") == 0o644
-    assert modes == {"run": 0o700, "supervisord.conf": 0o600, "mage.json": 0o600, "supervisord.sock": 0o700}
+        logs = {path.stat().st_mode & 0o077 for path in stack.supervisord.log.parent.rglob("*")}
+        made = (tiny.home / "reported.json").stat().st_mode & 0o777
+    files = dict.fromkeys(("supervisord.conf", "mage.json", "supervisord.pid"), 0o600)
+    assert modes == {"run": 0o700, "supervisord.sock": 0o700, **files}
+    assert (logs, made) == ({0}, 0o600)
 
 
 def test_services_start_in_folders_with_odd_names(
