@@ -1,8 +1,7 @@
 """Settings of a run, validated before the run starts.
 
-The variables of the Mage pipeline and the options of the command line have the
-same names and defaults; a test checks that they are equal. Paths and addresses
-belong to a machine and not to a run, so they come from environment variables:
+The variables of the Mage pipeline and the options of the command line have the same names and defaults; a test
+checks that they are equal. Paths and addresses belong to a machine, so they come from environment variables:
 
 ``MLOPS_STATE_DIR``
     Folder for everything that is written (default ``.state`` in the project).
@@ -10,6 +9,8 @@ belong to a machine and not to a run, so they come from environment variables:
     Tracking server (default a SQLite file in the state folder).
 ``MLOPS_THREADS``
     Threads for XGBoost (default the cores that this process may use).
+``MLOPS_MAX_MONTH_SIZE``
+    Size of the largest month that is read, as a multiple of TLC's largest (default 2).
 ``LOCK_URL``
     PostgreSQL whose advisory locks coordinate runs on several hosts (default lock files in the state folder).
 """

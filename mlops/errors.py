@@ -8,7 +8,7 @@
     │   ├── MonthNotPublishedError    the source does not have the month (yet)
     │   └── DownloadError             the source has the month, but the download failed
     ├── TripSchemaError           a file is not a month of trips of this service
-    │   └── TooLargeError             it is above a ceiling of the settings, so it is not read
+    │   └── TooLargeError             it is above a ceiling, so it is not read
     ├── DataQualityError          a month differs too much from the months before it
     ├── EmptyTrainingSetError     no month, or no trip, is left to train on
     ├── TuningError               no trial produced a usable model
@@ -127,17 +127,7 @@ class TripSchemaError(MlopsError):
 
 
 class TooLargeError(TripSchemaError):
-    """A month's file, or a part of it, is above a ceiling, so it is not read.
-
-    Attributes
-    ----------
-    setting : str
-        The setting that is the ceiling; empty if it is fixed.
-    """
-
-    def __init__(self, message: str, *, setting: str = "") -> None:
-        super().__init__(message)
-        self.setting = setting
+    """A month's file, or a part of it, is above a ceiling, so it is not read."""
 
 
 class DataQualityError(MlopsError):

@@ -7,6 +7,8 @@ In reading order:
 - `synthetic`: a source without a network: generated months of a synthetic city
 - `cache`: local copies of months, each complete or absent
 - `parquet_footer`: how the columns of a Parquet file are stored
+- `parquet_pages`: what the pages of a Parquet file unpack to
+- `ceilings`: how large a month's file, its row groups and its pages may be
 - `raw_trips`: from a raw file to batches of trips, or an error that says what is wrong with the file
 - `duplicates`: rows that repeat an earlier row of the same file
 - `trips`: from raw trips to clean trips; every rejection is counted by rule

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from mlops.data import retries
+from mlops.data import ceilings, retries
 from mlops.data.parquet_footer import has_encrypted_footer
 from mlops.data.raw_trips import encrypted
 from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet, publication
@@ -90,7 +90,7 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
     DownloadError
         When the source does not answer, only a part of the file arrives, or it cannot be written.
     TripSchemaError
-        When what the source has is not a complete Parquet file.
+        When what the source has is not a complete Parquet file; `TooLargeError` when it is above a ceiling.
     """
     name, folder = file_name(service, month), cache / source.key
     url = f"{source.url}/{name}"
@@ -109,6 +109,7 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
             if manifest is None:
                 manifest = _renew(source, folder / name, url, version)
             else:
+                _require_parquet(folder / name, url, is_exact=True)
                 logger.info("%s: the cached copy still matches %s", name, source.url)
     except OSError as error:
         raise DownloadError(
@@ -223,7 +224,7 @@ def _download_once(source: Source, name: str, path: Path, url: str, version: str
 
 
 def _require_parquet(path: Path, url: str, is_exact: bool) -> None:
-    """Raise unless the file is a complete Parquet file.
+    """Raise unless the file is a complete Parquet file below the ceilings.
 
     Parameters
     ----------
@@ -232,8 +233,9 @@ def _require_parquet(path: Path, url: str, is_exact: bool) -> None:
         download: a body may end early although nothing says so, and a file may still be growing.
     """
     try:
+        ceilings.require(path, url)
         pq.read_metadata(path)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         if has_encrypted_footer(path):
             raise encrypted(url) from error
         size = path.stat().st_size
@@ -303,7 +305,7 @@ class _HashingWriter(io.BufferedWriter):
 
 
 class _Watch:
-    """Logs the progress of a download every `PROGRESS_SECONDS`, and ends a download that is too slow."""
+    """Logs the progress of a download every `PROGRESS_SECONDS`; ends one that is too slow or too large."""
 
     def __init__(self, name: str, url: str) -> None:
         self._name, self._url = name, url
@@ -313,6 +315,7 @@ class _Watch:
         )
 
     def __call__(self, done: int, total: int | None) -> None:
+        ceilings.require_size(max(done, total or 0), self._url)
         now = time.monotonic()
         if now - self._logged >= PROGRESS_SECONDS:
             self._logged = now
