@@ -28,8 +28,8 @@ from stack.supervision import Supervisord
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
 NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "VIRTUAL_ENV")
 NOT_FOR_SHELLS = (
-    "DEFAULT_OWNER_", "JWT_SECRET", "MAGE_REPO_PATH", "REQUIRE_USER_AUTHENTICATION", "SCHEDULER_", "SLACK_",
-    "SMTP_", "TEAMS_", "TZ",
+    "DEFAULT_OWNER_", "JWT_SECRET", "MAGE_ALLOWED_HOSTS", "MAGE_REPO_PATH", "REQUIRE_USER_AUTHENTICATION",
+    "SCHEDULER_", "SLACK_", "SMTP_", "TEAMS_", "TZ",
 )  # fmt: skip
 """How variables of Mage's server begin that no command in a shell needs."""
 

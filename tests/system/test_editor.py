@@ -165,7 +165,7 @@ def visited(editor: Editor, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 def attacked(
     visited: dict[str, Any], editor: Editor, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
-    """What a page of another port told after its attempts, in the browser that has opened the editor's link."""
+    """What a page of another port reports of its attempts, in the browser that has opened the editor's link."""
     folder = tmp_path_factory.mktemp("attack")
     planted = {"variable": {"name": "planted", "value": 1}}
     attempts = [
@@ -182,7 +182,7 @@ def attacked(
             pages=[{"name": "foreign", "url": url, "shows": ["the end"]}],
         )
     assert not seen["stopped"], seen
-    return {"told": seen["texts"]["foreign"], "files": {path.name for path in folder.iterdir()}}
+    return {"report": seen["texts"]["foreign"], "files": {path.name for path in folder.iterdir()}}
 
 
 def test_the_terminal_shows_no_traceback(visited: dict[str, Any], editor: Editor) -> None:
@@ -260,7 +260,7 @@ def test_what_a_user_changes_reaches_the_checkout_and_nothing_else(
 def test_a_page_of_another_port_gets_nothing(
     attacked: dict[str, Any], visited: dict[str, Any], editor: Editor
 ) -> None:
-    *lines, end = attacked["told"].splitlines()
+    *lines, end = attacked["report"].splitlines()
     assert end == "the end"
     assert {line.rpartition(": ")[2] for line in lines} == {"refused"}
     assert not attacked["files"] & {"terminal", "kernel"}
@@ -301,9 +301,9 @@ def test_every_route_needs_the_cookie_of_the_link_and_the_own_address(path: str,
 def test_who_has_no_link_reads_where_it_is(editor: Editor) -> None:
     page = requests.get(editor.url, headers={"Accept": "text/html"}, timeout=60)
     assert "The terminal in which make editor runs shows the link" in page.text
-    told = requests.get(f"{editor.url}/api/pipelines", timeout=60).json()["error"]
-    assert told["code"] == 401
-    assert "by its link only" in told["message"]
+    error = requests.get(f"{editor.url}/api/pipelines", timeout=60).json()["error"]
+    assert error["code"] == 401
+    assert "by its link only" in error["message"]
 
 
 def test_the_token_is_in_the_link_and_the_cookie_only(visited: dict[str, Any], editor: Editor) -> None:
@@ -345,5 +345,5 @@ def test_the_kernel_takes_no_order_from_a_stranger(
     for port in listening_ports(psutil.Process(editor.process.pid)):
         order(port, f"open({str(tmp_path / 'planted')!r}, 'w')")
     assert not list(tmp_path.iterdir())
-    told = editor.call("GET", "kernels")["kernels"][0]  # it still works
-    assert told["alive"]
+    kernel = editor.call("GET", "kernels")["kernels"][0]  # it still works
+    assert kernel["alive"]

@@ -145,7 +145,7 @@ def edited(house: House) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def attacked(house: House, edited: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What a page of another port told after its attempts, in the browser that is signed in."""
+    """What a page of another port reports of its attempts, in the browser that is signed in."""
     folder = tmp_path_factory.mktemp("attack")
     matcher = {"name": "planted", "event_type": "aws_event", "pattern": {"source": "planted"}}
     attempts = [
@@ -163,8 +163,8 @@ def attacked(house: House, edited: dict[str, Any], tmp_path_factory: pytest.Temp
             pages=[{"name": "foreign", "url": url, "shows": ["the end"]}],
         )
     assert not seen["stopped"], seen
-    told: str = seen["texts"]["foreign"]
-    return told.splitlines()
+    report: str = seen["texts"]["foreign"]
+    return report.splitlines()
 
 
 @pytest.fixture(scope="module")

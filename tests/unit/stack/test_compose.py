@@ -159,18 +159,18 @@ def test_secrets_stay_out_of_git_and_images():
 # Images
 
 
-def test_images_are_pinned():
+def test_images_are_pinned_by_tag_and_digest():
     for service in SERVICES.values():
         assert ("image" in service) != ("build" in service)
         if "image" in service:
-            assert re.fullmatch(r"[a-z/]+:\d+\.\d+-bookworm", service["image"])
+            assert re.fullmatch(r"[a-z/]+:\d+\.\d+-bookworm@sha256:[0-9a-f]{64}", service["image"])
 
 
 @pytest.mark.parametrize("name", BUILT)
-def test_dockerfiles_start_from_a_full_version(name):
+def test_dockerfiles_start_from_a_full_version_and_a_digest(name):
     bases = re.findall(r"(?im)^FROM\s+(.+)$", dockerfile(name))
     assert len(bases) == 1
-    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", bases[0])
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", bases[0])
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -313,7 +313,8 @@ def test_a_shell_gets_each_variable_of_mage_or_it_is_named_as_the_server_s_own(t
     stack = Stack(tmp_path, {name: value or "secret" for name, value in variables().items()})
     assert set(stack.client) == {
         "ENV", "LOCK_URL", "MAGE_DATABASE_CONNECTION_URL", "MAGE_DATA_DIR", "MAGE_PUBLIC_HOST",
-        "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLOPS_STATE_DIR",
+        "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLOPS_MAX_MONTH_SIZE",
+        "MLOPS_STATE_DIR",
     }  # fmt: skip
     left = set(SERVICES["mage"]["environment"]) - set(stack.client)
     for beginning in NOT_FOR_SHELLS:
@@ -349,6 +350,8 @@ def test_every_variable_set_is_one_that_is_read(service, variable):
         return  # the operating system's
     if prefix in ("SLACK", "TEAMS", "SMTP"):
         assert f"env_var('{variable}')" in (ROOT / "metadata.yaml").read_text()
+    elif variable == "MAGE_ALLOWED_HOSTS":
+        assert f'"{variable}"' in (ROOT / "stack" / "mage_guard.py").read_text()
     else:
         assert re.search(rf"\b{variable}\b", sources(owners.get(prefix, "mage_ai")))
 
