@@ -8,7 +8,7 @@ Source: https://github.com/apache/parquet-format, parquet.thrift (FileMetaData, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -37,6 +37,31 @@ class Page(NamedTuple):
     bytes: int
     is_dictionary: bool
     is_prefixed: bool
+
+
+class Leaf(NamedTuple):
+    """A column of a file, or a column within a nested one: what its pages have, over all row groups.
+
+    `dictionary` is the size of its largest dictionary, and `data` that of all its data, in bytes when unpacked.
+    """
+
+    values: int
+    dictionary: int
+    data: int
+    is_prefixed: bool
+
+
+def leaves(path: Path) -> list[Leaf]:
+    """The columns of a file, in the order of its schema.
+
+    Raises
+    ------
+    ValueError
+        When the footer or the header of a page is damaged.
+    """
+    groups = read_footer(path)[4]
+    with path.open("rb") as file:
+        return [_leaf(file, chunks) for chunks in zip(*(group[1] for group in groups), strict=True)]
 
 
 def footer_bytes(path: Path) -> int:
@@ -85,6 +110,18 @@ def pages(file: BinaryIO, chunk: Struct) -> Iterator[Page]:
         yield from _pages(file, chunk)
     except MISSING as error:
         raise ValueError(f"a page's header lacks a field ({error!r})") from error
+
+
+def _leaf(file: BinaryIO, columns: Sequence[Struct]) -> Leaf:
+    """The column with these parts (ColumnChunk), one of each row group."""
+    chunks = [column.get(3, {}) for column in columns]
+    found = [page for chunk in chunks for page in pages(file, chunk)]
+    return Leaf(
+        values=sum(chunk[5] for chunk in chunks),
+        dictionary=max((page.bytes for page in found if page.is_dictionary), default=0),
+        data=sum(page.bytes for page in found if not page.is_dictionary),
+        is_prefixed=any(page.is_prefixed for page in found),
+    )
 
 
 def _pages(file: BinaryIO, chunk: Struct) -> Iterator[Page]:

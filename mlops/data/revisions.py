@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from mlops.data.parquet_pages import Leaf, leaves
 from mlops.data.raw_trips import (
+    BATCH_ROWS,
     NOT_A_TIME,
     TLC_COLUMNS,
     UNREADABLE,
@@ -36,6 +39,9 @@ WHICH_TRIP = ("pickup_at", "dropoff_at", "pickup_zone", "dropoff_zone")
 MIX = np.uint64(
     0x9E3779B97F4A7C15
 )  # 2**64 divided by the golden ratio: the usual odd constant for mixing hashes
+
+AT_ONCE_BYTES = 512_000_000  # of a column; a batch of bases, 10 kB of names, may have 330 MB
+WIDE_BYTES = 100  # more than a number takes, also as a Python object
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ def compare(old: Path, new: Path, service: str) -> Difference:
     old_names, new_names = _single(before), _single(after)
     shared = [(old_names[key], name) for key, name in new_names.items() if key in old_names]
     trip = {TLC_COLUMNS[service][name].lower() for name in WHICH_TRIP}
+    large = _large(old) | _large(new)
+    shared = [pair for pair in shared if not large.intersection(pair)]
     rows, trips = [], []
     for position, path in enumerate((old, new)):
         names = [pair[position] for pair in shared]
@@ -84,7 +92,10 @@ def compare(old: Path, new: Path, service: str) -> Difference:
     unmatched = _without(trips[0][lost], trips[1][gained])
     changed = int(len(unmatched) - unmatched.sum())
     return Difference(
-        int(gained.sum()) - changed, int(lost.sum()) - changed, changed, schema_drift(before, after)
+        int(gained.sum()) - changed,
+        int(lost.sum()) - changed,
+        changed,
+        (*schema_drift(before, after), *(f"column {name} is too large to compare" for name in sorted(large))),
     )
 
 
@@ -109,21 +120,48 @@ def _single(schema: pa.Schema) -> dict[str, str]:
     return {key: name for key, name in zip(lower, schema.names, strict=True) if lower.count(key) == 1}
 
 
+def _large(path: Path) -> set[str]:
+    """Columns of which a batch may unpack to more than `AT_ONCE_BYTES`: of texts, or nested."""
+    with opened(path) as file:
+        stored = [file.schema.column(number) for number in range(len(file.schema.names))]
+        names = file.schema_arrow.names
+    try:
+        sizes: Sequence[Leaf | None] = leaves(path)
+    except ValueError:  # reading the column will say what is wrong
+        sizes = [None] * len(stored)
+    found = [leaf.path for leaf, size in zip(stored, sizes, strict=False) if not _fits(leaf, size)]
+    return {name for name in names for path in found if path == name or path.startswith(f"{name}.")}
+
+
+def _fits(leaf: pq.ColumnSchema, size: Leaf | None) -> bool:
+    """Whether a batch of a column surely takes less than `AT_ONCE_BYTES`; its size may not be known."""
+    is_flat: bool = leaf.max_repetition_level == 0
+    if is_flat and leaf.physical_type != "BYTE_ARRAY" and leaf.length <= WIDE_BYTES:
+        return True
+    if size is None or size.is_prefixed:
+        return False
+    values = BATCH_ROWS if is_flat else size.values
+    return values * max(WIDE_BYTES, size.dictionary) + size.data <= AT_ONCE_BYTES
+
+
 def _hashes(path: Path, names: Iterable[str]) -> Hashes:
     """Hash of each row over these columns, in the given order, shape (rows,)."""
     with opened(path) as file:
         total = np.zeros(file.metadata.num_rows, np.uint64)
         for name in names:
+            end = 0
             try:
-                column = file.read([name])[name]
-                if len(column) != len(total):
-                    raise pa.ArrowInvalid(f"expected {len(total):,} rows; got {len(column):,}")
+                for batch in file.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
+                    here = slice(end, end := end + len(batch))
+                    hashes = pd.util.hash_array(_plain(pa.chunked_array([batch[name]])))
+                    total[here] = total[here] * MIX ^ hashes
+                if end != len(total):
+                    raise pa.ArrowInvalid(f"expected {len(total):,} rows; got {end:,}")
             except UNREADABLE as error:
                 raise TripSchemaError(
                     f"{path}: expected a readable column {name!r}; got damaged pages ({one_line(error)}). "
                     "Fetch the file again."
                 ) from error
-            total = total * MIX ^ pd.util.hash_array(_plain(column))
     return total
 
 
