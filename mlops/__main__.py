@@ -71,6 +71,7 @@ environment variables:
   MLOPS_STATE_DIR      folder for everything that is written (default: .state)
   MLFLOW_TRACKING_URI  tracking server (default: a SQLite file in the state folder)
   MLOPS_THREADS        threads for training (default: all cores)
+  MLOPS_MAX_MONTH_SIZE largest month that is read, as a multiple of TLC's largest (default: 2)
   LOCK_URL             PostgreSQL for locks when runs share a model on several hosts (default: lock files)""",
     )
     parsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
