@@ -14,6 +14,10 @@ ensure_database() { # NAME PASSWORD_VARIABLE
     # \getenv, not an argument, because the list of processes shows arguments.
     psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --set "name=$1" \
         --username "${POSTGRES_USER:-postgres}" --dbname postgres <<SQL
+-- The server logs the text of a statement that fails, and that would show the password.
+SET log_min_error_statement = panic;
+SET log_statement = none;
+SET log_min_duration_statement = -1;
 \getenv password $2
 SELECT format('CREATE ROLE %I LOGIN', :'name')
     WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name') \gexec

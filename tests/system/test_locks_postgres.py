@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -17,6 +18,9 @@ from support.postgres import Postgres, running_postgres
 from mlops import config, locks
 from mlops.errors import BusyError, TrackingError
 from mlops.locks import hold, holder
+from mlops.registry.runs import lock_place
+from stack import cluster
+from stack.compose import StackError
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +47,31 @@ def ask(server: Postgres, query: str) -> list[tuple[object, ...]]:
         cursor = session.cursor()
         cursor.execute(query)
         return cursor.fetchall() if cursor.description else []
+
+
+def test_the_place_of_a_lock_shows_no_part_of_an_odd_password(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a tag of every run; this server takes any password."""
+    monkeypatch.setenv("LOCK_URL", server.url.replace("postgres@", "postgres:Qx7/vK2%zJ#9w:Lp?m8Rt@"))
+    with hold(NAME):
+        assert lock_place() == f"postgresql://127.0.0.1:{server.port}/postgres"
+
+
+def test_a_password_that_cannot_be_set_is_not_in_the_databases_log(server: Postgres, tmp_path: Path) -> None:
+    names = {"MAGE_DB_PASSWORD": "Qx7/vK2%zJ#9w", "MLFLOW_DB_PASSWORD": "Lp?m8RtXw3Yz"}
+    environment = {"PATH": f"{server.programs}:{os.defpath}", "PGHOST": "127.0.0.1", "PGUSER": "postgres"}
+    environment["PGPORT"] = str(server.port)
+    ask(server, "CREATE ROLE mage LOGIN")
+    ask(server, "ALTER DATABASE postgres SET default_transaction_read_only = on")
+    try:
+        with pytest.raises(StackError, match="read-only transaction") as caught:
+            cluster.make_databases(environment, names, tmp_path)
+    finally:
+        ask(server, "BEGIN READ WRITE; ALTER DATABASE postgres RESET ALL; COMMIT")
+    log = (server.folder / "log").read_text()
+    assert "read-only transaction" in log
+    assert not [password for password in names.values() if password in log + str(caught.value)]
 
 
 def test_no_file_is_used() -> None:
