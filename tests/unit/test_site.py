@@ -59,7 +59,8 @@ def test_the_settings_page_has_every_meaning_and_unit() -> None:
 
 def test_the_settings_page_has_the_environment_variables() -> None:
     rows = dict(row for row in tables(reference.settings_page()) if len(row) == 2)
-    assert rows.keys() == {"MLOPS_STATE_DIR", "MLFLOW_TRACKING_URI", "MLOPS_THREADS", "LOCK_URL"}
+    names = ("MLOPS_STATE_DIR", "MLFLOW_TRACKING_URI", "MLOPS_THREADS", "MLOPS_MAX_MONTH_SIZE", "LOCK_URL")
+    assert rows.keys() == set(names)
     assert all(rows.values())
 
 
