@@ -20,6 +20,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from mlops.errors import plain
 from mlops.evaluation.metrics import LEAST_ROWS, NOMINAL, worst_covered
 from mlops.evaluation.plots import PLOTS
 from mlops.evaluation.plots import plots as plots
@@ -332,7 +333,7 @@ def _escaped(value: object) -> str:
     """
     if isinstance(value, Markdown):
         return value
-    return re.sub(r"([\\`*<\[\]|&~]|_(?![^\W_])|^[-+>#])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"([\\`*<\[\]|&~]|_(?![^\W_])|^[-+>#])", r"\\\1", plain(" ".join(str(value).split())))
 
 
 def _templates(**options: Any) -> jinja2.Environment:

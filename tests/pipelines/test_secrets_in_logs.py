@@ -29,7 +29,7 @@ OF_THE_ENVIRONMENT = {
 
 # Calls Mage's callback for a failed run, and Mage's own sender, with the most talkative log.
 NOTIFY = f"""
-import importlib.util, logging, sys
+import importlib.util, logging, os, sys
 logging.basicConfig(level=logging.DEBUG)
 from mage_ai.data_preparation.repo_manager import get_repo_config
 from mage_ai.orchestration.notification.config import NotificationConfig
@@ -40,6 +40,9 @@ except ImportError:
     mage_messages = None
 else:
     mage_messages.mend()
+    keep = mage_messages._masked(lambda scheduler, block, error: print("in Mage's database:", error))
+    url = "https://me:" + os.environ["SMTP_PASSWORD"] + "@host/"
+    keep(None, "load_trips", error={{"error": OSError(url), "errors": ["at " + url], "message": "Traceback " + url}})
 spec = importlib.util.spec_from_file_location("notify", "callbacks/notify.py")
 notify = importlib.util.module_from_spec(spec)
 notify.callback = lambda event: lambda function: function
@@ -103,10 +106,12 @@ def test_a_webhook_that_fails_leaves_its_url_in_no_log(status: int, ready: Machi
         inbox = stack.enter_context(receiving())
         inbox.status = status or 200
         url = inbox.url if status else f"http://127.0.0.1:{port}/services/{TOKEN}"
+        ready.variables.update(OF_THE_ENVIRONMENT)
         ready.variables.update(SLACK_WEBHOOK_URL=url, TEAMS_WEBHOOK_URL=f"{url}?sig={ENCODED}")
         with ready.start(sys.executable, "-c", NOTIFY, cwd=PROJECT) as process:
             ended = process.end()
     assert "sent to http http" in ended.stdout, ended.output
+    assert "in Mage's database: {'error': 'https://me:****@host/', 'errors': ['at https:" in ended.stdout
     assert len(inbox.posted) == (4 if status == 200 else 0)
     texts = written(ready, ended)
     if status != 200:

@@ -233,6 +233,20 @@ def test_supervisord_shows_no_secret_and_keeps_its_files_to_its_owner(trained):
     assert not any(secret in text for secret in secrets_of(trained) for text in server)
 
 
+def test_no_other_file_of_the_state_folder_holds_a_secret_and_nobody_else_reads_one(trained):
+    private = {trained.folder / name for name in (".env", "environment", "run/mage.json", "run/mlflow.json")}
+    files = [path for path in trained.state.rglob("*") if path.is_file() and path not in private]
+    holds = [
+        path for path in files if any(secret.encode() in path.read_bytes() for secret in secrets_of(trained))
+    ]
+    assert holds == []
+    assert {path.stat().st_mode & 0o077 for path in (trained.folder / "logs").iterdir()} == {0}
+    own = (
+        [0o710] if os.geteuid() == 0 else [0o700]
+    )  # PostgreSQL's user passes through the folder of root's stack
+    assert [path.stat().st_mode & 0o777 for path in (trained.state, trained.folder)] == own * 2
+
+
 @pytest.mark.parametrize(
     ("role", "some"),
     [("mage", {"pipeline_run", "pipeline_schedule"}), ("mlflow", {"registered_models", "runs", "users"})],

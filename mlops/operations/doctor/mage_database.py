@@ -18,7 +18,7 @@ import sqlalchemy
 import yaml
 from sqlalchemy import JSON, DateTime, Integer, String, cast, column, select, table
 
-from mlops import config
+from mlops import config, masking
 from mlops.errors import one_line
 from mlops.operations.doctor.finding import Finding, Findings
 from mlops.operations.doctor.stack import Mage
@@ -95,6 +95,7 @@ def look_over(mage: Mage, now: datetime | None = None) -> Findings:
 
 
 def _database(mage: Mage, url: str, now: datetime) -> Findings:
+    masking.remember(url)  # of the stack's Mage, so not of this process's environment
     shown = config.without_credentials(url)
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
         yield Finding(f"Mage's database: {shown} does not exist yet; {mage.start} creates it")
@@ -103,7 +104,7 @@ def _database(mage: Mage, url: str, now: datetime) -> Findings:
         engine = _engine(url)
         present = set(sqlalchemy.inspect(engine).get_table_names())
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        why = one_line(getattr(error, "orig", None) or error, 200)
+        why = masking.mask(one_line(getattr(error, "orig", None) or error))[:200]
         by_stack = "with make stack, or with make stack-stop stack if it runs but hangs"
         act = by_stack if mage.is_stack else "again, or correct MAGE_DATABASE_CONNECTION_URL"
         yield Finding(f"Mage's database {shown}: no answer ({why}); start it {act}", is_open=True)

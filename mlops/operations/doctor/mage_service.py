@@ -49,9 +49,10 @@ def offset(mage: Mage) -> timedelta:
 
 def _scheduler(mage: Mage) -> Findings:
     """Ask Mage's page for the state of its scheduler; it answers without a login."""
-    url = mage.variables.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"
+    host = mage.variables.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"
+    url = config.without_credentials(host)
     try:
-        status = _status(f"{url}/api/status")
+        status = _status(f"{host}/api/status")
     except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
         # Where nothing listens, urllib raises another error.
         if mage.is_stack and isinstance(error, TimeoutError):

@@ -62,7 +62,8 @@ def look_over() -> Generator[Finding, None, bool]:
         yield _unused(about, f"commands in this shell use that store, until {use}")
     elif "MLFLOW_TRACKING_URI" in others:
         why = f"MLFLOW_TRACKING_URI in this shell is {config.without_credentials(given)}; to check it, first {use}"
-        yield not_checked(f"{about}: its tracking server {theirs['MLFLOW_TRACKING_URI']}", why)
+        server = config.without_credentials(theirs["MLFLOW_TRACKING_URI"])
+        yield not_checked(f"{about}: its tracking server {server}", why)
     elif others:
         yield Finding(f"{about}: this shell has other values of {', '.join(others)}; run {use}", is_open=True)
     else:

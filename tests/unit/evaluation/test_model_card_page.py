@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.cards import CARD, IMPORTANCE, by_slice, rows
 
 from mlops.config import PROJECT
+from mlops.errors import one_line
 from mlops.evaluation.model_card import Card, markdown, page
 from mlops.evaluation.plots import PLOTS, plots
 
@@ -99,11 +100,11 @@ def with_text(text: str) -> Card:
     )
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", [*HOSTILE, "clear \x1b[2J, turn \u202e, end \x00, hide \u200b"])
 def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
     hostile, harmless = with_text(text), with_text("harmless")
     shown = Reader(page(hostile))
-    plain = " ".join(text.split())
+    plain = one_line(text)
 
     assert shown.tags == Reader(page(harmless)).tags
     assert shown.found["li"][:3] == [plain, "the next", f"2023-06: {plain}"]
