@@ -13,7 +13,7 @@ from mlops.config import PROJECT
 from mlops.model import version_code
 from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.model.learned_range import OUT_OF_RANGE
-from mlops.registry import artifact
+from mlops.registry import artifact, signature
 from mlops.registry.client import mlflow
 from mlops.registry.run_lifecycle import start_run
 
@@ -81,14 +81,16 @@ def test_every_import_of_what_is_carried_stays_inside(package: Path) -> None:
 
 def test_a_logged_model_is_loaded_through_the_package_that_it_carries(store: Path, tmp_path: Path) -> None:
     with start_run(NAME, "r", "key") as run:
-        uri = artifact.log_model(run.run_id, run.experiment_id, save_artefact(tmp_path), make_requests(3))
-    folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(tmp_path / "fetched")))
+        logged = artifact.log_model(run.run_id, run.experiment_id, save_artefact(tmp_path), make_requests(3))
+    folder = Path(mlflow.artifacts.download_artifacts(logged.uri, dst_path=str(tmp_path / "fetched")))
     package = version_code.carried_package(folder / "data" / "model")
     flavor = mlflow.models.Model.load(str(folder)).flavors["python_function"]
 
     assert flavor["loader_module"] == f"{package.name}.model"
     assert package.name == version_code.package_name(package)
     assert list(folder.rglob("__pycache__")) == []
+    signature.remove_added(folder)
+    assert logged.files == signature.files_in(folder)
     requests = make_requests(3).astype({"pickup_zone": "int64", "dropoff_zone": "int64"})
     model = mlflow.pyfunc.load_model(str(folder))
     assert type(model.get_raw_model()).__module__ == f"_{package.name}.model.duration_model"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from mlops import config, locks
 from mlops.errors import ConfigError, PromotionError, TrackingError
 from mlops.operations.reproduce import reproduce
 from mlops.registry import alias_log, listings, operator
-from mlops.registry.alias_log import CHAMPION
+from mlops.registry.alias_log import CHAMPION, Entry
 
 MONTHS = pd.DataFrame(
     {
@@ -41,9 +40,7 @@ def refusal(act: Callable[[], object], kind: type[Exception] = PromotionError) -
 
 def reigned(number: int, at: str, to: str | None, verdict: str = "promote") -> None:
     """Write that the champion moved at a time, and move it."""
-    entry = {"at": at, "by": "me@here", "alias": CHAMPION, "from": None, "to": to, "reason": "why"}
-    reported = json.dumps({**entry, "verdict": verdict, "state": "done"})
-    mlflow_client().set_registered_model_tag(NAME, f"journal.{number:06}", reported)
+    alias_log._write(NAME, Entry(number, at, "me@here", CHAMPION, None, to, verdict, "why"))
     if to is None:
         mlflow_client().delete_registered_model_alias(NAME, CHAMPION)
     else:

@@ -26,8 +26,8 @@ def payload_in_the_model(version: Path, payload: str) -> None:
 
 
 def payload_in_the_loader(version: Path, payload: str) -> None:
-    loader = next(version.glob("code/*/model/__init__.py"))
-    loader.write_text(f"{payload}\n{loader.read_text()}")
+    with next(version.glob("code/*/model/__init__.py")).open("a") as code:
+        code.write(f"\n{payload}\n")
 
 
 def another_loader(version: Path, payload: str) -> None:

@@ -97,7 +97,7 @@ def test_a_champion_without_its_files_is_named(store: Path) -> None:
     register(store)
     mlflow_client().set_registered_model_alias(NAME, "champion", "1")
     (text,) = opened()
-    assert text.startswith(f"{NAME}: champion is version 1, but its files are gone or cannot be read (")
+    assert text.startswith(f"{NAME}: champion is version 1, but its files are gone or changed (")
     assert text.endswith("; promote or roll back to another version")
 
 
