@@ -91,7 +91,7 @@ bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [
 	  $(call option,--months,$(MONTHS)) $(ARGS)
 
 bench-autogluon: .venv-bench/installed  ## add AutoGluon to the benchmark's peers
-	$(call into,.venv-bench,'autogluon.tabular[lightgbm]==1.6.3' --constraint requirements-bench.txt)
+	$(call into,.venv-bench,$(wheels) -r requirements-autogluon.txt)
 
 docs: .venv/installed .venv-docs/installed  ## build the documentation site into site/; any warning fails
 	@$(BIN)/python -m docs.hooks.reference docs/reference
@@ -111,7 +111,7 @@ check: .venv/dev-installed  ## format, lint, types, import contracts and the doc
 
 two_at_once = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: check install  ## under ten minutes: check, then every test but the long stories
+test: check install .venv-lock/installed  ## under ten minutes: check, then every test but the long stories
 	$(BIN)/pytest $(two_at_once) -m "not long"
 
 test-long: .venv/dev-installed install .venv-browser/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
@@ -120,10 +120,14 @@ test-long: .venv/dev-installed install .venv-browser/installed  ## the long stor
 chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
+# Those that another one names with -c come before it. Without its extras, pip 23 finds no hash for `package[extra]`.
+locks = requirements requirements-build requirements-dev requirements-mlflow requirements-docs requirements-bench \
+  requirements-autogluon requirements-browser requirements-lock
+
 lock: .venv-lock/installed  ## make the locks again from requirements*.in
-	for name in requirements requirements-mlflow requirements-dev requirements-docs requirements-bench requirements-browser; do \
-	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url \
-	    --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
+	for name in $(locks); do \
+	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-strip-extras \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
 	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock
@@ -138,34 +142,36 @@ environment = '$(UV)' venv --quiet --clear --python '$(PYTHON)' $(1)
 into = VIRTUAL_ENV=$(1) '$(UV)' pip install --quiet $(2)
 endif
 
-.venv/installed: requirements.txt
+# A package without its hash in the lock is refused. `wheels`: nothing is built. `built`: what has no wheel is built with
+# the locked packages in the environment. `own`: this project, for which nothing is downloaded.
+wheels = --require-hashes --only-binary :all:
+built = --require-hashes --no-build-isolation
+own = --no-index --no-deps --no-build-isolation --config-settings editable_mode=compat
+
+.venv/installed: requirements.txt requirements-build.txt
 	@$(call need_python)
 	@echo "building .venv (Mage and all that a run needs): a few minutes the first time"
 	$(call environment,.venv)
-	$(call into,.venv,-r requirements.txt)
-	$(call into,.venv,--no-deps --editable . --config-settings editable_mode=compat)
+	$(call into,.venv,$(wheels) -r requirements-build.txt)
+	$(call into,.venv,$(built) -r requirements.txt)
+	$(call into,.venv,$(own) --editable .)
 	@touch $@
 
 .venv/dev-installed: .venv/installed requirements-dev.txt
 	@echo "adding what checks and tests need to .venv"
-	$(call into,.venv,-r requirements-dev.txt)
+	$(call into,.venv,$(wheels) -r requirements-dev.txt)
 	@touch $@
 
 about_mlflow = the MLflow server
 about_docs = what builds the documentation site
 about_browser = what drives the browser of the tests
 about_bench = the benchmark's peers
+about_lock = what makes the locks
 .venv-%/installed: requirements-%.txt
 	@$(call need_python)
 	@echo "building .venv-$* ($(about_$*))"
 	$(call environment,.venv-$*)
-	$(call into,.venv-$*,-r $<)
-	@touch $@
-
-.venv-lock/installed:
-	@$(call need_python)
-	'$(PYTHON)' -m venv --clear .venv-lock
-	.venv-lock/bin/python -m pip install --quiet uv
+	$(call into,.venv-$*,$(wheels) -r $<)
 	@touch $@
 
 need_python = test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; none was found" >&2; exit 1; }

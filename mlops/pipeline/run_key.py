@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -181,12 +182,16 @@ def _deciding_files() -> Iterator[Path]:
 
 @functools.cache
 def _environment() -> Mapping[str, str]:
-    """Python's minor version, the lock file's hash, and the versions of the packages that can change a result."""
+    """Python's minor version, the lock file's hash, and the versions of the packages that can change a result.
+
+    The lock counts without hashes, since a package index may add a file to a version, and without extras, since the
+    packages that they add are in the lock.
+    """
     lock = PROJECT / "requirements.txt"
-    pinned = lock.read_bytes() if lock.is_file() else b""
+    locked = lock.read_bytes().replace(b"\r\n", b"\n") if lock.is_file() else b""
     found = {
         "Python": platform.python_version().rpartition(".")[0],
-        lock.name: _sha256(pinned.replace(b"\r\n", b"\n")),
+        lock.name: _sha256(re.sub(rb" \\\n    --hash=sha256:[0-9a-f]{64}|\[[\w,-]+\](?===)", b"", locked)),
     }
     for package in DECIDING_PACKAGES:
         with contextlib.suppress(PackageNotFoundError):

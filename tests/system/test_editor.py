@@ -29,7 +29,7 @@ from stack.yaml_texts import rewritten
 
 OF_A_CHECKOUT = (
     "mlops", "stack", "pipelines", "data_loaders", "transformers", "data_exporters", "callbacks",
-    "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt",
+    "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt", "requirements-build.txt",
 )  # fmt: skip
 METADATA = f"pipelines/{PIPELINE}/metadata.yaml"
 PAGE = f"pipelines/{PIPELINE}/edit"

@@ -256,6 +256,14 @@ def test_another_lock_file_is_another_environment(project: Path) -> None:
     assert made_by()["code_sha256"] == code
 
 
+def test_hashes_and_extras_in_the_lock_do_not_change_the_key(project: Path) -> None:
+    before, hashed = key(), "".join(f" \\\n    --hash=sha256:{digit * 64}" for digit in "ab")
+    run_key._environment.cache_clear()
+    (project / "requirements.txt").write_text(f"numpy[a,b-c]==1.26.4{hashed}\n")
+
+    assert key() == before
+
+
 def test_another_version_that_is_installed_is_another_environment(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
