@@ -24,7 +24,12 @@ ENCODINGS = {
     0: 2,
     3: 4,
 }  # types of pages with data, of version 1 and 2 -> field with the encoding of their values
-MISSING = (KeyError, TypeError, AttributeError)  # raised where a field is missing, or has another type
+MISSING = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+)  # raised where a field is missing, or has another type
 PREFIXED = 7  # encoding DELTA_BYTE_ARRAY: values repeat the one before them
 
 
