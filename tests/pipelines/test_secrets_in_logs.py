@@ -42,7 +42,7 @@ else:
     mage_messages.mend()
     keep = mage_messages._masked(lambda scheduler, block, error: print("in Mage's database:", error))
     url = "https://me:" + os.environ["SMTP_PASSWORD"] + "@host/"
-    keep(None, "load_trips", error={{"error": OSError(url), "errors": ["at " + url], "message": "Traceback " + url}})
+    keep(None, "load_trips", error={{"error": OSError(url), "errors": ["at " + url], "message": url}})
 spec = importlib.util.spec_from_file_location("notify", "callbacks/notify.py")
 notify = importlib.util.module_from_spec(spec)
 notify.callback = lambda event: lambda function: function

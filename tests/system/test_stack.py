@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import socket
@@ -241,10 +242,8 @@ def test_no_other_file_of_the_state_folder_holds_a_secret_and_nobody_else_reads_
     ]
     assert holds == []
     assert {path.stat().st_mode & 0o077 for path in (trained.folder / "logs").iterdir()} == {0}
-    own = (
-        [0o710] if os.geteuid() == 0 else [0o700]
-    )  # PostgreSQL's user passes through the folder of root's stack
-    assert [path.stat().st_mode & 0o777 for path in (trained.state, trained.folder)] == own * 2
+    modes = {path.stat().st_mode & 0o777 for path in (trained.state, trained.folder)}
+    assert modes == {0o710 if os.geteuid() == 0 else 0o700}  # root's PostgreSQL has a user of its own
 
 
 @pytest.mark.parametrize(
