@@ -84,7 +84,7 @@ backup:  ## TO=file.tar.gz: registry, journal, artefacts and Mage's runs, trigge
 	@$(BIN)/python -m stack backup $(if $(TO),-- $(call quoted,$(TO)))
 
 restore: install  ## FROM=file.tar.gz [TRUST=1]: a new stack of them, here or on another machine
-	@$(BIN)/python -m stack restore $(if $(filter 1,$(TRUST)),--trust) $(if $(FROM),-- $(call quoted,$(FROM)))
+	@$(BIN)/python -m stack $(if $(filter 1,$(TRUST)),--trust) restore $(if $(FROM),-- $(call quoted,$(FROM)))
 
 bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [MONTHS=2023-10]: ours, the course's recipe and AutoML side by side
 	@$(BIN)/python -m benchmarks $(call option,--source,$(SOURCE)) $(call option,--bench,$(BENCH)) \

@@ -8,7 +8,7 @@ update     start Mage again with the checkout's pipelines and blocks, also those
 upgrade    back up, migrate the databases for the installed versions, start again what ran, ask the doctor
 stop-for-upgrade  stop all services before the environments are built again; `upgrade` starts them
 backup     write registry, journal, artefacts and Mage's records into one file
-restore    create a new stack from such a file; --trust accepts one that cannot be authenticated
+restore    create a new stack from such a file; `--trust restore` accepts one that cannot be authenticated
 """
 
 # ruff: noqa: T201 - the command line is where printing belongs
