@@ -130,7 +130,7 @@ def _large(path: Path) -> set[str]:
     except ValueError:  # reading the column will say what is wrong
         sizes = [None] * len(stored)
     found = [leaf.path for leaf, size in zip(stored, sizes, strict=False) if not _fits(leaf, size)]
-    return {name for name in names for path in found if path == name or path.startswith(f"{name}.")}
+    return {name for name in names for path in found if (path + ".").startswith(name + ".")}
 
 
 def _fits(leaf: pq.ColumnSchema, size: Leaf | None) -> bool:
