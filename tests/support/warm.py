@@ -38,7 +38,7 @@ LIBRARIES = (
     "pyarrow.dataset", "xgboost", "sklearn.feature_extraction", "sklearn.metrics", "hyperopt",
     "pandera.pandas", "matplotlib.pyplot",
     "holidays.countries", "pydantic", "fsspec", "requests", "tenacity", "jinja2", "markdown_it", "psycopg2",
-    "filelock", "alembic.command", "opentelemetry.sdk.trace", "hypothesis", "git",
+    "filelock", "sqlalchemy.dialects.sqlite", "alembic.command", "opentelemetry.sdk.trace", "hypothesis", "git",
     # of Mage:
     "polars", "IPython", "prompt_toolkit", "jedi", "aiohttp", "jupyter_client", "redis",
     "cryptography", "ruamel.yaml",
@@ -191,6 +191,8 @@ def serve() -> dict[str, Any]:
         for library in LIBRARIES:
             importlib.import_module(library)
         importlib.import_module("sqlalchemy.orm").configure_mappers()  # of MLflow's tables: half a second
+        # Which package each module is from: MLflow reads the files of all packages when it saves a model.
+        importlib.import_module("mlflow.utils.requirements_utils")._init_modules_to_packages_map()
     # A fork keeps one thread. pyarrow's allocator starts its own two again when it needs them.
     gc.freeze()  # these objects are in no collection of the forked processes
     names = {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}  # on Linux
