@@ -148,6 +148,6 @@ def test_decisions_are_numbered_without_gaps() -> None:
 
 def test_client_and_server_are_one_version_of_mlflow() -> None:
     client = re.search(r"^mlflow-skinny==(\S+)", (PROJECT / "requirements.txt").read_text(), re.M)
-    server = re.search(r"^mlflow==(\S+)", (PROJECT / "requirements-mlflow.txt").read_text(), re.M)
+    server = re.search(r"^mlflow\[auth\]==(\S+)", (PROJECT / "requirements-mlflow.txt").read_text(), re.M)
     assert client and server
     assert client[1] == server[1]
