@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 # Before the import, which reads them.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -34,6 +35,7 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException as MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.credentials import get_default_host_creds
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -96,8 +98,47 @@ def download(uri: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name, _, number = uri.removeprefix("models:/").rpartition("/")
     place = mlflow_client().get_model_version_download_uri(name, number)
-    files: Any = get_artifact_repository(place, tracking_uri=tracking_uri())
-    return Path(files.download_artifacts("", str(folder)))
+    return Path(artefacts_at(place).download_artifacts("", str(folder)))
+
+
+def artefacts_at(place: str) -> Any:
+    """MLflow's access to the artefacts at a place.
+
+    Raises
+    ------
+    TrackingError
+        As `require_own_server`.
+    """
+    found: Any = get_artifact_repository(place, tracking_uri=tracking_uri())
+    inner = found
+    while hasattr(inner, "repo"):  # of a version, which is at the place of its model
+        inner = inner.repo
+    require_own_server(str(inner.artifact_uri))
+    return found
+
+
+def require_own_server(place: str) -> None:
+    """Raise if MLflow would send our password to a server that is not the tracking server.
+
+    Whoever can write to the registry chooses where the artefacts of an experiment or a version are.
+
+    Raises
+    ------
+    TrackingError
+    """
+    address, own = urlsplit(place), urlsplit(tracking_uri())
+    hosts = [each.netloc.rpartition("@")[2] for each in (address, own)]
+    schemes = ("mlflow-artifacts", own.scheme)
+    if address.scheme not in ("http", "https", "mlflow-artifacts") or not hosts[0]:
+        return
+    known: Any = get_default_host_creds(place)  # type: ignore[no-untyped-call]
+    is_own = hosts[0] == hosts[1] and address.scheme in schemes
+    if not is_own and (known.username or known.token or known.auth):
+        raise TrackingError(
+            f"{without_credentials(place)}: these artefacts are on another server than the tracking server, "
+            f"{without_credentials(tracking_uri())}, and MLflow would send it our password. Find out who "
+            "registered this place, and delete it in MLflow."
+        )
 
 
 class _Patience:

@@ -18,8 +18,8 @@ from mlops.errors import TrackingDownError, TrackingError, one_line
 from mlops.registry import runs, server_facts
 from mlops.registry.client import (  # first: it sets what mlflow reads
     MlflowException,
+    artefacts_at,
     mlflow_client,
-    tracking_uri,
     with_retry,
 )
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY, trials_of
@@ -27,7 +27,6 @@ from mlops.registry.versions import Version
 
 # isort: split
 from mlflow.entities import ViewType
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 MAX_RUNS = 50_000  # MLflow's limit for one answer
 MONTHS: Final = "months.csv"  # artefact of a run: its months, with the sha256 of their files
@@ -273,7 +272,7 @@ def _models(run: Any) -> list[Any]:
 
 
 def _files_at(place: str) -> Any:
-    return get_artifact_repository(place, tracking_uri=tracking_uri())
+    return artefacts_at(place)
 
 
 def _sizes(repository: Any, folder: str | None = None) -> Iterator[int]:

@@ -18,6 +18,7 @@ from mlops.registry import server_facts
 from mlops.registry.client import (
     MlflowException,
     mlflow_client,
+    require_own_server,
     tracking_uri,
     with_retry,
     without_retry,
@@ -211,7 +212,10 @@ def _experiment(name: str) -> str:
 
 def _experiment_of(name: str) -> str | None:
     found = mlflow_client().get_experiment_by_name(name)
-    return str(found.experiment_id) if found and found.lifecycle_stage == "active" else None
+    if not found or found.lifecycle_stage != "active":
+        return None
+    require_own_server(str(found.artifact_location))
+    return str(found.experiment_id)
 
 
 @with_retry("starting a run")

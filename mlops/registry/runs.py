@@ -18,7 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from mlops import config, locks
-from mlops.registry.client import mlflow_client, with_retry  # first: it sets what mlflow reads
+from mlops.registry.client import (
+    mlflow_client,
+    require_own_server,
+    with_retry,
+)  # first: it sets what mlflow reads
 
 # isort: split
 import pandas as pd
@@ -184,6 +188,7 @@ def tags_of(run_id: str) -> dict[str, str]:
 def fetch_artefact(run_id: str, name: str, folder: Path) -> Path:
     """Path of a file that a run logged, downloaded into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
+    require_own_server(str(mlflow_client().get_run(run_id).info.artifact_uri))
     return Path(mlflow_client().download_artifacts(run_id, name, str(folder)))
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
 import sqlalchemy
 from support.scripted_mlflow import Serve
+from support.tracked import NAME
 
 from mlops.errors import TrackingDownError, TrackingError
-from mlops.registry import client
+from mlops.registry import client, runs, version_files, versions
 from mlops.registry.client import MlflowException, tracking_errors
+from mlops.registry.run_lifecycle import start_run
 
 # --- Connected ----------------------------------------------------------------------------------------------
 
@@ -98,3 +101,26 @@ def test_an_sqlite_address_may_be_relative_and_have_options(
 
     assert client.mlflow_client().search_experiments(max_results=1)
     assert sorted(path.name for path in store.iterdir() if path.suffix != ".lock") == before
+
+
+@pytest.mark.parametrize("what", ["a version", "a run", "an experiment"])
+def test_no_password_goes_to_a_server_that_somebody_registered(
+    what: str, store: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = serve(200, (200, {"files": []}))
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "owner")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "opensesame")
+    mlflow = client.mlflow_client()
+    place = f"{other.uri}/api/2.0/mlflow-artifacts/artifacts"
+    run_id = mlflow.create_run(mlflow.create_experiment(NAME, place)).info.run_id
+    mlflow.create_registered_model(NAME)
+    mlflow.create_model_version(NAME, f"{place}/model", run_id)
+
+    acts: dict[str, Callable[[], object]] = {
+        "a version": lambda: version_files.fetch(versions.get(NAME, "1"), tmp_path / "fetched"),
+        "a run": lambda: runs.fetch_artefact(run_id, "months.csv", tmp_path / "fetched"),
+        "an experiment": lambda: start_run(NAME, "r", "key").__enter__(),
+    }
+    with pytest.raises(TrackingError, match="these artefacts are on another server than the tracking server"):
+        acts[what]()
+    assert other.asked == 0

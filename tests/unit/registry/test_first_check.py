@@ -27,7 +27,10 @@ from mlops.registry.client import mlflow, probe
 
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 ANN = "Basic " + base64.b64encode(b"ann:secret%1").decode()
-WRITES = "`make stack` writes the first two to stack/environment in the state folder, `make mlflow` to mlflow/.env."
+WRITES = (
+    "`make stack` writes the first two to stack/environment in the state folder, "
+    "`make mlflow` to mlflow/.env."
+)
 SETTINGS = (
     USER, PASSWORD, TOKEN, "MLFLOW_TRACKING_INSECURE_TLS", "MLFLOW_TRACKING_SERVER_CERT_PATH",
     "MLFLOW_TRACKING_CLIENT_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC",

@@ -216,5 +216,7 @@ def test_a_server_that_is_away_is_not_a_lost_run(store: Path, tmp_path: Path) ->
     for ask in (run_history.stage_of, run_history.explain_loss):
         with pytest.raises(TrackingDownError), fails_at("get_run", AWAY):
             ask("0123")
-    with pytest.raises(TrackingDownError), fails_at("download_artifacts", AWAY):
-        run_history.fetch(version_of("0123"), "months.csv", tmp_path)
+    run_id = start(1_000)
+    for method in ("get_run", "download_artifacts"):
+        with pytest.raises(TrackingDownError), fails_at(method, AWAY):
+            run_history.fetch(version_of(run_id), "months.csv", tmp_path)
