@@ -203,16 +203,42 @@ def test_a_damaged_version_cannot_become_champion(
     assert re.search(r"^ +1 .* failed$", said(machine.mlops("registry")), re.M)
 
 
-def test_a_damaged_champion_that_was_set_by_hand_loses_to_the_next_challenger(machine: Machine) -> None:
+def test_a_changed_champion_that_was_set_by_hand_runs_nothing_and_loses_to_the_next_challenger(
+    machine: Machine,
+) -> None:
     machine.client.set_registered_model_alias(SAMPLE_MODEL, "champion", "1")
-    cut(artefacts(machine, "encoder.npz")[0])
+    ran = machine.folder / "ran"
+    code = min(machine.state.rglob("code/*/model/__init__.py"), key=lambda path: path.stat().st_mtime)
+    code.write_text(f"{code.read_text()}\n__import__('pathlib').Path({str(ran)!r}).touch()\n")
     ended = machine.train(seed=7, **APRIL)
     assert f"{URI}/4" in said(ended)
     assert "champion was moved by hand from version 2 to 1" in ended.stderr
     assert machine.alias("champion") == "4"
     reason = machine.versions()[3].tags["reason"]
     assert "champion (version 1)" in reason
-    assert f"could not be scored: {URI}/1: since it was signed, data/model/encoder.npz was changed" in reason
+    changed = "/".join(code.parts[-4:])
+    assert (
+        f"could not be scored: {URI}/1: since it was signed, {changed} was changed; nothing of it was"
+        in reason
+    )
+    assert not ran.exists()
+
+
+def test_versions_of_before_are_loaded_when_a_person_trusts_them(machine: Machine) -> None:
+    for number in ("1", "2", "3"):
+        machine.client.delete_model_version_tag(SAMPLE_MODEL, number, "signature")
+    act = rf"If you trust it: .*python -m mlops trust 1 --model {SAMPLE_MODEL}$"
+    assert re.search(act, refused(machine.mlops("rollback", *WHY)))
+    line = next(line for line in machine.mlops("doctor").stdout.splitlines() if ": champion: " in line)
+    assert line.startswith(f"OPEN\t{SAMPLE_MODEL}: champion: {URI}/2: it is not signed")
+    asked = machine.mlops("trust", "all")
+    assert asked.status == 2
+    assert f"error: {SAMPLE_MODEL}, not signed with {machine.state / 'registry.key'}:" in asked.stderr
+    assert "give --yes to sign them" in asked.stderr
+    signed = [f"{URI}/{number} is signed; its code can run on this machine now" for number in "123"]
+    assert said(machine.mlops("trust", "all", "--yes")).splitlines() == signed
+    assert said(machine.mlops("trust", "1")) == f"{SAMPLE_MODEL}: nothing to do; signed already: 1\n"
+    assert said(machine.mlops("rollback", *WHY)) == f"{URI}/1 is now champion; previous champion: version 2\n"
 
 
 # --- Again --------------------------------------------------------------------------------------------------

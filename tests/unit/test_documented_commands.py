@@ -36,6 +36,7 @@ RUN_BY = (
     ("python -m mlops registry", "pipelines/test_operator_commands.py", 'machine.mlops("registry")'),
     ("python -m mlops promote", "pipelines/test_operator_commands.py", 'machine.mlops("promote", '),
     ("python -m mlops rollback", "pipelines/test_operator_commands.py", 'machine.mlops("rollback", '),
+    ("python -m mlops trust", "pipelines/test_operator_commands.py", 'machine.mlops("trust", '),
     ("python -m mlops reproduce", "pipelines/test_operator_commands.py", 'machine.mlops("reproduce", '),
     ("python -m mlops doctor --resume", "pipelines/test_outage.py", 'machine.mlops("doctor", "--resume")'),
     ("python -m mlops doctor", "pipelines/test_outage.py", 'machine.mlops("doctor")'),
