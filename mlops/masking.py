@@ -22,7 +22,10 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from mlops.errors import plain
 
 MASK = "****"
-SHORTEST = 8  # characters: a shorter secret may also be an ordinary word, such as a password "mlflow"
+SHORTEST, LONGEST_WORD = (
+    8,
+    12,
+)  # characters: shorter secrets, and shorter ones of letters, may be ordinary words
 SHORTEST_PART = 16  # of a webhook's path, whose other parts are words such as "services"
 _NAMED = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_KEY$|PRIVATE_KEY$", re.IGNORECASE)
 _A_FILE = re.compile(r"(_FILE|_PATH|_DIR)$", re.IGNORECASE)
@@ -133,7 +136,8 @@ def _in_address(address: str, *, is_webhook: bool = False) -> Iterator[str]:
 @functools.lru_cache(maxsize=16)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
     """Pattern for the secrets, also where they are percent-encoded, decoded, or quoted in JSON or Python."""
-    forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
+    known = [secret for secret in secrets if not secret.isalpha() or len(secret) > LONGEST_WORD]
+    forms = {form for secret in known for form in _forms(secret) if len(form) >= SHORTEST}
     return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
 
 

@@ -87,6 +87,7 @@ def test_a_secret_of_the_environment_is_masked(
     ("name", "value"),
     [
         ("MAGE_DB_PASSWORD", "mage"),  # a word: its masks would make the logs unreadable
+        ("MAGE_DB_PASSWORD", "services"),
         ("POSTGRES_PASSWORD_FILE", "/run/secrets/postgres"),
         ("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
         ("SLACK_WEBHOOK_URL", "None"),
