@@ -288,3 +288,75 @@ def test_a_role_can_only_use_its_own_database_with_its_password(stack, role):
 )
 def test_mlflow_answers_only_to_its_host_names(stack, host, status):
     assert ask_mlflow(stack, "experiments/search", host, max_results="1").status_code == status
+
+
+@pytest.fixture(scope="module")
+def guarded(stack):
+    """Asks MLflow as the first user, and as one who may only read what the first has made there."""
+    owner = (stack.values["MLFLOW_TRACKING_USERNAME"], stack.values["MLFLOW_TRACKING_PASSWORD"])
+
+    def ask(user, method, path, **body):
+        kind = "params" if method == "GET" else "json"
+        url = stack.compose.url("mlflow", f"/api/2.0/{path}")
+        return requests.request(method, url, auth=user, timeout=30, **{kind: body})
+
+    reader = ("reader", "only-to-look-at-it")
+    for path, body in (
+        ("users/create", {"username": reader[0], "password": reader[1]}),
+        ("registered-models/create", {"name": "guarded"}),
+        ("experiments/create", {"name": "guarded"}),
+    ):
+        assert ask(owner, "POST", f"mlflow/{path}", **body).status_code == 200
+    found = ask(owner, "GET", "mlflow/experiments/get-by-name", experiment_name="guarded")
+    experiment = found.json()["experiment"]["experiment_id"]
+    run = ask(owner, "POST", "mlflow/runs/create", experiment_id=experiment).json()["run"]["info"]["run_id"]
+    source = f"mlflow-artifacts:/{experiment}/{run}/artifacts"
+    made = ask(owner, "POST", "mlflow/model-versions/create", name="guarded", source=source, run_id=run)
+    assert made.status_code == 200, made.text
+    return owner, reader, ask, run, experiment
+
+
+def test_a_user_of_mlflow_who_may_read_changes_nothing(guarded):
+    owner, reader, ask, run, experiment = guarded
+    version = {"name": "guarded", "version": "1"}
+    writes = [
+        ("POST", "registered-models/rename", {"name": "guarded", "new_name": "mine"}),
+        ("PATCH", "registered-models/update", {"name": "guarded", "description": "mine"}),
+        ("POST", "registered-models/set-tag", {"name": "guarded", "key": "a", "value": "b"}),
+        ("POST", "registered-models/alias", {**version, "alias": "champion"}),
+        ("DELETE", "registered-models/alias", {"name": "guarded", "alias": "champion"}),
+        ("DELETE", "registered-models/delete", {"name": "guarded"}),
+        (
+            "POST",
+            "model-versions/create",
+            {"name": "guarded", "source": "mlflow-artifacts:/1", "run_id": run},
+        ),
+        ("PATCH", "model-versions/update", {**version, "description": "mine"}),
+        ("POST", "model-versions/set-tag", {**version, "key": "signature", "value": "mine"}),
+        ("DELETE", "model-versions/delete", version),
+        ("POST", "runs/create", {"experiment_id": experiment}),
+        ("POST", "runs/update", {"run_id": run, "status": "KILLED"}),
+        ("POST", "runs/set-tag", {"run_id": run, "key": "a", "value": "b"}),
+        ("POST", "runs/log-metric", {"run_id": run, "key": "a", "value": 1, "timestamp": 1}),
+        ("POST", "runs/delete", {"run_id": run}),
+        ("POST", "experiments/update", {"experiment_id": experiment, "new_name": "mine"}),
+        ("POST", "experiments/delete", {"experiment_id": experiment}),
+        ("POST", "users/create", {"username": "another", "password": "password1234"}),
+        ("PATCH", "users/update-admin", {"username": "reader", "is_admin": True}),
+        ("PATCH", "users/update-password", {"username": owner[0], "password": "password1234"}),
+    ]
+    for method, path, body in writes:
+        assert ask(reader, method, f"mlflow/{path}", **body).status_code == 403, path
+    file = f"mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/MLmodel"
+    assert ask(reader, "PUT", file).status_code == 403
+    assert ask(reader, "DELETE", file).status_code == 403
+    assert ask(reader, "GET", "mlflow/runs/get", run_id=run).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "http://127.0.0.1.elsewhere.example", "null"])
+def test_a_page_of_another_site_changes_nothing_in_mlflow(stack, origin):
+    url = stack.compose.url("mlflow", "/api/2.0/mlflow/experiments/create")
+    known = (stack.values["MLFLOW_TRACKING_USERNAME"], stack.values["MLFLOW_TRACKING_PASSWORD"])
+    answer = requests.post(url, json={"name": origin}, auth=known, headers={"Origin": origin}, timeout=30)
+    assert answer.status_code == 403
+    assert ask_mlflow(stack, "experiments/get-by-name", experiment_name=origin).status_code == 404
