@@ -79,6 +79,7 @@ environment variables:
     _add_backfill(parsers)
     _add_replay(parsers)
     _add_registry(parsers)
+    _add_trust(parsers)
     _add_upkeep(parsers)
     for command in parsers.choices.values():
         command.allow_abbrev = False
@@ -126,6 +127,11 @@ def _add_registry(parsers: Any) -> None:
         "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
     )
     _add_model(rollback, commands.rollback)
+    for command in (promote, rollback):
+        command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
+
+
+def _add_trust(parsers: Any) -> None:
     trust = _add_command(
         parsers,
         "trust",
@@ -139,8 +145,6 @@ state folder) are loaded. Each run signs its own version. The versions are shown
     )
     trust.add_argument("--yes", action="store_true", help="Sign them without being asked.")
     _add_model(trust, commands.trust)
-    for command in (promote, rollback):
-        command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
 
 
 def _add_upkeep(parsers: Any) -> None:

@@ -156,12 +156,12 @@ def verify(version: Version, expected: Expected, folder: Path, timeout: float = 
         version_files.fetch_signed(version, folder / "version")
         asked = {"folder": folder, "expected": asdict(expected), "asker": os.getpid()}
         found = _ask(json.dumps(asked, default=str), timeout, folder)
+        found = replace(found, reason=f"{version.uri}: {found.reason}")
     except (TrackingDownError, UntrustedError):
         raise
     except MlopsError as error:
-        found = Verification(False, without_passwords(error).removeprefix(f"{version.uri}: "), {})
-    measured = {**found.measured, "seconds": round(time.monotonic() - started, 3)}
-    return replace(found, reason=f"{version.uri}: {found.reason}", measured=measured)
+        found = Verification(False, without_passwords(error), {})
+    return replace(found, measured={**found.measured, "seconds": round(time.monotonic() - started, 3)})
 
 
 def _ask(asked: str, timeout: float, folder: Path) -> Verification:
