@@ -7,6 +7,7 @@ Everything is in one folder: `.env` (secrets and ports), `environment` (variable
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ from filelock import FileLock
 
 from stack import cluster, mage_project, schema
 from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
-from stack.processes import end, family, is_free, on_path
+from stack.processes import end, family, is_free, listens, on_path
 from stack.secret_values import fill_in, for_start, keep, write_for_shells
 from stack.supervision import Supervisord
 
@@ -88,7 +89,7 @@ class Stack:
         """The Mage project that is served."""
         return self.project or self.folder / Path(PROJECT_IN_IMAGE).name
 
-    @property
+    @functools.cached_property
     def compose(self) -> Compose:
         """The compose file with the values and folders of this stack."""
         places = {"/var/lib/mlops": self.state, PROJECT_IN_IMAGE: self.served}
@@ -124,20 +125,18 @@ class Stack:
         return self.check(name).returncode == 0
 
     def check(self, name: str) -> subprocess.CompletedProcess[str]:
-        """Run the service's health check once."""
+        """Run the service's health check once, if something listens on its port."""
+        port = self.compose.port(name)
+        if not listens(port):  # while a service starts, it is asked again and again: without a process
+            return subprocess.CompletedProcess([], 1, "", f"nothing listens on port {port}")
         environment = self.environment(name)
         program, *arguments = self.compose.healthcheck(name)
         command = [on_path(program, environment), *arguments]
         try:
             return subprocess.run(
-                command,
-                env=environment,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=CHECK_SECONDS,
-                cwd=self.folder,
-            )
+                command, env=environment, cwd=self.folder, timeout=CHECK_SECONDS, capture_output=True,
+                encoding="utf-8", errors="replace",
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             return subprocess.CompletedProcess(command, 1, "", f"no answer in {CHECK_SECONDS} s")
 

@@ -188,6 +188,19 @@ def test_services_start_in_folders_with_odd_names(
         assert stack.is_healthy("mage")
 
 
+def test_a_service_that_does_not_listen_is_not_healthy(tiny: Tiny) -> None:
+    how = tiny.how()
+    described = yaml.safe_load(how["file"].read_text())
+    described["services"]["mage"]["healthcheck"]["test"] = ["CMD", "python", "-c", ""]
+    how["file"].write_text(yaml.safe_dump(described))
+    stack = Stack(tiny.folder, {}, **how)
+    assert stack.check("mage").stderr == f"nothing listens on port {tiny.port}"
+    assert not stack.is_healthy("mage")
+    with socket.create_server((LOOPBACK, int(tiny.port))):
+        tiny.folder.mkdir()
+        assert stack.is_healthy("mage")
+
+
 def test_a_socket_whose_path_would_be_too_long_is_in_a_private_folder(tiny: Tiny) -> None:
     tiny.name = "long" * 30
     with tiny.running() as stack:
