@@ -27,6 +27,7 @@ from stack.secret_values import write_private
 
 LONGEST_SOCKET = 99  # bytes; the kernel allows 107, and supervisord first adds its process id to the name
 SECONDS_TO_RESPOND = 60
+UMASK = 0o077  # for logs, and for all files that services create
 UNREACHABLE = (OSError, http.client.HTTPException)
 EVERY_PROGRAM = {
     "autostart": "false",  # `start` follows the compose file's order and health checks
@@ -108,6 +109,7 @@ class Supervisord:
             encoding="utf-8",
             errors="replace",
             timeout=SECONDS_TO_RESPOND,
+            umask=UMASK,  # for its own log, which it opens before it reads its configuration's umask
         )
         if done.returncode != 0:
             raise StackError(
@@ -187,7 +189,7 @@ class Supervisord:
             "unix_http_server": {"file": self.socket.relative_to(self.folder) if near else self.socket},
             "supervisord": {
                 **({"user": "root"} if os.geteuid() == 0 else {}),  # otherwise it warns that it runs as root
-                "umask": "077",  # for the logs, and for all files that services create
+                "umask": f"{UMASK:03o}",
                 "pidfile": "run/supervisord.pid",
                 "logfile": "logs/supervisord.log",
                 "logfile_maxbytes": "10MB",
