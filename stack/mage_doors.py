@@ -94,9 +94,8 @@ class EditorDoor:
 
     def instead(self, request: HTTPServerRequest, route: Any) -> Target | None:
         """Return what answers instead of Mage's handler: the link's own answer, or a refusal."""
-        cookie = (
-            f"mage_editor_{request.host.rpartition(':')[2]}"  # browsers send a cookie to all ports of a host
-        )
+        # The port is in the name, because a host's cookies are the same on all its ports.
+        cookie = f"mage_editor_{request.host.rpartition(':')[2]}"
         query = dict(parse_qsl(request.query, keep_blank_values=True))
         token = query.pop("token", "")
         if is_page(route) and _is_same(token, self.token):
@@ -140,9 +139,8 @@ class LoginDoor:
         user = user_of(request)
         if user is None:
             return Refusal, {"status": 401, "text": NO_LOGIN}
-        if _needs_editor(request, handler) and not has_at_least_editor_role(
-            user, Entity.PROJECT, get_project_uuid()
-        ):
+        is_editor = has_at_least_editor_role(user, Entity.PROJECT, get_project_uuid())
+        if _needs_editor(request, handler) and not is_editor:
             return Refusal, {"status": 403, "text": NO_EDITOR}
         if issubclass(handler, (WebSocketHandler, server.EventStreamHandler)):
             self.lasting[request.connection.stream] = request  # type: ignore[union-attr]
@@ -190,9 +188,8 @@ def _has_key_of_trigger(request: HTTPServerRequest, route: Any) -> bool:
     """Return whether the request shows the token of the API trigger that it starts, which a user has made."""
     number = route.path_kwargs["pipeline_schedule_id"].decode()
     trigger = PipelineSchedule.query.get(int(number)) if re.fullmatch("[0-9]{1,9}", number) else None
-    token = route.path_kwargs.get("token", b"").decode() or get_bearer_auth_token_from_headers(
-        request.headers
-    )
+    in_path = route.path_kwargs.get("token", b"").decode()
+    token = in_path or get_bearer_auth_token_from_headers(request.headers)
     return bool(trigger and trigger.token and token and _is_same(token, trigger.token))
 
 
