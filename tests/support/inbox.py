@@ -25,13 +25,19 @@ class Inbox:
     @property
     def messages(self) -> list[tuple[str, str]]:
         found = [
-            [block["text"]["text"] for block in each["blocks"] if "text" in block] for each in self.posted
+            [_shown(block["text"]) for block in each["blocks"] if "text" in block] for each in self.posted
         ]
-        return [(html.unescape(title), html.unescape("\n".join(texts))) for title, *texts in found]
+        return [(title, "\n".join(texts)) for title, *texts in found]
 
     @property
     def titles(self) -> list[str]:
         return [title for title, _ in self.messages]
+
+
+def _shown(text: dict[str, Any]) -> str:
+    """A text as Slack shows it: a link in ``<>`` where there is markup, and entities everywhere."""
+    links = str.maketrans("", "", "<>") if text["type"] == "mrkdwn" else {}
+    return html.unescape(text["text"].translate(links))
 
 
 @contextlib.contextmanager

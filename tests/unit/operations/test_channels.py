@@ -66,7 +66,7 @@ def test_slack_gets_plain_text_with_entities_and_one_link(inbox: Inbox) -> None:
         if re.search("<|>|&(?!lt;|gt;|amp;)", text)
     ]
     assert link == {"type": "mrkdwn", "text": f"Mage: <{PAGE}>"}
-    assert inbox.messages == [(title, f"{ATTACK}\nMage: <{PAGE}>")]
+    assert inbox.messages == [(title, f"{ATTACK}\nMage: {PAGE}")]
 
 
 LIMITS: dict[str, tuple[int, Callable[[Any], list[str]]]] = {

@@ -85,7 +85,7 @@ def test_a_judged_month_is_reported_once(store: Path, inbox: Inbox) -> None:
         notifications.of_result(board(number, "already registered as champion: it is better"), VARIABLES),
         inbox,
     )
-    assert inbox.messages == [(message.title, f"champion: it is better\nMage: <{PAGE}>")]
+    assert inbox.messages == [(message.title, f"champion: it is better\nMage: {PAGE}")]
     send(notifications.of_result(board(judged(store)), VARIABLES), inbox)
     assert inbox.titles == [message.title, f"{NAME} 2023-05: version 2 is champion"]
 
