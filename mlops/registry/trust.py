@@ -18,7 +18,7 @@ from mlops.errors import MlopsError, TrackingDownError, TrackingError, Untrusted
 from mlops.model import version_code
 from mlops.registry import artifact, operator, runs, signature, verification, version_files, versions
 from mlops.registry.alias_log import aliases
-from mlops.registry.client import MlflowException, mlflow, mlflow_client, with_retry
+from mlops.registry.client import mlflow, mlflow_client, with_retry
 from mlops.registry.version_files import Version
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,9 @@ MEANING = """\
 These versions carry Python code, which will run on this machine with your rights: in the next training, in promote
 and in rollback. Sign them only if nobody else could write to this registry and its artefacts, or if you have read
 the code. If you are not sure, restore the registry from a backup."""
+LATE = (
+    "; WARNING: it is newer than the key, so another machine registered it, or somebody removed its signature"
+)
 _DATA = {"booster.ubj", "encoder.npz", "intervals.npz", "model.json"}
 _BESIDE = {
     "MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json",
@@ -115,14 +118,9 @@ def _candidate(version: Version) -> Candidate:
         fetched = Path(folder) / "version"
         package = _require_form(version, fetched)
         own = artifact.write_code(Path(folder))
-        code = (
-            "the code of this checkout" if package.name == own.name and _same(package, own) else "other code"
-        )
+        is_own = signature.files_in(package) == signature.files_in(own)
+        code = "the code of this checkout" if is_own else "other code"
         return Candidate(version, signature.files_in(fetched), f"{_origin(version)}; {code}")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return signature.files_in(one) == signature.files_in(other)
 
 
 def _require_form(version: Version, folder: Path) -> Path:
@@ -154,7 +152,7 @@ def _require_form(version: Version, folder: Path) -> Path:
             raise MlopsError("the files of its model are not those that its run tested")
     except TrackingDownError:
         raise
-    except (MlopsError, MlflowException, OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever it is: somebody may have written these files to break this
         raise UntrustedError(
             f"{version.uri} cannot be signed: expected the files that this project writes, and its loader; "
             f"got: {one_line(error, 300)}. Find out who changed it; if it is champion, promote another version"
@@ -181,10 +179,11 @@ def _origin(version: Version) -> str:
         user = "unknown"
     key = config.state().registry_key
     late = key.exists() and registered.timestamp() > key.stat().st_mtime
+    tested = one_line(version.tags.get("test_month", "?"), 40)
     return (
-        f"{''.join(f', {name}' for name in names)}, tested on {version.tags.get('test_month', '?')}, "
+        f"{''.join(f', {name}' for name in names)}, tested on {tested}, "
         f"registered {registered:%Y-%m-%d %H:%M} UTC by {one_line(user, 40)}"
-        f"{'; WARNING: since this machine has its key, it signs what it registers' if late else ''}"
+        f"{LATE if late else ''}"
     )
 
 

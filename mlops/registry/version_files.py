@@ -104,7 +104,7 @@ def signed_files(version: Version) -> dict[str, str]:
             signature.VERSION, _signed(version.name, version.run_id, files), found["hmac"]
         ):
             return files
-    except (ValueError, KeyError, TypeError, AttributeError):  # somebody changed the tag
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # somebody changed the tag
         pass
     why = (
         "its signature is none of this machine's key. If another machine registered it, copy registry.key "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -221,10 +222,18 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
         chosen += [(str(trial.info.run_name), trial) for trial in trials]
     starts: dict[tuple[float, ...], Start] = {}
     for whose, run in chosen:
-        known = {name: float(run.data.params[name]) for name in parameters if name in run.data.params}
+        known = {name: _number(run.data.params[name]) for name in parameters if name in run.data.params}
         month = run.data.params.get("month", newest.data.params["month"])
-        starts.setdefault(tuple(known.values()), Start(known, run.info.run_id, month, whose))
+        if all(map(math.isfinite, known.values())):  # else somebody changed the run
+            starts.setdefault(tuple(known.values()), Start(known, run.info.run_id, month, whose))
     return tuple(starts.values())
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 @with_retry("registering {0}")

@@ -134,7 +134,7 @@ def test_a_signature_fits_into_a_tag(store: Path, artefact: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["[]", "{", '{"files": 1, "hmac": 2}', '{"files": {}, "hmac": "\\ud800"}', "1"]
+    "tag", ["[]", "{", "[" * 4000, '{"files": 1, "hmac": 2}', '{"files": {}, "hmac": "\\ud800"}', "1"]
 )
 def test_a_damaged_signature_is_named(tag: str, store: Path, artefact: Path) -> None:
     version = versions.tag(registered(artefact), {"signature": tag})
@@ -179,7 +179,7 @@ def test_a_version_of_before_is_signed_by_a_person_who_read_what_it_means(
     assert len(versions.predict(signed, make_requests(3), tmp_path / "after")) == 3
     assert "version 1, tested on 2023-06, registered 20" in said[0]
     assert "the code of this checkout" in said[0]
-    assert "WARNING: since this machine has its key, it signs what it registers" in said[0]
+    assert "WARNING: it is newer than the key" in said[0]
     assert "which will run on this machine with your rights" in said[0]
     assert trust.sign(NAME, "all", said.append) == trust.sign(NAME, "1", said.append) == []
     assert len(said) == 1

@@ -134,3 +134,18 @@ def test_earlier_runs_that_cannot_be_looked_up_are_not_missing(store: Path) -> N
         versions.warm_starts(NAME, "2023-06", SEARCHED)
 
     assert str(refused.value) == f"{NAME}: looking up earlier runs: MLflow failed: permission denied"
+
+
+@pytest.mark.parametrize("depth", ["deep", "inf"])
+def test_a_parameter_that_somebody_wrote_and_that_is_no_number_gives_no_point(
+    depth: str, store: Path
+) -> None:
+    run = trained("2023-05", (1, 4.2, 6))
+    own = mlflow_client()
+    trial = own.create_run(run.experiment_id, tags={"mlflow.parentRunId": run.run_id}, run_name="trial 9")
+    own.log_param(trial.info.run_id, "max_depth", depth)
+    own.log_metric(trial.info.run_id, "validation_rmse", 1.0)
+    own.log_metric(trial.info.run_id, "rung", 3)
+    own.set_terminated(trial.info.run_id)
+
+    assert depths("2023-06") == [6]
