@@ -7,6 +7,7 @@ SQLite and at one over the server, and moves aliases 8 times at once; `make chao
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -63,8 +64,7 @@ class Place:
     @contextlib.contextmanager
     def machine(self, name: str) -> Iterator[Machine]:
         """An empty machine; what it left on a server is removed afterwards."""
-        # No spares: whoever is left of a killed run must show the run's own environment.
-        machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables, spares=0)
+        machine = Machine(self.folder / name.replace(" ", "-"), self.months, self.workers.variables)
         if not machine.variables and name != NO_STORE:
             with_store(machine, self.empty_store)
         try:
@@ -78,7 +78,7 @@ class Place:
         with self.machine("undisturbed") as machine:
             run(machine, [sys.executable, "-c", ""])  # what forks the processes has started, and is not timed
             began = time.monotonic()
-            ended = train(machine)
+            ended = train(dataclasses.replace(machine, spares=0))  # as those that are killed
             seconds = time.monotonic() - began
             assert ended.status == 0, ended.output
             return Undisturbed(seconds, facts(machine))
@@ -89,7 +89,8 @@ class Place:
         with self.machine(disaster) as machine:
             ordinary = machine.train_command(min_test_rows=500)
             at_random = disaster in SHARES
-            with machine.start(
+            # No spares: whoever is left of a killed run must show the run's own environment.
+            with dataclasses.replace(machine, spares=0).start(
                 *(ordinary if at_random else command(stage(disaster, backend), ordinary[3:]))
             ) as process:
                 if at_random:
