@@ -73,9 +73,10 @@ def back_up(stack: Stack, target: Path, say: Say = print) -> None:
             dumps = {f"{name}.dump": _dump(stack, name, Path(scratch)) for name in DATABASES}
             left_out = archive.write(passing, {**dumps, **_files(stack)}, about, stack.state)
         passing.replace(target)
-    except OSError as error:
+    except (OSError, psycopg2.Error) as error:
+        why = one_line(error)
         raise StackError(
-            f"{target}: the archive cannot be written: {error}. Check that its folder exists and has room."
+            f"{target}: the archive cannot be written: {why}. Check that its folder exists and has room."
         ) from error
     finally:
         passing.unlink(missing_ok=True)
