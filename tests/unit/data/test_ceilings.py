@@ -100,7 +100,7 @@ def test_no_month_fills_the_memory(tmp_path: Path) -> None:
     )
     assert all(re.search(text, line) for text, line in zip(expected, lines, strict=True)), lines
     assert [line.split()[0] for line in lines] == ["TooLargeError"] * 4 + ["1"]
-    assert peak < 300  # without the ceilings 1,600
+    assert peak < 300  # without the ceilings more than 1,000
 
 
 @pytest.fixture
