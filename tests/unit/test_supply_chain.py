@@ -60,7 +60,9 @@ def test_make_lock_makes_every_lock_with_hashes() -> None:
     assert made
     assert sorted(f"{name}.txt" for name in made[1].split()) == [lock.name for lock in LOCKS]
     assert sorted(lock.with_suffix(".in") for lock in LOCKS) == sorted(PROJECT.glob("requirements*.in"))
-    assert {"--generate-hashes", "--universal", "--no-emit-index-url"} <= set(made[2].split())
+    assert {"--generate-hashes", "--no-strip-extras", "--universal", "--no-emit-index-url"} <= set(
+        made[2].split()
+    )
 
 
 def test_what_builds_the_project_is_what_the_lock_has() -> None:
