@@ -2,7 +2,7 @@
 
 When Mage is killed, its scheduler process stays alive and keeps Mage's port.
 
-The command and the environment come from a private file, because supervisord's own file does not allow every
+The command and the environment come from private files, because supervisord's own file does not allow every
 value: `environment=` has no escapes for quotes, and cuts a value at ` #` and ` ;`.
 """
 
@@ -14,15 +14,18 @@ import sys
 from pathlib import Path
 
 from stack.processes import FOLDER_VARIABLE, NAME_VARIABLE, end
+from stack.secret_values import read_for_shells
 
 
 def main(file: Path) -> None:
-    """Replace this process with the service that the file describes."""
+    """Replace this process with the service that the file and the `.env` of the folder beside it describe."""
     folder, name = os.environ[FOLDER_VARIABLE], os.environ[NAME_VARIABLE]
     launch = json.loads(file.read_text(encoding="utf-8"))
+    # Earlier versions wrote both into one file; their stack may still run.
+    own = launch.get("environment") or read_for_shells(file.with_suffix("") / ".env")
     end(Path(folder), name)
     os.chdir(launch["cwd"])
-    environment = {**launch["environment"], FOLDER_VARIABLE: folder, NAME_VARIABLE: name}
+    environment = {**own, FOLDER_VARIABLE: folder, NAME_VARIABLE: name}
     os.execve(launch["command"][0], launch["command"], environment)
 
 

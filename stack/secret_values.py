@@ -79,8 +79,15 @@ def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_for_shells(path: Path, values: Mapping[str, str]) -> None:
-    """Write a file that a shell reads with `set -a; . FILE`."""
+    """Write a file that a shell reads with `set -a; . FILE`, in a folder of its own."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+
+
+def read_for_shells(path: Path) -> dict[str, str]:
+    """Return the variables of a file that `write_for_shells` wrote."""
+    words = shlex.split(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def write_private(path: Path, text: str) -> None:
@@ -88,7 +95,7 @@ def write_private(path: Path, text: str) -> None:
     passing = path.with_name(f"{path.name}.part")
     passing.unlink(missing_ok=True)
     with create_private(passing) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="surrogateescape"))  # a variable may have any bytes
     passing.replace(path)
 
 

@@ -5,7 +5,8 @@ mention. A webhook's URL is a password, so nothing here logs one, or the text of
 own functions do neither, and count a refused message as sent; its configuration is used as it is.
 
 Source: mage_ai/services and orchestration/notification/config.py, mage-ai 0.9.80; docs.slack.dev, "Formatting
-message text" and "Block Kit"; learn.microsoft.com, "Create and send messages" (Teams); discord.com, "Webhook".
+message text" and "Block Kit"; learn.microsoft.com, "Create and send messages" (Teams); discord.com, "Webhook";
+docs.opsgenie.com, "Create Alert".
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 SECONDS_TO_ANSWER = 10
 TITLE, SLACK_TEXT = 150, 3000  # characters of a header and of a block of text in Slack
 DISCORD_TEXT, CHAT_TEXT = 2000, 4000  # characters; the second for Telegram and Google Chat
+OPSGENIE_TITLE, OPSGENIE_TEXT = 130, 15_000  # characters
 TEAMS_TEXT = 6000  # characters of at most 4 bytes: a whole message has 28 kB
 CUT = "\n... (cut; Mage's log has the whole text)"
 
@@ -105,18 +107,20 @@ def _channels(config: Any) -> dict[str, Callable[[Message], None]]:
     if config.email_config is not None:
         found["email"] = partial(_mail, config.email_config)
     if config.opsgenie_config is not None and config.opsgenie_config.is_valid:
-        found["opsgenie"] = _not_supported
+        found["opsgenie"] = partial(_alert, config.opsgenie_config)
     return found
 
 
-def _post(urls: list[str], payload: Callable[[Message], dict[str, Any]], message: Message) -> None:
+def _post(
+    urls: list[str], payload: Callable[[Message], dict[str, Any]], message: Message, **headers: str
+) -> None:
     """Send to the webhooks, of which any may refuse; a redirect is not followed: it may lead anywhere."""
     body = json.dumps(payload(message), ensure_ascii=False).encode()
-    headers = {"Content-Type": "application/json"}
+    options: Any = {"timeout": SECONDS_TO_ANSWER, "allow_redirects": False, "stream": True}
+    options["headers"] = {"Content-Type": "application/json", **headers}
     for url in urls:
         masking.remember(url, is_webhook=True)
-        options: Any = {"timeout": SECONDS_TO_ANSWER, "allow_redirects": False, "stream": True}
-        with requests.post(url, data=body, headers=headers, **options) as answer:
+        with requests.post(url, data=body, **options) as answer:
             if not 200 <= answer.status_code < 300:
                 raise _RefusedError(f"it answered {answer.status_code}")
 
@@ -139,8 +143,14 @@ def _mail(config: Any, message: Message) -> None:
             )
 
 
-def _not_supported(message: Message) -> None:
-    raise _RefusedError("this channel is not supported; set another one")
+def _alert(config: Any, message: Message) -> None:
+    """Open an alert of Opsgenie; its title and text are plain text."""
+    payload = {
+        "message": _cut(message.title, OPSGENIE_TITLE, str, "..."),
+        "description": _cut(message.whole, OPSGENIE_TEXT, str),
+        **{name: getattr(config, name) for name in ("priority", "responders", "tags", "details")},
+    }
+    _post([config.url], lambda _: payload, message, Authorization=f"GenieKey {config.api_key}")
 
 
 def _reason(error: Exception) -> str:

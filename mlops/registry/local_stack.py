@@ -16,13 +16,17 @@ def exists() -> bool:
 
 def shell_variables() -> dict[str, str]:
     """Variables that the stack gives to shells; none before its first start, or if this user may not read them."""
-    text = _shell_file().read_text(encoding="utf-8") if os.access(_shell_file(), os.R_OK) else ""
-    return {name: value for name, _, value in (word.partition("=") for word in shlex.split(text))}
+    return _variables(config.state().stack / "client" / ".env")
+
+
+def mage_variables() -> dict[str, str]:
+    """Environment of the stack's Mage, from its start to its stop."""
+    return _variables(config.state().stack / "run" / "mage" / ".env")
 
 
 def shell_command() -> str:
     """The command that gives these variables to a shell."""
-    return f"set -a; . {shlex.quote(str(_shell_file()))}; set +a"
+    return f"set -a; . {shlex.quote(str(config.state().stack / 'environment'))}; set +a"
 
 
 def act_without_answer(uri: str, *, hangs: bool) -> str:
@@ -50,5 +54,6 @@ def act_without_models() -> str:
     return f"train one first, or use the registry of the stack in {config.state().stack}: {shell_command()}"
 
 
-def _shell_file() -> Path:
-    return config.state().stack / "environment"
+def _variables(path: Path) -> dict[str, str]:
+    text = path.read_text(encoding="utf-8", errors="surrogateescape") if os.access(path, os.R_OK) else ""
+    return {name: value for name, _, value in (word.partition("=") for word in shlex.split(text))}

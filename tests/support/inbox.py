@@ -21,6 +21,7 @@ class Inbox:
     url: str = ""
     status: int = 200  # of its answers; it keeps no message of another status than 200
     posted: list[Any] = field(default_factory=list)
+    authorization: str | None = None  # header of the last one
 
     @property
     def messages(self) -> list[tuple[str, str]]:
@@ -48,6 +49,7 @@ def receiving() -> Iterator[Inbox]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            inbox.authorization = self.headers["Authorization"]
             if inbox.status == 200:
                 inbox.posted.append(posted)
             self.send_response(inbox.status)

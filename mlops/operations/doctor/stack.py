@@ -75,7 +75,7 @@ def mage(is_started: bool) -> Mage:
     """The Mage to look at: that of a started stack, else the one that this environment describes."""
     if is_started:
         launch = json.loads(_launch_file().read_text(encoding="utf-8"))
-        return Mage(launch["environment"], Path(launch["cwd"]), is_stack=True)
+        return Mage(local_stack.mage_variables(), Path(launch["cwd"]), is_stack=True)
     served = os.environ.get("MAGE_REPO_PATH")  # Mage in a container serves a copy
     return Mage(dict(os.environ), Path(served or config.PROJECT))
 

@@ -69,6 +69,21 @@ def test_slack_gets_plain_text_with_entities_and_one_link(inbox: Inbox) -> None:
     assert inbox.messages == [(title, f"{ATTACK}\nMage: {PAGE}")]
 
 
+def test_opsgenie_gets_an_alert_within_its_limits(inbox: Inbox) -> None:
+    own = {"priority": "P3", "responders": [], "tags": ["taxi"], "details": {}}
+    settings = SimpleNamespace(url=inbox.url, api_key="a key", is_valid=True, **own)
+    config = configured()
+    config.opsgenie_config = settings
+    assert channels.send(Message(COLUMNS, COLUMNS, PAGE), config) == ["opsgenie"]
+    (posted,) = inbox.posted
+    assert {name: posted[name] for name in own} == own
+    assert (len(posted["message"]), posted["description"].startswith(COLUMNS[:100])) == (130, True)
+    assert 14_900 < len(posted["description"]) <= 15_000
+    assert inbox.authorization == "GenieKey a key"
+    inbox.status = 422
+    assert channels.send(Message("t", "x"), config) == []
+
+
 LIMITS: dict[str, tuple[int, Callable[[Any], list[str]]]] = {
     "slack": (3000, lambda posted: [block["text"]["text"] for block in posted["blocks"] if "text" in block]),
     "teams": (6000, lambda posted: [posted["sections"][0]["activitySubtitle"]]),

@@ -167,11 +167,13 @@ def test_the_services_inherit_nothing_from_supervisord(tiny: Tiny, monkeypatch: 
 def test_files_are_private(tiny: Tiny) -> None:
     with tiny.running() as stack:
         run = stack.supervisord.run
-        modes = {path.name: path.stat().st_mode & 0o777 for path in (run, *run.iterdir())}
+        modes = {
+            path.name: path.stat().st_mode & 0o777 for path in (run, *run.iterdir(), *run.glob("*/.env"))
+        }
         logs = {path.stat().st_mode & 0o077 for path in stack.supervisord.log.parent.rglob("*")}
         made = (tiny.home / "reported.json").stat().st_mode & 0o777
     files = dict.fromkeys(("supervisord.conf", "mage.json", "supervisord.pid"), 0o600)
-    assert modes == {"run": 0o700, "supervisord.sock": 0o700, **files}
+    assert modes == {"run": 0o700, "mage": 0o700, ".env": 0o600, "supervisord.sock": 0o700, **files}
     assert (logs, made) == ({0}, 0o600)
 
 
