@@ -22,6 +22,7 @@ import psutil
 import psycopg2
 import pytest
 import requests
+from support.warm import run_warm
 
 from stack import cluster
 from stack.compose import LOOPBACK, StackError, variables
@@ -200,13 +201,12 @@ class Client:
         names = [name for name in self.stack.client if name.startswith("MLFLOW_TRACKING_")]
         environment |= {name: self.stack.client[name] for name in names}
         environment |= {"MLOPS_STATE_DIR": str(self.folder / "state"), "MLOPS_THREADS": "1"}
-        return subprocess.run(
+        return run_warm(
             [sys.executable, *arguments],
             env={**environment, "PYTHONPATH": str(PROJECT), **self.variables},
             cwd=self.folder / "work",
-            capture_output=True,
-            text=True,
             timeout=SECONDS_TO_TRAIN,
+            spares=3,
         )
 
     def python(self, *arguments: str) -> str:

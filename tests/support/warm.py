@@ -144,11 +144,12 @@ def warm_python() -> WarmPython:
 
 def run_warm(
     command: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, given: str = "",
-    timeout: float = 120, **ignored: object,
+    timeout: float = 120, spares: int = 0, **ignored: object,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """What `subprocess.run` of a ``[sys.executable, ...]`` returns, with its output as text.
 
-    Of Python's options ``-P`` is understood. `given` is what the process reads; other arguments are ignored.
+    Of Python's options ``-P`` is understood. `given` is what the process reads, and `spares` is that of
+    `WarmPython.start`; other arguments are ignored.
     """
     program, *arguments = command
     assert program == PYTHON
@@ -156,7 +157,7 @@ def run_warm(
         streams = Path(folder)
         (streams / "stdin").write_text(given)
         process = warm_python().start(
-            arguments, cwd or Path.cwd(), dict(os.environ if env is None else env), streams
+            arguments, cwd or Path.cwd(), dict(os.environ if env is None else env), streams, spares
         )
         try:
             status = process.wait(timeout)
