@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from stack.processes import FOLDER_VARIABLE, NAME_VARIABLE, end
-from stack.secret_values import read_for_shells
+from stack.secret_values import read_variables
 
 
 def main(file: Path) -> None:
@@ -22,7 +22,7 @@ def main(file: Path) -> None:
     folder, name = os.environ[FOLDER_VARIABLE], os.environ[NAME_VARIABLE]
     launch = json.loads(file.read_text(encoding="utf-8"))
     # Earlier versions wrote both into one file; their stack may still run.
-    own = launch.get("environment") or read_for_shells(file.with_suffix("") / ".env")
+    own = launch.get("environment") or read_variables(file.with_suffix("") / ".env")
     end(Path(folder), name)
     os.chdir(launch["cwd"])
     environment = {**own, FOLDER_VARIABLE: folder, NAME_VARIABLE: name}

@@ -78,14 +78,21 @@ def asked_ports(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def write_for_shells(path: Path, values: Mapping[str, str]) -> None:
-    """Write a file that a shell reads with `set -a; . FILE`, in a folder of its own."""
+def give_to_shells(folder: Path, values: Mapping[str, str]) -> None:
+    """Write what a shell reads with `set -a; . FOLDER/environment`; the values are in `client/.env` there."""
+    path = folder / "client" / ".env"
+    write_variables(path, values)
+    write_private(folder / "environment", f". {shlex.quote(str(path))}\n")
+
+
+def write_variables(path: Path, values: Mapping[str, str]) -> None:
+    """Write a file that a shell can read, in a folder of its own."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
-def read_for_shells(path: Path) -> dict[str, str]:
-    """Return the variables of a file that `write_for_shells` wrote."""
+def read_variables(path: Path) -> dict[str, str]:
+    """Return the variables of a file that `write_variables` wrote."""
     words = shlex.split(path.read_text(encoding="utf-8", errors="surrogateescape"))
     return {name: value for name, _, value in (word.partition("=") for word in words)}
 

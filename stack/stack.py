@@ -1,8 +1,8 @@
 """A stack: prepare, start, check and stop the services of docker-compose.yml as processes on this machine.
 
 Everything is in one folder: `.env` (secrets and ports), `environment` (for a client in a shell: it reads
-`client/.env`), `postgres/`, `mlflow/` (artefacts), `mage/` (output of blocks), `trip_duration/` (Mage's copy of the
-project), `logs/`, and, while it runs, `run/` (supervisord's files).
+`client/.env`), `postgres/`, `mlflow/` (artefacts), `mage/` (output of blocks), `trip_duration/` (Mage's copy of
+the project), `logs/`, and, while it runs, `run/` (supervisord's files).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from filelock import FileLock
 from stack import cluster, mage_project, schema
 from stack.compose import FILE, LOOPBACK, PROJECT_IN_IMAGE, ROOT, Compose, StackError
 from stack.processes import end, family, is_free, listens, on_path
-from stack.secret_values import fill_in, for_start, keep, write_for_shells, write_private
+from stack.secret_values import fill_in, for_start, give_to_shells, keep
 from stack.supervision import Supervisord
 
 BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
@@ -346,8 +346,7 @@ def start(
             stack.require_free_port(name)  # check all ports before the first service starts
         keep(folder / ".env", stack.values)
         _start_all(stack, running, say, replace)
-        write_for_shells(folder / "client" / ".env", stack.client)
-        write_private(folder / "environment", f". {shlex.quote(str(folder / 'client' / '.env'))}\n")
+        give_to_shells(folder, stack.client)
     return stack
 
 

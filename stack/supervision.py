@@ -23,7 +23,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.compose import ROOT, StackError
 from stack.processes import FOLDER_VARIABLE, SUPERVISORD, end, is_alive
-from stack.secret_values import write_for_shells, write_private
+from stack.secret_values import write_private, write_variables
 
 LONGEST_SOCKET = 99  # bytes; the kernel allows 107, and supervisord first adds its process id to the name
 SECONDS_TO_RESPOND = 60
@@ -122,7 +122,7 @@ class Supervisord:
         """Write the files from which `stack.launch` reads what to run, at each start of the service."""
         self.run.mkdir(exist_ok=True)
         write_private(self.run / f"{name}.json", json.dumps({"command": command, "cwd": str(cwd)}))
-        write_for_shells(self.run / name / ".env", environment)  # the one with secrets
+        write_variables(self.run / name / ".env", environment)  # the one with secrets
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return supervisord's record of each service, by name; empty if supervisord does not answer."""

@@ -16,6 +16,7 @@ from mlops.errors import ConfigError, PromotionError, TrackingError
 from mlops.operations.reproduce import reproduce
 from mlops.registry import alias_log, listings, operator
 from mlops.registry.alias_log import CHAMPION, Entry
+from stack.secret_values import give_to_shells
 
 MONTHS = pd.DataFrame(
     {
@@ -261,13 +262,15 @@ def test_the_one_model_there_is_need_not_be_named(store: Path) -> None:
 
 
 def test_a_shell_that_does_not_use_the_stack_learns_how_to(store: Path) -> None:
-    (store / "stack").mkdir()
-    file = store / "stack" / "environment"
-    file.write_text("MLFLOW_TRACKING_URI=http://127.0.0.1:5000\n")
-    act = f"train one first, or use the registry of the stack in {file.parent}: set -a; . {file}; set +a"
+    stack = store / "stack"
+    stack.mkdir()
+    give_to_shells(stack, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"})
+    act = (
+        f"train one first, or use the registry of the stack in {stack}: set -a; . {stack}/environment; set +a"
+    )
     for asked in (operator.only_model, lambda: operator.registered_model("trip-duration-green")):
         assert refusal(asked, ConfigError).endswith(act)
-    file.write_text(f"MLFLOW_TRACKING_URI={config.tracking_uri()}\n")
+    give_to_shells(stack, {"MLFLOW_TRACKING_URI": config.tracking_uri()})
     assert refusal(operator.only_model, ConfigError).endswith("; got 0: train one first")
 
 

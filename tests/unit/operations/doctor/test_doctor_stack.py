@@ -13,7 +13,7 @@ from mlops import config
 from mlops.operations.doctor import checkup, stack
 from mlops.operations.doctor.finding import Finding, not_checked
 from mlops.registry import client, local_stack
-from stack.secret_values import write_env, write_for_shells
+from stack.secret_values import give_to_shells, write_env
 from stack.supervision import Supervisord
 
 URL = "http://127.0.0.1:1"  # where nothing listens
@@ -63,7 +63,7 @@ def beside(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Besid
         "ENV": "prod",
     }
     write_env(folder / ".env", {"MAGE_PORT": "1"})
-    write_for_shells(folder / "environment", variables)
+    give_to_shells(folder, variables)
     of_mage = {**variables, "MAGE_PUBLIC_HOST": URL, "TZ": "UTC"}
     Supervisord(folder).describe_launch("mage", ["mage"], of_mage, config.PROJECT)
     return Beside(folder, variables, monkeypatch)
@@ -157,7 +157,7 @@ def test_no_other_mage_is_looked_at_for_a_stopped_stack(sourced: bool, beside: B
 
 
 def test_a_stack_of_another_user_says_who_can_check_it(beside: Beside) -> None:
-    (beside.folder / "environment").unlink()
+    (beside.folder / "client" / ".env").unlink()
     found, is_started = look_over()
     assert not is_started
     assert found is not None
