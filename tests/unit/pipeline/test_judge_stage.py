@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from support.builders import make_requests
 from support.tracked import AWAY, NAME, fails_at, registered, save_artefact
+from support.verified import sign_again
 
 from mlops.config import Settings
 from mlops.errors import TrackingDownError
@@ -52,10 +53,10 @@ def test_a_champion_is_asked_for_minutes(champion: Version) -> None:
 def test_a_model_of_another_kind_is_not_scored(
     answers: str, got: str, champion: Version, store: Path
 ) -> None:
-    """Somebody made it champion by hand."""
+    """Somebody made it champion by hand, and signed it."""
     (code,) = (store / "artifacts").rglob("code/*/model/duration_model.py")
     code.write_text(f"{code.read_text()}\nDurationModel.predict = lambda *_: pd.DataFrame({answers})\n")
-    assert asked(champion) == (
+    assert asked(sign_again(champion, code.parents[3])) == (
         f"models:/{NAME}/1 is no model of this project: expected numbers in a column duration_minutes for "
         f"3 requests; {got}",
         None,
@@ -66,7 +67,7 @@ def test_a_champion_whose_files_are_gone_is_not_scored(champion: Version, store:
     (described,) = (store / "artifacts").rglob("MLmodel")
     shutil.rmtree(described.parent)
     error, minutes = asked(champion)
-    assert error.startswith(f"models:/{NAME}/1 gives no predictions: ")
+    assert error == f"models:/{NAME}/1: since it was signed, MLmodel was removed; nothing of it was executed"
     assert minutes is None
 
 
