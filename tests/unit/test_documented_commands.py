@@ -102,7 +102,9 @@ def test_no_exception_is_left_over(words: str) -> None:
 
 def test_continuous_integration_makes_what_it_should() -> None:
     run = (PROJECT / ".ci" / "run").read_text()
-    assert re.findall(r"^make (.+)$", run, re.M) == ["test", "test-long"]
+    environments, *tests = re.findall(r"^make (.+)$", run, re.M)
+    assert environments.startswith("--jobs=2 install ")
+    assert tests == ["test", "test-long"]
     assert re.search(r"^test: check install ", MAKEFILE, re.M)
     recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.M)
     assert recipe and re.search(r"^\t@?\$\(MAKE\).* docs$", recipe[1], re.M)
