@@ -114,9 +114,7 @@ def test_a_champion_without_files_gives_way_to_a_challenger_and_the_verdict_says
     (_, booster) = sorted(machine.state.rglob("booster.ubj"), key=lambda path: path.stat().st_mtime)
     shutil.rmtree(booster.parents[2])
     for line, alias in zip(open_lines(machine), ("challenger", "champion"), strict=True):
-        assert line.startswith(
-            f"{SAMPLE_MODEL}: {alias} is version 2, but its files are gone or changed"
-        )
+        assert line.startswith(f"{SAMPLE_MODEL}: {alias} is version 2, but its files are gone or changed")
 
     ended = machine.train(month="2023-04", max_trials=1, seed=7)
     assert f"{URI}/3" in ended_well(ended)

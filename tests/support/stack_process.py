@@ -32,6 +32,7 @@ from stack.stack import BINS, Stack, start
 PROJECT = Path(__file__).resolve().parents[2]
 SECONDS_TO_TRAIN = 200
 MODEL = "trip-duration-sample"
+REGISTRY_KEY = "registry.key"  # of the state folder
 PREDICT = f"""
 import json, mlflow, pandas
 rides = pandas.DataFrame({{
@@ -188,19 +189,26 @@ def command_line(folder: Path, *arguments: str, **environment: str) -> subproces
 
 @dataclass(frozen=True)
 class Client:
-    """A machine that knows only the tracking server's address and one of its users."""
+    """A machine that knows only the tracking server's address, one of its users, and the stack's registry key."""
 
     folder: Path
     stack: Stack
     variables: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run this Python in an empty folder."""
         environment = bare_environment(self.folder)
-        self.folder.joinpath("work").mkdir(exist_ok=True)
+        for place in (self.folder / "work", self.state):
+            place.mkdir(exist_ok=True)
+        if (self.stack.state / REGISTRY_KEY).exists():
+            shutil.copy(self.stack.state / REGISTRY_KEY, self.state)
         names = [name for name in self.stack.client if name.startswith("MLFLOW_TRACKING_")]
         environment |= {name: self.stack.client[name] for name in names}
-        environment |= {"MLOPS_STATE_DIR": str(self.folder / "state"), "MLOPS_THREADS": "1"}
+        environment |= {"MLOPS_STATE_DIR": str(self.state), "MLOPS_THREADS": "1"}
         return run_warm(
             [sys.executable, *arguments],
             env={**environment, "PYTHONPATH": str(PROJECT), **self.variables},

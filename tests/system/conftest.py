@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from support.doors import write_months
-from support.stack_process import Client, place, require_programs, running_stack
+from support.stack_process import REGISTRY_KEY, Client, place, require_programs, running_stack
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,9 @@ def trainer(stack, settings, tmp_path_factory):
     """The client that trained the model, and its output."""
     trainer = Client(tmp_path_factory.mktemp("clients") / "trainer", stack)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    return trainer, trainer.python("-m", "mlops", "train", *options)
+    printed = trainer.python("-m", "mlops", "train", *options)
+    shutil.copy(trainer.state / REGISTRY_KEY, stack.state)  # machines that share a registry need one key
+    return trainer, printed
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def archive(trained, trainer):
+def archive(trained):
     """A backup of the running stack, with a trigger in Mage."""
     served, values = trained.served, "'carried', now(), now(), 'trip_duration_training', 'INACTIVE'"
     columns = "name, created_at, updated_at, pipeline_uuid, status, repo_path"
@@ -56,7 +56,6 @@ def archive(trained, trainer):
     )
     write(trained.state / "told" / "green", "sent")
     write(trained.served / "data_loaders" / "made_in_mage.py", "# mine")
-    shutil.copy(trainer[0].folder / "state" / "registry.key", trained.state)
     log_connections(trained)
     file = trained.state / "backup.tar.gz"
     done = command_line(trained.folder, "backup", str(file))
@@ -212,9 +211,6 @@ def test_the_restored_champion_gives_the_same_answers(restored, trained, tmp_pat
     minutes = first.predict()
     assert all(math.isfinite(each) and 1 <= each <= 60 for each in minutes)
     assert second.predict() == minutes
-    for client in (first, second):
-        (client.folder / "state").mkdir(exist_ok=True)
-        shutil.copy(client.stack.state / "registry.key", client.folder / "state")
     ask = ("-m", "mlops", "registry", "--model", MODEL)
     shown = first.python(*ask)
     assert second.python(*ask) == shown
