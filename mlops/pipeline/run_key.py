@@ -184,8 +184,8 @@ def _deciding_files() -> Iterator[Path]:
 def _environment() -> Mapping[str, str]:
     """Python's minor version, the lock file's hash, and the versions of the packages that can change a result.
 
-    The lock counts without hashes, since a package index may add a file to a version, and without extras, since the
-    packages that they add are in the lock.
+    The lock counts without hashes, since a package index may add a file to a version, and without extras, since
+    the packages that they add are in the lock.
     """
     lock = PROJECT / "requirements.txt"
     locked = lock.read_bytes().replace(b"\r\n", b"\n") if lock.is_file() else b""
