@@ -81,7 +81,7 @@ FAILURES = {
 
 MORE_FAILURES = {
     "no month left to learn from": Failure("so no month is left to train on", {"month": "2023-02"}),
-    "damaged pages": Failure("expected readable green trips; got damaged pages", spoil=_damaged),
+    "damaged pages": Failure("expected pages that can be read; got damaged pages", spoil=_damaged),
     "month far too short": Failure(
         "far fewer than the", spoil=lambda path: _parquet(pq.read_table(path).slice(0, 100))
     ),

@@ -190,4 +190,4 @@ def test_other_differences_are_named_too() -> None:
 
 
 def test_a_stored_source_cannot_change_the_terminal() -> None:
-    assert rule_texts.shown("lambda t, m:\n  \x1b[2Jt\u202e") == "lambda t, m: ?[2Jt?"
+    assert rule_texts.shown("lambda t, m:\n  \x1b[2Jt\u202e") == r"lambda t, m: \x1b[2Jt\u202e"

@@ -129,7 +129,7 @@ def test_a_version_is_settled_by_its_last_tag(store: Path) -> None:
     settled = versions.tag(proven, {OUTCOME: "champion"})
 
     assert [found.is_complete for found in (version, proven, settled)] == [False, False, True]
-    assert settled.tags == {"verdict": "promote", "proof": "passed", OUTCOME: "champion"}
+    assert settled.tags == {**version.tags, "proof": "passed", OUTCOME: "champion"}
     assert versions.get(NAME, "1") == settled
 
 
@@ -142,7 +142,7 @@ def test_of_tags_that_are_cut_off_the_last_is_missing(store: Path) -> None:
     ):
         versions.tag(version, {"proof": "passed", OUTCOME: "champion"})
 
-    assert versions.get(NAME, "1").tags == {"proof": "passed"}
+    assert versions.get(NAME, "1").tags == {**version.tags, "proof": "passed"}
 
 
 def test_a_long_tag_is_cut_and_a_description_replaced(store: Path) -> None:
