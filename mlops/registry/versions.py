@@ -266,9 +266,12 @@ def register(
 
 @with_retry("{0.name}: removing what an unfinished run left")
 def remove_unfinished(version: Version) -> None:
-    """Delete other versions of its run key that attempts left whose work folder is lost; never a champion."""
+    """Delete other versions of its run key, never a champion.
+
+    Attempts left them whose work folder is lost. Or the server handled late what this run had sent once more.
+    """
     for other in _versions(version.name, f" and tags.{RUN_KEY} = '{version.tags[RUN_KEY]}'"):
-        if other.run_id != version.run_id and not other.is_complete and _champion(version.name) != other:
+        if other.number != version.number and not other.is_complete and _champion(version.name) != other:
             logger.warning("%s: removing version %s, which an unfinished run left", other.name, other.number)
             mlflow_client().delete_model_version(other.name, other.number)
 

@@ -215,6 +215,14 @@ def test_half_a_version_of_a_lost_attempt_gives_way_to_a_whole_one(store: Path, 
     assert half.number not in (whole.number, third.number)
 
 
+def test_what_the_server_handled_late_gives_way_to_the_version_that_was_sent_again(store: Path) -> None:
+    run_id = mlflow_client().create_run("0").info.run_id
+    bare_version(store, run_id=run_id, run_key=KEY)
+    again = versions.get(NAME, bare_version(store, run_id=run_id, run_key=KEY))
+    versions.remove_unfinished(again)
+    assert versions.list_all(NAME) == (again,)
+
+
 # --- Versions and their runs --------------------------------------------------------------------------------
 
 
