@@ -111,7 +111,7 @@ check: .venv/dev-installed  ## format, lint, types, import contracts and the doc
 
 two_at_once = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: check install .venv-lock/installed  ## under ten minutes: check, then every test but the long stories
+test: check install .venv-lock/installed  ## about a quarter of an hour: check, then every test but the long stories
 	$(BIN)/pytest $(two_at_once) -m "not long"
 
 test-long: .venv/dev-installed install .venv-browser/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
