@@ -1,4 +1,4 @@
-"""Files of the state folder: who may enter it, atomic writes, private files, keys and hashes."""
+"""Files of the state folder: who may enter it, atomic writes, private files, keys, variables and hashes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import fields
@@ -100,6 +101,12 @@ def atomic_write(target: Path) -> Iterator[Path]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def read_variables(path: Path) -> dict[str, str]:
+    """Variables in a file that a shell can read, ``NAME='value'`` in each line."""
+    words = shlex.split(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def sha256_of(path: Path) -> str:

@@ -13,8 +13,8 @@ import os
 import sys
 from pathlib import Path
 
+from mlops.files import read_variables
 from stack.processes import FOLDER_VARIABLE, NAME_VARIABLE, end
-from stack.secret_values import read_variables
 
 
 def main(file: Path) -> None:

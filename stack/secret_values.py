@@ -86,15 +86,9 @@ def give_to_shells(folder: Path, values: Mapping[str, str]) -> None:
 
 
 def write_variables(path: Path, values: Mapping[str, str]) -> None:
-    """Write a file that a shell can read, in a folder of its own."""
+    """Write a file that a shell and `mlops.files.read_variables` can read, in a folder of its own."""
     path.parent.mkdir(mode=0o700, exist_ok=True)
     write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
-
-
-def read_variables(path: Path) -> dict[str, str]:
-    """Return the variables of a file that `write_variables` wrote."""
-    words = shlex.split(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def write_private(path: Path, text: str) -> None:

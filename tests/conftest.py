@@ -80,10 +80,14 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
-    package = logging.getLogger("mlops")
+def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    from mlops import masking
+
+    monkeypatch.setattr(masking, "_REMEMBERED", set())
+    make, package = logging.getLogRecordFactory(), logging.getLogger("mlops")
     before = (package.handlers[:], package.level, package.propagate)
     yield
+    logging.setLogRecordFactory(make)
     package.handlers[:], package.level, package.propagate = before
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from mlops import config
+from mlops import config, files
 
 
 def exists() -> bool:
@@ -55,5 +55,4 @@ def act_without_models() -> str:
 
 
 def _variables(path: Path) -> dict[str, str]:
-    text = path.read_text(encoding="utf-8", errors="surrogateescape") if os.access(path, os.R_OK) else ""
-    return {name: value for name, _, value in (word.partition("=") for word in shlex.split(text))}
+    return files.read_variables(path) if os.access(path, os.R_OK) else {}

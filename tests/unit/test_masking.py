@@ -7,7 +7,6 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -27,14 +26,6 @@ ADDRESSES = (
     "https://me:{}@example.org/trips/",
     "s3://AKIAXX:{}@bucket/trips",
 )
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(masking, "_REMEMBERED", set())
-    make = logging.getLogRecordFactory()
-    yield
-    logging.setLogRecordFactory(make)
 
 
 def pieces(secret: str) -> list[str]:

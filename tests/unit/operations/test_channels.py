@@ -32,14 +32,6 @@ COLUMNS = f"green 2023-05: column '{ATTACK}' is missing; got {[f'{n}{ATTACK}' fo
 PAGE = "http://127.0.0.1:6789/pipelines/p/runs/7"
 
 
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(masking, "_REMEMBERED", set())
-    make = logging.getLogRecordFactory()
-    yield
-    logging.setLogRecordFactory(make)
-
-
 def configured(**urls: str) -> Any:
     """Mage's configuration with these webhooks."""
     names = {f"{name}_config": None for name in (*channels.WEBHOOKS, "email", "opsgenie")}

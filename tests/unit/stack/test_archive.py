@@ -171,7 +171,7 @@ LINK = special("artifacts/1", tarfile.SYMTYPE, "/tmp")
         [special("artifacts/disk", tarfile.BLKTYPE)],
         [file("stack/.env")],
         [file("state/backup.key")],
-        [file("state/work/result.json")],
+        [file("state/prepared/trips.parquet")],
         [special("state/registry.key", tarfile.DIRTYPE), file("state/registry.key/told")],
         [file("state/months/replaced/x")],
         [file("artifacts/two\nlines")],
