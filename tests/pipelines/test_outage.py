@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -177,15 +176,13 @@ def test_a_server_that_hangs_and_answers_late(server: Server, machine: Machine) 
     assert_whole(machine, ["2023-03"])
 
 
-@pytest.mark.timeout(60)
-def test_a_server_that_is_down_is_reported_within_the_timeout(machine: Machine) -> None:
-    started = time.monotonic()
+def test_a_server_that_is_down_at_the_start_gets_no_patience(machine: Machine) -> None:
     with closed_port() as port:
         machine.variables["MLFLOW_TRACKING_URI"] = address = f"http://127.0.0.1:{port}"
         ended = machine.train(connect_timeout=1, tracking_patience=600)
-    assert time.monotonic() - started < 30  # mostly imports
     assert ended.status == 1, ended.output
     assert ended.stderr.splitlines()[-1].startswith(f"error: tracking server {address}: no answer within 1 s")
+    assert "trying again for" not in ended.output
     assert not (machine.state / "work").exists()
 
 

@@ -15,7 +15,7 @@ def refusal(uri: str, timeout: float = 1.0, kind: type[TrackingError] = Tracking
     started = time.monotonic()
     with pytest.raises(TrackingError) as refused:
         probe(uri, timeout)
-    assert time.monotonic() - started < timeout + 30  # MLflow's own client waits for minutes
+    assert time.monotonic() - started < timeout + 120  # MLflow's own client waits for longer
     assert type(refused.value) is kind
     assert "secret" not in str(refused.value)
     return str(refused.value).removeprefix("tracking server ").partition(": ")[2]

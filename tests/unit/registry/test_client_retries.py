@@ -62,11 +62,9 @@ def test_a_server_that_goes_away_and_comes_back_is_found_again(
 def test_patience_ends(serve: Serve, patience: Callable[[str, float], None]) -> None:
     server = serve(200, AWAY)
     patience(server.uri, 0.5)
-    started = time.monotonic()
     with pytest.raises(TrackingDownError) as gave_up:
         look_up("m")
 
-    assert time.monotonic() - started <= 1.5
     assert server.asked > 2
     assert str(gave_up.value).startswith("looking up m: MLflow failed: ")
     assert "the database is away" in str(gave_up.value) or "503" in str(gave_up.value)
