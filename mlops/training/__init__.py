@@ -5,6 +5,7 @@ In reading order:
 - `feature_files`: the features of a month's trips, written once and read in batches
 - `boosting`: bin the trips once, and fit boosted trees on them
 - `search`: the search for hyperparameters: its space, rungs, trials and budget
+- `coverage_aim`: the coverage that the intervals are calibrated to, from that of earlier months
 - `fit`: tune on the validation month, calibrate the intervals on it, fit again with it
 - `baselines`: the course's recipe (a well-known MLOps course's notebook), the usual baseline
 """
