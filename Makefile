@@ -22,7 +22,7 @@ export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status upgrade backup restore bench bench-autogluon docs docs-serve check test chaos lock clean
+.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -90,9 +90,6 @@ bench: .venv/installed .venv-bench/installed  ## [SOURCE=folder] [BENCH=quick] [
 	@$(BIN)/python -m benchmarks $(call option,--source,$(SOURCE)) $(call option,--bench,$(BENCH)) \
 	  $(call option,--months,$(MONTHS)) $(ARGS)
 
-bench-autogluon: .venv-bench/installed  ## add AutoGluon to the benchmark's peers
-	$(call into,.venv-bench,$(wheels) -r requirements-autogluon.txt)
-
 docs: .venv/installed .venv-docs/installed  ## build the documentation site into site/; any warning fails
 	@$(BIN)/python -m docs.hooks.reference docs/reference
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
@@ -122,7 +119,7 @@ chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random mo
 
 # Those that another one names with -c come before it. Without its extras, pip 23 finds no hash for `package[extra]`.
 locks = requirements requirements-build requirements-dev requirements-mlflow requirements-docs requirements-bench \
-  requirements-autogluon requirements-browser requirements-lock
+  requirements-browser requirements-lock
 
 lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	for name in $(locks); do \

@@ -20,7 +20,7 @@ from mlops.config import PROJECT
 
 LOCKS = sorted(PROJECT.glob("requirements*.txt"))
 PINNED = r"[\w.-]+(\[[\w,-]+\])?==\S+( ;[^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+"
-INSTALLS = ("install", ".venv/dev-installed", "docs", "bench-autogluon", "test-long", "lock")
+INSTALLS = ("install", ".venv/dev-installed", "docs", "bench", "test-long", "lock")
 OWN = {"--no-index", "--no-deps", "--no-build-isolation", "--editable"}
 
 
