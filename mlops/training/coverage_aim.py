@@ -9,25 +9,13 @@ Source: I. Gibbs, E. Candès, "Adaptive conformal inference under distribution s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mlops.errors import ConfigError
 
-PROMISED = {"coverage_80": 0.8, "coverage_95": 0.95}
-LEAST = {"coverage_80": 0.795, "coverage_95": 0.9475}
-MOST = {"coverage_80": 0.9, "coverage_95": 0.985}
-"""Bounds of an aim.
-
-Not much below what is promised: a range that is too wide keeps its promise, one that is too narrow does not. The
-upper bound suits normal errors that are a quarter larger than in the month before.
-"""
-STEP = 0.4
-"""Part of the difference by which a month moves the aim.
-
-If errors grow by 8 % each month, the third month is within a point of what is promised. After a single such month
-the next ranges cover less than two points too much.
-"""
+PARAMETERS = {"coverage_80": "coverage_aim_80", "coverage_95": "coverage_aim_95"}
+"""Names of the coverages, and of a run's parameters that record the aims."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +50,46 @@ class Aim:
                 f"95 % range; got {self.coverage_80} and {self.coverage_95}"
             )
 
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Aim:
+        """The aim among a run's parameters; the default if there is none, as in runs before 2026-12.
+
+        Raises
+        ------
+        ConfigError
+            When it is no number, or not an aim.
+        """
+        found = {name: parameters[own] for name, own in PARAMETERS.items() if own in parameters}
+        try:
+            return cls(**{name: float(text) for name, text in found.items()})
+        except ValueError as error:
+            raise ConfigError(f"coverage aim: expected numbers; got {', '.join(found.values())}") from error
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a run that record it, for `parse`."""
+        return {own: str(getattr(self, name)) for name, own in PARAMETERS.items()}
+
     @property
     def levels(self) -> tuple[float, float, float, float]:
         """Levels of the quantiles that bound the ranges, in the order of `INTERVAL_COLUMNS`."""
         tail_80, tail_95 = (1 - self.coverage_80) / 2, (1 - self.coverage_95) / 2
         return tail_80, 1 - tail_80, tail_95, 1 - tail_95
+
+
+PROMISED, LEAST, MOST = Aim(0.8, 0.95), Aim(), Aim(0.9, 0.985)
+"""What the ranges promise, and the bounds of an aim.
+
+An aim is never below the default: where ranges were narrowed after months that covered more than promised, the
+next poor month was poorer. The upper bound suits normal errors that are a quarter larger than in the month before, so
+a broken month does not make the ranges useless.
+"""
+STEP = 0.25
+"""Part of the difference by which a month moves the aim.
+
+If errors grow by 8 % each month, coverage is within two points of what is promised from the third month on. A
+larger step follows more of what is only noise of one month, and the interval score gets worse.
+"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +116,7 @@ class Covered:
     aim: Aim = Aim()
 
     def __post_init__(self) -> None:
-        for name in PROMISED:
+        for name in PARAMETERS:
             if not 0 <= getattr(self, name) <= 1:  # NaN too
                 raise ConfigError(f"{name} of {self.month}: expected 0 to 1; got {getattr(self, name)}")
 
@@ -115,11 +138,12 @@ def next_aim(months: Iterable[Covered]) -> Aim:
     --------
     >>> september = Covered("2023-09", 0.775, 0.9375)
     >>> next_aim([september])
-    Aim(coverage_80=0.815, coverage_95=0.9575)
+    Aim(coverage_80=0.8113, coverage_95=0.9556)
     """
-    aims = {name: getattr(Aim(), name) for name in PROMISED}
+    aims = {name: getattr(Aim(), name) for name in PARAMETERS}
     for month in months:
-        for name, promised in PROMISED.items():
+        for name, aim in aims.items():
+            promised, least, most = (getattr(bound, name) for bound in (PROMISED, LEAST, MOST))
             needed = getattr(month.aim, name) + promised - getattr(month, name)
-            aims[name] += STEP * (min(max(needed, LEAST[name]), MOST[name]) - aims[name])
+            aims[name] = max(least, aim + STEP * (min(needed, most) - aim))
     return Aim(**{name: round(aim, 4) for name, aim in aims.items()})
