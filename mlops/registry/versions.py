@@ -39,6 +39,15 @@ class Start:
     whose: str
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What a finished run about an earlier test month logged."""
+
+    month: str
+    metrics: dict[str, float]
+    parameters: dict[str, str]
+
+
 def model_name(service: str, *, sample: bool) -> str:
     """Name of the registered model; sample data has its own, so it can never become a service's champion.
 
@@ -202,13 +211,7 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
     TrackingError
         When the tracking server does not answer.
     """
-    client = mlflow_client()
-    experiment = client.get_experiment_by_name(name)
-    # Only parent runs log a month; trials do not.
-    query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
-    runs = client.search_runs([experiment.experiment_id], query) if experiment else []
-    earlier = [run for run in runs if run.data.params["month"] < before]
-    earlier.sort(key=lambda run: (run.data.params["month"], run.info.start_time))
+    client, earlier = mlflow_client(), _finished_runs(name, before)
     reigning = _champion(name)
     chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
     if earlier:
@@ -227,6 +230,30 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
         if all(map(math.isfinite, known.values())):  # else somebody changed the run
             starts.setdefault(tuple(known.values()), Start(known, run.info.run_id, month, whose))
     return tuple(starts.values())
+
+
+@with_retry("{0}: looking up earlier runs")
+def earlier_runs(name: str, before: str) -> tuple[Earlier, ...]:
+    """The newest finished run about each test month before the month `before` (YYYY-MM), oldest month first.
+
+    Raises
+    ------
+    TrackingError
+        When the tracking server does not answer.
+    """
+    newest = {str(run.data.params["month"]): run.data for run in _finished_runs(name, before)}
+    return tuple(Earlier(month, dict(data.metrics), dict(data.params)) for month, data in newest.items())
+
+
+def _finished_runs(name: str, before: str) -> list[Any]:
+    """Finished runs about test months before a month, sorted by test month, then by start."""
+    client = mlflow_client()
+    experiment = client.get_experiment_by_name(name)
+    # Only parent runs log a month; trials do not.
+    query = "attributes.status = 'FINISHED' and params.month LIKE '%-%'"
+    runs = client.search_runs([experiment.experiment_id], query) if experiment else []
+    earlier = [run for run in runs if run.data.params["month"] < before]
+    return sorted(earlier, key=lambda run: (run.data.params["month"], run.info.start_time))
 
 
 def _number(text: str) -> float:

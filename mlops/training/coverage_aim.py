@@ -81,8 +81,8 @@ PROMISED, LEAST, MOST = Aim(0.8, 0.95), Aim(), Aim(0.9, 0.985)
 """What the ranges promise, and the bounds of an aim.
 
 An aim is never below the default: where ranges were narrowed after months that covered more than promised, the
-next poor month was poorer. The upper bound suits normal errors that are a quarter larger than in the month before, so
-a broken month does not make the ranges useless.
+next poor month was poorer. The upper bound suits normal errors that are a quarter larger than in the month before,
+so a broken month does not make the ranges useless.
 """
 STEP = 0.25
 """Part of the difference by which a month moves the aim.

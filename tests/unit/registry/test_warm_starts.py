@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,12 +127,35 @@ def test_a_failed_run_and_a_failed_trial_give_no_points(store: Path) -> None:
     assert depths("2023-06") == [6]
 
 
-def test_earlier_runs_that_cannot_be_looked_up_are_not_missing(store: Path) -> None:
+def test_the_newest_finished_run_about_each_earlier_month_is_found(store: Path) -> None:
+    for month, rounds in (("2023-05", 1), ("2022-12", 2), ("2023-05", 3), ("2023-06", 4)):
+        run = trained(month, (1, 4.5, 6))
+        run.log_parameters({"rounds": rounds})
+        run.log_metrics({"test_coverage_80": rounds / 10})
+        time.sleep(0.01)
+    trained("2023-05", (1, 4.5, 6), error=ValueError)
+
+    assert versions.earlier_runs(NAME, "2022-12") == ()
+    assert versions.earlier_runs("trip-duration-yellow", "2024-01") == ()
+    found = versions.earlier_runs(NAME, "2023-06")
+    assert [(run.month, run.metrics, run.parameters["rounds"]) for run in found] == [
+        ("2022-12", {"test_coverage_80": 0.2}, "2"),
+        ("2023-05", {"test_coverage_80": 0.3}, "3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "look_up",
+    [lambda: versions.warm_starts(NAME, "2023-06", SEARCHED), lambda: versions.earlier_runs(NAME, "2023-06")],
+)
+def test_earlier_runs_that_cannot_be_looked_up_are_not_missing(
+    look_up: Callable[[], object], store: Path
+) -> None:
     with (
         pytest.raises(TrackingError) as refused,
         fails_at("get_experiment_by_name", MlflowException("permission denied")),
     ):
-        versions.warm_starts(NAME, "2023-06", SEARCHED)
+        look_up()
 
     assert str(refused.value) == f"{NAME}: looking up earlier runs: MLflow failed: permission denied"
 
