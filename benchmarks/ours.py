@@ -35,7 +35,6 @@ FAST, FAST_ROUNDS = {"learning_rate": 0.2, "max_depth": 8, "min_child_weight": 2
 """Parameters and rounds of a single fast fit."""
 
 ENDLESS_TRIALS = 10_000
-LARGE_SLICE = 1000
 
 # Months
 
@@ -122,6 +121,11 @@ class Fitted:
         """Validation RMSE of the best trial, in minutes."""
         return float(self.tuned.search.best.validation_rmse)
 
+    @property
+    def validation_minutes(self) -> Array:
+        """Minutes that the best trial predicted for the validation month, which it was not trained on."""
+        return self.tuned.predicted
+
 
 def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -> Fitted:
     """Model of clean months, fitted as in a training run; the last month is the validation month.
@@ -133,12 +137,9 @@ def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -
     folder : Path
         For feature files.
     """
-    from mlops.training.feature_files import write_features
     from mlops.training.fit import Fitting
 
-    tables = [folder / "features" / path.name for path in cleaned]
-    for path, table in zip(cleaned, tables, strict=True):
-        write_features(path, table)
+    tables = _feature_files(cleaned, folder)
     fitting = Fitting.of(chosen, threads)
     began = time.perf_counter()
     tuned = fitting.tune(tables[:-1], tables[-1])
@@ -146,17 +147,25 @@ def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -
     return Fitted(fitting.fit(tables, tuned), tuned, seconds)
 
 
+def _feature_files(cleaned: Sequence[Path], folder: Path) -> list[Path]:
+    """Feature files of clean months, written below `folder`."""
+    from mlops.training.feature_files import write_features
+
+    tables = [folder / "features" / path.name for path in cleaned]
+    for path, table in zip(cleaned, tables, strict=True):
+        write_features(path, table)
+    return tables
+
+
 def one_fit(
     cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings, without: Sequence[str] = ()
 ) -> float:
     """Validation RMSE of one fit with the search's default first point; the last clean month is scored."""
     from mlops.training.boosting import build_matrix, train
-    from mlops.training.feature_files import FeatureFiles, write_features
+    from mlops.training.feature_files import FeatureFiles
     from mlops.training.search import FIRST_GUESS, LADDER
 
-    tables = [folder / "features" / path.name for path in cleaned]
-    for path, table in zip(cleaned, tables, strict=True):
-        write_features(path, table)
+    tables = _feature_files(cleaned, folder)
     names = tuple(name for name in feature_list() if name not in without)
     training = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
     held_out = FeatureFiles(tuple(tables[-1:]), False)
@@ -197,7 +206,8 @@ def pair_median_rmse(cleaned: Sequence[Path], requests: pd.DataFrame, actual: Ar
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mlops.evaluation.metrics import PairMedian, error_metrics
+    from mlops.evaluation.baseline import PairMedian
+    from mlops.evaluation.metrics import error_metrics
 
     names = ["pickup_zone", "dropoff_zone", "duration_minutes"]
     past = pa.concat_tables([pq.read_table(path, columns=names) for path in cleaned])
@@ -213,28 +223,101 @@ def metrics(actual: Array, predicted: Array) -> dict[str, float]:
     return metrics.error_metrics(actual, predicted)
 
 
-def coverage(requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """By nominal percent: share of the trips inside the interval, and the worst slice of at least 1,000 trips.
+def range_measures(
+    requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame
+) -> dict[str, dict[str, Any]]:
+    """By nominal percent: ``score`` (interval score) and ``width``, both in minutes, and ``coverage``.
 
-    Empty if the model gives no intervals.
+    Also ``worst``, the coverage of the slice of at least 1,000 trips where it is furthest from nominal, and the
+    name of that ``slice``, if there is one.
     """
     from mlops.evaluation import metrics
 
-    if "low_80_minutes" not in predictions:
-        return {}
-    overall = metrics.coverage(actual, predictions)
-    slices = metrics.slices(requests, actual, predictions)
-    large = slices[slices["rows"] >= LARGE_SLICE]
-    found = {}
-    for percent in (80, 95):
-        name = f"coverage_{percent}"
-        width = predictions[f"high_{percent}_minutes"] - predictions[f"low_{percent}_minutes"]
-        values: dict[str, Any] = {"overall": overall[name], "width_minutes": float(width.mean())}
-        if len(large):
-            row = large.loc[(large[name] - percent / 100).abs().idxmax()]
-            values |= {"worst": float(row[name]), "slice": f"{row['slice']} {row['value']}"}
-        found[str(percent)] = values
+    overall = metrics.interval_metrics(actual, predictions)
+    by_slice = metrics.slices(requests, actual, predictions)
+    worst = metrics.worst_covered(by_slice)
+    found: dict[str, dict[str, Any]] = {}
+    for level in metrics.LEVELS:
+        name = f"coverage_{level}"
+        found[level] = {
+            "score": overall[f"interval_score_{level}"],
+            "width": overall[f"width_{level}"],
+            "coverage": overall[name],
+        }
+        if name in worst:
+            row = by_slice.loc[worst[name]]
+            found[level] |= {"worst": float(row[name]), "slice": f"{row['slice']} {row['value']}"}
     return found
+
+
+def without_distance(requests: pd.DataFrame) -> pd.DataFrame:
+    """The same requests with no distance."""
+    return requests.assign(distance_miles=np.nan)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Trips as a model sees them.
+
+    Parameters
+    ----------
+    table : float32 array of shape (n, number of features)
+        NaN where a value is missing.
+    minutes : array of shape (n,)
+        Actual durations.
+    """
+
+    table: Array
+    minutes: Array
+
+
+def encoded(cleaned: Sequence[Path], folder: Path, model: DurationModel, seed: int) -> dict[str, Encoded]:
+    """The columns of a fit's matrix for other libraries: the parts ``training``, ``validation`` and ``test``.
+
+    The last clean month is the test month, the one before it the validation month. Training trips are encoded out
+    of fold, the validation month with all training trips, and the test month as `model` does it: with all earlier
+    trips. A zone has the same code in all parts.
+    """
+    from mlops.model.encoder import ENCODED, Totals
+    from mlops.training.boosting import FOLDS
+    from mlops.training.feature_files import FeatureFiles
+
+    tables = _feature_files(cleaned, folder)
+    batches = list(FeatureFiles(tuple(tables[:-2]), True))
+    folds = [
+        np.random.default_rng((seed, number)).integers(0, FOLDS, len(batch.minutes))
+        for number, batch in enumerate(batches)
+    ]
+    totals = Totals([name for name in model.features if name in ENCODED], FOLDS)
+    for batch, fold in zip(batches, folds, strict=True):
+        totals.add(batch.features, batch.minutes, fold)
+    encoder = totals.encoder()
+    out_of_fold = [
+        totals.out_of_fold(batch.features, fold) for batch, fold in zip(batches, folds, strict=True)
+    ]
+    parts = {"training": _columns(model.features, batches, out_of_fold, encoder.zone_codes)}
+    for part, path, fitted in (("validation", tables[-2], encoder), ("test", tables[-1], model.encoder)):
+        batches = list(FeatureFiles((path,), False))
+        statistics = [fitted.transform(batch.features) for batch in batches]
+        parts[part] = _columns(model.features, batches, statistics, encoder.zone_codes)
+    return parts
+
+
+def _columns(
+    features: tuple[str, ...],
+    batches: Sequence[Batch],
+    statistics: Sequence[dict[str, Array]],
+    zone_codes: Array,
+) -> Encoded:
+    from mlops.model.duration_model import MISSING, feature_matrix
+
+    parts = [
+        feature_matrix(features, batch.features, encoded, zone_codes)
+        for batch, encoded in zip(batches, statistics, strict=True)
+    ]
+    table = np.concatenate(parts)
+    table[table == MISSING] = np.nan
+    return Encoded(table, np.concatenate([batch.minutes for batch in batches]))
 
 
 # Files to features, and to a matrix

@@ -34,6 +34,7 @@ UNITS = {
     "max_rejections_ratio": "multiple of the median",
     "min_improvement": "share",
     "max_slice_regression": "share",
+    "max_coverage_error": "share",
     "min_test_rows": "trips",
     "max_champion_age_months": "months",
     "connect_timeout": "seconds",

@@ -1,4 +1,4 @@
-"""The evidence for a verdict: sums of squared errors by day and by slice, small enough to store with a model.
+"""The evidence for a verdict: sums of errors by day and by slice, small enough to store with a model.
 
 Trips of one day share its weather and road works. So the bootstrap for the
 interval of a difference draws days, and uses the same days for both models.
@@ -9,15 +9,19 @@ D. Hinkley, "Bootstrap Methods and their Application", 1997 (resampling of clust
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mlops.evaluation.metrics import GATED, groupings, sums_by
+from mlops.data.trips import LONGEST_MINUTES, SHORTEST_MINUTES
+from mlops.evaluation.metrics import GATED, groupings, interval_measures, sums_by
+from mlops.model.intervals import INTERVAL_COLUMNS
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +74,11 @@ class Evidence:
     artefact_bytes : int
     row_seconds : float
         CPU time of one request.
+    intervals : DataFrame
+        ``contender``, ``day``, ``trips``, and the sums of `metrics.interval_measures`; only contenders that give
+        intervals. Empty in a ``verdict.json`` from before 2026-12.
+    bad_intervals : int
+        Trips for which the challenger's bounds are not in order around its prediction, or not 1 to 60 minutes.
     """
 
     test_month: str
@@ -81,6 +90,8 @@ class Evidence:
     most_minutes: float
     artefact_bytes: int
     row_seconds: float
+    intervals: pd.DataFrame = field(default_factory=pd.DataFrame)
+    bad_intervals: int = 0
 
     @property
     def rows(self) -> int:
@@ -100,18 +111,35 @@ class Evidence:
         with np.errstate(invalid="ignore"):  # infinity minus infinity
             return _interval(self._resampled("champion") - self._resampled("challenger"))
 
+    def interval_mean(self, contender: str, measure: str) -> float:
+        """Mean of one of the `metrics.interval_measures` over all trips; NaN if a contender gives no intervals."""
+        return float(_mean(self._interval_sums(contender, measure)))
+
+    def score_gain_interval(self, level: str) -> tuple[float, float]:
+        """95 % interval of the champion's interval score minus the challenger's, minutes; level is 80 or 95."""
+        champion, challenger = (
+            _mean(_resamples(self._interval_sums(contender, f"interval_score_{level}")))
+            for contender in ("champion", "challenger")
+        )
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            return _interval(champion - challenger)
+
     def _resampled(self, contender: str) -> Array:
         """RMSE on each of `RESAMPLES` bootstrap samples of the days; the same samples for every contender."""
-        sums = self._sums(contender)
-        if not len(sums):
-            return np.full(RESAMPLES, np.nan)
-        return _rmse(sums[np.random.default_rng(SEED).integers(0, len(sums), (RESAMPLES, len(sums)))])
+        return _rmse(_resamples(self._sums(contender)))
 
     def _sums(self, contender: str) -> Array:
         """Trips and squared error of each day, oldest first, shape (days, 2); empty if it was not scored."""
         if contender not in self.days:
             return np.empty((0, 2))
         return self.days.sort_values("day")[["trips", contender]].to_numpy(np.float64)
+
+    def _interval_sums(self, contender: str, measure: str) -> Array:
+        """As `_sums`, of a measure of the intervals."""
+        if self.intervals.empty:
+            return np.empty((0, 2))
+        own = self.intervals[self.intervals["contender"] == contender]
+        return own.sort_values("day")[["trips", measure]].to_numpy(np.float64)
 
 
 def gather(
@@ -123,6 +151,7 @@ def gather(
     champion: Incumbent | None = None,
     artefact_bytes: int = 0,
     row_seconds: float = 0.0,
+    intervals: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> Evidence:
     """Evidence from n trips of the test month.
 
@@ -136,16 +165,19 @@ def gather(
         Minutes by contender: ``challenger``, ``pair_median``, and ``champion`` and ``course`` if they were scored.
     test_month, champion, artefact_bytes, row_seconds
         As in `Evidence`.
+    intervals : mapping of str to DataFrame of n rows, optional
+        Predictions with `INTERVAL_COLUMNS` by contender. A contender without these columns, or with a value in
+        them that is not a finite number, is left out.
     """
     with np.errstate(over="ignore"):
         squared = {name: (minutes - actual) ** 2 for name, minutes in predicted.items()}
     gated = {name: values for name, values in groupings(requests).items() if name in GATED}
     compared = {name: sums for name, sums in squared.items() if name not in BASELINES}
-    days = sums_by({"day": pd.Categorical(requests["pickup_at"].dt.to_period("D"))}, squared)
+    by_day = {"day": pd.Categorical(requests["pickup_at"].dt.to_period("D"))}
     minutes = predicted["challenger"]
     return Evidence(
         test_month,
-        days.drop(columns="slice").rename(columns={"value": "day"}),
+        _daily(by_day, squared),
         sums_by(gated, compared),
         champion,
         bool(np.isfinite(minutes).all()),
@@ -153,14 +185,66 @@ def gather(
         float(np.max(minutes, initial=-np.inf)),
         artefact_bytes,
         row_seconds,
+        _measured_intervals(by_day, actual, intervals),
+        sum(count_bad(given) for name, given in intervals.items() if name == "challenger"),
     )
 
 
+def count_bad(predictions: pd.DataFrame) -> int:
+    """Predictions with bounds that are not in order around the minutes, or not 1 to 60 minutes."""
+    low_80, high_80, low_95, high_95 = INTERVAL_COLUMNS
+    in_order = [low_95, low_80, "duration_minutes", high_80, high_95]
+    ends = predictions.reindex(columns=in_order).to_numpy(np.float64)
+    possible = (ends[:, 0] >= SHORTEST_MINUTES) & (ends[:, -1] <= LONGEST_MINUTES)
+    return int((~(possible & (ends[:, 1:] >= ends[:, :-1]).all(axis=1))).sum())
+
+
+def _measured_intervals(
+    by_day: Mapping[str, pd.Categorical], actual: Array, predictions: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Sums of `interval_measures` by contender and day; empty if no contender gives intervals."""
+    tables = [
+        _daily(by_day, interval_measures(actual, given)).assign(contender=name)
+        for name, given in predictions.items()
+        if _has_intervals(given)
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _has_intervals(predictions: pd.DataFrame) -> bool:
+    return all(
+        pd.api.types.is_numeric_dtype(values)
+        and np.isfinite(values.to_numpy(np.float64, na_value=np.nan)).all()
+        for values in (predictions.get(name, pd.Series([np.nan])) for name in INTERVAL_COLUMNS)
+    )
+
+
+def _daily(by_day: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) -> pd.DataFrame:
+    """``day``, ``trips`` and the sum of each column."""
+    return sums_by(by_day, columns).drop(columns="slice").rename(columns={"value": "day"})
+
+
+def _resamples(sums: Array) -> Array:
+    """Bootstrap samples of the days, shape (days, 2) to (resamples, days, 2): the same days at each call."""
+    return sums[_drawn(len(sums))] if len(sums) else np.full((RESAMPLES, 1, 2), np.nan)
+
+
+@functools.lru_cache(maxsize=4)
+def _drawn(days: int) -> Array:
+    """Places of the days in each sample, shape (resamples, days)."""
+    return np.random.default_rng(SEED).integers(0, days, (RESAMPLES, days))
+
+
+def _mean(sums: Array) -> Array:
+    """Mean over trips, from trips and sums by day, shape (..., days, 2) to (...)."""
+    with np.errstate(all="ignore"):  # no trips, or values that are not finite: they are not compared
+        trips, total = np.moveaxis(sums.sum(axis=-2), -1, 0)
+        return np.asarray(total / trips)
+
+
 def _rmse(sums: Array) -> Array:
-    """RMSE from trips and squared errors summed by day, shape (..., days, 2) to (...)."""
-    with np.errstate(all="ignore"):  # the verdict refuses values that are not finite
-        trips, squared = np.moveaxis(sums.sum(axis=-2), -1, 0)
-        return np.asarray(np.sqrt(squared / trips))
+    """RMSE, from trips and squared errors by day, shape (..., days, 2) to (...)."""
+    return np.asarray(np.sqrt(_mean(sums)))
 
 
 def _interval(values: Array) -> tuple[float, float]:

@@ -1,7 +1,11 @@
-"""How good a model is, in total and by slice, and the baseline that it has to beat.
+"""How good a model is, in total and by slice: its minutes, and its 80 % and 95 % intervals.
 
 All functions are pure. Errors are predicted minus actual, in minutes. A positive
-bias means that predictions are too long.
+bias means that predictions are too long. An interval is measured by its coverage
+(the share of the trips inside), its width, and its interval score (Winkler): the
+width, plus a penalty for a trip outside. The lower the score, the better.
+
+Source: T. Gneiting, A. Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", JASA 2007, 6.2.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 Array = npt.NDArray[Any]
 
-NOMINAL = {"coverage_80": 0.8, "coverage_95": 0.95}
+LEVELS = {"80": 0.8, "95": 0.95}
+NOMINAL = {f"coverage_{level}": nominal for level, nominal in LEVELS.items()}
 LEAST_ROWS = 1000
 """Slices of fewer trips are not reported as bad ones: their RMSE and coverage are mostly noise."""
 BUSIEST_PAIRS = 10
@@ -48,16 +53,35 @@ def error_metrics(actual: Array, predicted: Array) -> dict[str, float]:
     }
 
 
-def coverage(actual: Array, predictions: pd.DataFrame) -> dict[str, float]:
-    """Share of the trips whose minutes lie inside their 80 % and 95 % interval, ends included.
+def interval_metrics(actual: Array, predictions: pd.DataFrame) -> dict[str, float]:
+    """Coverage, and mean width and interval score in minutes, of the 80 % and the 95 % interval.
 
     Examples
     --------
     >>> bounds = {"low_80_minutes": [5, 5], "high_80_minutes": [8, 8], "low_95_minutes": [4, 4]}
-    >>> coverage(np.array([6.0, 9.0]), pd.DataFrame({**bounds, "high_95_minutes": [9, 9]}))
-    {'coverage_80': 0.5, 'coverage_95': 1.0}
+    >>> found = interval_metrics(np.array([6.0, 9.0]), pd.DataFrame({**bounds, "high_95_minutes": [9, 9]}))
+    >>> {name: round(value, 4) for name, value in found.items()}
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'coverage_80': 0.5, 'width_80': 3.0, 'interval_score_80': 8.0,
+     'coverage_95': 1.0, 'width_95': 5.0, 'interval_score_95': 5.0}
     """
-    return {name: float(inside.mean()) for name, inside in _inside(actual, predictions).items()}
+    return {name: float(values.mean()) for name, values in interval_measures(actual, predictions).items()}
+
+
+def interval_measures(actual: Array, predictions: pd.DataFrame) -> dict[str, Array]:
+    """The same for each of n trips: whether it is inside, the width, and the score, shape (n,) each.
+
+    Both ends of an interval are inside. A trip outside costs 2 / (1 - level) times its distance to the interval.
+    """
+    found: dict[str, Array] = {}
+    for level, nominal in LEVELS.items():
+        low, high = (predictions[f"{end}_{level}_minutes"].to_numpy(np.float64) for end in ("low", "high"))
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            width, outside = high - low, np.fmax(low - actual, actual - high).clip(0)
+        found[f"coverage_{level}"] = (low <= actual) & (actual <= high)
+        found[f"width_{level}"] = width
+        found[f"interval_score_{level}"] = width + 2 / (1 - nominal) * outside
+    return found
 
 
 def worst_coverage(by_slice: pd.DataFrame, least_rows: int = LEAST_ROWS) -> dict[str, float]:
@@ -80,7 +104,7 @@ def worst_covered(by_slice: pd.DataFrame, least_rows: int = LEAST_ROWS) -> dict[
 def slices(
     requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame, champion: Array | None = None
 ) -> pd.DataFrame:
-    """Errors and coverage by slice, for each of the `groupings`.
+    """Errors and intervals by slice, for each of the `groupings`.
 
     Parameters
     ----------
@@ -96,11 +120,16 @@ def slices(
     Returns
     -------
     DataFrame
-        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, ``coverage_80``, ``coverage_95``, and
+        ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, those of `interval_metrics`, and
         ``champion_rmse`` if `champion` is given. Each slice is sorted by its values; pairs by trips, most first.
     """
     error = predictions["duration_minutes"].to_numpy() - actual
-    measures = {"rmse": error**2, "mae": np.abs(error), "bias": error, **_inside(actual, predictions)}
+    measures = {
+        "rmse": error**2,
+        "mae": np.abs(error),
+        "bias": error,
+        **interval_measures(actual, predictions),
+    }
     if champion is not None:
         measures["champion_rmse"] = (champion - actual) ** 2
     table = sums_by(groupings(requests), measures).rename(columns={"trips": "rows"})
@@ -162,29 +191,8 @@ def sums_by(groups: Mapping[str, pd.Categorical], columns: Mapping[str, Array]) 
     return pd.concat(tables, ignore_index=True)
 
 
-class PairMedian:
-    """The pair median, a baseline: the median duration of past trips between the two zones.
-
-    For a zone pair without past trips it is the median of all past trips.
-
-    Parameters
-    ----------
-    features : mapping
-        ``pickup_zone`` and ``dropoff_zone`` of past trips, n each.
-    minutes : array of shape (n,)
-        Their durations.
-    """
-
-    def __init__(self, features: Mapping[str, Array], minutes: Array) -> None:
-        self.overall = float(np.median(minutes))
-        self.by_pair = pd.Series(minutes).groupby(_pair(features)).median()
-
-    def predict(self, requests: Mapping[str, Any] | pd.DataFrame) -> Array:
-        """Minutes, shape (n,), all finite."""
-        return self.by_pair.reindex(_pair(requests)).fillna(self.overall).to_numpy()
-
-
-def _pair(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
+def pair_codes(trips: Mapping[str, Any] | pd.DataFrame) -> Array:
+    """One number for each pair of zones, int64 of shape (n,)."""
     pickup, dropoff = (np.asarray(trips[name], np.int64) for name in ("pickup_zone", "dropoff_zone"))
     return np.where((dropoff >= 0) & (dropoff < 1000), pickup * 1000 + dropoff, -1)
 
@@ -200,14 +208,6 @@ def _distance_bands(miles: Array) -> pd.Categorical:
 
 
 def _busiest_pairs(requests: pd.DataFrame) -> pd.Categorical:
-    pairs = _pair(requests)
+    pairs = pair_codes(requests)
     busiest = pd.Series(pairs).value_counts().index[:BUSIEST_PAIRS]
     return _named(pairs, {pair: f"{pair // 1000} -> {pair % 1000}" for pair in busiest})
-
-
-def _inside(actual: Array, predictions: pd.DataFrame) -> dict[str, Array]:
-    found = {}
-    for name in NOMINAL:
-        low, high = (predictions[f"{end}_{name[-2:]}_minutes"].to_numpy() for end in ("low", "high"))
-        found[name] = (low <= actual) & (actual <= high)
-    return found

@@ -19,6 +19,7 @@ import pandas as pd
 
 from mlops.data.trips import LONGEST_MINUTES, SHORTEST_MINUTES
 from mlops.errors import ConfigError, MlopsError
+from mlops.evaluation import interval_rules
 from mlops.evaluation.comparison import BASELINES, Evidence, Incumbent
 from mlops.month import Month
 
@@ -26,7 +27,8 @@ Array = npt.NDArray[Any]
 
 LEAST_DAYS = 7  # with fewer, the bootstrap cannot estimate how much days differ
 NAMED_SLICES = 5
-_TEXT = ("day", "slice", "value")
+TABLES = ("days", "slices", "intervals")  # of `Evidence`
+_TEXT = ("day", "slice", "value", "contender")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Limits:
     max_artefact_bytes : int
     max_row_seconds : float
         CPU time of one request, once the model is loaded.
+    max_coverage_error : float
+        Share by which the coverage of the 80 % and of the 95 % interval may differ from 0.8 and 0.95.
 
     Notes
     -----
@@ -63,6 +67,7 @@ class Limits:
     min_slice_rows: int = 500
     max_artefact_bytes: int = 100_000_000
     max_row_seconds: float = 0.25
+    max_coverage_error: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ class Verdict:
     Parameters
     ----------
     outcome : str
-        ``promote``; ``keep`` the champion, if the challenger is valid but not enough better; ``refuse``, if the
-        challenger is not fit for use or cannot be compared fairly.
+        ``promote``; ``keep`` the champion, if the challenger is valid but not enough better, or its intervals are
+        worse or miss their coverage; ``refuse``, if it is not fit for use or cannot be compared fairly.
     reasons : tuple of str
         All reasons, not only the first.
     measured : dict of str to float
@@ -119,7 +124,7 @@ class Record:
         try:
             found = json.loads(text)
             evidence, limits, verdict = (found[field.name] for field in dataclasses.fields(cls))
-            evidence |= {name: _table(evidence[name]) for name in ("days", "slices")}
+            evidence |= {name: _table(evidence[name]) for name in TABLES if name in evidence}
             evidence |= {
                 name: float(evidence[name]) for name in ("least_minutes", "most_minutes", "row_seconds")
             }
@@ -152,9 +157,11 @@ def decide(evidence: Evidence, limits: Limits = Limits()) -> Verdict:
         *_worse_slices(slices, limits),
     ]
     better, compared = _comparison(evidence.champion, measured, limits)
-    if refusals:
-        return Verdict("refuse", (*refusals, *(() if better else compared)), measured)
-    return Verdict("promote" if better else "keep", compared, measured)
+    worse, noted = _intervals(measured, limits)
+    if refusals or worse:
+        reasons = (*refusals, *(() if better else compared), *worse)
+        return Verdict("refuse" if refusals else "keep", reasons, measured)
+    return Verdict("promote" if better else "keep", (*compared, *noted), measured)
 
 
 def replay(text: str) -> Verdict:
@@ -187,6 +194,7 @@ def _measured(evidence: Evidence, slices: pd.DataFrame) -> dict[str, float]:
         low, high = evidence.gain_interval()
         found |= {"gain_minutes": gain, "gain_low": low, "gain_high": high}
         found["improvement"] = gain / champion if champion else 0.0
+    found |= interval_rules.measured(evidence)
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
@@ -199,6 +207,7 @@ def _unfit(evidence: Evidence, limits: Limits) -> Iterator[str]:
             f"the predictions are {evidence.least_minutes:.4g} to {evidence.most_minutes:.4g} minutes, "
             f"but must be {SHORTEST_MINUTES:g} to {LONGEST_MINUTES:g} minutes"
         )
+    yield from interval_rules.unusable(evidence, SHORTEST_MINUTES, LONGEST_MINUTES)
     if evidence.rows < limits.min_test_rows:
         yield f"the test month has {evidence.rows:,} trips, but at least {limits.min_test_rows:,} are needed"
     if evidence.artefact_bytes > limits.max_artefact_bytes:
@@ -299,6 +308,20 @@ def _gain(
     if not measured["gain_low"] > 0:
         misses.append(f"{interval}, but must be above zero")
     return (change, interval), tuple(misses)
+
+
+def _intervals(measured: Mapping[str, float], limits: Limits) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Why the intervals allow no promotion, and what is wrong with them but does not prevent one.
+
+    A coverage that is off does not prevent one without a champion that could stay, or if that champion is old:
+    otherwise a change of the city's traffic would keep it for ever.
+    """
+    worse = tuple(interval_rules.worse_scores(measured))
+    missed = tuple(interval_rules.missed_coverage(measured, limits.max_coverage_error))
+    age = measured.get("champion_age_months", 0)
+    if "rmse_champion" in measured and age <= limits.max_champion_age_months:
+        return (*worse, *missed), ()
+    return worse, missed
 
 
 def _age_months(evidence: Evidence) -> float:

@@ -35,6 +35,7 @@ from mlops.data import split as months_split
 from mlops.data.trips import RULES, Quality, count_by_day
 from mlops.errors import ConfigError
 from mlops.evaluation import metrics, promotion
+from mlops.evaluation.baseline import PairMedian
 from mlops.evaluation.comparison import Incumbent, gather
 from mlops.evaluation.promotion import Limits, Verdict
 from mlops.files import atomic_write
@@ -123,7 +124,7 @@ class Candidate:
         pairs, minutes = feature_files.pairs_and_minutes(self._learnt(), for_training=True)
         predicted = {
             "challenger": self.minutes(self.split.test),
-            "pair_median": metrics.PairMedian(pairs, minutes).predict(requests),
+            "pair_median": PairMedian(pairs, minutes).predict(requests),
         }
         incumbent = None
         if champion:

@@ -18,6 +18,7 @@ from mlops.config import Settings
 from mlops.data import schemas
 from mlops.errors import MlopsError, TrackingDownError, one_line
 from mlops.evaluation import metrics, model_card, promotion
+from mlops.evaluation.baseline import PairMedian
 from mlops.evaluation.comparison import Evidence, Incumbent, gather
 from mlops.evaluation.promotion import Limits
 from mlops.model.duration_model import DurationModel
@@ -46,6 +47,8 @@ class Tested:
         Minutes.
     predictions : DataFrame of n rows
         Outputs of the model.
+    without_distance : DataFrame of n rows, or None
+        Its outputs for the same trips when the request has no distance; None if the model uses none.
     artefact_bytes : int
     """
 
@@ -53,6 +56,7 @@ class Tested:
     requests: pd.DataFrame
     actual: Array
     predictions: pd.DataFrame
+    without_distance: pd.DataFrame | None
     artefact_bytes: int
 
     @property
@@ -71,10 +75,14 @@ class Compared:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A tested model with its verdict, the evidence for it, and the metrics of its run."""
+    """A tested model with its verdict, the evidence for it, and the metrics of its run.
+
+    `without_distance` is as `by_slice`, for requests without a distance; None if the model uses no distance.
+    """
 
     tested: Tested
     by_slice: pd.DataFrame
+    without_distance: pd.DataFrame | None
     record: promotion.Record
     metrics: dict[str, float]
 
@@ -90,7 +98,10 @@ def test(attempt: Attempt, fitted: Fitted) -> Tested:
     (clean,) = attempt.files("path", "test")
     requests, actual = schemas.read_requests(clean), schemas.read_minutes(clean)
     size = sum(path.stat().st_size for path in fitted.artefact.iterdir())
-    return Tested(model, requests, actual, model.predict(requests), size)
+    without = None
+    if attempt.settings.use_distance:
+        without = model.predict(requests.assign(distance_miles=np.nan))
+    return Tested(model, requests, actual, model.predict(requests), without, size)
 
 
 def compare(attempt: Attempt, tested: Tested) -> Compared:
@@ -98,13 +109,16 @@ def compare(attempt: Attempt, tested: Tested) -> Compared:
     champion = versions.champion(attempt.name)
     if champion and champion.run_id == attempt.run.run_id:  # promoted by an earlier attempt of this run
         return _compared_before(attempt)
-    predicted = {"challenger": tested.minutes, "pair_median": _pair_median(attempt).predict(tested.requests)}
+    baseline = _pair_median(attempt)
+    predicted = {"challenger": tested.minutes, "pair_median": baseline.predict(tested.requests)}
+    intervals = {"challenger": tested.predictions, "pair_median": baseline.intervals(tested.requests)}
     if attempt.settings.compare_course:
         predicted["course"] = _course(attempt).predict(tested.requests)
     incumbent = None
     if champion:
-        incumbent, minutes = _ask_champion(attempt, champion, tested.requests)
-        predicted |= {} if minutes is None else {"champion": minutes}
+        incumbent, answered = _ask_champion(attempt, champion, tested.requests)
+        if answered is not None:
+            predicted["champion"], intervals["champion"] = minutes_of(answered), answered
     evidence = gather(
         tested.requests,
         tested.actual,
@@ -113,6 +127,7 @@ def compare(attempt: Attempt, tested: Tested) -> Compared:
         champion=incumbent,
         artefact_bytes=tested.artefact_bytes,
         row_seconds=_row_seconds(tested.model, tested.requests),
+        intervals=intervals,
     )
     rival = predicted.get("champion")
     return Compared(evidence, metrics.slices(tested.requests, tested.actual, tested.predictions, rival))
@@ -124,15 +139,18 @@ def decide(attempt: Attempt, tested: Tested, compared: Compared) -> Judged:
     record = promotion.Record(compared.evidence, limits, promotion.decide(compared.evidence, limits))
     rivals = [name for name in ("pair_median", "course", "champion") if name in compared.evidence.days]
     found = {
-        **metrics.error_metrics(tested.actual, tested.minutes),
-        **metrics.coverage(tested.actual, tested.predictions),
-        **metrics.worst_coverage(compared.by_slice),
+        **_measured(tested.actual, tested.predictions, compared.by_slice),
         **{f"rmse_{name}": compared.evidence.rmse(name) for name in rivals},
     }
+    without_distance = None
+    if tested.without_distance is not None:
+        without_distance = metrics.slices(tested.requests, tested.actual, tested.without_distance)
+        others = _measured(tested.actual, tested.without_distance, without_distance)
+        found |= {f"without_distance_{name}": value for name, value in others.items()}
     measured = {"test_rows": len(tested.actual), **{f"test_{name}": value for name, value in found.items()}}
     logged = {name: value for name, value in record.verdict.measured.items() if name not in NOT_A_METRIC}
     measured |= {f"verdict_{name}": value for name, value in logged.items()}
-    return Judged(tested, compared.by_slice, record, measured)
+    return Judged(tested, compared.by_slice, without_distance, record, measured)
 
 
 def log_report(attempt: Attempt, judged: Judged) -> None:
@@ -140,6 +158,8 @@ def log_report(attempt: Attempt, judged: Judged) -> None:
     run, scratch, tested = attempt.run, attempt.checkpoint.scratch, judged.tested
     run.log_metrics(judged.metrics)
     run.log_table("slices.csv", judged.by_slice)
+    if judged.without_distance is not None:
+        run.log_table("slices_without_distance.csv", judged.without_distance)
     run.log_text("verdict.json", judged.record.to_json())
     importance = tested.model.importance()
     plots = model_card.plots(scratch / "plots", tested.actual, tested.minutes, judged.by_slice, importance)
@@ -147,6 +167,15 @@ def log_report(attempt: Attempt, judged: Judged) -> None:
     sample = verification.write_sample(scratch / "sample.parquet", tested.requests, tested.predictions)
     np.save(scratch / "tested.npy", tested.minutes.astype(np.float32))  # exact: XGBoost predicts float32
     run.log_files([sample, scratch / "tested.npy"], "proof")
+
+
+def _measured(actual: Array, predictions: pd.DataFrame, by_slice: pd.DataFrame) -> dict[str, float]:
+    """Errors and interval metrics of predictions, and their coverage in the worst slice."""
+    return {
+        **metrics.error_metrics(actual, minutes_of(predictions)),
+        **metrics.interval_metrics(actual, predictions),
+        **metrics.worst_coverage(by_slice),
+    }
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -162,15 +191,16 @@ def minutes_of(predictions: pd.DataFrame) -> Array:
 
 def _ask_champion(
     attempt: Attempt, champion: Version, requests: pd.DataFrame
-) -> tuple[Incumbent, Array | None]:
-    """The champion and its minutes from its registered artefact; no minutes if it fails or is not comparable."""
+) -> tuple[Incumbent, pd.DataFrame | None]:
+    """The champion and its answers from its registered artefact; no answers if it fails or is not comparable."""
     tested, learnt = (champion.tags.get(name, "") for name in ("test_month", "last_month_learnt"))
     incumbent = Incumbent(champion.number, tested, learnt)
     if learnt >= attempt.settings.month:
         return incumbent, None
     try:
         answered = versions.predict(champion, requests, attempt.checkpoint.scratch / "champion")
-        return incumbent, _minutes_of(champion, answered, len(requests))
+        _require_minutes(champion, answered, len(requests))
+        return incumbent, answered
     except TrackingDownError:
         raise  # neither an outage nor a full disk says anything about the champion
     except (MlopsError, subprocess.TimeoutExpired) as error:  # a champion that cannot predict is replaced
@@ -178,15 +208,14 @@ def _ask_champion(
         return replace(incumbent, error=one_line(error, 300)), None
 
 
-def _minutes_of(champion: Version, answered: pd.DataFrame, rows: int) -> Array:
-    """Minutes that a champion predicted; raises where it is a model of another kind, made champion by hand."""
+def _require_minutes(champion: Version, answered: pd.DataFrame, rows: int) -> None:
+    """Raise if a champion predicted no minutes: it is a model of another kind, made champion by hand."""
     minutes = answered.get("duration_minutes")
     if len(answered) != rows or minutes is None or not pd.api.types.is_numeric_dtype(minutes):
         raise MlopsError(
             f"{champion.uri} is no model of this project: expected numbers in a column duration_minutes for "
             f"{rows:,} requests; got {len(answered):,} rows with the columns {[*map(str, answered.columns)][:5]}"
         )
-    return minutes_of(answered)
 
 
 def _compared_before(attempt: Attempt) -> Compared:
@@ -199,10 +228,10 @@ def _compared_before(attempt: Attempt) -> Compared:
     return Compared(evidence, pd.read_csv(slices, dtype={"value": str}))
 
 
-def _pair_median(attempt: Attempt) -> metrics.PairMedian:
+def _pair_median(attempt: Attempt) -> PairMedian:
     learnt = attempt.files("features", "training", "validation")
     pairs, minutes = feature_files.pairs_and_minutes(learnt, for_training=True)
-    return metrics.PairMedian(pairs, minutes)
+    return PairMedian(pairs, minutes)
 
 
 def _course(attempt: Attempt) -> CourseRecipe:

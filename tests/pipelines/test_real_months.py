@@ -19,6 +19,7 @@ from support.doors import PROJECT, Ended, Machine
 from mlops import config
 from mlops.data import schemas
 from mlops.evaluation import comparison, metrics, promotion
+from mlops.evaluation.baseline import PairMedian
 from mlops.model.duration_model import DurationModel
 from mlops.month import Month
 from mlops.registry import alias_log, client, runs, versions
@@ -126,7 +127,7 @@ def tested(replayed: Replayed, tmp_path: Path) -> LastMonth:
     before = [
         next(replayed.machine.state.glob(f"prepared/**/features/green_{m}_*")) for m in ("2023-08", "2023-09")
     ]
-    median = metrics.PairMedian(*feature_files.pairs_and_minutes(before, for_training=True))
+    median = PairMedian(*feature_files.pairs_and_minutes(before, for_training=True))
     requests = schemas.read_requests(clean)
     return LastMonth(requests, schemas.read_minutes(clean), minutes, median.predict(requests))
 

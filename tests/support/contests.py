@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,24 @@ def slices_of(*rows: tuple[int, float, float]) -> pd.DataFrame:
 
 def with_days(evidence: Evidence, **columns: Any) -> Evidence:
     return replace(evidence, days=evidence.days.assign(**columns))
+
+
+USUAL = {
+    "coverage_80": 0.8, "width_80": 10.0, "interval_score_80": 14.0,
+    "coverage_95": 0.95, "width_95": 18.0, "interval_score_95": 22.0,
+}  # fmt: skip
+
+
+def with_intervals(evidence: Evidence, **contenders: Mapping[str, Any]) -> Evidence:
+    """The evidence with intervals of these contenders; of each, the mean of a measure on every day, or by day."""
+    tables = [
+        evidence.days[["day", "trips"]].assign(
+            contender=name,
+            **{measure: mean * evidence.days["trips"] for measure, mean in {**USUAL, **means}.items()},
+        )
+        for name, means in contenders.items()
+    ]
+    return replace(evidence, intervals=pd.concat(tables, ignore_index=True))
 
 
 REQUESTS = make_requests(6000)

@@ -1,16 +1,15 @@
-"""Metrics against their formulas, slices that add up, and the baseline against SQL."""
+"""Metrics against their formulas, and slices that add up."""
 
 from __future__ import annotations
 
 import math
-import sqlite3
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from support.builders import make_features, make_requests
+from support.builders import make_requests
 
 from mlops.evaluation.metrics import (
     BUSIEST_PAIRS,
@@ -18,10 +17,9 @@ from mlops.evaluation.metrics import (
     GATED,
     HOUR_LABELS,
     NOMINAL,
-    PairMedian,
-    coverage,
     error_metrics,
     groupings,
+    interval_metrics,
     slices,
     sums_by,
     worst_coverage,
@@ -257,19 +255,21 @@ def test_a_slices_coverage_is_the_share_of_its_own_trips_inside(name: str) -> No
         assert (rows["rows"] * rows[name]).sum() == pytest.approx(inside.sum())
 
 
-# --- Coverage -----------------------------------------------------------------------------------------------
+# --- Intervals ----------------------------------------------------------------------------------------------
 
 
 def test_a_trip_at_an_end_of_its_interval_is_inside() -> None:
     actual = np.array([8.0, 12.0, 6.0, 14.0, 7.99, 12.01, 5.99, 14.01])
+    found = interval_metrics(actual, predictions_of(np.full(8, 10.0)))
 
-    assert coverage(actual, predictions_of(np.full(8, 10.0))) == {"coverage_80": 2 / 8, "coverage_95": 6 / 8}
+    assert (found["coverage_80"], found["coverage_95"]) == (2 / 8, 6 / 8)
 
 
 @given(st.lists(st.tuples(minutes, minutes, st.floats(0, 20), st.floats(0, 20)), min_size=1, max_size=30))
-def test_coverage_is_counted_trip_by_trip(trips: list[tuple[float, float, float, float]]) -> None:
+def test_intervals_are_measured_trip_by_trip(trips: list[tuple[float, float, float, float]]) -> None:
+    """The score is that of Gneiting and Raftery (2007), equation 43."""
     actual, predicted, below, above = np.array(trips).T
-    found = coverage(
+    found = interval_metrics(
         actual,
         pd.DataFrame(
             {
@@ -281,9 +281,27 @@ def test_coverage_is_counted_trip_by_trip(trips: list[tuple[float, float, float,
         ),
     )
 
-    for name, factor in (("coverage_80", 1), ("coverage_95", 2)):
-        inside = [p - factor * b <= a <= p + factor * h for a, p, b, h in trips]
-        assert found[name] == pytest.approx(sum(inside) / len(trips))
+    for level, factor, alpha in (("80", 1, 0.2), ("95", 2, 0.05)):
+        ends = [(a, p - factor * b, p + factor * h) for a, p, b, h in trips]
+        scores = [
+            (high - low) + 2 / alpha * (low - a) * (a < low) + 2 / alpha * (a - high) * (a > high)
+            for a, low, high in ends
+        ]
+        inside, widths = [low <= a <= high for a, low, high in ends], [high - low for _, low, high in ends]
+        assert found[f"coverage_{level}"] == pytest.approx(sum(inside) / len(trips))
+        assert found[f"width_{level}"] == pytest.approx(sum(widths) / len(trips))
+        assert found[f"interval_score_{level}"] == pytest.approx(sum(scores) / len(trips))
+
+
+def test_the_true_quantiles_have_the_best_score() -> None:
+    """Neither a narrower interval nor a wider one wins, so a model cannot gain by either."""
+    actual = np.random.default_rng(0).uniform(0, 60, 20_000)
+    scores = {
+        half: interval_metrics(actual, predictions_of(np.full(20_000, 30.0), half, half * 0.95 / 0.8))
+        for half in (20.0, 24.0, 28.0)  # 24: eight tenths of all trips
+    }
+    for name in ("interval_score_80", "interval_score_95"):
+        assert min(scores, key=lambda half: scores[half][name]) == 24.0
 
 
 def test_each_interval_is_measured_against_its_own_level() -> None:
@@ -325,51 +343,3 @@ def test_the_worst_slice_is_one_of_the_table() -> None:
     for name, promised in NOMINAL.items():
         distances = [abs(share - promised) for share in large[name]]
         assert abs(found[f"{name}_worst_slice"] - promised) == max(distances)
-
-
-# --- The baseline -------------------------------------------------------------------------------------------
-
-MEDIANS_IN_SQL = """
-with ranked as (
-    select pu, do, minutes, row_number() over (partition by pu, do order by minutes) as place,
-        count(*) over (partition by pu, do) as n from trips)
-select pu, do, avg(minutes) from ranked where place in ((n + 1) / 2, (n + 2) / 2) group by pu, do
-"""
-
-
-def test_sql_finds_the_same_medians_of_pairs() -> None:
-    known, took = make_features(700)
-    frame = pd.DataFrame({"pu": known["pickup_zone"], "do": known["dropoff_zone"], "minutes": took})
-    database = sqlite3.connect(":memory:")
-    try:
-        frame.to_sql("trips", database, index=False)
-        expected = pd.DataFrame(database.execute(MEDIANS_IN_SQL).fetchall(), columns=["pu", "do", "minutes"])
-    finally:
-        database.close()
-    asked = pd.DataFrame({"pickup_zone": expected["pu"], "dropoff_zone": expected["do"]})
-
-    assert len(expected) > 100
-    np.testing.assert_allclose(PairMedian(known, took).predict(asked), expected["minutes"])
-
-
-def test_a_pair_that_no_trip_drove_gets_the_median_of_all() -> None:
-    known, took = make_features(300)
-    asked = pd.DataFrame({"pickup_zone": [200, 1, 0], "dropoff_zone": [201, 265, 0]}, index=[7, 7, 7])
-
-    assert PairMedian(known, took).predict(asked).tolist() == [np.median(took)] * 3
-
-
-def test_the_way_back_is_another_pair() -> None:
-    baseline = PairMedian(
-        {"pickup_zone": np.array([1, 2]), "dropoff_zone": np.array([2, 1])}, np.array([5.0, 9.0])
-    )
-
-    assert baseline.predict({"pickup_zone": [1, 2], "dropoff_zone": [2, 1]}).tolist() == [5.0, 9.0]
-
-
-def test_an_invalid_zone_does_not_match_another_pair() -> None:
-    baseline = PairMedian(
-        {"pickup_zone": np.array([2, 7]), "dropoff_zone": np.array([5, 7])}, np.array([5.0, 9.0])
-    )
-
-    assert baseline.predict({"pickup_zone": [1], "dropoff_zone": [1005]}).tolist() == [7.0]

@@ -12,8 +12,8 @@ from scipy.stats import bootstrap
 from support.builders import make_requests, make_trips
 from support.contests import CHAMPION, DAYS, REQUESTS, gathered, judged, slices_of, with_days
 
+from mlops.evaluation.baseline import PairMedian
 from mlops.evaluation.comparison import Evidence, gather
-from mlops.evaluation.metrics import PairMedian
 from mlops.evaluation.promotion import Limits, Verdict, decide
 from mlops.month import Month
 

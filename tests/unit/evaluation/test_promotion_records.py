@@ -7,12 +7,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.contests import CHAMPION, DAYS, gathered
+from support.contests import CHAMPION, DAYS, USUAL, gathered, with_intervals
 
+from mlops.config import PROJECT
 from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence, Incumbent
 from mlops.evaluation.promotion import Limits, Record, Verdict, decide, replay
@@ -27,6 +29,8 @@ month = st.sampled_from(["2023-04", "2022-11", "2023-05", "", "soon"])
 
 
 ODD = ["trips", "challenger", "champion", "pair_median"]
+contender = st.sampled_from(["challenger", "champion"])
+measured = st.lists(st.tuples(contender, st.integers(0, 9000), *[st.floats()] * len(USUAL)), max_size=6)
 
 
 @st.composite
@@ -34,6 +38,7 @@ def odd_evidence(draw: st.DrawFn) -> Evidence:
     """Anything that the types allow."""
     days, table = (pd.DataFrame(draw(st.lists(rows, max_size=9)), columns=ODD) for _ in range(2))
     missing = draw(st.sampled_from([["champion"], ["pair_median"], []]))
+    intervals = pd.DataFrame(draw(measured), columns=["contender", "trips", *USUAL])
     incumbent = st.builds(Incumbent, st.just("1"), month, month, st.sampled_from(["", "no such file"]))
     return Evidence(
         "2023-05",
@@ -42,9 +47,12 @@ def odd_evidence(draw: st.DrawFn) -> Evidence:
         draw(st.none() | incumbent),
         draw(st.booleans()),
         *draw(st.tuples(st.floats(), st.floats(), st.integers(0, 10**12), st.floats())),
+        intervals.assign(day=DAYS[: len(intervals)]),
+        draw(st.integers(0, 3)),
     )
 
 
+@settings(max_examples=60)
 @given(odd_evidence())
 def test_whatever_the_evidence_there_is_a_verdict_with_reasons_and_it_can_be_replayed(
     evidence: Evidence,
@@ -65,24 +73,40 @@ def test_whatever_the_evidence_there_is_a_verdict_with_reasons_and_it_can_be_rep
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_days_and_slices_does_not_matter(random: Any) -> None:
     evidence = gathered(4.2, 4.0)
-    days, table = (
-        frame.iloc[random.sample(range(len(frame)), len(frame))] for frame in (evidence.days, evidence.slices)
-    )
+    by_day = {"interval_score_95": 22.0 + np.arange(len(evidence.days)) % 5}
+    evidence = with_intervals(evidence, challenger=by_day, champion={})
+    tables = {
+        name: (frame := getattr(evidence, name)).iloc[random.sample(range(len(frame)), len(frame))]
+        for name in ("days", "slices", "intervals")
+    }
     limits = Limits(max_slice_regression=0.02, min_slice_rows=100)
 
-    assert decide(replace(evidence, days=days, slices=table), limits) == decide(evidence, limits)
+    assert decide(replace(evidence, **tables), limits) == decide(evidence, limits)
 
 
 def test_a_record_keeps_every_digit_and_the_limits() -> None:
     evidence, limits = gathered(4.0, 5.0), Limits(min_improvement=0.1 + 0.2)
+    means = {"interval_score_80": 1 / 3 + np.arange(len(evidence.days))}
+    evidence = with_intervals(evidence, challenger=means, champion={})
     found = Record.from_json(Record(evidence, limits, decide(evidence, limits)).to_json())
 
     pd.testing.assert_frame_equal(found.evidence.days, evidence.days, check_exact=True)
     pd.testing.assert_frame_equal(found.evidence.slices, evidence.slices, check_exact=True)
+    pd.testing.assert_frame_equal(found.evidence.intervals, evidence.intervals, check_exact=True)
     assert found.evidence.champion == CHAMPION
     assert found.limits == limits
     assert found.verdict == decide(evidence, limits)
     assert not replay(Record(evidence, limits, Verdict("promote", (), {})).to_json()).promote
+
+
+def test_a_record_without_intervals_gives_the_verdict_that_it_has() -> None:
+    """It was written before 2026-12: today's rules about intervals have nothing to say about it."""
+    text = (PROJECT / "tests" / "fixtures" / "verdict_before_ranges.json").read_text(encoding="utf-8")
+
+    assert "intervals" not in json.loads(text)["evidence"]
+    assert "max_coverage_error" not in json.loads(text)["limits"]
+    assert replay(text) == Record.from_json(text).verdict == decide(gathered(4.0, 5.0))
+    assert replay(text).promote
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"evidence": {}, "limits": {}, "verdict": {}}', "null"])

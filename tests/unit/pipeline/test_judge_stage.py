@@ -15,6 +15,7 @@ from support.verified import sign_again
 
 from mlops.config import Settings
 from mlops.errors import TrackingDownError
+from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.pipeline import judge_stage
 from mlops.pipeline.checkpoint import Checkpoint
 from mlops.pipeline.fit_stage import Attempt
@@ -29,17 +30,18 @@ def champion(store: Path, tmp_path: Path) -> Version:
 
 
 def asked(champion: Version) -> tuple[str, Any]:
-    """Why it could not be scored, and its minutes."""
+    """Why it could not be scored, and its answers."""
     kept = Checkpoint.of(NAME, "0123")
     attempt = Attempt(cast(Any, None), kept, NAME, Settings(month="2023-07"), pd.DataFrame())
-    incumbent, minutes = judge_stage._ask_champion(attempt, champion, REQUESTS)
-    return incumbent.error, minutes
+    incumbent, answered = judge_stage._ask_champion(attempt, champion, REQUESTS)
+    return incumbent.error, answered
 
 
-def test_a_champion_is_asked_for_minutes(champion: Version) -> None:
-    error, minutes = asked(champion)
+def test_a_champion_is_asked_for_minutes_and_intervals(champion: Version) -> None:
+    error, answered = asked(champion)
     assert error == ""
-    assert minutes.shape == (3,)
+    assert {"duration_minutes", *INTERVAL_COLUMNS} <= set(answered)
+    assert len(answered) == 3
 
 
 @pytest.mark.parametrize(
@@ -66,9 +68,9 @@ def test_a_model_of_another_kind_is_not_scored(
 def test_a_champion_whose_files_are_gone_is_not_scored(champion: Version, store: Path) -> None:
     (described,) = (store / "artifacts").rglob("MLmodel")
     shutil.rmtree(described.parent)
-    error, minutes = asked(champion)
+    error, answered = asked(champion)
     assert error == f"models:/{NAME}/1: since it was signed, MLmodel was removed; nothing of it was executed"
-    assert minutes is None
+    assert answered is None
 
 
 def test_a_registry_that_is_away_says_nothing_about_the_champion(champion: Version) -> None:

@@ -25,9 +25,9 @@ OTHERWISE: dict[str, Any] = {
     "service": "yellow", "month": "2023-07", "source": "tlc", "train_months": 3, "use_distance": False,
     "half_life_months": 6.0, "max_trials": 2, "warm_start": False, "tuning_seconds": 60.0, "seed": 1,
     "min_rows_ratio": 0.4, "max_rows_ratio": 3.0, "max_rejections_ratio": 3.0, "compare_course": True,
-    "allow_unusual_months": True, "min_improvement": 0.02, "max_slice_regression": 0.2, "min_test_rows": 10,
-    "max_champion_age_months": 6, "connect_timeout": 1.0, "tracking_patience": 1.0, "on_busy": "refuse",
-    "force": True, "start_month": "2023-04", "end_month": "2023-09", "publication_wait": 1.0,
+    "allow_unusual_months": True, "min_improvement": 0.02, "max_slice_regression": 0.2, "max_coverage_error": 0.1,
+    "min_test_rows": 10, "max_champion_age_months": 6, "connect_timeout": 1.0, "tracking_patience": 1.0,
+    "on_busy": "refuse", "force": True, "start_month": "2023-04", "end_month": "2023-09", "publication_wait": 1.0,
     "source_patience": 1.0,
 }  # fmt: skip
 

@@ -1,0 +1,58 @@
+"""What the verdict requires of the intervals: a score that is not worse, and a coverage near the nominal one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mlops.evaluation.comparison import Evidence
+from mlops.evaluation.metrics import LEVELS
+
+
+def measured(evidence: Evidence) -> dict[str, float]:
+    """Every number that these rules use; NaN if the challenger or the champion gives no intervals."""
+    found: dict[str, float] = {}
+    for level in LEVELS:
+        score = f"interval_score_{level}"
+        low, high = evidence.score_gain_interval(level)
+        found |= {
+            f"coverage_{level}": evidence.interval_mean("challenger", f"coverage_{level}"),
+            score: evidence.interval_mean("challenger", score),
+            f"{score}_champion": evidence.interval_mean("champion", score),
+            f"{score}_gain_low": low,
+            f"{score}_gain_high": high,
+        }
+    return found
+
+
+def unusable(evidence: Evidence, shortest: float, longest: float) -> Iterator[str]:
+    """A reason if the challenger's intervals are wrong in themselves, whatever the trips took."""
+    if evidence.bad_intervals:
+        yield (
+            f"the intervals of {evidence.bad_intervals:,} trips are wrong: expected bounds from {shortest:g} to "
+            f"{longest:g} minutes, with the prediction inside the 80 % interval, and that inside the 95 % interval"
+        )
+
+
+def worse_scores(numbers: Mapping[str, float]) -> Iterator[str]:
+    """A reason for each level at which the challenger's interval score is significantly above the champion's."""
+    for level in LEVELS:
+        score = f"interval_score_{level}"
+        low, high = (numbers.get(f"{score}_gain_{end}", 0.0) for end in ("low", "high"))
+        if high < 0:
+            yield (
+                f"the interval score {numbers[score]:.4f} of the {level} % intervals is significantly above the "
+                f"champion's {numbers[f'{score}_champion']:.4f}: the 95 % interval of the gain is {low:.4f} to "
+                f"{high:.4f} minutes, but must not be all below zero"
+            )
+
+
+def missed_coverage(numbers: Mapping[str, float], max_error: float) -> Iterator[str]:
+    """A reason for each level at which the challenger's coverage is further from nominal than `max_error`."""
+    for level, nominal in LEVELS.items():
+        share = numbers.get(f"coverage_{level}", nominal)
+        least, most = nominal - max_error, min(nominal + max_error, 1.0)
+        if not least <= share <= most:
+            yield (
+                f"the {level} % intervals contain {share:.2%} of the trips, but should contain {least:.2%} to "
+                f"{most:.2%}"
+            )
