@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -46,7 +47,9 @@ class PairMedian:
         A pair's quantiles are mixed with those of all past trips: the fewer trips the pair has, the more.
         """
         own = (
-            self.grouped.quantile(list(LEVELS)).unstack()[list(LEVELS)].set_axis([*INTERVAL_COLUMNS], axis=1)
+            self.grouped.quantile(np.array(LEVELS))
+            .unstack()[list(LEVELS)]
+            .set_axis([*INTERVAL_COLUMNS], axis=1)
         )
         overall = pd.Series(self.minutes.quantile(list(LEVELS)).to_numpy(), INTERVAL_COLUMNS)
         trips = self.grouped.size()

@@ -1,4 +1,7 @@
-"""What the verdict requires of the intervals: a score that is not worse, and a coverage near the nominal one."""
+"""What the verdict requires of the intervals: a score that is not worse, and a coverage near the nominal one.
+
+Texts for people call them ranges, because the errors have 95 % intervals, too.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ def unusable(evidence: Evidence, shortest: float, longest: float) -> Iterator[st
     """A reason if the challenger's intervals are wrong in themselves, whatever the trips took."""
     if evidence.bad_intervals:
         yield (
-            f"the intervals of {evidence.bad_intervals:,} trips are wrong: expected bounds from {shortest:g} to "
-            f"{longest:g} minutes, with the prediction inside the 80 % interval, and that inside the 95 % interval"
+            f"the ranges of {evidence.bad_intervals:,} trips are wrong: expected bounds from {shortest:g} to "
+            f"{longest:g} minutes, with the prediction inside the 80 % range, and that inside the 95 % range"
         )
 
 
@@ -40,7 +43,7 @@ def worse_scores(numbers: Mapping[str, float]) -> Iterator[str]:
         low, high = (numbers.get(f"{score}_gain_{end}", 0.0) for end in ("low", "high"))
         if high < 0:
             yield (
-                f"the interval score {numbers[score]:.4f} of the {level} % intervals is significantly above the "
+                f"the interval score {numbers[score]:.4f} of the {level} % ranges is significantly above the "
                 f"champion's {numbers[f'{score}_champion']:.4f}: the 95 % interval of the gain is {low:.4f} to "
                 f"{high:.4f} minutes, but must not be all below zero"
             )
@@ -53,6 +56,6 @@ def missed_coverage(numbers: Mapping[str, float], max_error: float) -> Iterator[
         least, most = nominal - max_error, min(nominal + max_error, 1.0)
         if not least <= share <= most:
             yield (
-                f"the {level} % intervals contain {share:.2%} of the trips, but should contain {least:.2%} to "
+                f"the {level} % ranges contain {share:.2%} of the trips, but should contain {least:.2%} to "
                 f"{most:.2%}"
             )

@@ -37,7 +37,7 @@ class Markdown(str):
 RIDES = {"green": "a green taxi", "yellow": "a yellow taxi", "fhvhv": "an Uber or Lyft car"}
 OUTCOMES = {
     "promote": Markdown("**Promote.** This version is fit to be the champion. Reasons:"),
-    "keep": Markdown("**Keep the champion.** This version is fit for use, but not enough better. Reasons:"),
+    "keep": Markdown("**Keep the champion.** This version is fit for use, but the champion stays. Reasons:"),
     "refuse": Markdown("**Refuse.** This version is not fit for use, or cannot be compared fairly. Reasons:"),
 }
 METRICS = {
@@ -45,10 +45,6 @@ METRICS = {
     "test_p90": "90th percentile of the absolute error (minutes)",
     "test_bias": "bias (minutes; positive: predictions are too long)",
     "test_r2": "R²",
-    "test_coverage_80": "share of trips inside their 80 % interval",
-    "test_coverage_80_worst_slice": "the same share, in the slice where it is furthest from 0.8",
-    "test_coverage_95": "share of trips inside their 95 % interval",
-    "test_coverage_95_worst_slice": "the same share, in the slice where it is furthest from 0.95",
 }
 SLICES = {
     "slice": "slice", "value": "value", "rows": "trips", "rmse": "RMSE", "champion_rmse": "champion's RMSE",
@@ -70,7 +66,8 @@ class Card:
         The settings as `Settings.describe` returns them, and what identifies the run (``run_key``, ``run_id``,
         ``git_commit``, ``code_sha256``, ...).
     measured : mapping of str to float
-        ``test_rows``, and those of `METRICS` that were measured.
+        ``test_rows``, those of `METRICS` that were measured, and ``test_without_distance_rmse`` and ``..._mae`` if
+        the model uses the distance.
     outcome, reasons : str, sequence of str
         A key of `OUTCOMES`, and every reason for it.
     contenders : DataFrame
@@ -79,6 +76,10 @@ class Card:
         The champion's RMSE minus the challenger's, and the ends of its 95 % interval, all in minutes.
     by_slice : DataFrame
         As `metrics.slices` returns it.
+    ranges : DataFrame
+        ``level`` (80 or 95), ``contender`` (a name), ``interval_score``, ``coverage``, ``width``.
+    without_distance : DataFrame or None
+        As `by_slice`, for requests without a distance; None if the model uses no distance.
     importance : mapping of str to float
         Share of the total gain by feature, largest first.
     months : DataFrame
@@ -102,6 +103,8 @@ class Card:
     contenders: pd.DataFrame
     gain: tuple[float, float, float] | None
     by_slice: pd.DataFrame
+    ranges: pd.DataFrame
+    without_distance: pd.DataFrame | None
     importance: Mapping[str, float]
     months: pd.DataFrame
     verification: Mapping[str, Any] | None = None
@@ -166,6 +169,8 @@ def _sections(card: Card) -> tuple[str, str]:
         "outcome": OUTCOMES[card.outcome],
         "contenders": _contenders(card.contenders),
         "metrics": _metrics(card),
+        "ranges": _ranges(card.ranges),
+        "worst_covered": _worst_covered(card),
         "missed": _missed(card.measured),
         "least_rows": LEAST_ROWS,
         "least_compared": Limits().min_slice_rows,
@@ -192,21 +197,39 @@ def _contenders(contenders: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metrics(card: Card) -> dict[str, float]:
-    """The metrics that were measured, by their description; the worst slices are named."""
-    worst = {name: card.by_slice.loc[label] for name, label in worst_covered(card.by_slice).items()}
-    named = {f"test_{name}_worst_slice": f": {row['slice']} {row['value']}" for name, row in worst.items()}
-    shown = {name: value for name, value in card.measured.items() if name in METRICS}
-    return {text + named.get(name, ""): shown[name] for name, text in METRICS.items() if name in shown}
+    """The metrics that were measured, by their description."""
+    return {text: card.measured[name] for name, text in METRICS.items() if name in card.measured}
+
+
+def _ranges(ranges: pd.DataFrame) -> pd.DataFrame:
+    """Interval score, coverage and mean width of each contender, by level."""
+    level = [f"{level} %" for level in ranges["level"]]
+    return ranges.assign(level=level).rename(
+        columns={"level": "range", "contender": "of", "coverage": "trips inside", "width": "mean width"}
+    )
+
+
+def _worst_covered(card: Card) -> pd.DataFrame:
+    """The slices in which coverage is furthest from nominal, with and without a distance."""
+    tables = {"given": card.by_slice, "not given": card.without_distance}
+    rows = [
+        (f"{name[-2:]} %", distance, f"{row['slice']} {row['value']}", row["rows"], row[name])
+        for distance, table in tables.items()
+        if table is not None
+        for name, label in worst_covered(table).items()
+        for row in [table.loc[label]]
+    ]
+    return pd.DataFrame(rows, columns=["range", "distance", "slice", "trips", "trips inside"])
 
 
 def _missed(measured: Mapping[str, float]) -> list[str]:
-    """A sentence for each kind of interval whose coverage of the test month is not what its name says."""
+    """A sentence for each kind of range whose coverage of the test month is not what its name says."""
     found = []
     for name, nominal in NOMINAL.items():
         share = measured.get(f"test_{name}", nominal)
         if abs(share - nominal) > TOLERANCE:
             found.append(
-                f"The {100 * nominal:.0f} % intervals were too {'narrow' if share < nominal else 'wide'} for this "
+                f"The {100 * nominal:.0f} % ranges were too {'narrow' if share < nominal else 'wide'} for this "
                 f"month: they contained {100 * share:.1f} % of its trips."
             )
     return found

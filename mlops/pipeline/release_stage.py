@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlops.evaluation import model_card
+from mlops.evaluation import metrics, model_card
 from mlops.locks import Lock
 from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
@@ -117,6 +117,8 @@ def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Veri
         contenders=_contenders(judged, version),
         gain=(gain[0], gain[1], gain[2]) if len(gain) == 3 else None,
         by_slice=judged.by_slice,
+        ranges=_ranges(judged, version),
+        without_distance=judged.without_distance,
         importance=importance,
         months=attempt.months,
         rules={str(rule): "" if rule.is_usual else rule.source or "# not found" for rule in attempt.rules},
@@ -134,18 +136,40 @@ def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Veri
 def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
     """All models that were scored on the test month, with the 95 % interval of their RMSE."""
     evidence = judged.record.evidence
-    names = {
-        "challenger": f"version {version.number}",
-        "champion": f"champion (version {evidence.champion.version})" if evidence.champion else "",
-        "pair_median": "pair median",
-        "course": "course's recipe",
-    }
     rows = [
         (named, evidence.rmse(name), *evidence.rmse_interval(name))
-        for name, named in names.items()
+        for name, named in _names(judged, version).items()
         if name in evidence.days
     ]
     return pd.DataFrame(rows, columns=["contender", "rmse", "low", "high"])
+
+
+def _ranges(judged: Judged, version: Version) -> pd.DataFrame:
+    """Interval score, coverage and width of all that gave ranges for the test month, and without a distance."""
+    evidence, names = judged.record.evidence, {**_names(judged, version), "pair_median": "past trips"}
+    measures = ("interval_score", "coverage", "width")
+    rows = []
+    for level in metrics.LEVELS:
+        of = {
+            named: [evidence.interval_mean(name, f"{each}_{level}") for each in measures]
+            for name, named in names.items()
+        }
+        if judged.without_distance is not None:
+            without = [judged.metrics[f"test_without_distance_{each}_{level}"] for each in measures]
+            of[f"version {version.number}, no distance given"] = without
+        rows += [(level, named, *values) for named, values in of.items()]
+    return pd.DataFrame(rows, columns=["level", "contender", *measures]).dropna(ignore_index=True)
+
+
+def _names(judged: Judged, version: Version) -> dict[str, str]:
+    """What the card calls each contender."""
+    champion = judged.record.evidence.champion
+    return {
+        "challenger": f"version {version.number}",
+        "champion": f"champion (version {champion.version})" if champion else "",
+        "pair_median": "pair median",
+        "course": "course's recipe",
+    }
 
 
 def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:

@@ -19,6 +19,7 @@ IMPORTANCE = {"pace_minutes": 0.75, "weekday": 0.25, "month": 0.0}
 MEASURED = {
     "test_rows": 61_234, "test_rmse": 4.41239, "test_mae": 2.9, "test_p90": 6.5, "test_r2": 0.8,
     "test_bias": -0.1, "test_coverage_80": 0.803, "test_coverage_95": 0.951,
+    "test_without_distance_rmse": 5.5, "test_without_distance_mae": 3.75,
 }  # fmt: skip
 PASSED = {"passed": True, "reason": "", "rows": 61_234, "one_by_one": 300, "largest_difference": 2e-14}
 
@@ -68,6 +69,19 @@ def make_card(**settings: object) -> Card:
             "high": [4.5, 4.6, 5.7, math.nan],
         }
     )
+    ranges = pd.DataFrame(
+        [
+            ("80", "version 7", 14.53, 0.803, 10.25),
+            ("80", "champion (version 3)", 14.75, 0.78, 9.5),
+            ("80", "past trips", 20.4, 0.76, 15.5),
+            ("80", "version 7, no distance given", 18.5, 0.81, 13.5),
+            ("95", "version 7", 22.9, 0.951, 17.5),
+            ("95", "champion (version 3)", 23.0, 0.95, 17.75),
+            ("95", "past trips", 31.5, 0.92, 25.0),
+            ("95", "version 7, no distance given", 28.5, 0.955, 22.5),
+        ],
+        columns=["level", "contender", "interval_score", "coverage", "width"],
+    )
     table = by_slice()[0]
     return Card(
         name="trip-duration-green",
@@ -80,6 +94,8 @@ def make_card(**settings: object) -> Card:
         contenders=contenders,
         gain=(0.08761, 0.0512, 0.1234),
         by_slice=table,
+        ranges=ranges,
+        without_distance=table.assign(coverage_80=table["coverage_80"] / 2),
         importance=IMPORTANCE,
         months=months,
         verification=PASSED,

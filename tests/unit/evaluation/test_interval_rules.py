@@ -35,7 +35,7 @@ def test_a_challenger_with_a_significantly_worse_score_is_kept(level: str, score
 
     assert verdict.outcome == "keep"
     assert verdict.reasons == (
-        f"the interval score {score:.4f} of the {level} % intervals is significantly above the champion's "
+        f"the interval score {score:.4f} of the {level} % ranges is significantly above the champion's "
         f"{score - 0.5:.4f}: the 95 % interval of the gain is -0.5000 to -0.5000 minutes, but must not be all "
         "below zero",
     )
@@ -92,9 +92,9 @@ def test_without_the_champions_intervals_there_is_no_comparison(champion: dict[s
 # --- Coverage ------------------------------------------------------------------------------------------------
 
 MISSES = {
-    "80 narrow": ({"coverage_80": 0.7391}, "80 % intervals contain 73.91%", "75.00% to 85.00%"),
-    "80 wide": ({"coverage_80": 0.8709}, "80 % intervals contain 87.09%", "75.00% to 85.00%"),
-    "95 narrow": ({"coverage_95": 0.89}, "95 % intervals contain 89.00%", "90.00% to 100.00%"),
+    "80 narrow": ({"coverage_80": 0.7391}, "80 % ranges contain 73.91%", "75.00% to 85.00%"),
+    "80 wide": ({"coverage_80": 0.8709}, "80 % ranges contain 87.09%", "75.00% to 85.00%"),
+    "95 narrow": ({"coverage_95": 0.89}, "95 % ranges contain 89.00%", "90.00% to 100.00%"),
 }
 
 
@@ -136,7 +136,7 @@ def test_coverage_prevents_nothing_without_a_champion_that_could_stay(evidence: 
     assert verdict.promote
     assert verdict.reasons == (
         *decide(evidence).reasons,
-        "the 80 % intervals contain 70.00% of the trips, but should contain 75.00% to 85.00%",
+        "the 80 % ranges contain 70.00% of the trips, but should contain 75.00% to 85.00%",
     )
 
 
@@ -160,7 +160,7 @@ def test_the_verdict_has_the_reasons_of_the_errors_and_of_the_intervals() -> Non
     assert (kept.outcome, refused.outcome) == ("keep", "refuse")
     assert [reason[:20] for reason in kept.reasons] == [
         "RMSE 4.0000 is 0.00%", "the 95 % interval of", "the interval score 1", "the interval score 2",
-        "the 80 % intervals c", "the 95 % intervals c",
+        "the 80 % ranges cont", "the 95 % ranges cont",
     ]  # fmt: skip
     assert refused.reasons == ("some of the predictions are not finite", *kept.reasons[2:])
 
@@ -247,8 +247,8 @@ def test_a_challenger_with_wrong_intervals_is_refused(bad: tuple[str, float, str
 
     assert verdict.outcome == "refuse"
     assert verdict.reasons == (
-        "the intervals of 2 trips are wrong: expected bounds from 1 to 60 minutes, with the prediction inside the "
-        "80 % interval, and that inside the 95 % interval",
+        "the ranges of 2 trips are wrong: expected bounds from 1 to 60 minutes, with the prediction inside the "
+        "80 % range, and that inside the 95 % range",
     )
 
 

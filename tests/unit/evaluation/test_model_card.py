@@ -8,9 +8,8 @@ from dataclasses import replace
 import jinja2
 import pandas as pd
 import pytest
-from support.cards import CARD, MEASURED, PASSED, make_card, rows, section
+from support.cards import CARD, PASSED, make_card, rows, section
 
-from mlops.evaluation.metrics import worst_coverage
 from mlops.evaluation.model_card import OUTCOMES, markdown, page, with_note
 
 # --- Content ------------------------------------------------------------------------------------------------
@@ -26,6 +25,7 @@ def test_the_sections_follow_each_other() -> None:
     assert re.findall("^## (.*)$", text, re.MULTILINE) == [
         "Verdict",
         "Test results",
+        "Ranges",
         "Slices with the largest error",
         "Data",
         "Feature importance",
@@ -111,8 +111,7 @@ def test_the_other_metrics_are_those_that_were_measured() -> None:
     found = rows(section(markdown(CARD), "Test results"))[4:]
     fewer = replace(CARD, measured={"test_rows": 5, "test_mae": 2.9})
 
-    measured = ["2.9000", "6.5000", "-0.1000", "0.8000", "0.8030", "0.9510"]
-    assert [value for text, value in found if "slice" not in text] == measured
+    assert [value for _, value in found] == ["2.9000", "6.5000", "-0.1000", "0.8000"]
     assert rows(section(markdown(fewer), "Test results"))[4:] == [["mean absolute error (minutes)", "2.9000"]]
 
 
@@ -144,25 +143,55 @@ def test_the_worst_slices_of_the_metrics_are_rows_of_the_table() -> None:
         ],
         ignore_index=True,
     )
-    worst = {f"test_{name}": share for name, share in worst_coverage(by_slice).items()}
-    text = markdown(replace(CARD, by_slice=by_slice, measured={**CARD.measured, **worst}))
+    text = markdown(replace(CARD, by_slice=by_slice, without_distance=None))
     table = {tuple(row[:2]): row for row in rows(section(text, "Slices with the largest error"))}
-    named = [row for row in rows(section(text, "Test results")) if "in the slice" in row[0]]
+    named = rows(section(text, "Ranges"))[-2:]
 
-    assert [row[0].partition(": ")[2] for row in named] == ["week quiet"] * 2
-    assert [row[1] for row in named] == table["week", "quiet"][-2:] == ["0.1000", "0.2000"]
+    assert named == [
+        ["80 %", "given", "week quiet", "1,000", "0.1000"], ["95 %", "given", "week quiet", "1,000", "0.2000"],
+    ]  # fmt: skip
+    assert table["week", "quiet"][-2:] == ["0.1000", "0.2000"]
     assert ("week", "tiny") not in table
-    for column, (_, share) in zip((-2, -1), named, strict=True):
-        nominal = 0.8 if column == -2 else 0.95
+    for column, nominal in ((-2, 0.8), (-1, 0.95)):
         distances = {abs(float(row[column]) - nominal) for row in table.values()}
-        assert abs(float(share) - nominal) == max(distances)
+        assert abs(float(table["week", "quiet"][column]) - nominal) == max(distances)
+
+
+def test_the_ranges_of_all_are_side_by_side() -> None:
+    text = section(markdown(CARD), "Ranges")
+
+    assert (
+        "| range | of | interval score | trips inside | mean width |\n| --- | --- | ---: | ---: | ---: |"
+        in text
+    )
+    assert rows(text)[:5] == [
+        ["80 %", "version 7", "14.5300", "0.8030", "10.2500"],
+        ["80 %", "champion (version 3)", "14.7500", "0.7800", "9.5000"],
+        ["80 %", "past trips", "20.4000", "0.7600", "15.5000"],
+        ["80 %", "version 7, no distance given", "18.5000", "0.8100", "13.5000"],
+        ["95 %", "version 7", "22.9000", "0.9510", "17.5000"],
+    ]
+    assert [row[:2] for row in rows(text)[8:]] == [
+        ["80 %", "given"], ["95 %", "given"], ["80 %", "not given"], ["95 %", "not given"],
+    ]  # fmt: skip
+
+
+def test_the_error_without_a_distance_is_given_if_the_model_uses_one() -> None:
+    fewer = {name: value for name, value in CARD.measured.items() if "without" not in name}
+    without = replace(CARD, measured=fewer, without_distance=None)
+    given, none = (section(markdown(card), "Test results") for card in (CARD, without))
+
+    sentence = "Asked without a distance, its RMSE is 5.5000 and its mean absolute error 3.7500 minutes."
+    assert sentence in given
+    assert "without a distance" not in none
+    assert "not given" not in section(markdown(without), "Ranges")
 
 
 def test_a_month_of_few_trips_has_no_worst_slice() -> None:
-    few = replace(CARD, by_slice=CARD.by_slice.assign(rows=999), measured=MEASURED)
+    few = replace(CARD, by_slice=CARD.by_slice.assign(rows=999), without_distance=None)
 
     assert section(markdown(few), "Slices with the largest error").strip() == "No slice has 1,000 trips."
-    assert "in the slice" not in section(markdown(few), "Test results")
+    assert "The slices in which" not in section(markdown(few), "Ranges")
 
 
 @pytest.mark.parametrize(
@@ -171,13 +200,13 @@ def test_a_month_of_few_trips_has_no_worst_slice() -> None:
         ((0.803, 0.951), []),
         (
             (0.778, 0.951),
-            ["The 80 % intervals were too narrow for this month: they contained 77.8 % of its trips."],
+            ["The 80 % ranges were too narrow for this month: they contained 77.8 % of its trips."],
         ),
         (
             (0.87, 0.99),
             [
-                "The 80 % intervals were too wide for this month: they contained 87.0 % of its trips.",
-                "The 95 % intervals were too wide for this month: they contained 99.0 % of its trips.",
+                "The 80 % ranges were too wide for this month: they contained 87.0 % of its trips.",
+                "The 95 % ranges were too wide for this month: they contained 99.0 % of its trips.",
             ],
         ),
     ],
@@ -186,7 +215,7 @@ def test_it_says_where_an_interval_does_not_hold_what_its_name_says(
     coverage: tuple[float, float], sentences: list[str]
 ) -> None:
     measured = {**CARD.measured, "test_coverage_80": coverage[0], "test_coverage_95": coverage[1]}
-    text = section(markdown(replace(CARD, measured=measured)), "Test results")
+    text = section(markdown(replace(CARD, measured=measured)), "Ranges")
 
     assert [line for line in text.splitlines() if "for this month" in line] == sentences
 
