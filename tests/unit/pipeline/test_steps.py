@@ -8,12 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from support.cards import rows, section
 from support.tracked import NAME
 
 from mlops.config import Settings
 from mlops.data.synthetic.source import write_month
 from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
+from mlops.evaluation.promotion import Record
 from mlops.month import Month
 from mlops.pipeline import months_table, rule_texts, steps
 from mlops.pipeline.run_result import RunResult
@@ -211,6 +213,22 @@ def quick(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_trials": 1, "train_months": 1, "min_test_rows": 1})
 
 
+WITHOUT_DISTANCE = (
+    "rmse",
+    "mae",
+    "coverage_80",
+    "coverage_95",
+    "interval_score_80",
+    "interval_score_95",
+    "width_80",
+)
+
+
+def text_of(run: Any, name: str) -> str:
+    """A file that a run logged."""
+    return Path(mlflow_client().download_artifacts(run.info.run_id, name)).read_text(encoding="utf-8")
+
+
 def runs() -> list[Any]:
     """Parent runs, oldest first."""
     client = mlflow_client()
@@ -235,14 +253,35 @@ def test_a_run_starts_with_the_best_points_of_the_last_one_unless_switched_off(q
     for name in BOUNDS:
         assert table[name].tolist() == [pytest.approx(float(first.data.params[name]))]
 
+    evidence = Record.from_json(
+        text_of(second, "verdict.json")
+    ).evidence  # the champion's ranges are compared, too
+    assert set(evidence.intervals["contender"]) == {"challenger", "champion", "pair_median"}
+    assert evidence.bad_intervals == 0
+    for name in ("coverage_80", "width_80", "interval_score_80", "interval_score_95"):
+        assert second.data.metrics[f"test_{name}"] == pytest.approx(
+            evidence.interval_mean("challenger", name)
+        )
+    assert "verdict_interval_score_95_gain_low" in second.data.metrics
+    of = [row[:2] for row in rows(section(text_of(second, "model_card.md"), "Ranges"))][:4]
+    assert of == [
+        ["80 %", name]
+        for name in ("version 2", "champion (version 1)", "past trips", "version 2, no distance given")
+    ]
+
 
 @pytest.mark.parametrize("compared", [True, False])
 def test_compare_course_also_tests_the_courses_recipe(compared: bool, quick: Settings) -> None:
-    steps.train(quick.model_copy(update={"compare_course": compared}))
+    """The model that uses a distance is also tested without one."""
+    steps.train(quick.model_copy(update={"compare_course": compared, "use_distance": compared}))
     (run,) = runs()
 
     assert ("test_rmse_course" in run.data.metrics) == compared
+    logged = {each.path for each in mlflow_client().list_artifacts(run.info.run_id)}
+    assert ("slices_without_distance.csv" in logged) == compared
+    assert {f"test_without_distance_{name}" in run.data.metrics for name in WITHOUT_DISTANCE} == {compared}
     if compared:
         assert 1 < run.data.metrics["test_rmse_course"] < 30
+        assert run.data.metrics["test_without_distance_rmse"] > run.data.metrics["test_rmse"]
     assert {"test_coverage_80", "test_coverage_95"} <= set(run.data.metrics)
     assert 0.6 < run.data.metrics["test_coverage_80"] < run.data.metrics["test_coverage_95"] <= 1
