@@ -117,7 +117,7 @@ class Settings(BaseModel):
         description="Trials on the lowest rung of the search; the best third of each rung goes up to the next.",
     )
     warm_start: bool = Field(
-        True, description="Start the search with the best parameters of runs about earlier months."
+        True, description="Use runs about earlier months: their best parameters, and their ranges' coverage."
     )
     tuning_seconds: float | None = Field(
         None,

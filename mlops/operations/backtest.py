@@ -5,8 +5,8 @@ one model is fitted for all policies, and its predictions are kept in the output
 folder: a backtest that was stopped, or is extended, continues from there.
 `policies` then simulates each policy.
 
-Two things differ from a run. Searches do not start from earlier runs, because
-these differ between policies. And no model is refused for the duration of a
+Two things differ from a run. Searches and ranges do not depend on earlier runs,
+because these differ between policies. And no model is refused for the duration of a
 request, because that duration is different at each measurement.
 """
 
@@ -40,6 +40,7 @@ from mlops.evaluation.comparison import Incumbent, gather
 from mlops.evaluation.promotion import Limits, Verdict
 from mlops.files import atomic_write
 from mlops.model.duration_model import DurationModel
+from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.month import Month
 from mlops.operations import policies
 from mlops.operations.policies import Outcomes, Policy
@@ -103,42 +104,47 @@ class Candidate:
             if not self.is_fitted:  # another backtest may have fitted it in the meantime
                 made.replace(self.folder)
 
-    def minutes(self, month: Month) -> Array:
-        """Minutes that it predicts for each trip of a month, shape (n,)."""
+    def predictions(self, month: Month) -> pd.DataFrame:
+        """Minutes that it predicts for each trip of a month, and their ranges."""
         clean = self.months[month]
-        kept = self.folder / f"{month}_{clean['clean_sha256'][:12]}.npy"
+        kept = self.folder / f"{month}_{clean['clean_sha256'][:12]}.parquet"
         if not kept.is_file():
-            predicted = minutes_of(self.model.predict(_trips(Path(clean["path"]))[0]))
-            with atomic_write(kept) as passing, passing.open("wb") as file:
-                np.save(file, predicted.astype(np.float32))  # exact: trees answer in float32
-        return np.asarray(np.load(kept), np.float64)
+            predicted = self.model.predict(_trips(Path(clean["path"]))[0])[
+                ["duration_minutes", *INTERVAL_COLUMNS]
+            ]
+            with atomic_write(kept) as passing:
+                predicted.astype(np.float32).to_parquet(
+                    passing, index=False
+                )  # exact: trees answer in float32
+        return pd.read_parquet(kept)
 
     def rmse(self, month: Month) -> float:
         """Its RMSE on a month's trips, minutes."""
         _, actual = _trips(Path(self.months[month]["path"]))
-        return metrics.error_metrics(actual, self.minutes(month))["rmse"]
+        return metrics.error_metrics(actual, minutes_of(self.predictions(month)))["rmse"]
 
     def judged(self, champion: Candidate | None, limits: Limits) -> Verdict:
         """The verdict on it as challenger of an earlier model, the champion."""
         requests, actual = _trips(Path(self.months[self.split.test]["path"]))
-        pairs, minutes = feature_files.pairs_and_minutes(self._learnt(), for_training=True)
-        predicted = {
-            "challenger": self.minutes(self.split.test),
-            "pair_median": PairMedian(pairs, minutes).predict(requests),
-        }
+        baseline = PairMedian(*feature_files.pairs_and_minutes(self._learnt(), for_training=True))
+        answered = {"challenger": self.predictions(self.split.test)}
         incumbent = None
         if champion:
-            predicted["champion"] = champion.minutes(self.split.test)
+            answered["champion"] = champion.predictions(self.split.test)
             tested, learnt = str(champion.split.test), str(champion.split.validation)
             incumbent = Incumbent(f"of {tested}", tested, learnt)
         size = sum(path.stat().st_size for path in (self.folder / "model").iterdir())
         evidence = gather(
             requests,
             actual,
-            predicted,
+            {
+                "pair_median": baseline.predict(requests),
+                **{name: minutes_of(each) for name, each in answered.items()},
+            },
             test_month=self.settings.month,
             champion=incumbent,
             artefact_bytes=size,
+            intervals=answered,
         )
         return promotion.decide(evidence, limits)
 
