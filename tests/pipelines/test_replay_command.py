@@ -123,13 +123,17 @@ def test_other_limits_are_another_verdict_on_the_same_models(replayed: tuple[Mac
     )
     assert first.loc[("verdict", 1, 2), "promotions"] == 2
 
-    strict = machine.run(*command(machine, "--min-improvement=0.9"))
+    strict = machine.run(*command(machine, "--min-improvement=0.9", "--max-coverage-error=0"))
     assert strict.status == 0, strict.output
     assert "final fit" not in strict.stderr
     assert strict.stderr.count("fitted earlier") == 3
     assert {path: path.stat().st_mtime_ns for path in output(machine).rglob("*.ubj")} == before
     then = pd.read_csv(output(machine) / "policies.csv").set_index(["gate", "cadence", "window"]).sort_index()
     assert list(then.loc["verdict", "promotions"]) == [1, 1, 1, 1]
+    judged = pd.read_csv(output(machine) / "replay.csv").query("gate == 'verdict' and trained")["reason"]
+    assert judged.str.contains(
+        r"the 80 % ranges contain \d\d\.\d\d% of the trips, but should contain 80\.00%"
+    ).all()
     for gate in ("always", "once"):
         pd.testing.assert_frame_equal(then.loc[gate], first.loc[gate])
 
