@@ -1,9 +1,11 @@
-"""A default run with all earlier months against the course's recipe, month by month, with its intervals."""
+"""A default run with all earlier months against the course's recipe, month by month."""
 
 from __future__ import annotations
 
 from statistics import mean
 from typing import Any
+
+import numpy as np
 
 from benchmarks import data, ours
 from benchmarks.cells import Cell, Clock, Job, Results
@@ -11,12 +13,10 @@ from benchmarks.plan import OURS, Bench
 from benchmarks.sections import Row, Section, Table, not_measured, values_of
 
 MOST_OF_COURSE = 0.79
-NOMINAL_WITHIN, SLICE_WITHIN = 0.02, 0.06
-LEVELS = ("80", "95")
 
 
 def ours_cell(test: str) -> str:
-    """Name of the cell with our default run for a month; it saves the model in the folder ``model``."""
+    """Name of the cell with our default run for a month."""
     return f"by month/ours {test}"
 
 
@@ -29,43 +29,45 @@ def cells(bench: Bench) -> list[Cell]:
     """Our run and the course's recipe for each test month."""
     found = []
     for test in bench.test_months:
-        months = (*bench.history(test), bench.validation(test), test)
-        found.append(
-            Cell(
-                ours_cell(test),
-                "benchmarks.by_month:default_run",
-                {"months": list(months)},
-                code=OURS,
-                after=tuple(map(data.month_cell, months)),
-                threads=2,
-                expected_seconds=12.0 * len(months),
-            )
-        )
+        found.append(default_cell(bench, ours_cell(test), test))
+        months = (*bench.history(test)[-1:], bench.validation(test), test)
         found.append(
             Cell(
                 course_cell(test),
                 "benchmarks.by_month:course_run",
-                {"months": list(months[-3:])},
+                {"months": list(months)},
                 code=("mlops/training/baselines.py", "requirements.txt"),
-                after=tuple(map(data.month_cell, months[-3:])),
-                expected_seconds=20,
+                after=tuple(map(data.month_cell, months)),
+                expected_seconds=16,
             )
         )
     return found
 
 
-def default_run(job: Job, months: list[str]) -> dict[str, Any]:
-    """Test metrics and coverage of our default settings.
+def default_cell(bench: Bench, name: str, test: str, **changed: Any) -> Cell:
+    """A cell with our run for a test month: default settings but for those in `changed`."""
+    months = (*bench.history(test), bench.validation(test), test)
+    return Cell(
+        name, "benchmarks.by_month:default_run", {"months": list(months), "changed": changed}, OURS,
+        after=tuple(map(data.month_cell, months)), threads=2, expected_seconds=11.0 * len(months),
+    )  # fmt: skip
 
-    The last month is the test month, the one before it the validation month.
+
+def default_run(job: Job, months: list[str], changed: dict[str, Any]) -> dict[str, Any]:
+    """Test metrics and ranges of our default settings with the given changes.
+
+    The last month is the test month, the one before it the validation month. Other cells find the model in the
+    folder ``model``, and in ``validation.npy`` the minutes that its best trial predicted for the validation month.
     """
     *earlier, test = months
     cleaned = [data.clean_path(job, month) for month in earlier]
     with Clock() as clock:
-        fitted = ours.fit(cleaned, job.folder, job.threads, ours.settings(train_months=len(earlier)))
+        chosen = ours.settings(train_months=len(earlier), **changed)
+        fitted = ours.fit(cleaned, job.folder, job.threads, chosen)
     requests, actual = ours.requests_and_minutes(data.clean_path(job, test))
     predictions = fitted.model.predict(requests)
     ours.save(fitted.model, job.folder / "model")
+    np.save(job.folder / "validation.npy", fitted.validation_minutes)
     return {
         **ours.metrics(actual, ours.minutes_of(predictions)),
         "validation_rmse": fitted.validation_rmse,
@@ -74,7 +76,7 @@ def default_run(job: Job, months: list[str]) -> dict[str, Any]:
         "fit_seconds": clock.seconds,
         "fit_cpu_seconds": clock.cpu_seconds,
         "rows": len(actual),
-        "coverage": ours.coverage(requests, actual, predictions),
+        "ranges": ours.range_measures(requests, actual, predictions),
     }
 
 
@@ -88,7 +90,7 @@ def course_run(job: Job, months: list[str]) -> dict[str, Any]:
 
 
 def section(bench: Bench, results: Results) -> Section:
-    """The ratio of the mean errors, and the worst coverage."""
+    """The ratio of the mean errors."""
     both = {
         test: (values_of(results, ours_cell(test)), values_of(results, course_cell(test)))
         for test in bench.test_months
@@ -100,36 +102,8 @@ def section(bench: Bench, results: Results) -> Section:
     if not there:
         return Section((not_measured(what, goal, results, *names),))
     ratio = mean(a["rmse"] for a, _ in there.values()) / mean(b["rmse"] for _, b in there.values())
-    rows = [Row(what, goal, f"{ratio:.3f} ({', '.join(there)})", ratio <= MOST_OF_COURSE)]
-    rows += _coverage_rows({test: a["coverage"] for test, (a, _) in there.items()})
-    return Section(tuple(rows), (_months_table(there),))
-
-
-def _coverage_rows(by_month: dict[str, dict[str, Any]]) -> list[Row]:
-    rows = []
-    for level in LEVELS:
-        nominal = int(level) / 100
-        overall_goal = f"{level} % ± {NOMINAL_WITHIN:.0%}"
-        slice_goal = f"{level} % ± {SLICE_WITHIN:.0%}"
-        whats = (
-            f"{level} % interval: share of trips inside, worst month",
-            f"{level} % interval: share of trips inside, worst slice of 1,000 trips",
-        )
-        found = {test: coverage[level] for test, coverage in by_month.items() if level in coverage}
-        if not found:
-            rows += [
-                Row(what, goal, "no intervals")
-                for what, goal in zip(whats, (overall_goal, slice_goal), strict=True)
-            ]
-            continue
-        test, worst = max(found.items(), key=lambda item: abs(item[1]["overall"] - nominal))
-        off = abs(worst["overall"] - nominal)
-        rows.append(Row(whats[0], overall_goal, f"{worst['overall']:.1%} ({test})", off <= NOMINAL_WITHIN))
-        test, worst = max(found.items(), key=lambda item: abs(item[1]["worst"] - nominal))
-        off = abs(worst["worst"] - nominal)
-        figure = f"{worst['worst']:.1%} ({test}, {worst['slice']})"
-        rows.append(Row(whats[1], slice_goal, figure, off <= SLICE_WITHIN))
-    return rows
+    row = Row(what, goal, f"{ratio:.3f} ({', '.join(there)})", ratio <= MOST_OF_COURSE)
+    return Section((row,), (_months_table(there),))
 
 
 def _months_table(there: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> Table:
@@ -139,7 +113,7 @@ def _months_table(there: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> Ta
     )  # fmt: skip
     rows = []
     for test, (a, b) in there.items():
-        inside = [f"{a['coverage'][level]['overall']:.1%}" if a["coverage"] else "" for level in LEVELS]
+        inside = [f"{a['ranges'][level]['coverage']:.1%}" for level in ("80", "95")]
         rows.append(
             (
                 test, f"{a['rmse']:.3f}", f"{a['mae']:.3f}", f"{b['rmse']:.3f}", f"{b['mae']:.3f}",

@@ -93,6 +93,8 @@ class Result:
         Peak memory of its process.
     others : float or None
         Mean number of cores that other processes used meanwhile; None where unknown.
+    measured_at : float
+        Start of its process, in seconds since 1970.
     error : str
         Why there are no values; empty if there are.
     """
@@ -105,6 +107,7 @@ class Result:
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
     others: float | None = None
+    measured_at: float = 0.0
     error: str = ""
 
     @property
@@ -181,6 +184,7 @@ def run_all(
     needed = {cell.name for cell in in_order(cells, chosen)}
     started, done, results = time.monotonic(), 0.0, Results()
     left = sum(cell.expected_seconds for cell in cells if cell.name in needed)
+    logger.info("%d measurements take about %s; kept ones take no time", len(needed), _clock_time(left))
     for number, cell in enumerate(cells, start=1):
         elapsed, measures = time.monotonic() - started, cell.name in needed
         result = None
@@ -245,10 +249,10 @@ def _run(cell: Cell, folder: Path, longest: float) -> tuple[dict[str, Any], str]
         "PYTHONPATH": str(PROJECT),
         "PYTHONHASHSEED": "0",
     }
-    used, busy, began = _cpu_of_children(), busy_seconds(), time.perf_counter()
+    used, busy, began, measured_at = _cpu_of_children(), busy_seconds(), time.perf_counter(), time.time()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(folder / "job.json"), repr(time.time())],
+            [sys.executable, "-c", CHILD, str(folder / "job.json"), repr(measured_at)],
             cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
@@ -257,7 +261,8 @@ def _run(cell: Cell, folder: Path, longest: float) -> tuple[dict[str, Any], str]
     others = None
     if busy is not None and busy_now is not None:
         others = max(0.0, (busy_now - busy - cpu_seconds) / seconds)
-    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "others": others}, error
+    cost = {"seconds": seconds, "cpu_seconds": cpu_seconds, "others": others, "measured_at": measured_at}
+    return cost, error
 
 
 def _cpu_of_children() -> float:
@@ -358,9 +363,14 @@ def _clock_time(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
+def last_line(error: str) -> str:
+    """The message at the end of a traceback, at most 200 characters."""
+    return error.strip().splitlines()[-1][:200]
+
+
 def _summary(result: Result) -> str:
     if result.error:
-        return f"failed: {result.error.strip().splitlines()[-1]}"
+        return f"failed: {last_line(result.error)}"
     shown = [f"{name} {_short(value)}" for name, value in result.values.items() if _is_figure(value)]
     cost = f"{result.seconds:.1f} s, {result.cpu_seconds:.1f} CPU s, {result.peak_bytes / 1e6:.0f} MB"
     return f"{cost}: {', '.join(shown)[:120]}" if shown else cost

@@ -29,7 +29,7 @@ PEERS = {
     "AutoGluon": ("autogluon_tabular", ()),
 }
 """Script and options of each peer."""
-UNBUDGETED = ("LightGBM", "LightGBM, refit")
+UNBUDGETED, AUTOML = ("LightGBM", "LightGBM, refit"), ("FLAML", "AutoGluon")
 
 
 def contender_cell(contender: str, budget: int, test: str, seed: int) -> str:
@@ -38,28 +38,19 @@ def contender_cell(contender: str, budget: int, test: str, seed: int) -> str:
     return f"contenders/{contender}{spent} {test} seed {seed}"
 
 
-def months_met(bench: Bench) -> tuple[str, ...]:
-    """Test months of this comparison: the latest ones."""
-    return bench.test_months[-bench.profile.contender_months :]
-
-
 def entries(bench: Bench) -> list[tuple[str, int]]:
     """Contenders, each with its budget in seconds."""
-    budgets, peer_budgets = bench.profile.budgets, bench.profile.peer_budgets
-    found = [(OURS_NAME, budget) for budget in budgets]
+    found = [(OURS_NAME, budget) for budget in bench.profile.budgets]
     found += [(name, 0) for name in UNBUDGETED]
-    found += [("FLAML", budget) for budget in peer_budgets]
-    if _installed("autogluon"):
-        found += [("AutoGluon", budget) for budget in peer_budgets]
-    return found + [("course, tuned", budget) for budget in budgets]
+    found += [(name, budget) for name in AUTOML for budget in bench.profile.peer_budgets]
+    return [*found, ("course, tuned", bench.profile.course_budget)]
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Cells ordered by seed: an interrupted run then has every contender on every month."""
+    """Cells ordered by run: an interrupted benchmark then has every contender in the first runs."""
     return [
         _cell(bench, contender, budget, test, seed)
-        for seed in bench.profile.seeds
-        for test in months_met(bench)
+        for test, seed in bench.contender_runs
         for contender, budget in entries(bench)
     ]
 
@@ -68,7 +59,8 @@ def _cell(bench: Bench, contender: str, budget: int, test: str, seed: int) -> Ce
     common: dict[str, Any] = {"budget": budget, "seed": seed, "test": test}
     rows = (data.rows_cell(test),)
     months = (*bench.short_history(test), bench.validation(test), test)
-    name, expected = contender_cell(contender, budget, test, seed), budget + 20.0
+    name = contender_cell(contender, budget, test, seed)
+    expected = 2 * budget + 30.0 if contender == "AutoGluon" else budget + 20.0
     if contender == OURS_NAME:
         return Cell(
             name, "benchmarks.contenders:run_ours", {**common, "months": list(months)}, code=OURS,
@@ -124,20 +116,8 @@ def run_peer(job: Job, script: str, options: list[str], budget: int, seed: int, 
     """A peer's script in its own environment; this process scores its predictions."""
     import pandas as pd
 
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.is_file():
-        raise FileNotFoundError(f"{ENVIRONMENT.name} does not exist; `make bench` builds it")
     folder, started = Path(job.before[data.rows_cell(test)].folder), time.time()
-    command = [
-        python, PROJECT / "benchmarks" / "peers" / f"{script}.py", folder, job.folder / "peer",
-        "--budget", budget, "--threads", job.threads, "--seed", seed, *options,
-    ]  # fmt: skip
-    ended = subprocess.run(
-        list(map(str, command)), capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
-    if ended.returncode:
-        raise RuntimeError(f"{script} ended with status {ended.returncode}: {ended.stderr.strip()[-300:]}")
-    about = json.loads((job.folder / "peer" / "about.json").read_text(encoding="utf-8"))
+    about = call_peer(job, script, folder, "--budget", budget, "--seed", seed, *options)
     predicted = pd.read_parquet(job.folder / "peer" / "predictions.parquet")[data.TARGET].to_numpy()
     actual = pd.read_parquet(folder / "actual.parquet")[data.TARGET].to_numpy()
     measured = ours.metrics(actual, predicted)
@@ -145,29 +125,40 @@ def run_peer(job: Job, script: str, options: list[str], budget: int, seed: int, 
     return {**measured, "ready_seconds": ready, "search_seconds": float(budget), **about}
 
 
+def call_peer(job: Job, script: str, folder: Path, *options: object) -> dict[str, Any]:
+    """What a peer's script says about itself; its other output is below ``job.folder / "peer"``.
+
+    Raises
+    ------
+    FileNotFoundError, RuntimeError
+    """
+    python, out = ENVIRONMENT / "bin" / "python", job.folder / "peer"
+    if not python.is_file():
+        raise FileNotFoundError(f"{ENVIRONMENT.name} does not exist; `make bench` builds it")
+    path = PROJECT / "benchmarks" / "peers" / f"{script}.py"
+    command = map(str, [python, path, folder, out, "--threads", job.threads, *options])
+    ended = subprocess.run(
+        list(command), capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    if ended.returncode:
+        raise RuntimeError(f"{script} ended with status {ended.returncode}: {ended.stderr.strip()[-300:]}")
+    about: dict[str, Any] = json.loads((out / "about.json").read_text(encoding="utf-8"))
+    return about
+
+
 def section(bench: Bench, results: Results) -> Section:
     """Our error divided by each peer's: mean of the ratios on the same month and seed."""
     found: dict[tuple[str, int], dict[tuple[str, int], dict[str, Any]]] = defaultdict(dict)
     for contender, budget in entries(bench):
-        for test in months_met(bench):
-            for seed in bench.profile.seeds:
-                values = values_of(results, contender_cell(contender, budget, test, seed))
-                if values is not None:
-                    found[contender, budget][test, seed] = values
+        for test, seed in bench.contender_runs:
+            values = values_of(results, contender_cell(contender, budget, test, seed))
+            if values is not None:
+                found[contender, budget][test, seed] = values
     first = bench.profile.budgets[0]
     threefold = [budget for budget in bench.profile.peer_budgets if budget >= 3 * first][:1]
     rivals = [(name, 0, MOST_OF_LIGHTGBM) for name in UNBUDGETED]
-    for name in ("FLAML", "AutoGluon"):
-        rivals += [(name, budget, 1.0) for budget in threefold if (name, budget) in entries(bench)]
+    rivals += [(name, budget, 1.0) for name in AUTOML for budget in threefold]
     rows = [_against(bench, results, found, first, *rival) for rival in rivals]
-    if not _installed("autogluon"):
-        rows.append(
-            Row(
-                f"test RMSE, ours ({first} s) divided by AutoGluon",
-                "below 1",
-                "AutoGluon is not installed",
-            )
-        )
     points = {
         f"{name}{f' {budget} s' if budget else ''}": [values["rmse"] for values in answers.values()]
         for (name, budget), answers in found.items()
@@ -184,9 +175,8 @@ def _against(
     mine, theirs = found.get((OURS_NAME, budget), {}), found.get((peer, peer_budget), {})
     shared = [pair for pair in mine if pair in theirs]
     if not shared:
-        months, seeds = months_met(bench), bench.profile.seeds
         pair = [(OURS_NAME, budget), (peer, peer_budget)]
-        names = [contender_cell(*entry, test, seed) for entry in pair for test in months for seed in seeds]
+        names = [contender_cell(*entry, *run) for entry in pair for run in bench.contender_runs]
         return not_measured(what, goal, results, *names)
     ratio = estimate([mine[pair]["rmse"] / theirs[pair]["rmse"] for pair in shared])
     reached = ratio.mean <= most if most < 1 else ratio.mean < 1
@@ -215,8 +205,9 @@ def _table(bench: Bench, found: Any) -> Table:
             )
         )  # fmt: skip
     note = (
-        f"Trained on {SHORT_HISTORY} months, tuned on the next, tested on the one after it "
-        f"({', '.join(months_met(bench))}). Two threads. ± is a 95 % interval over months and seeds. "
+        f"Trained on {SHORT_HISTORY} months, tuned on the next, tested on the one after it: "
+        f"{', '.join(f'{test} (seed {seed})' for test, seed in bench.contender_runs)}. Two threads. "
+        "± is a 95 % interval over these runs. "
         "Months differ more than contenders do, so compare the ratios: each is within one month."
     )
     return Table("Contenders on identical rows", header, tuple(rows), note)
@@ -233,8 +224,3 @@ def _trials(found: Any) -> Table:
 
 def _all(answers: dict[Any, dict[str, Any]], name: str) -> list[float]:
     return [values[name] for values in answers.values()]
-
-
-def _installed(package: str) -> bool:
-    """Whether the peers' environment has the package."""
-    return any(ENVIRONMENT.glob(f"lib/python*/site-packages/{package}"))

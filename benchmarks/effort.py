@@ -109,10 +109,10 @@ def section(bench: Bench, results: Results) -> Section:
 
 
 def _seconds_row(bench: Bench, results: Results) -> Row:
-    budget, test, seed = bench.profile.budgets[-1], bench.test_months[-1], bench.profile.seeds[0]
+    budget, run = bench.profile.course_budget, bench.contender_runs[-1]
     what = f"from files to a model (one fit) as good as the course's after {budget} s of tuning: seconds"
     goal = f"at most {MOST_SECONDS:g}"
-    tuned_cell = contenders.contender_cell("course, tuned", budget, test, seed)
+    tuned_cell = contenders.contender_cell("course, tuned", budget, *run)
     names = (f"{MODEL_CELL}, 2 threads", f"{MODEL_CELL}, 1 threads", tuned_cell)
     two, one, tuned = (values_of(results, name) for name in names)
     if two is None or one is None or tuned is None:

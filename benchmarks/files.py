@@ -59,7 +59,7 @@ def cells(bench: Bench) -> list[Cell]:
             Cell(
                 MOST_ROWS_CELL, "benchmarks.files:our_matrix",
                 {**parameters, "service": bench.service, "least_rows": bench.profile.most_rows, "rounds": 10},
-                COPIES_CODE, after=after, threads=2, expected_seconds=600,
+                COPIES_CODE, after=after, threads=2, expected_seconds=320,
             )
         )  # fmt: skip
     return found

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlops.month import Month
 
 TEST_MONTHS = tuple(str(month) for month in Month.range(Month(2023, 7), Month(2023, 10)))
 SHORT_HISTORY = 3  # training months in the comparison on identical rows
+DEFAULT_SEED = 42  # of a default run
+APART = ("2023-09",)
+"""Test months whose coverage has no goal: September's trips took 0.8 minutes longer than August's, on which the
+ranges were calibrated. No other month of 2023 is so different from the month before."""
 
 OURS = ("mlops/**/*.py", "benchmarks/ours.py", "requirements.txt")
 """Code that our figures depend on."""
@@ -25,12 +29,14 @@ class Profile:
     name : str
     test_months : int
         Number of test months, counted back from the latest.
-    contender_months : int
-        Number of them on which all contenders are compared.
-    seeds : tuple of int
-        Fixed seeds of every contender that has one.
+    contender_runs : tuple of (int, int)
+        Test month, counted back from the latest (-1), and seed of each comparison of all contenders.
+    range_seeds : tuple of int
+        Seeds with which the ranges are compared, in each test month.
     budgets : tuple of int
-        Seconds of tuning for our library and the course, shortest first.
+        Seconds of tuning for our library, shortest first.
+    course_budget : int
+        Seconds of tuning for the course's recipe.
     peer_budgets : tuple of int
         Seconds for AutoML; the last is at least three times our first.
     copies : tuple of int
@@ -45,9 +51,10 @@ class Profile:
 
     name: str
     test_months: int
-    contender_months: int
-    seeds: tuple[int, ...]
+    contender_runs: tuple[tuple[int, int], ...]
+    range_seeds: tuple[int, ...]
     budgets: tuple[int, ...]
+    course_budget: int
     peer_budgets: tuple[int, ...]
     copies: tuple[int, ...]
     most_rows: int
@@ -55,9 +62,24 @@ class Profile:
     runs: int
 
 
-QUICK = Profile("quick", 2, 1, (1,), (20, 60), (20, 60), (4, 12), 0, 300, 1)
-FULL = Profile("full", 4, 4, (1, 2, 3), (60, 180), (60, 180), (10, 50), 43_000_000, 2000, 3)
-PROFILES = {profile.name: profile for profile in (QUICK, FULL)}
+QUICK = Profile(
+    "quick", test_months=1, contender_runs=((-1, 1),), range_seeds=(DEFAULT_SEED,), budgets=(20,),
+    course_budget=60, peer_budgets=(60,), copies=(4, 12), most_rows=0, single_rows=300, runs=1,
+)  # fmt: skip
+# Each seed has another month, so that three runs have both sources of variation.
+FULL = Profile(
+    "full", test_months=4, contender_runs=((-4, 1), (-3, 2), (-1, 3)), range_seeds=(DEFAULT_SEED, 1),
+    budgets=(60,), course_budget=180, peer_budgets=(60, 180), copies=(10, 50), most_rows=43_000_000,
+    single_rows=2000, runs=3,
+)  # fmt: skip
+# Every seed with every month.
+EXHAUSTIVE = replace(
+    FULL,
+    name="exhaustive",
+    budgets=(60, 180),
+    contender_runs=tuple((month, seed) for seed in (1, 2, 3) for month in (-4, -3, -2, -1)),
+)
+PROFILES = {profile.name: profile for profile in (QUICK, FULL, EXHAUSTIVE)}
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,14 @@ class Bench:
     def is_sample(self) -> bool:
         """Whether the trips are synthetic."""
         return self.source == "sample"
+
+    @property
+    def contender_runs(self) -> tuple[tuple[str, int], ...]:
+        """Test month and seed of each comparison of all contenders; the last is on the latest test month."""
+        count = len(self.test_months)
+        return tuple(
+            (self.test_months[place], seed) for place, seed in self.profile.contender_runs if -place <= count
+        )
 
     def history(self, test: str) -> tuple[str, ...]:
         """All months before the validation month."""

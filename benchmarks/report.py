@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.cells import Result, Results
+from benchmarks.cells import Result, Results, last_line
 from benchmarks.machine import machine, packages
 from benchmarks.plan import Bench
 from benchmarks.sections import Section, estimate
@@ -18,17 +19,23 @@ from benchmarks.sections import Section, estimate
 REACHED = {True: "yes", False: "**no**", None: ""}
 
 
-def write(folder: Path, name: str, bench: Bench, sections: Sequence[Section], results: Results) -> str:
-    """Write the report to `folder` as Markdown, JSON and, if there are points, a plot; return the Markdown."""
+def write(
+    folder: Path, name: str, bench: Bench, sections: Sequence[Section], results: Results, began: float
+) -> str:
+    """Write the report to `folder` as Markdown, JSON and, if there are points, a plot; return the Markdown.
+
+    `began` is the start of the command, in seconds since 1970.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     points: dict[str, Any] = {}
     for section in sections:
         points |= section.points
     picture = plot(folder / f"{name}.png", points)
-    text = markdown(bench, sections, results, picture.name if picture else None)
+    conditions = about(bench) | {"duration": duration(results, began)} | others(results)
+    text = markdown(conditions, sections, results, picture.name if picture else None)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
     content = {
-        "about": about(bench),
+        "about": conditions,
         "rows": [asdict(row) for section in sections for row in section.rows],
         "cells": {cell: _kept(result) for cell, result in sorted(results.items())},
     }
@@ -49,11 +56,37 @@ def about(bench: Bench) -> dict[str, str]:
     }
 
 
-def markdown(bench: Bench, sections: Sequence[Section], results: Results, picture: str | None) -> str:
+def duration(results: Results, began: float) -> str:
+    """How long the command ran, and the time in its measurements; those that an earlier one made are apart."""
+    now = [result.seconds for result in results.values() if result.measured_at >= began]
+    before = [result.seconds for result in results.values() if result.seconds and result.measured_at < began]
+    whole = f"the whole command {_minutes(time.time() - began)}"
+    text = f"{whole}, of these {_minutes(sum(now))} in {len(now)} measurements"
+    return (
+        f"{text}; {len(before)} more, of {_minutes(sum(before))}, are from earlier runs" if before else text
+    )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} minutes"
+
+
+def others(results: Results) -> dict[str, str]:
+    """How busy the machine was with other work; the busier, the less reliable is wall time."""
+    known = [(r.others, r.seconds) for r in results.values() if r.others is not None and not r.error]
+    total = sum(seconds for _, seconds in known)
+    if not total:
+        return {}
+    cores = sum(others * seconds for others, seconds in known) / total
+    return {"others": f"on average, {cores:.1f} cores were busy with other work during the measurement"}
+
+
+def markdown(
+    conditions: Mapping[str, str], sections: Sequence[Section], results: Results, picture: str | None
+) -> str:
     """The whole report as Markdown."""
     lines = ["# Benchmark", ""]
-    lines += [f"- {name}: {value}" for name, value in about(bench).items()]
-    lines += _others(results)
+    lines += [f"- {name}: {value}" for name, value in conditions.items()]
     rows = [row for section in sections for row in section.rows]
     if rows:
         cells = tuple((row.what, row.goal, row.figure, REACHED[row.reached]) for row in rows)
@@ -65,7 +98,7 @@ def markdown(bench: Bench, sections: Sequence[Section], results: Results, pictur
         lines += ["", table.note] if table.note else []
     failures = [result for result in results.values() if result.error]
     if failures:
-        reasons = tuple((result.name, _last_line(result)) for result in failures)
+        reasons = tuple((result.name, last_line(result.error)) for result in failures)
         lines += ["", "## Failed cells", "", *_table(("cell", "reason"), reasons)]
     return "\n".join(lines) + "\n"
 
@@ -110,16 +143,6 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], f"|{' --- |' * len(header)}", *lines[1:]]
 
 
-def _others(results: Results) -> list[str]:
-    """How busy the machine was with other work; the busier, the less reliable is wall time."""
-    known = [(r.others, r.seconds) for r in results.values() if r.others is not None and not r.error]
-    total = sum(seconds for _, seconds in known)
-    if not total:
-        return []
-    cores = sum(others * seconds for others, seconds in known) / total
-    return [f"- others: on average, {cores:.1f} cores were busy with other work during the measurement"]
-
-
 def _kept(result: Result) -> dict[str, Any]:
     """A result without folder names of the machine."""
     values = {name: value for name, value in result.values.items() if name not in ("raw", "clean")}
@@ -129,8 +152,4 @@ def _kept(result: Result) -> dict[str, Any]:
         "peak_bytes": result.peak_bytes,
         "others": None if result.others is None else round(result.others, 2),
     }
-    return {"error": _last_line(result)} if result.error else {"values": values, **measured}
-
-
-def _last_line(result: Result) -> str:
-    return result.error.strip().splitlines()[-1][:200]
+    return {"error": last_line(result.error)} if result.error else {"values": values, **measured}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.cells import Results
+from benchmarks.cells import Results, last_line
 
 # Two-sided 95 % quantiles of Student's t, by degrees of freedom; above 11, 2 is close enough.
 STUDENT = {
@@ -96,8 +96,13 @@ def values_of(results: Results, name: str) -> dict[str, Any] | None:
     return None if result is None or result.error else result.values
 
 
+def filled(rows: Sequence[Row], results: Results, names: Sequence[str]) -> list[Row]:
+    """The rows; those without a figure say why it was not measured."""
+    return [row if row.figure else not_measured(row.what, row.goal, results, *names) for row in rows]
+
+
 def not_measured(what: str, goal: str, results: Results, *names: str) -> Row:
     """Line of a figure that was not measured, with the reason from its cell."""
     errors = [results[name].error for name in names if name in results and results[name].error]
-    reason = errors[0].strip().splitlines()[-1][:120] if errors else "not run"
+    reason = last_line(errors[0]) if errors else "not run"
     return Row(what, goal, f"not measured: {reason}")

@@ -1,4 +1,4 @@
-"""AutoGluon's tabular predictor, scored on the validation month, then fitted again on both parts."""
+"""AutoGluon's tabular predictor, scored on the validation month; its best model is fitted again on both parts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ predictor.fit(
     tuning_data=validation.assign(**{TARGET: validation_minutes}),
     time_limit=job.budget,
     num_cpus=job.threads,
-    refit_full=True,
-    set_best_to_refit_full=True,
+    refit_full="best",
+    set_best_to_refit_full="best",
 )
 board = predictor.leaderboard(silent=True)
 job.ready(trials=len(board), chosen=str(predictor.model_best))

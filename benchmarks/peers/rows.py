@@ -1,6 +1,6 @@
 """Input and output of every peer. Runs in the peers' environment, beside the script that imports it.
 
-A peer is called as ``script FOLDER OUT --budget SECONDS --threads N --seed N``.
+A peer is called as ``script FOLDER OUT --threads N --seed N --budget SECONDS``.
 FOLDER has the same rows and raw columns for all: ``training.parquet``,
 ``validation.parquet`` and ``test.parquet`` (without durations). OUT gets
 ``predictions.parquet`` for the test rows, in their order, and ``about.json``.
@@ -55,7 +55,7 @@ def task(**options: Any) -> Task:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--budget", type=float, required=True)
+    parser.add_argument("--budget", type=float, default=0.0)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     for name, meaning in options.items():

@@ -13,12 +13,13 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import ours, plan, report
 from benchmarks.cells import Cell, Job, Result, Results, cell_key, run_all
-from benchmarks.plan import QUICK, Bench, bench_of
+from benchmarks.plan import FULL, QUICK, Bench, bench_of
 from benchmarks.sections import Row, Section, Table, estimate
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
 
 MONTHS = tuple(str(month) for month in Month.range(Month(2023, 1), Month(2023, 6)))
+TEN_MONTHS = tuple(str(month) for month in Month.range(Month(2023, 1), Month(2023, 10)))
 HERE = "tests.unit.test_benchmarks"
 
 
@@ -146,6 +147,7 @@ def test_progress_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.INFO, "benchmarks"):
         results_of([FIRST, Cell("bad", f"{HERE}:fail")], tmp_path)
 
+    assert "2 measurements take about 0:20" in caplog.text
     assert "[1/2] 0:00 elapsed, about 0:20 left: first" in caplog.text
     assert "calls 1" in caplog.text
     assert "failed: RuntimeError: out of luck" in caplog.text
@@ -154,10 +156,10 @@ def test_progress_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
 @pytest.mark.parametrize(
     ("held", "asked", "tested"),
     [
-        (MONTHS, (), MONTHS[-2:]),
+        (MONTHS, (), MONTHS[-1:]),
         (MONTHS, ("2023-04",), ("2023-04",)),
-        (("2023-01", *MONTHS[2:]), (), MONTHS[-2:]),
-        (tuple(str(m) for m in Month.range(Month(2022, 1), Month(2024, 3))), (), ("2023-09", "2023-10")),
+        (("2023-01", *MONTHS[2:]), (), MONTHS[-1:]),
+        (tuple(str(m) for m in Month.range(Month(2022, 1), Month(2024, 3))), (), ("2023-10",)),
     ],
 )
 def test_the_months_of_a_run(held: tuple[str, ...], asked: tuple[str, ...], tested: tuple[str, ...]) -> None:
@@ -172,9 +174,7 @@ def test_a_month_that_cannot_be_tested_is_refused(asked: str) -> None:
 
 def test_every_cell_depends_on_earlier_ones_and_every_call_exists() -> None:
     for profile in plan.PROFILES.values():
-        bench = bench_of(
-            profile, "folder", tuple(str(m) for m in Month.range(Month(2023, 1), Month(2023, 10)))
-        )
+        bench = bench_of(profile, "folder", TEN_MONTHS)
         for sections in (command.MEASURED, (command.ablations,)):
             cells = command.cells_of(bench, sections)
             names = [cell.name for cell in cells]
@@ -182,6 +182,36 @@ def test_every_cell_depends_on_earlier_ones_and_every_call_exists() -> None:
             for place, cell in enumerate(cells):
                 assert set(cell.after) <= set(names[:place])
                 assert cell_key(replace(cell, after=(), inputs=()), {})
+
+
+def test_the_full_benchmark_has_every_contender_in_three_runs_and_takes_less_than_two_hours() -> None:
+    cells = command.cells_of(bench_of(FULL, "folder", TEN_MONTHS), command.MEASURED)
+    names = {cell.name for cell in cells}
+
+    for peer in (
+        "FLAML 60 s",
+        "FLAML 180 s",
+        "AutoGluon 60 s",
+        "AutoGluon 180 s",
+        "course, tuned 180 s",
+        "ours 60 s",
+    ):
+        found = {name for name in names if name.startswith(f"contenders/{peer} ")}
+        assert found == {
+            f"contenders/{peer} 2023-{n} seed {seed}" for n, seed in (("07", 1), ("08", 2), ("10", 3))
+        }
+    assert sum(cell.expected_seconds for cell in cells) < 2 * 3600
+
+
+def test_every_row_of_the_full_benchmark_has_its_cells() -> None:
+    """Where all cells have failed, each row names a failure; none says that nothing was run."""
+    bench = bench_of(FULL, "folder", TEN_MONTHS)
+    cells = command.cells_of(bench, command.MEASURED)
+    failed = {cell.name: Result(cell.name, "", "", error="out of luck") for cell in cells}
+
+    for section in command.SECTIONS:
+        figures = {row.figure for row in section.section(bench, failed).rows}
+        assert figures == {"not measured: out of luck"}
 
 
 def test_an_estimate_has_a_95_percent_interval() -> None:
@@ -204,7 +234,7 @@ def test_the_report_names_goals_figures_and_failures() -> None:
     )
     results = {"bad": Result("bad", "", "", error="Traceback\n  ...\nRuntimeError: out of luck")}
 
-    lines = report.markdown(bench(), [section], results, None).splitlines()
+    lines = report.markdown(report.about(bench()), [section], results, None).splitlines()
 
     assert "| what | goal | figure | reached |" in lines
     assert "| speed | at least 2 | 3 | yes |" in lines
@@ -222,6 +252,54 @@ def test_without_results_every_line_says_that_it_was_not_measured() -> None:
         for row in section.section(bench(), {}).rows:
             assert row.reached is None
             assert "not " in row.figure or "no " in row.figure, row
+
+
+def test_the_report_says_how_long_it_took_and_what_is_from_earlier_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmarks.report.time.time", lambda: 1600.0)
+    now, earlier = (
+        Result("now", "", "", seconds=540.0, measured_at=1010.0),
+        Result("kept", "", "", seconds=60.0),
+    )
+
+    assert (
+        report.duration({"now": now}, 1000.0)
+        == "the whole command 10.0 minutes, of these 9.0 minutes in 1 measurements"
+    )
+    both = report.duration({"now": now, "kept": earlier}, 1000.0)
+    assert both.endswith("in 1 measurements; 1 more, of 1.0 minutes, are from earlier runs")
+
+
+class Luckless:
+    """A section of the benchmark, one of whose cells fails."""
+
+    @staticmethod
+    def cells(bench: Bench) -> list[Cell]:
+        return [Cell("bad", f"{HERE}:fail"), FIRST]
+
+    @staticmethod
+    def section(bench: Bench, results: Results) -> Section:
+        return Section((Row("calls", "", str(results["first"].values["calls"])),))
+
+
+def test_a_cell_that_fails_is_named_at_the_end_and_makes_the_command_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "MEASURED", (Luckless,))
+    monkeypatch.setattr(command, "SECTIONS", (Luckless,))
+    monkeypatch.setattr(ours, "state_dir", lambda: tmp_path)
+    options = ["--source", "sample", "--results", str(tmp_path / "results"), "--only"]
+
+    assert command.main([*options, "first"]) == 0
+    assert command.main([*options, "bad", "--only", "first"]) == 1
+
+    assert capsys.readouterr().err.splitlines()[-1] == "failed: bad: RuntimeError: out of luck"
+    text = (tmp_path / "results" / "results.md").read_text()
+    assert "| calls |  | 1 |" in text
+    assert "| bad | RuntimeError: out of luck |" in text
+    assert "- duration: the whole command " in text
+    assert "; 1 more, of 0.0 minutes, are from earlier runs" in text
 
 
 def test_the_plot_is_drawn(tmp_path: Path) -> None:
@@ -248,7 +326,8 @@ def test_a_run_on_tiny_months(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert command.main([*options, *only]) == 0
     again = json.loads((results / "results.json").read_text())
 
-    assert first == again
+    assert first["cells"] == again["cells"]
+    assert first["rows"] == again["rows"]
     assert first["cells"]["files/features, ours"]["values"]["rows"] > 1000
     assert "published/2023-02 2023-03" in first["cells"]
     assert "contenders" not in str(list(first["cells"]))
