@@ -32,6 +32,7 @@ PEERS = {
     "MAPIE, our minutes": ("mapie_ranges", 15.0),
 }
 """Script of each peer, and the seconds that it takes."""
+PEERS_CODE = ("benchmarks/peers/encoded.py", "benchmarks/peers/rows.py", "requirements-bench.txt")
 
 Measured = dict[tuple[str, int], dict[str, Any]]
 
@@ -84,7 +85,7 @@ def _cells_of_run(bench: Bench, test: str, seed: int) -> list[Cell]:
         found.append(
             Cell(
                 ranges_cell(contender, test, seed), "benchmarks.ranges:score_peer", {**common, "script": script},
-                (*OURS, f"benchmarks/peers/{script}.py", "benchmarks/peers/encoded.py", "requirements-bench.txt"),
+                (*OURS, f"benchmarks/peers/{script}.py", *PEERS_CODE),
                 after=(data.month_cell(test), rows_cell(test, seed)), threads=2, expected_seconds=seconds,
             )
         )  # fmt: skip

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.builders import make_trips
+from support.small_models import matrix_of, model_of
 
-from benchmarks import ours, ranges, without_distance
-from benchmarks.cells import Result, Results
+from benchmarks import by_month, data, ours, ranges, without_distance
+from benchmarks.cells import Job, Result, Results
 from benchmarks.plan import FULL, Bench, bench_of
 from mlops.config import PROJECT
 from mlops.data.synthetic.source import write_month
@@ -174,6 +175,41 @@ def test_the_peers_get_the_columns_of_our_own_matrix(
     answers = np.clip(booster.inplace_predict(asked), 1.0, 60.0)
     np.testing.assert_allclose(answers, ours.minutes_of(model.predict(requests)), rtol=1e-6)
     np.testing.assert_array_equal(parts["test"].minutes, minutes)
+
+
+def test_a_peer_s_ranges_are_scored_as_ours_are(
+    months: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, model = "2023-04", model_of(matrix_of())
+    requests, _ = ours.requests_and_minutes(months[-1])
+    answers = model.predict(requests)
+    ours.save(model, tmp_path / "run" / "model")
+    np.save(tmp_path / "run" / "validation.npy", np.ones(7))
+    before = {
+        data.month_cell(month): Result("", "", "", {"clean": str(path)})
+        for month, path in zip(MONTHS, months, strict=False)
+    }
+    before[by_month.ours_cell(test)] = Result("", "", str(tmp_path / "run"), {"fit_cpu_seconds": 5.0})
+    before[ranges.rows_cell(test, 42)] = Result("", "", str(tmp_path / "rows"))
+    (tmp_path / "rows").mkdir()
+    written = ranges.write_rows(Job(tmp_path / "rows", 1, 0.0, before), list(MONTHS[:4]), test, 42)
+
+    assert written["test_rows"] == len(requests)
+    assert {path.name for path in (tmp_path / "rows").glob("test*")} == {"test.npy", "test_predicted.npy"}
+    assert np.load(tmp_path / "rows" / "test.npy").shape == (len(requests), len(model.features))
+    assert np.isnan(np.load(tmp_path / "rows" / "test.npy")).any()
+
+    def call_peer(job: Job, script: str, folder: Path, *options: object) -> dict[str, Any]:
+        (job.folder / "peer").mkdir(parents=True)
+        np.save(job.folder / "peer" / "ranges.npy", answers[list(ranges.COLUMNS)].to_numpy())
+        return {"ranges_cpu_seconds": 3.0}
+
+    monkeypatch.setattr(ranges, "call_peer", call_peer)
+    job = Job(tmp_path / "scored", 1, 0.0, before)
+    mine, peer = ranges.score_ours(job, test, 42), ranges.score_peer(job, "a_peer", test, 42)
+    assert {level: mine[level] for level in ranges.LEVELS} == {level: peer[level] for level in ranges.LEVELS}
+    assert mine["ranges_cpu_seconds"] > 5 > peer["ranges_cpu_seconds"] == 3
+    assert without_distance.ask(job, test)["ranges"]["80"]["width"] > mine["80"]["width"]
 
 
 def test_the_peers_margin_is_the_conformal_quantile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,21 @@ import pytest
 from support.builders import make_trips
 
 from benchmarks import course, ours
+from mlops.config import PROJECT
 from mlops.training import baselines
+
+
+def test_make_bench_installs_every_library_that_a_peer_imports() -> None:
+    lock = (PROJECT / "requirements-bench.txt").read_text()
+    scripts = list((PROJECT / "benchmarks" / "peers").glob("*.py"))
+    imports = [
+        found for script in scripts for found in re.findall(r"(?m)^(?:import|from) (\w+)", script.read_text())
+    ]
+    found = set(imports) - set(sys.stdlib_module_names) - {script.stem for script in scripts}
+
+    assert {"autogluon", "crepes", "flaml", "lightgbm", "mapie"} <= found
+    named = {"sklearn": "scikit-learn", "autogluon": "autogluon-tabular"}
+    assert [name for name in found if not re.search(rf"(?m)^{named.get(name, name)}(\[\w+\])?==", lock)] == []
 
 
 def test_the_pair_median_is_scored_on_the_requests(tmp_path: Path) -> None:
