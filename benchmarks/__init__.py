@@ -6,6 +6,6 @@ through DictVectorizer, and fixed XGBoost parameters.
 Read the modules in this order: `cells` (one measurement in one process, with its stored result), `plan`
 (which measurements a run has), the sections (`published`, `by_month`, `ranges`, `without_distance`,
 `contenders`, `effort`, `files`, `prediction`, `orchestration`, `repeatability`: each defines its cells and
-reports their results), `report`, and `__main__`. All calls into `mlops` are in `ours`. The course's code is in
-`course`. The peers are scripts in `peers/`, which run in their own environment.
+reports their results), `report`, and `__main__`. All calls into `mlops` are in `ours` and `columns`. The course's
+code is in `course`. The peers are scripts in `peers/`, which run in their own environment.
 """

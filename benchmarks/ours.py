@@ -1,4 +1,4 @@
-"""All calls of the benchmark into `mlops`; if the library's interface changes, change this file.
+"""Calls of the benchmark into `mlops`; if the library's interface changes, change this file and `columns`.
 
 Imports are inside the functions, so that a measurement does not load modules that it does not use.
 """
@@ -139,7 +139,7 @@ def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -
     """
     from mlops.training.fit import Fitting
 
-    tables = _feature_files(cleaned, folder)
+    tables = feature_files(cleaned, folder)
     fitting = Fitting.of(chosen, threads)
     began = time.perf_counter()
     tuned = fitting.tune(tables[:-1], tables[-1])
@@ -147,7 +147,7 @@ def fit(cleaned: Sequence[Path], folder: Path, threads: int, chosen: Settings) -
     return Fitted(fitting.fit(tables, tuned), tuned, seconds)
 
 
-def _feature_files(cleaned: Sequence[Path], folder: Path) -> list[Path]:
+def feature_files(cleaned: Sequence[Path], folder: Path) -> list[Path]:
     """Feature files of clean months, written below `folder`."""
     from mlops.training.feature_files import write_features
 
@@ -165,7 +165,7 @@ def one_fit(
     from mlops.training.feature_files import FeatureFiles
     from mlops.training.search import FIRST_GUESS, LADDER
 
-    tables = _feature_files(cleaned, folder)
+    tables = feature_files(cleaned, folder)
     names = tuple(name for name in feature_list() if name not in without)
     training = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
     held_out = FeatureFiles(tuple(tables[-1:]), False)
@@ -253,71 +253,6 @@ def range_measures(
 def without_distance(requests: pd.DataFrame) -> pd.DataFrame:
     """The same requests with no distance."""
     return requests.assign(distance_miles=np.nan)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Trips as a model sees them.
-
-    Parameters
-    ----------
-    table : float32 array of shape (n, number of features)
-        NaN where a value is missing.
-    minutes : array of shape (n,)
-        Actual durations.
-    """
-
-    table: Array
-    minutes: Array
-
-
-def encoded(cleaned: Sequence[Path], folder: Path, model: DurationModel, seed: int) -> dict[str, Encoded]:
-    """The columns of a fit's matrix for other libraries: the parts ``training``, ``validation`` and ``test``.
-
-    The last clean month is the test month, the one before it the validation month. Training trips are encoded out
-    of fold, the validation month with all training trips, and the test month as `model` does it: with all earlier
-    trips. A zone has the same code in all parts.
-    """
-    from mlops.model.encoder import ENCODED, Totals
-    from mlops.training.boosting import FOLDS
-    from mlops.training.feature_files import FeatureFiles
-
-    tables = _feature_files(cleaned, folder)
-    batches = list(FeatureFiles(tuple(tables[:-2]), True))
-    folds = [
-        np.random.default_rng((seed, number)).integers(0, FOLDS, len(batch.minutes))
-        for number, batch in enumerate(batches)
-    ]
-    totals = Totals([name for name in model.features if name in ENCODED], FOLDS)
-    for batch, fold in zip(batches, folds, strict=True):
-        totals.add(batch.features, batch.minutes, fold)
-    encoder = totals.encoder()
-    out_of_fold = [
-        totals.out_of_fold(batch.features, fold) for batch, fold in zip(batches, folds, strict=True)
-    ]
-    parts = {"training": _columns(model.features, batches, out_of_fold, encoder.zone_codes)}
-    for part, path, fitted in (("validation", tables[-2], encoder), ("test", tables[-1], model.encoder)):
-        batches = list(FeatureFiles((path,), False))
-        statistics = [fitted.transform(batch.features) for batch in batches]
-        parts[part] = _columns(model.features, batches, statistics, encoder.zone_codes)
-    return parts
-
-
-def _columns(
-    features: tuple[str, ...],
-    batches: Sequence[Batch],
-    statistics: Sequence[dict[str, Array]],
-    zone_codes: Array,
-) -> Encoded:
-    from mlops.model.duration_model import MISSING, feature_matrix
-
-    parts = [
-        feature_matrix(features, batch.features, encoded, zone_codes)
-        for batch, encoded in zip(batches, statistics, strict=True)
-    ]
-    table = np.concatenate(parts)
-    table[table == MISSING] = np.nan
-    return Encoded(table, np.concatenate([batch.minutes for batch in batches]))
 
 
 # Files to features, and to a matrix
@@ -412,12 +347,13 @@ def _model_of(
     features: tuple[str, ...] | None = None,
 ) -> DurationModel:
     from mlops.model.duration_model import DurationModel
+    from mlops.model.estimator import Estimator
     from mlops.training.boosting import build_matrix, train
 
     chosen = features or feature_list()
     matrix = build_matrix(batches, features=chosen, seed=42, threads=threads)
     found = train(matrix, parameters, seed=42, threads=threads, rounds=rounds)
-    return DurationModel(matrix.encoder, found.booster, chosen)
+    return DurationModel(matrix.encoder, Estimator(found.booster), chosen)
 
 
 # Single requests

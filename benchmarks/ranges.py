@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import by_month, data, ours
+from benchmarks import by_month, columns, data, ours
 from benchmarks.cells import Cell, Clock, Job, Results
 from benchmarks.contenders import call_peer
 from benchmarks.plan import APART, DEFAULT_SEED, OURS, Bench
@@ -71,8 +71,8 @@ def _cells_of_run(bench: Bench, test: str, seed: int) -> list[Cell]:
         found.append(by_month.default_cell(bench, run_cell(test, seed), test, seed=seed))
     found.append(
         Cell(
-            rows_cell(test, seed), "benchmarks.ranges:write_rows", {**common, "months": list(months)}, OURS,
-            after=needed, expected_seconds=12,
+            rows_cell(test, seed), "benchmarks.ranges:write_rows", {**common, "months": list(months)},
+            (*OURS, "benchmarks/columns.py"), after=needed, expected_seconds=12,
         )
     )  # fmt: skip
     found.append(
@@ -98,7 +98,7 @@ def write_rows(job: Job, months: list[str], test: str, seed: int) -> dict[str, A
     model = ours.load(run / "model")
     cleaned = [data.clean_path(job, month) for month in months]
     requests, _ = ours.requests_and_minutes(cleaned[-1])
-    parts = ours.encoded(cleaned, job.folder, model, seed)
+    parts = columns.encoded(cleaned, job.folder, model, seed)
     for part, trips in parts.items():
         np.save(job.folder / f"{part}.npy", trips.table)
         if part != "test":

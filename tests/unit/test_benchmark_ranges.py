@@ -12,7 +12,7 @@ import pytest
 from support.builders import make_trips
 from support.small_models import matrix_of, model_of
 
-from benchmarks import by_month, data, ours, ranges, without_distance
+from benchmarks import by_month, columns, data, ours, ranges, without_distance
 from benchmarks.cells import Job, Result, Results
 from benchmarks.plan import FULL, Bench, bench_of
 from mlops.config import PROJECT
@@ -161,12 +161,12 @@ def test_the_peers_get_the_columns_of_our_own_matrix(
             super().__init__(batches, table, *others)
 
     monkeypatch.setattr(boosting, "_Tables", Noted)
-    tables = ours._feature_files(months, tmp_path)
+    tables = ours.feature_files(months, tmp_path)
     training, held_out = FeatureFiles(tuple(tables[:2]), True), FeatureFiles(tuple(tables[2:3]), False)
     matrix = boosting.build_matrix(training, held_out, seed=7, threads=1)
     booster = boosting.train(matrix, {}, seed=7, threads=1, rounds=2).booster
     model = DurationModel(matrix.encoder, Estimator(booster))
-    parts = ours.encoded(months, tmp_path, model, seed=7)
+    parts = columns.encoded(months, tmp_path, model, seed=7)
 
     for part, expected in zip(("training", "validation"), seen, strict=True):
         np.testing.assert_array_equal(np.nan_to_num(parts[part].table, nan=MISSING), expected)
