@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlops import config
 from mlops.config import Settings
-from mlops.errors import MlopsError, TrackingError
+from mlops.errors import ConfigError, MlopsError, TrackingError
 from mlops.evaluation import metrics
 from mlops.model.duration_model import DurationModel
 from mlops.pipeline import rule_texts, run_key
@@ -24,6 +24,7 @@ from mlops.pipeline.rule_texts import RuleText
 from mlops.registry import versions
 from mlops.registry.runs import Run
 from mlops.training import search
+from mlops.training.coverage_aim import PARAMETERS, Aim, Covered, next_aim
 from mlops.training.fit import Fitting, Tuned
 from mlops.training.search import Trial
 
@@ -145,6 +146,7 @@ def log_search(attempt: Attempt, fitted: Fitted) -> None:
     run.log_parameters(
         {**fitted.best.parameters, "rounds": fitted.best.rounds, "best_trial": fitted.best.number}
     )
+    run.log_parameters(_noted_aim(attempt.checkpoint).parameters)
     run.set_tags({"tuning_hit_ceiling": str(fitted.hit_ceiling).lower()})
 
 
@@ -221,6 +223,44 @@ def warm_starts(attempt: Attempt) -> list[Mapping[str, float]]:
     return starts_of(starts)
 
 
+def coverage_aim(attempt: Attempt) -> Aim:
+    """The coverage that the ranges are calibrated to, from the coverage that runs about earlier months measured.
+
+    An attempt that continues a search uses the same aim as the first attempt, as in `warm_starts`.
+    """
+    kept = attempt.checkpoint
+    if attempt.settings.warm_start and kept.noted("coverage_aim") is None:
+        months = list(_months_covered(attempt))
+        aim = next_aim(months)
+        kept.note("coverage_aim", aim.parameters)
+        if aim != Aim():
+            newest = (f"{m.month} {m.coverage_80:.1%} and {m.coverage_95:.1%}" for m in months[-3:])
+            logger.info(
+                "ranges of 80 %% and 95 %% are calibrated to %.2f%% and %.2f%%; coverage in earlier months: %s",
+                100 * aim.coverage_80, 100 * aim.coverage_95, ", ".join(newest),
+            )  # fmt: skip
+    return _noted_aim(kept)
+
+
+def _noted_aim(kept: Checkpoint) -> Aim:
+    """The default for a checkpoint without one: its ranges do not depend on other runs."""
+    return Aim.parse(kept.noted("coverage_aim") or {})
+
+
+def _months_covered(attempt: Attempt) -> Iterator[Covered]:
+    """Coverage in the test months before this run's, oldest first, without those that were not recorded."""
+    for run in versions.earlier_runs(attempt.name, attempt.settings.month):
+        measured = {name: run.metrics[f"test_{name}"] for name in PARAMETERS if f"test_{name}" in run.metrics}
+        if len(measured) < len(PARAMETERS):
+            continue
+        try:
+            yield Covered(run.month, **measured, aim=Aim.parse(run.parameters))
+        except ConfigError as error:  # somebody changed the run
+            logger.warning(
+                "%s: the run about %s is left out of the ranges: %s", attempt.name, run.month, error
+            )
+
+
 def _tune(attempt: Attempt) -> Tuned:
     done = kept_trials(attempt.checkpoint)
     (validation,) = attempt.files("features", "validation")
@@ -230,6 +270,7 @@ def _tune(attempt: Attempt) -> Tuned:
         starts=warm_starts(attempt),
         done=done,
         on_trial=TrialLog(attempt, len(done)).keep,
+        aim=coverage_aim(attempt),
     )
 
 

@@ -21,6 +21,7 @@ from mlops.pipeline import months_table, rule_texts, steps
 from mlops.pipeline.run_result import RunResult
 from mlops.registry.client import mlflow_client
 from mlops.registry.versions import Version
+from mlops.training.coverage_aim import Aim, Covered, next_aim
 from mlops.training.search import BOUNDS
 
 
@@ -237,8 +238,10 @@ def runs() -> list[Any]:
     return list(found)
 
 
-def test_a_run_starts_with_the_best_points_of_the_last_one_unless_switched_off(quick: Settings) -> None:
+def test_a_run_learns_from_the_last_one_unless_switched_off(quick: Settings) -> None:
+    """It starts with its best points, and its ranges get wider if those of the last one covered too little."""
     steps.train(quick)
+    mlflow_client().log_metric(runs()[0].info.run_id, "test_coverage_80", 0.5)
     april = quick.model_copy(update={"month": "2023-04", "max_trials": 3})
     steps.train(april)
     steps.train(april.model_copy(update={"warm_start": False}))
@@ -252,11 +255,17 @@ def test_a_run_starts_with_the_best_points_of_the_last_one_unless_switched_off(q
     assert table["whose"].tolist() == ["champion"]
     for name in BOUNDS:
         assert table[name].tolist() == [pytest.approx(float(first.data.params[name]))]
+    measured = Covered("2023-03", 0.5, first.data.metrics["test_coverage_95"])
+    aims = [Aim.parse(run.data.params) for run in (first, second, third)]
+    assert aims == [Aim(), next_aim([measured]), Aim()]
+    assert aims[1].coverage_80 > 0.82
 
     evidence = Record.from_json(
         text_of(second, "verdict.json")
     ).evidence  # the champion's ranges are compared, too
-    assert set(evidence.intervals["contender"]) == {"challenger", "champion", "pair_median"}
+    assert set(evidence.intervals["contender"]) == {
+        "challenger", "champion", "pair_median", "without_distance",
+    }  # fmt: skip
     assert evidence.bad_intervals == 0
     for name in ("coverage_80", "width_80", "interval_score_80", "interval_score_95"):
         assert second.data.metrics[f"test_{name}"] == pytest.approx(
