@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mlops import config
@@ -19,10 +20,12 @@ from mlops.data.trips import RULES, Rule
 from mlops.errors import ConfigError, DataQualityError
 from mlops.pipeline import fit_stage, judge_stage, months_table, rule_texts, run_key, steps
 from mlops.pipeline.rule_texts import RuleText
-from mlops.registry import operator, run_history, runs, versions
+from mlops.registry import operator, run_history, runs, verification, versions
 from mlops.registry.versions import Version
+from mlops.training.coverage_aim import Aim
 from mlops.training.fit import Fitting
 
+TESTED = ("tested.npy", "sample.parquet")  # minutes of all test trips; all answers for a sample of them
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +39,7 @@ class Reproduction:
     rows : int
         Trips of the test month.
     largest_difference : float
-        Minutes.
+        Minutes; of a prediction, or of a bound of the ranges in the run's sample.
     differs : tuple of str
         What has changed since the version was trained: files of the code, packages, cleaning rules.
     rules : str
@@ -101,32 +104,47 @@ def _reproduce(
     recorded = pd.read_csv(run_history.fetch(version, run_history.MONTHS, folder), keep_default_na=False)
     texts = _rule_texts(version, recorded, folder)
     used = _rules_of(version, texts, rule_texts.in_checkout() if texts and rules is None else rules or ())
-    tested = np.load(run_history.fetch(version, "proof/tested.npy", folder))
+    tested, sample = (run_history.fetch(version, f"proof/{name}", folder) for name in TESTED)
     tags = runs.tags_of(version.run_id)
     unused = _unused_rules() if not texts and rules is None else []
     changed = [*_rules_changed(texts, used), *unused, *_inputs_changed(version, tags, folder)]
     for text in changed:
         logger.warning("%s: %s", version.uri, text)
     settings = _recorded_settings(version, source or tags.get("setting.source", ""))
+    aim = Aim.parse(runs.parameters_of(version.run_id))
     months = steps.load_trips(settings)
     _require_same_files(version, months, recorded)
     prepared = steps.build_features(steps.clean_trips(months, settings, used), settings)
     described = months_table.read(prepared).sort_values("month")
     paths = {role: [Path(path) for path in part["features"]] for role, part in described.groupby("role")}
     fitting = Fitting.of(settings, int(tags.get("threads", config.threads())))
-    tuned = fitting.tune(paths["training"], paths["validation"][0], starts=_starts(version, tags, folder))
+    starts = _starts(version, tags, folder)
+    tuned = fitting.tune(paths["training"], paths["validation"][0], starts=starts, aim=aim)
     model = fitting.fit([*paths["training"], *paths["validation"]], tuned)
-    clean = Path(described.loc[described["role"] == "test", "path"].iloc[0])
-    predicted = judge_stage.minutes_of(model.predict(schemas.read_requests(clean)))
-    if len(predicted) != len(tested):
+    requests = schemas.read_requests(Path(described.loc[described["role"] == "test", "path"].iloc[0]))
+    answers = model.predict(requests)
+    again = verification.write_sample(folder / "again.parquet", requests, answers)
+    minutes = np.load(tested)
+    if len(answers) != len(minutes):
         raise DataQualityError(
-            f"{version.uri}: expected {len(tested):,} test trips, as in the original run; got "
-            f"{len(predicted):,}. Use the cleaning rules of that run."
+            f"{version.uri}: expected {len(minutes):,} test trips, as in the original run; got "
+            f"{len(answers):,}. Use the cleaning rules of that run."
         )
-    gap = float(np.max(np.abs(predicted - tested), initial=0.0))
+    gap = max(_largest(judge_stage.minutes_of(answers) - minutes), _gap_of_samples(sample, again))
     if tags.get("tuning_hit_ceiling") == "true":
         changed.append("the search had reached its limit tuning_seconds, so it cannot be repeated exactly")
-    return Reproduction(version, len(tested), gap, tuple(changed), version.tags.get("own_rules", ""))
+    return Reproduction(version, len(minutes), gap, tuple(changed), version.tags.get("own_rules", ""))
+
+
+def _gap_of_samples(then: Path, now: Path) -> float:
+    """Largest difference, in minutes, of a prediction or a bound in two samples of the same trips."""
+    old, new = pd.read_parquet(then), pd.read_parquet(now)
+    names = [name for name in map(str, old) if name.endswith("_minutes") and name in new]
+    return _largest(old[names].to_numpy() - new[names].to_numpy())
+
+
+def _largest(differences: npt.NDArray[np.float64]) -> float:
+    return float(np.max(np.abs(differences), initial=0.0))
 
 
 def _rule_texts(version: Version, recorded: pd.DataFrame, folder: Path) -> tuple[RuleText, ...]:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from support.losses import remove_run
@@ -25,7 +24,9 @@ from mlops.operations.reproduce import reproduce
 from mlops.pipeline import rule_texts, run_key, steps
 from mlops.registry import version_files
 from mlops.registry.client import mlflow
+from mlops.registry.run_lifecycle import start_run
 from mlops.registry.versions import Version
+from mlops.training.coverage_aim import Aim
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,9 @@ def test_rules_of_the_checkout_that_a_version_without_own_rules_does_not_use_are
     run = mlflow_client().create_run(mlflow_client().create_experiment(NAME, (store / "artifacts").as_uri()))
     months = pd.DataFrame({"month": ["2023-05", "2023-06"], "usual_rules": True})
     mlflow_client().log_text(run.info.run_id, months.to_csv(index=False), "months.csv")
-    np.save(tmp_path / "tested.npy", np.zeros(2))
-    mlflow_client().log_artifact(run.info.run_id, str(tmp_path / "tested.npy"), "proof")
+    for name in ("tested.npy", "sample.parquet"):
+        (tmp_path / name).touch()
+        mlflow_client().log_artifact(run.info.run_id, str(tmp_path / name), "proof")
     block = (rule_texts.PROJECT / "transformers" / "clean_trips.py").read_text()
     (tmp_path / "transformers").mkdir()
     (tmp_path / "transformers" / "clean_trips.py").write_text(block.replace("...] = ()", f"...] = ({own})"))
@@ -115,6 +117,9 @@ def own(tmp_path: Path, migrated_store: Path) -> Version:
         write_month(months / f"green_tripdata_{month}.parquet", "green", month, rows=500)
     settings = Settings(source=str(months), month="2023-03", max_trials=1, train_months=1, min_test_rows=1)
     cleaned = steps.clean_trips(steps.load_trips(settings), settings, OWN)
+    with start_run(NAME, "green 2023-02", "ab" * 32) as earlier:  # so that the ranges get wider than usual
+        earlier.log_parameters({"month": "2023-02"})
+        earlier.log_metrics({"test_coverage_80": 0.6, "test_coverage_95": 0.8})
     version = steps.train_and_register(steps.build_features(cleaned, settings), settings).version
     assert version is not None
     return version
@@ -177,9 +182,15 @@ def _reproduce_with(
     steps_taken: list[str] = []
     monkeypatch.setattr("mlops.operations.reproduce.Fitting.of", _noting(steps_taken, caplog))
     same = reproduce(own.name, own.number, rules=OWN[::-1])
-    assert same.is_same
+    assert same.is_same  # the ranges too, which were calibrated to more than usual because of the run before
+    assert Aim.parse(mlflow_client().get_run(own.run_id).data.params) == Aim(0.8288, 0.9606)
     assert (same.rows, same.differs) == (metrics_of(own)["test_rows"], ())
     assert f"\n  with its own cleaning rules: {named}" in str(same)
+    with monkeypatch.context() as patch:  # the minutes do not depend on what the ranges are calibrated to
+        patch.setattr(Aim, "parse", lambda parameters: Aim())
+        narrower = reproduce(own.name, own.number, rules=OWN)
+    assert 0.01 < narrower.largest_difference < 10
+    assert not narrower.is_same
 
     now = run_key.inputs()
     changed = {
