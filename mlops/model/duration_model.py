@@ -1,13 +1,12 @@
 """`DurationModel`: encoder, boosted trees, intervals and learned range in one artefact.
 
-An artefact is a folder of four files: ``booster.ubj``, ``encoder.npz``,
-``intervals.npz`` and ``model.json``. It contains no pickle. MLflow loads it with
-`_load_pyfunc`.
+An artefact is a folder: ``encoder.npz``, ``model.json``, ``booster.ubj`` and ``scale.ubj`` (the intervals' booster),
+and for requests without a distance ``booster_without_distance.ubj`` and ``scale_without_distance.ubj``. It contains
+no pickle. MLflow loads it with `_load_pyfunc`.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,11 +20,10 @@ import xgboost as xgb
 
 from ..errors import MlopsError
 from .encoder import ENCODED, Encoder
+from .estimator import Estimator
 from .features import BATCH_ROWS, CATEGORICAL, feature_names, features_of
-from .intervals import Intervals
 from .learned_range import OUT_OF_RANGE, LearnedRange
 from .request_columns import as_columns, read_requests
-from .row_predictor import Forest
 
 # By default OpenMP's threads spin while they wait for each other. Measured: on a busy machine this made training
 # five times slower, and on an idle machine it doubled the CPU time.
@@ -33,9 +31,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 Array = npt.NDArray[Any]
-FORMAT = 2
-SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0  # range of the training durations, so also of the predictions
-
+FORMAT = 3
+WITHOUT_DISTANCE = "_without_distance"  # ends the names of the files for requests without a distance
 
 # Replaces NaN: XGBoost stores a matrix without NaN in a quarter of the memory. No feature is negative.
 MISSING = -1.0
@@ -47,28 +44,30 @@ class DurationModel:
     Parameters
     ----------
     encoder : Encoder
-    booster : xgboost.Booster
+    estimator : Estimator
+        For requests with a distance, also 0 (the meter did not run).
     features : tuple of str
-        Columns of the feature matrix, in order.
-    intervals : Intervals, optional
-        Without intervals, as during tuning, only the minutes are predicted.
+        Columns of the feature matrix, in order; both estimators read the same matrix.
     learned : LearnedRange, optional
-        Without it, as in artefacts from before 2026-12, the answers have no ``out_of_range``.
+        Without it the answers have no ``out_of_range``.
+    without_distance : Estimator, optional
+        For requests without a distance; its trees use no feature that needs one. Without it `estimator` answers
+        these too.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        booster: xgb.Booster,
+        estimator: Estimator,
         features: tuple[str, ...] = feature_names(),
-        intervals: Intervals | None = None,
         learned: LearnedRange | None = None,
+        without_distance: Estimator | None = None,
     ) -> None:
         self.encoder = encoder
-        self.booster = booster
+        self.estimator = estimator
         self.features = features
-        self.intervals = intervals
         self.learned = learned
+        self.without_distance = without_distance
 
     def predict(self, requests: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Duration of each requested ride.
@@ -96,12 +95,10 @@ class DurationModel:
             When a request column is missing or has values of a wrong type.
         """
         asked = read_requests(requests)
-        columns = features_of(asked)
-        minutes = self.minutes(columns)
-        bounds = self.intervals.bounds(columns, minutes) if self.intervals else {}
-        bounds = {name: np.clip(ends, SHORTEST_MINUTES, LONGEST_MINUTES) for name, ends in bounds.items()}
+        answers = self._answers(features_of(asked))
+        columns = dict(zip(self.estimator.columns, answers.T, strict=True))
         outside = {OUT_OF_RANGE: self.learned.outside(asked)} if self.learned else {}
-        return pd.DataFrame({"duration_minutes": minutes, **bounds, **outside}, index=requests.index)
+        return pd.DataFrame({**columns, **outside}, index=requests.index)
 
     def predict_one(self, request: Mapping[str, Any]) -> dict[str, float | bool]:
         """Prediction for one requested ride, for servers: equal to `predict`, but faster without a table.
@@ -118,12 +115,12 @@ class DurationModel:
         """
         asked = read_requests(as_columns(request))
         columns = features_of(asked)
-        row = self._table(columns)[0]
-        minutes = _possible(self._forest.predict_one(row))
-        bounds = self.intervals.bounds(columns, np.array([minutes])) if self.intervals else {}
+        estimator = self.estimator
+        if self.without_distance and np.isnan(columns["distance_miles"][0]):
+            estimator = self.without_distance
+        answer = estimator.predict_one(self._table(columns)[0])
         return {
-            "duration_minutes": minutes,
-            **{name: _possible(float(end[0])) for name, end in bounds.items()},
+            **dict(zip(estimator.columns, answer, strict=True)),
             **({OUT_OF_RANGE: bool(self.learned.outside(asked)[0])} if self.learned else {}),
         }
 
@@ -131,18 +128,25 @@ class DurationModel:
         """The model itself; MLflow's wrapper calls this, so that callers reach `predict_one`."""
         return self
 
-    @functools.cached_property
-    def _forest(self) -> Forest:
-        return Forest.from_booster(bytes(self.booster.save_raw("json")))
-
     def minutes(self, columns: Mapping[str, Array]) -> Array:
         """Minutes for features from `request_features`, float64 of shape (n,), 1 to 60."""
+        return self._answers(columns)[:, 0]
+
+    def _answers(self, columns: Mapping[str, Array]) -> Array:
+        """What the estimators predict, float64 of shape (n, columns)."""
         count = len(columns["pickup_zone"])
-        minutes = np.empty(count, np.float64)
+        answers = np.empty((count, len(self.estimator.columns)))
         for start in range(0, count, BATCH_ROWS):
             part = {name: values[start : start + BATCH_ROWS] for name, values in columns.items()}
-            minutes[start : start + BATCH_ROWS] = self.booster.inplace_predict(self._table(part))
-        return np.clip(minutes, SHORTEST_MINUTES, LONGEST_MINUTES)
+            table, answered = self._table(part), answers[start : start + BATCH_ROWS]
+            missing = np.isnan(part["distance_miles"])
+            if self.without_distance is None or not missing.any():
+                answered[:] = self.estimator.predict(table)
+                continue
+            answered[missing] = self.without_distance.predict(table[missing])
+            if not missing.all():
+                answered[~missing] = self.estimator.predict(table[~missing])
+        return answers
 
     def _table(self, columns: Mapping[str, Array]) -> Array:
         return feature_matrix(
@@ -151,7 +155,7 @@ class DurationModel:
 
     def importance(self) -> dict[str, float]:
         """Share of the total gain by feature, largest first; 0 for features that no tree uses."""
-        gain = self.booster.get_score(importance_type="total_gain")
+        gain = self.estimator.booster.get_score(importance_type="total_gain")
         shares = {name: float(np.sum(gain.get(f"f{i}", 0.0))) for i, name in enumerate(self.features)}
         total = sum(shares.values()) or 1.0
         shares = {name: share / total for name, share in shares.items()}
@@ -160,11 +164,12 @@ class DurationModel:
     def save(self, folder: Path) -> Path:
         """Write the artefact to a new folder; its path."""
         folder.mkdir(parents=True)
-        self.booster.save_model(folder / "booster.ubj")
         np.savez_compressed(folder / "encoder.npz", **self.encoder.tables)
-        if self.intervals:
-            np.savez_compressed(folder / "intervals.npz", **self.intervals.tables)
-        about = {"format": FORMAT, "features": self.features, "xgboost": xgb.__version__}
+        quantiles = {"": self.estimator.save(folder)}
+        if self.without_distance:
+            quantiles[WITHOUT_DISTANCE] = self.without_distance.save(folder, WITHOUT_DISTANCE)
+        about: dict[str, Any] = {"format": FORMAT, "features": self.features, "xgboost": xgb.__version__}
+        about |= {"quantiles": quantiles}
         about |= {"learned": self.learned.as_dict()} if self.learned else {}
         (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
         return folder
@@ -182,22 +187,14 @@ class DurationModel:
         if about["format"] != FORMAT:
             raise MlopsError(f"{folder}: expected model format {FORMAT}; got {about['format']}")
         features = tuple(about["features"])
-        encoder = Encoder(_arrays(folder / "encoder.npz"), [name for name in features if name in ENCODED])
-        calibrated = (folder / "intervals.npz").is_file()
-        intervals = Intervals(_arrays(folder / "intervals.npz")) if calibrated else None
-        booster = xgb.Booster(model_file=folder / "booster.ubj")
-        learned = about.get("learned")  # absent in artefacts of before
-        return cls(encoder, booster, features, intervals, learned and LearnedRange.from_dict(learned))
-
-
-def _possible(minutes: float) -> float:
-    """Minutes, limited to the range of durations."""
-    return min(max(minutes, SHORTEST_MINUTES), LONGEST_MINUTES)
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    with np.load(path) as stored:
-        return {name: stored[name] for name in stored.files}
+        with np.load(folder / "encoder.npz") as tables:
+            encoder = Encoder(dict(tables), [name for name in features if name in ENCODED])
+        learned = LearnedRange.from_dict(about["learned"]) if "learned" in about else None
+        estimators = {
+            ending: Estimator.load(folder, ending, quantiles)
+            for ending, quantiles in about["quantiles"].items()
+        }
+        return cls(encoder, estimators[""], features, learned, estimators.get(WITHOUT_DISTANCE))
 
 
 def feature_matrix(

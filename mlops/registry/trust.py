@@ -31,7 +31,10 @@ the code. If you are not sure, restore the registry from a backup."""
 LATE = (
     "; WARNING: it is newer than the key, so another machine registered it, or somebody removed its signature"
 )
-_DATA = {"booster.ubj", "encoder.npz", "intervals.npz", "model.json"}
+_DATA = {
+    "booster.ubj", "booster_without_distance.ubj", "encoder.npz", "model.json", "scale.ubj",
+    "scale_without_distance.ubj", "intervals.npz",
+}  # fmt: skip  # the last one is of formats before 3
 _BESIDE = {
     "MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json",
     "serving_input_example.json",

@@ -180,6 +180,7 @@ def train(
     threads: int,
     rounds: int,
     stop_early: bool = False,
+    only: Sequence[str] = (),
 ) -> Fit:
     """Boosted trees fitted on the matrix for `rounds` rounds, or fewer with `stop_early`.
 
@@ -191,6 +192,8 @@ def train(
         XGBoost parameters by name.
     stop_early : bool
         Stop when the validation RMSE no longer falls, and keep the best number of rounds.
+    only : sequence of str
+        Features that the trees may use; by default all. `colsample_bytree` is then the share of these.
     """
     fixed = {
         "objective": "reg:squarederror",
@@ -200,17 +203,24 @@ def train(
         "seed": seed,
         "nthread": threads,
     }
-    if not stop_early:
-        booster = xgb.train({**fixed, **parameters}, matrix.training, rounds)
-        return Fit(booster, rounds, float("nan"))
-    booster = xgb.train(
-        {**fixed, **parameters},
-        matrix.training,
-        rounds,
-        evals=[(matrix.validation, "validation")],
-        early_stopping_rounds=EARLY_STOPPING_ROUNDS,
-        verbose_eval=False,
-    )
+    chosen = {**fixed, **parameters}
+    if only:  # a drawn column has a weight above 0, as long as no more are drawn than there are such columns
+        chosen["colsample_bytree"] = chosen.get("colsample_bytree", 1.0) * len(only) / len(matrix.features)
+        matrix.training.set_info(feature_weights=np.isin(matrix.features, only).astype(np.float32))
+    try:
+        if not stop_early:
+            return Fit(xgb.train(chosen, matrix.training, rounds), rounds, float("nan"))
+        booster = xgb.train(
+            chosen,
+            matrix.training,
+            rounds,
+            evals=[(matrix.validation, "validation")],
+            early_stopping_rounds=EARLY_STOPPING_ROUNDS,
+            verbose_eval=False,
+        )
+    finally:
+        if only:
+            matrix.training.set_info(feature_weights=np.empty(0, np.float32))
     best = int(booster.best_iteration) + 1
     return Fit(booster[:best], best, float(booster.best_score))
 

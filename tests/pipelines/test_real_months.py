@@ -21,6 +21,7 @@ from mlops.data import schemas
 from mlops.evaluation import comparison, metrics, promotion
 from mlops.evaluation.baseline import PairMedian
 from mlops.model.duration_model import DurationModel
+from mlops.model.estimator import Estimator
 from mlops.month import Month
 from mlops.registry import alias_log, client, runs, versions
 from mlops.training import feature_files, search
@@ -154,7 +155,7 @@ def test_a_model_of_shuffled_durations_is_refused_with_its_slices_named(
     ]
     matrix = build_matrix(batches, seed=1, threads=1)
     fit = train(matrix, {"learning_rate": 0.2, **_whole(search.FIRST_GUESS)}, seed=1, threads=1, rounds=40)
-    shuffled = DurationModel(matrix.encoder, fit.booster).predict(tested.requests)
+    shuffled = DurationModel(matrix.encoder, Estimator(fit.booster)).predict(tested.requests)
     found = tested.verdict(shuffled["duration_minutes"].to_numpy())
 
     assert found.outcome == "refuse"

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.builders import make_batch, make_features, make_requests
+from support.builders import make_batch, make_requests
+from support.small_models import model_of
 
 from mlops.model.duration_model import DurationModel
-from mlops.model.intervals import Intervals
 from mlops.registry import artifact, client, version_files, versions
 from mlops.registry.client import MlflowException, mlflow
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
 from mlops.registry.versions import Version
-from mlops.training.boosting import build_matrix, train
+from mlops.training.boosting import build_matrix
 
 NAME = "trip-duration-sample"
 KEY, OTHER_KEY = "ab" * 32, "cd" * 32
@@ -50,12 +50,8 @@ def state_of(run_id: str) -> tuple[str, str | None]:
 
 def fitted(seed: int) -> DurationModel:
     """A small model."""
-    matrix = build_matrix([make_batch(300, seed)], seed=seed, threads=1)
-    fit = train(matrix, {"learning_rate": 0.3, "max_depth": 4}, seed=seed, threads=1, rounds=5)
-    known, took = make_features(300, seed + 1)
-    predicted = DurationModel(matrix.encoder, fit.booster).minutes(known)
-    intervals = Intervals.fit(known, predicted, took)
-    return DurationModel(matrix.encoder, fit.booster, intervals=intervals, learned=matrix.learned)
+    matrix = build_matrix([make_batch(300, seed)], [make_batch(300, seed + 1)], seed=seed, threads=1)
+    return model_of(matrix, rounds=5)
 
 
 def save_artefact(folder: Path) -> Path:

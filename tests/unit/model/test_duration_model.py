@@ -283,7 +283,8 @@ def test_with_distance_another_distance_changes_the_answer(model: DurationModel)
 def test_trips_without_a_measured_distance_can_be_trained_on(use_distance: bool) -> None:
     known, took = make_features(200)
     known["distance_miles"] = np.zeros(200, np.float32)
-    matrix = build_matrix([Batch(known, took)], features=feature_names(use_distance), seed=1, threads=1)
+    batch = Batch(known, took)
+    matrix = build_matrix([batch], [batch], features=feature_names(use_distance), seed=1, threads=1)
 
     minutes(model_of(matrix, rounds=3), make_requests(5))
 
@@ -341,7 +342,7 @@ def test_a_model_without_distance_does_not_judge_it() -> None:
 
 def test_importance_is_the_share_of_gain_most_first(model: DurationModel) -> None:
     found = model.importance()
-    gain = model.booster.get_score(importance_type="total_gain")
+    gain = model.estimator.booster.get_score(importance_type="total_gain")
 
     assert set(found) == set(feature_names())
     assert sum(found.values()) == pytest.approx(1)
@@ -360,15 +361,18 @@ def test_a_loaded_model_answers_like_the_saved_one(use_distance: bool, tmp_path:
     requests = make_requests(200, seed=5)
 
     assert loaded.features == feature_names(use_distance)
-    pd.testing.assert_frame_equal(loaded.predict(requests), model.predict(requests), check_exact=True)
+    for asked in (requests, requests.assign(distance_miles=np.nan)):
+        pd.testing.assert_frame_equal(loaded.predict(asked), model.predict(asked), check_exact=True)
+    assert bool(loaded.without_distance) == use_distance
     assert loaded.importance() == model.importance()
 
 
-def test_an_artefact_is_four_files_and_no_pickle(model: DurationModel, tmp_path: Path) -> None:
+def test_an_artefact_is_six_files_and_no_pickle(model: DurationModel, tmp_path: Path) -> None:
     folder = model.save(tmp_path / "model")
 
     assert sorted(path.name for path in folder.iterdir()) == [
-        "booster.ubj", "encoder.npz", "intervals.npz", "model.json",
+        "booster.ubj", "booster_without_distance.ubj", "encoder.npz", "model.json", "scale.ubj",
+        "scale_without_distance.ubj",
     ]  # fmt: skip
     with np.load(folder / "encoder.npz", allow_pickle=False) as tables:
         assert set(tables.files) == set(model.encoder.tables)
@@ -397,7 +401,7 @@ def test_an_artefact_of_another_format_is_refused(model: DurationModel, tmp_path
     with pytest.raises(MlopsError) as refused:
         DurationModel.load(folder)
 
-    assert str(refused.value) == f"{folder}: expected model format 2; got 99"
+    assert str(refused.value) == f"{folder}: expected model format 3; got 99"
 
 
 def test_an_artefact_is_never_written_over_another(model: DurationModel, tmp_path: Path) -> None:

@@ -62,14 +62,14 @@ def test_a_version_and_its_changed_copy_answer_as_each_does_alone(
 def test_two_artefact_formats_answer_side_by_side_and_refuse_each_others_files(
     version: Path, requests: pd.DataFrame, tmp_path: Path
 ) -> None:
-    other = edited(version, tmp_path / "other", "duration_model", "FORMAT = 2", "FORMAT = 3")
+    other = edited(version, tmp_path / "other", "duration_model", "FORMAT = 3", "FORMAT = 4")
     about = other / "data" / "model" / "model.json"
-    about.write_text(about.read_text().replace('"format": 2', '"format": 3'))
+    about.write_text(about.read_text().replace('"format": 3', '"format": 4'))
     expected = answers(load(version), requests)
 
     assert answers(load(other), requests) == expected
     shutil.copytree(version / "data", other / "data", dirs_exist_ok=True)
-    with pytest.raises(Exception, match="expected model format 3; got 2") as refused:
+    with pytest.raises(Exception, match="expected model format 4; got 3") as refused:
         load(other)
     assert type(refused.value).__name__ == "MlopsError"
     assert type(refused.value).__module__ == f"_{version_code.package_name(package(other))}.errors"
@@ -156,7 +156,7 @@ def test_the_name_follows_from_every_module_but_not_from_line_endings(version: P
     source(version, "errors").rename(package(version) / "mistakes.py")
     changed.add(version_code.package_name(package(version)))
 
-    assert len(changed) == 13
+    assert len(changed) == 14
     assert all(len(name) == len("trip_duration_") + 12 for name in changed)
 
 

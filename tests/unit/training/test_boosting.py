@@ -12,6 +12,7 @@ from support.small_models import QUICK, matrix_of, minutes
 
 from mlops.errors import EmptyTrainingSetError
 from mlops.model.duration_model import DurationModel
+from mlops.model.estimator import Estimator
 from mlops.model.features import REQUEST_FEATURES
 from mlops.training.boosting import Fit, Matrix, build_matrix, train
 from mlops.training.feature_files import Batch
@@ -27,7 +28,7 @@ def test_the_same_seed_gives_the_same_model() -> None:
     def answers(seed: int) -> list[float]:
         matrix = matrix_of(seed=seed)
         fit = train(matrix, parameters, seed=seed, threads=1, rounds=20)
-        return minutes(DurationModel(matrix.encoder, fit.booster), make_requests(50))
+        return minutes(DurationModel(matrix.encoder, Estimator(fit.booster)), make_requests(50))
 
     assert answers(1) == answers(1)
     assert answers(1) != answers(2)
@@ -36,7 +37,9 @@ def test_the_same_seed_gives_the_same_model() -> None:
 def test_the_seed_reaches_the_trees() -> None:
     matrix, parameters = matrix_of(), {**QUICK, "subsample": 0.7}
     fits = [train(matrix, parameters, seed=seed, threads=1, rounds=10) for seed in (1, 1, 2)]
-    one, again, other = (minutes(DurationModel(matrix.encoder, f.booster), make_requests(50)) for f in fits)
+    one, again, other = (
+        minutes(DurationModel(matrix.encoder, Estimator(f.booster)), make_requests(50)) for f in fits
+    )
 
     assert one == again != other
 
@@ -55,7 +58,7 @@ def test_a_fit_without_rounds_stops_where_validation_is_best(monkeypatch: pytest
 
     def rmse(found: Fit) -> float:
         _, actual = make_features(75, 2)
-        predicted = minutes(DurationModel(matrix.encoder, found.booster), make_requests(75, 2))
+        predicted = minutes(DurationModel(matrix.encoder, Estimator(found.booster)), make_requests(75, 2))
         return float(np.sqrt(np.mean((np.array(predicted) - actual) ** 2)))
 
     assert fit.booster.num_boosted_rounds() == fit.rounds < 400
@@ -152,7 +155,7 @@ def test_a_weight_of_nothing_is_as_if_the_trips_were_not_there() -> None:
     requests, _ = make_features(50)
     one, other = (
         DurationModel(
-            matrix.encoder, train(matrix, QUICK, seed=1, threads=1, rounds=5).booster, plain
+            matrix.encoder, Estimator(train(matrix, QUICK, seed=1, threads=1, rounds=5).booster), plain
         ).minutes(requests)
         for matrix in (weighted, half)
     )

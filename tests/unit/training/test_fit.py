@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ from mlops.model.encoder import Encoder
 from mlops.model.features import REQUEST_FEATURES, feature_names
 from mlops.model.intervals import Intervals
 from mlops.month import Month
-from mlops.training import search
+from mlops.training import calibration, fit, search
+from mlops.training.boosting import Matrix, train
+from mlops.training.coverage_aim import Aim
 from mlops.training.feature_files import FeatureFiles
 from mlops.training.fit import Fitting, Tuned
 from mlops.training.search import FIRST_GUESS, Rung, clip_to_bounds
@@ -75,6 +78,11 @@ def assert_same_tables(one: dict[str, np.ndarray], other: dict[str, np.ndarray],
         np.testing.assert_allclose(table, other[name], rtol=rtol, err_msg=name)
 
 
+def assert_same_intervals(one: Intervals, other: Intervals) -> None:
+    assert one.booster.save_raw() == other.booster.save_raw()
+    assert one.quantiles.tolist() == other.quantiles.tolist()
+
+
 # --- Tuning -------------------------------------------------------------------------------------------------
 
 
@@ -102,13 +110,12 @@ def test_each_rung_sees_its_share_of_the_training_trips_and_all_of_the_validatio
     months: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int, int]] = []
-    train = Fitting._train
 
-    def watched(self, matrix, parameters, rounds, **options):  # type: ignore[no-untyped-def]
+    def watched(matrix, parameters, rounds, **options):  # type: ignore[no-untyped-def]
         seen.append((matrix.training.num_row(), matrix.validation.num_row(), rounds))
-        return train(self, matrix, parameters, rounds, **options)
+        return train(matrix, parameters, rounds=rounds, **options)
 
-    monkeypatch.setattr(Fitting, "_train", watched)
+    monkeypatch.setattr(fit, "train", watched)
     FITTING.tune(months[:2], months[2])
 
     expected = [
@@ -123,11 +130,27 @@ def test_each_rung_sees_its_share_of_the_training_trips_and_all_of_the_validatio
 def test_intervals_are_calibrated_on_the_validation_month_alone(
     tuned: Tuned, months: tuple[Path, Path, Path]
 ) -> None:
-    held_out = pd.read_parquet(months[2])
-    columns = {name: held_out[name].to_numpy() for name in NAMES}
+    """Their quantiles are those of the validation trips: the wider the aim, the more of these are inside."""
+    wider = FITTING.tune(months[:2], months[2], aim=Aim(0.9, 0.99))
+    with pytest.MonkeyPatch.context() as patch:
+        given: list[tuple[np.ndarray, np.ndarray]] = []
 
-    expected = Intervals.fit(columns, tuned.predicted, held_out["duration_minutes"].to_numpy())
-    assert_same_tables(tuned.intervals.tables, expected.tables)
+        def watched(matrix: Matrix, half: calibration.Half, *pair: Any, **options: Any) -> Intervals:
+            assert matrix.validation.num_row() == 450
+            given.append(pair[:2])
+            return learn(matrix, half, *pair, **options)
+
+        learn = calibration.learn_intervals
+        patch.setattr(calibration, "learn_intervals", watched)
+        again = FITTING.tune(months[:2], months[2])
+
+    (predicted, actual), (blind, same) = given
+    np.testing.assert_array_equal(predicted, tuned.predicted)
+    np.testing.assert_array_equal(actual, tuned.actual)
+    np.testing.assert_array_equal(same, tuned.actual)
+    assert np.abs(blind - actual).mean() > np.abs(predicted - actual).mean()  # without the distance
+    assert_same_intervals(again.intervals, tuned.intervals)
+    assert (np.abs(wider.intervals.quantiles) > np.abs(tuned.intervals.quantiles)).all()
 
 
 def test_what_did_well_before_is_tried_after_the_first_guess(months: tuple[Path, Path, Path]) -> None:
@@ -171,7 +194,7 @@ def test_the_final_model_is_trained_on_training_and_validation_months(
 
     # 810 trips of the training months and nine tenths of 450.
     assert caplog.messages == [f"final fit on 1,215 trips with {best.rounds} rounds"]
-    assert model.booster.num_boosted_rounds() == best.rounds
+    assert model.estimator.booster.num_boosted_rounds() == best.rounds
     assert_same_tables(model.encoder.tables, encoder_of(learnable(*months)).tables, rtol=1e-6)
     assert model.features == feature_names()
 
@@ -179,8 +202,32 @@ def test_the_final_model_is_trained_on_training_and_validation_months(
 def test_the_final_model_keeps_the_intervals_of_the_search(
     tuned: Tuned, months: tuple[Path, Path, Path]
 ) -> None:
-    assert FITTING.fit(months, tuned).intervals is tuned.intervals
-    assert FITTING.fit(months[1:], tuned).intervals is tuned.intervals
+    without = tuned.without_distance
+    for learnt in (months, months[1:]):
+        model = FITTING.fit(learnt, tuned)
+        assert model.estimator.intervals is tuned.intervals
+        assert without
+        assert model.without_distance
+        assert model.without_distance.intervals is without.intervals
+        assert model.without_distance.booster.num_boosted_rounds() == without.rounds
+
+
+def test_requests_without_a_distance_have_trees_of_their_own(
+    tuned: Tuned, months: tuple[Path, Path, Path]
+) -> None:
+    """They answer as a model that was trained without the distance, and their ranges are wider."""
+    model = FITTING.fit(months, tuned)
+    requests = make_requests(300, seed=9)
+    requests.loc[::2, "distance_miles"] = np.nan
+    mixed, blind = model.predict(requests), model.predict(requests.assign(distance_miles=np.nan))
+    width = mixed["high_80_minutes"] - mixed["low_80_minutes"]
+
+    assert model.without_distance
+    used = {model.features[int(name[1:])] for name in model.without_distance.booster.get_score()}
+    assert used <= set(feature_names(use_distance=False))
+    pd.testing.assert_frame_equal(mixed[::2], blind[::2])
+    assert width[::2].mean() > 1.05 * width[1::2].mean()
+    assert (mixed["duration_minutes"][1::2] != blind["duration_minutes"][1::2]).mean() > 0.9
 
 
 def test_the_final_model_predicts_what_it_never_saw(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
@@ -196,8 +243,8 @@ def test_the_parameters_are_those_of_the_best_trial(tuned: Tuned, months: tuple[
     other = replace(tuned.search.best, parameters={**tuned.search.best.parameters, "max_depth": 1}, rounds=3)
     shallow = FITTING.fit(months, replace(tuned, search=replace(tuned.search, best=other)))
 
-    assert shallow.booster.num_boosted_rounds() == 3
-    assert (shallow.booster.trees_to_dataframe().groupby("Tree").size() <= 3).all()
+    assert shallow.estimator.booster.num_boosted_rounds() == 3
+    assert (shallow.estimator.booster.trees_to_dataframe().groupby("Tree").size() <= 3).all()
 
 
 # --- Settings -----------------------------------------------------------------------------------------------
@@ -209,9 +256,15 @@ def test_the_same_months_give_the_same_model_to_the_last_bit(
     again = FITTING.tune(months[:2], months[2])
     one, other = (FITTING.fit(months, found) for found in (tuned, again))
 
-    assert one.booster.save_raw() == other.booster.save_raw()
+    assert one.estimator.booster.save_raw() == other.estimator.booster.save_raw()
     assert_same_tables(one.encoder.tables, other.encoder.tables)
-    assert_same_tables(one.intervals.tables, other.intervals.tables)
+    for mine, others in ((one.estimator, other.estimator), (one.without_distance, other.without_distance)):
+        assert mine
+        assert others
+        assert mine.intervals
+        assert others.intervals
+        assert mine.booster.save_raw() == others.booster.save_raw()
+        assert_same_intervals(mine.intervals, others.intervals)
     np.testing.assert_array_equal(tuned.predicted, again.predicted)
 
 
@@ -219,7 +272,7 @@ def test_another_seed_gives_another_model(tuned: Tuned, months: tuple[Path, Path
     other = Fitting.of(SETTINGS.model_copy(update={"seed": 6}), threads=1)
 
     one, another = (fitting.fit(months, tuned) for fitting in (FITTING, other))
-    assert one.booster.save_raw() != another.booster.save_raw()
+    assert one.estimator.booster.save_raw() != another.estimator.booster.save_raw()
 
 
 def test_two_threads_answer_nearly_as_one(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
@@ -239,15 +292,18 @@ def test_a_half_life_changes_what_is_learnt_and_not_how_it_is_scored(
     assert not np.array_equal(found.predicted, tuned.predicted)
     rmse = error_metrics(found.actual, found.predicted)["rmse"]
     assert rmse == pytest.approx(found.search.best.validation_rmse, rel=1e-3)
-    one, other = (fitting.fit(months, tuned).booster.save_raw() for fitting in (FITTING, forgetful))
+    one, other = (fitting.fit(months, tuned).estimator.booster.save_raw() for fitting in (FITTING, forgetful))
     assert one != other
 
 
-def test_without_distance_the_model_does_not_know_it(tuned: Tuned, months: tuple[Path, Path, Path]) -> None:
-    fitting = Fitting.of(Settings(use_distance=False), threads=1)
+def test_without_distance_the_model_does_not_know_it(months: tuple[Path, Path, Path]) -> None:
+    fitting = Fitting.of(Settings(use_distance=False, max_trials=1), threads=1)
+    tuned = fitting.tune(months[:2], months[2])
     model = fitting.fit(months, tuned)
 
     assert fitting.features == model.features == feature_names(use_distance=False)
+    assert tuned.without_distance is None
+    assert model.without_distance is None
     requests = make_requests(20)
     elsewhere = model.predict(requests.assign(distance_miles=30.0))["duration_minutes"]
     assert elsewhere.tolist() == model.predict(requests)["duration_minutes"].tolist()
@@ -259,5 +315,5 @@ def test_other_columns_may_be_tried(months: tuple[Path, Path, Path]) -> None:
     model = fitting.fit(months, fitting.tune(months[:2], months[2]))
 
     assert model.features == few
-    assert model.booster.num_features() == 2
+    assert model.estimator.booster.num_features() == 2
     assert set(model.importance()) == set(few)

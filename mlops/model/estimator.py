@@ -1,0 +1,82 @@
+"""`Estimator`: boosted trees with the intervals around their predictions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xgboost as xgb
+
+from .intervals import INTERVAL_COLUMNS, Intervals
+from .row_predictor import Forest
+
+Array = npt.NDArray[Any]
+SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0  # range of the training durations, so also of the predictions
+
+
+@dataclass(frozen=True, eq=False)
+class Estimator:
+    """Boosted trees that predict minutes from a row of a model's matrix.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+    intervals : Intervals, optional
+        Without them, as during tuning, only the minutes are predicted.
+    """
+
+    booster: xgb.Booster
+    intervals: Intervals | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what it predicts."""
+        return ("duration_minutes", *(INTERVAL_COLUMNS if self.intervals else ()))
+
+    def predict(self, table: Array) -> Array:
+        """Minutes and bounds of n rows, float64 of shape (n, columns), 1 to 60."""
+        minutes = possible(self.booster.inplace_predict(table).astype(np.float64))
+        if self.intervals is None:
+            return minutes[:, None]
+        return np.column_stack([minutes, possible(self.intervals.bounds(table, minutes))])
+
+    def predict_one(self, row: Array) -> list[float]:
+        """As `predict`, for one row of shape (features,). The first call prepares the trees."""
+        minutes = _possible(self._forest.predict_one(row))
+        bounds = self.intervals.bounds_one(row, minutes) if self.intervals else []
+        return [minutes, *map(_possible, bounds)]
+
+    def save(self, folder: Path, ending: str = "") -> list[float] | None:
+        """Write ``booster.ubj`` and ``scale.ubj``, `ending` in their names; gives the intervals' quantiles."""
+        self.booster.save_model(folder / f"booster{ending}.ubj")
+        if self.intervals is None:
+            return None
+        self.intervals.booster.save_model(folder / f"scale{ending}.ubj")
+        return [float(quantile) for quantile in self.intervals.quantiles]
+
+    @classmethod
+    def load(cls, folder: Path, ending: str, quantiles: Sequence[float] | None) -> Estimator:
+        """Estimator that `save` wrote."""
+        booster = xgb.Booster(model_file=folder / f"booster{ending}.ubj")
+        if quantiles is None:
+            return cls(booster)
+        scale = xgb.Booster(model_file=folder / f"scale{ending}.ubj")
+        return cls(booster, Intervals(scale, np.array(quantiles)))
+
+    @functools.cached_property
+    def _forest(self) -> Forest:
+        return Forest.from_booster(bytes(self.booster.save_raw("json")))
+
+
+def possible(minutes: Array) -> Array:
+    """Minutes, limited to the range of durations."""
+    return np.clip(minutes, SHORTEST_MINUTES, LONGEST_MINUTES)
+
+
+def _possible(minutes: float) -> float:
+    return min(max(minutes, SHORTEST_MINUTES), LONGEST_MINUTES)
