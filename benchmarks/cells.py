@@ -184,7 +184,7 @@ def run_all(
     needed = {cell.name for cell in in_order(cells, chosen)}
     started, done, results = time.monotonic(), 0.0, Results()
     left = sum(cell.expected_seconds for cell in cells if cell.name in needed)
-    logger.info("%d measurements take about %s; kept ones take no time", len(needed), _clock_time(left))
+    logger.info("%d measurements take about %.0f minutes; kept ones take none", len(needed), left / 60)
     for number, cell in enumerate(cells, start=1):
         elapsed, measures = time.monotonic() - started, cell.name in needed
         result = None

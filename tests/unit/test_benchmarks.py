@@ -145,10 +145,10 @@ def test_memory_is_that_of_the_cell_s_process(tmp_path: Path) -> None:
 
 def test_progress_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "benchmarks"):
-        results_of([FIRST, Cell("bad", f"{HERE}:fail")], tmp_path)
+        results_of([FIRST, Cell("bad", f"{HERE}:fail", expected_seconds=110)], tmp_path)
 
-    assert "2 measurements take about 0:20" in caplog.text
-    assert "[1/2] 0:00 elapsed, about 0:20 left: first" in caplog.text
+    assert "2 measurements take about 2 minutes" in caplog.text
+    assert "[1/2] 0:00 elapsed, about 2:00 left: first" in caplog.text
     assert "calls 1" in caplog.text
     assert "failed: RuntimeError: out of luck" in caplog.text
 
