@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 
 RESAMPLES = 2000
 SEED = 2000
+WITHOUT_DISTANCE = "without_distance"  # contender: the challenger, asked without a distance; its ranges only
 BASELINES = {"pair_median": "the pair median", "course": "the course's recipe"}
 
 
@@ -78,7 +79,8 @@ class Evidence:
         ``contender``, ``day``, ``trips``, and the sums of `metrics.interval_measures`; only contenders that give
         intervals. Empty in a ``verdict.json`` from before 2026-12.
     bad_intervals : int
-        Trips for which the challenger's bounds are not in order around its prediction, or not 1 to 60 minutes.
+        Trips for which the challenger's bounds are not in order around its prediction, or not 1 to 60 minutes,
+        with a distance or without.
     """
 
     test_month: str
@@ -186,7 +188,7 @@ def gather(
         artefact_bytes,
         row_seconds,
         _measured_intervals(by_day, actual, intervals),
-        sum(count_bad(given) for name, given in intervals.items() if name == "challenger"),
+        sum(count_bad(intervals[name]) for name in ("challenger", WITHOUT_DISTANCE) if name in intervals),
     )
 
 

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from mlops.evaluation.comparison import Evidence
+from mlops.evaluation.comparison import WITHOUT_DISTANCE, Evidence
 from mlops.evaluation.metrics import LEVELS
+
+ASKED = {
+    "challenger": "",
+    WITHOUT_DISTANCE: "without a distance, ",
+}  # whose coverage counts, and how it was asked
 
 
 def measured(evidence: Evidence) -> dict[str, float]:
@@ -17,8 +22,8 @@ def measured(evidence: Evidence) -> dict[str, float]:
     for level in LEVELS:
         score = f"interval_score_{level}"
         low, high = evidence.score_gain_interval(level)
+        found |= {_coverage(name, level): evidence.interval_mean(name, f"coverage_{level}") for name in ASKED}
         found |= {
-            f"coverage_{level}": evidence.interval_mean("challenger", f"coverage_{level}"),
             score: evidence.interval_mean("challenger", score),
             f"{score}_champion": evidence.interval_mean("champion", score),
             f"{score}_gain_low": low,
@@ -51,11 +56,16 @@ def worse_scores(numbers: Mapping[str, float]) -> Iterator[str]:
 
 def missed_coverage(numbers: Mapping[str, float], max_error: float) -> Iterator[str]:
     """A reason for each level at which the challenger's coverage is further from nominal than `max_error`."""
-    for level, nominal in LEVELS.items():
-        share = numbers.get(f"coverage_{level}", nominal)
-        least, most = nominal - max_error, min(nominal + max_error, 1.0)
-        if not least <= share <= most:
-            yield (
-                f"the {level} % ranges contain {share:.2%} of the trips, but should contain {least:.2%} to "
-                f"{most:.2%}"
-            )
+    for name, asked in ASKED.items():
+        for level, nominal in LEVELS.items():
+            share = numbers.get(_coverage(name, level), nominal)
+            least, most = nominal - max_error, min(nominal + max_error, 1.0)
+            if not least <= share <= most:
+                yield (
+                    f"{asked}the {level} % ranges contain {share:.2%} of the trips, but should contain "
+                    f"{least:.2%} to {most:.2%}"
+                )
+
+
+def _coverage(name: str, level: str) -> str:
+    return f"coverage_{level}" if name == "challenger" else f"{name}_coverage_{level}"

@@ -36,7 +36,7 @@ from mlops.data.trips import RULES, Quality, count_by_day
 from mlops.errors import ConfigError
 from mlops.evaluation import metrics, promotion
 from mlops.evaluation.baseline import PairMedian
-from mlops.evaluation.comparison import Incumbent, gather
+from mlops.evaluation.comparison import WITHOUT_DISTANCE, Incumbent, gather
 from mlops.evaluation.promotion import Limits, Verdict
 from mlops.files import atomic_write
 from mlops.model.duration_model import DurationModel
@@ -104,18 +104,16 @@ class Candidate:
             if not self.is_fitted:  # another backtest may have fitted it in the meantime
                 made.replace(self.folder)
 
-    def predictions(self, month: Month) -> pd.DataFrame:
-        """Minutes that it predicts for each trip of a month, and their ranges."""
+    def predictions(self, month: Month, asked: str = "") -> pd.DataFrame:
+        """Minutes and ranges that it predicts for each trip of a month; `asked` may be `WITHOUT_DISTANCE`."""
         clean = self.months[month]
-        kept = self.folder / f"{month}_{clean['clean_sha256'][:12]}.parquet"
+        kept = self.folder / f"{month}_{clean['clean_sha256'][:12]}{asked}.parquet"
         if not kept.is_file():
-            predicted = self.model.predict(_trips(Path(clean["path"]))[0])[
-                ["duration_minutes", *INTERVAL_COLUMNS]
-            ]
-            with atomic_write(kept) as passing:
-                predicted.astype(np.float32).to_parquet(
-                    passing, index=False
-                )  # exact: trees answer in float32
+            requests, _ = _trips(Path(clean["path"]))
+            requests = requests.assign(distance_miles=np.nan) if asked else requests
+            predicted = self.model.predict(requests)[["duration_minutes", *INTERVAL_COLUMNS]]
+            with atomic_write(kept) as passing:  # float32 is exact for the minutes, since trees answer in it
+                predicted.astype(np.float32).to_parquet(passing, index=False)
         return pd.read_parquet(kept)
 
     def rmse(self, month: Month) -> float:
@@ -128,19 +126,23 @@ class Candidate:
         requests, actual = _trips(Path(self.months[self.split.test]["path"]))
         baseline = PairMedian(*feature_files.pairs_and_minutes(self._learnt(), for_training=True))
         answered = {"challenger": self.predictions(self.split.test)}
+        minutes = {
+            "challenger": minutes_of(answered["challenger"]),
+            "pair_median": baseline.predict(requests),
+        }
+        if self.settings.use_distance:
+            answered[WITHOUT_DISTANCE] = self.predictions(self.split.test, WITHOUT_DISTANCE)
         incumbent = None
         if champion:
             answered["champion"] = champion.predictions(self.split.test)
+            minutes["champion"] = minutes_of(answered["champion"])
             tested, learnt = str(champion.split.test), str(champion.split.validation)
             incumbent = Incumbent(f"of {tested}", tested, learnt)
         size = sum(path.stat().st_size for path in (self.folder / "model").iterdir())
         evidence = gather(
             requests,
             actual,
-            {
-                "pair_median": baseline.predict(requests),
-                **{name: minutes_of(each) for name, each in answered.items()},
-            },
+            minutes,
             test_month=self.settings.month,
             champion=incumbent,
             artefact_bytes=size,

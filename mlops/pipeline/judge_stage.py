@@ -19,7 +19,7 @@ from mlops.data import schemas
 from mlops.errors import MlopsError, TrackingDownError, one_line
 from mlops.evaluation import metrics, model_card, promotion
 from mlops.evaluation.baseline import PairMedian
-from mlops.evaluation.comparison import Evidence, Incumbent, gather
+from mlops.evaluation.comparison import WITHOUT_DISTANCE, Evidence, Incumbent, gather
 from mlops.evaluation.promotion import Limits
 from mlops.model.duration_model import DurationModel
 from mlops.pipeline.fit_stage import Attempt, Fitted
@@ -112,6 +112,8 @@ def compare(attempt: Attempt, tested: Tested) -> Compared:
     baseline = _pair_median(attempt)
     predicted = {"challenger": tested.minutes, "pair_median": baseline.predict(tested.requests)}
     intervals = {"challenger": tested.predictions, "pair_median": baseline.intervals(tested.requests)}
+    if tested.without_distance is not None:
+        intervals[WITHOUT_DISTANCE] = tested.without_distance
     if attempt.settings.compare_course:
         predicted["course"] = _course(attempt).predict(tested.requests)
     incumbent = None

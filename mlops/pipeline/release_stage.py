@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from mlops.evaluation import metrics, model_card
+from mlops.evaluation.comparison import WITHOUT_DISTANCE
 from mlops.locks import Lock
 from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
@@ -145,19 +146,15 @@ def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
 
 
 def _ranges(judged: Judged, version: Version) -> pd.DataFrame:
-    """Interval score, coverage and width of all that gave ranges for the test month, and without a distance."""
-    evidence, names = judged.record.evidence, {**_names(judged, version), "pair_median": "past trips"}
+    """Interval score, coverage and width of all that gave ranges for the test month."""
+    evidence, names = judged.record.evidence, _names(judged, version)
+    names |= {"pair_median": "past trips", WITHOUT_DISTANCE: f"{names['challenger']}, no distance given"}
     measures = ("interval_score", "coverage", "width")
-    rows = []
-    for level in metrics.LEVELS:
-        of = {
-            named: [evidence.interval_mean(name, f"{each}_{level}") for each in measures]
-            for name, named in names.items()
-        }
-        if judged.without_distance is not None:
-            without = [judged.metrics[f"test_without_distance_{each}_{level}"] for each in measures]
-            of[f"version {version.number}, no distance given"] = without
-        rows += [(level, named, *values) for named, values in of.items()]
+    rows = [
+        (level, named, *(evidence.interval_mean(name, f"{each}_{level}") for each in measures))
+        for level in metrics.LEVELS
+        for name, named in names.items()
+    ]
     return pd.DataFrame(rows, columns=["level", "contender", *measures]).dropna(ignore_index=True)
 
 

@@ -110,6 +110,18 @@ def test_a_challenger_whose_coverage_is_off_is_kept(
     assert decide(with_intervals(BETTER, challenger=means)).outcome == "keep"  # the champion has no intervals
 
 
+def test_a_challenger_whose_coverage_is_off_without_a_distance_is_kept() -> None:
+    asked = {"challenger": {}, "without_distance": {"coverage_95": 0.875, "interval_score_95": 99.0}}
+    verdict = decide(with_intervals(BETTER, champion={}, **asked))
+
+    assert verdict.outcome == "keep"
+    assert verdict.reasons == (
+        "without a distance, the 95 % ranges contain 87.50% of the trips, but should contain 90.00% to 100.00%",
+    )
+    assert verdict.measured["coverage_95"] == pytest.approx(0.95)
+    assert verdict.measured["without_distance_coverage_95"] == pytest.approx(0.875)
+
+
 def test_a_coverage_at_the_limit_passes() -> None:
     for means in (
         {"coverage_80": 0.7501},
@@ -254,4 +266,5 @@ def test_a_challenger_with_wrong_intervals_is_refused(bad: tuple[str, float, str
 
 def test_a_challenger_without_intervals_is_refused() -> None:
     assert gathered_with(challenger=answers(4.0)[["duration_minutes"]]).bad_intervals == 6000
-    assert gathered_with().bad_intervals == 0  # a backtest of minutes alone
+    assert gathered_with(challenger=answers(4.0), without_distance=answers(4.0) + 40.0).bad_intervals > 0
+    assert gathered_with().bad_intervals == 0
