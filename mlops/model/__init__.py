@@ -5,9 +5,10 @@ In reading order:
 - `request_columns`: reads requests, in whichever types they come
 - `features`: from a request to numeric features
 - `encoder`: smoothed means of past trips for a request
-- `intervals`: prediction intervals of a duration
-- `learned_range`: which requests are outside of what was learnt
 - `row_predictor`: fast prediction of the trees for one request
+- `intervals`: prediction intervals of a duration
+- `estimator`: trees with their intervals
+- `learned_range`: which requests are outside of what was learnt
 - `duration_model`: `DurationModel`, which combines these in one artefact
 - `version_code`: loads the code of a registered version separately from every other version's code
 

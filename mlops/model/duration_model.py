@@ -1,8 +1,8 @@
 """`DurationModel`: encoder, boosted trees, intervals and learned range in one artefact.
 
-An artefact is a folder: ``encoder.npz``, ``model.json``, ``booster.ubj`` and ``scale.ubj`` (the intervals' booster),
-and for requests without a distance ``booster_without_distance.ubj`` and ``scale_without_distance.ubj``. It contains
-no pickle. MLflow loads it with `_load_pyfunc`.
+An artefact is a folder: ``encoder.npz``, ``model.json``, ``booster.ubj`` and ``scale.ubj`` (the booster of the
+intervals), and for requests without a distance ``booster_without_distance.ubj`` and
+``scale_without_distance.ubj``. It contains no pickle. MLflow loads it with `_load_pyfunc`.
 """
 
 from __future__ import annotations
@@ -189,12 +189,18 @@ class DurationModel:
         features = tuple(about["features"])
         with np.load(folder / "encoder.npz") as tables:
             encoder = Encoder(dict(tables), [name for name in features if name in ENCODED])
-        learned = LearnedRange.from_dict(about["learned"]) if "learned" in about else None
+        learned = about.get("learned")
         estimators = {
             ending: Estimator.load(folder, ending, quantiles)
             for ending, quantiles in about["quantiles"].items()
         }
-        return cls(encoder, estimators[""], features, learned, estimators.get(WITHOUT_DISTANCE))
+        return cls(
+            encoder,
+            estimators[""],
+            features,
+            learned and LearnedRange.from_dict(learned),
+            estimators.get(WITHOUT_DISTANCE),
+        )
 
 
 def feature_matrix(

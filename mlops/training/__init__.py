@@ -6,6 +6,7 @@ In reading order:
 - `boosting`: bin the trips once, and fit boosted trees on them
 - `search`: the search for hyperparameters: its space, rungs, trials and budget
 - `coverage_aim`: the coverage that the intervals are calibrated to, from that of earlier months
-- `fit`: tune on the validation month, calibrate the intervals on it, fit again with it
+- `calibration`: learn how large errors usually are, and calibrate the intervals on the validation month
+- `fit`: tune on the validation month, learn the intervals, fit again with that month
 - `baselines`: the course's recipe (a well-known MLOps course's notebook), the usual baseline
 """

@@ -24,8 +24,8 @@ from mlops.training.feature_files import FeatureFiles, count_rows
 Array = npt.NDArray[Any]
 logger = logging.getLogger(__name__)
 
-# Of the estimator for requests without a distance, beside the parameters of the search. It is small: with the depth
-# and the rounds of the other one, its RMSE was 0.3 % lower and its file four times as large.
+# For requests without a distance, beside the parameters of the search. This estimator is small: with depth and
+# rounds of the other one, its RMSE was 0.3 % lower and its file four times as large.
 SMALL, SMALL_ROUNDS = {"max_depth": 6, "learning_rate": 0.15}, 250
 
 
