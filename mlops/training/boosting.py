@@ -181,6 +181,7 @@ def train(
     rounds: int,
     stop_early: bool = False,
     only: Sequence[str] = (),
+    start: xgb.Booster | None = None,
 ) -> Fit:
     """Boosted trees fitted on the matrix for `rounds` rounds, or fewer with `stop_early`.
 
@@ -194,6 +195,8 @@ def train(
         Stop when the validation RMSE no longer falls, and keep the best number of rounds.
     only : sequence of str
         Features that the trees may use; by default all. `colsample_bytree` is then the share of these.
+    start : xgboost.Booster, optional
+        Trees to which the rounds are added.
     """
     fixed = {
         "objective": "reg:squarederror",
@@ -209,7 +212,8 @@ def train(
         matrix.training.set_info(feature_weights=np.isin(matrix.features, only).astype(np.float32))
     try:
         if not stop_early:
-            return Fit(xgb.train(chosen, matrix.training, rounds), rounds, float("nan"))
+            booster = xgb.train(chosen, matrix.training, rounds, xgb_model=start)
+            return Fit(booster, rounds, float("nan"))
         booster = xgb.train(
             chosen,
             matrix.training,
@@ -217,6 +221,7 @@ def train(
             evals=[(matrix.validation, "validation")],
             early_stopping_rounds=EARLY_STOPPING_ROUNDS,
             verbose_eval=False,
+            xgb_model=start,
         )
     finally:
         if only:

@@ -1,15 +1,15 @@
 """Learn the ranges of an estimator: how large the error of such a ride usually is, and how much larger it can be.
 
 A fit on half of the training trips predicts the other half. From these errors, of all training months, a small
-booster learns the size of a ride's error. Then the errors of the validation month, divided by that size, give the
-quantiles: neither fit nor size has seen that month.
+booster learns the size of a ride's error; a few more trees learn it from half of the newest month, the validation
+month. The errors of that month's other half, divided by the size, give the quantiles: no fit has seen these trips.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,9 @@ SCALE = {
     "colsample_bytree": 0.5,
     "learning_rate": 0.1,
 }
-SCALE_ROUNDS = 60
-"""Of the booster that learns the size of the errors. More rounds or depth gained nothing and cost each request."""
+SCALE_ROUNDS, NEWEST_ROUNDS = 60, 20
+"""Of the booster that learns the size of the errors, from all training months and then from the newest month. More
+rounds or depth gained nothing and cost each request."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +63,7 @@ def fit_half(
     only: Sequence[str] = (),
 ) -> Half:
     """Fit on a random half of the training trips; the parameters are those of `boosting.train`."""
-    seen = np.random.default_rng(seed).random(matrix.training.num_row()) < 0.5
-    if seen.all() or not seen.any():  # a trip or two
-        seen, unseen = np.ones_like(seen), np.ones_like(seen)
-    else:
-        unseen = ~seen
+    seen, unseen = _halves(matrix.training.num_row(), seed)
     with _changed(matrix.training, seen):
         fit = train(
             matrix, parameters, seed=seed, threads=threads, rounds=rounds, stop_early=stop_early, only=only
@@ -95,17 +92,36 @@ def learn_intervals(
     predicted, actual : array of shape (n,)
         Minutes of the validation month's trips, in the matrix's order.
     aim : Aim
-        Shares of these trips that the intervals contain.
+        Shares of trips like these that the intervals contain.
     only : sequence of str
         Features that the size of the error may depend on; by default all.
+
+    Raises
+    ------
+    ValueError
+        When the matrix has no validation month.
     """
+    if matrix.validation is None:
+        raise ValueError("intervals: expected a matrix with a validation month; got one without")
+    how: dict[str, Any] = {"seed": seed, "threads": threads, "only": only}
+    errors, newest = actual - predicted, replace(matrix, training=matrix.validation)
+    learnt, held_out = _halves(len(errors), seed)
     with _changed(matrix.training, half.unseen, np.sqrt(np.abs(half.errors))):
-        scale = train(matrix, SCALE, seed=seed, threads=threads, rounds=SCALE_ROUNDS, only=only).booster
-    scaled = (actual - predicted) / usual_errors(scale.predict(matrix.validation))
+        scale = train(matrix, SCALE, rounds=SCALE_ROUNDS, **how).booster
+    with _changed(newest.training, learnt, np.sqrt(np.abs(errors))):
+        scale = train(newest, SCALE, rounds=NEWEST_ROUNDS, start=scale, **how).booster
+    scaled = (errors / usual_errors(scale.predict(newest.training)))[held_out]
     quantiles = np.quantile(scaled, aim.levels)
     # The interval contains the prediction, also when all of these trips were faster or all were slower.
     quantiles[0::2], quantiles[1::2] = np.minimum(quantiles[0::2], 0), np.maximum(quantiles[1::2], 0)
     return Intervals(scale, quantiles)
+
+
+def _halves(trips: int, seed: int) -> tuple[Array, Array]:
+    """A random half of the trips and the other half; all of them twice where there are only a few."""
+    one = np.random.default_rng(seed).random(trips) < 0.5
+    few = one.all() or not one.any()
+    return (np.ones(trips, bool), np.ones(trips, bool)) if few else (one, ~one)
 
 
 @contextlib.contextmanager
