@@ -25,11 +25,12 @@ OURS_NAME = "ours"
 PEERS = {
     "LightGBM": ("lightgbm_native", ()),
     "LightGBM, refit": ("lightgbm_native", ("--refit",)),
+    "LightGBM, tuned": ("flaml_automl", ("--lightgbm",)),
     "FLAML": ("flaml_automl", ()),
     "AutoGluon": ("autogluon_tabular", ()),
 }
 """Script and options of each peer."""
-UNBUDGETED, AUTOML = ("LightGBM", "LightGBM, refit"), ("FLAML", "AutoGluon")
+UNBUDGETED, AUTOML = ("LightGBM", "LightGBM, refit"), ("LightGBM, tuned", "FLAML", "AutoGluon")
 
 
 def contender_cell(contender: str, budget: int, test: str, seed: int) -> str:

@@ -1,4 +1,7 @@
-"""FLAML with its defaults, scored on the validation month; its best model is fitted again on both parts."""
+"""FLAML with its defaults, scored on the validation month; its best model is fitted again on both parts.
+
+With ``--lightgbm`` it tunes LightGBM only.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import pandas as pd
 from flaml import AutoML
 from rows import task
 
-job = task()
+job = task(lightgbm="tune LightGBM only")
 training, minutes = job.read("training")
 validation, validation_minutes = job.read("validation")
 common = {"task": "regression", "metric": "rmse", "n_jobs": job.threads, "seed": job.seed, "verbose": 0}
@@ -17,6 +20,7 @@ job.out.mkdir(parents=True, exist_ok=True)
 search = AutoML()
 search.fit(
     training, minutes, X_val=validation, y_val=validation_minutes,
+    estimator_list=["lgbm"] if job.options["lightgbm"] else "auto",
     time_budget=job.budget, log_file_name=str(log), log_type="all", **common,
 )  # fmt: skip
 best = AutoML()

@@ -184,11 +184,13 @@ def test_every_cell_depends_on_earlier_ones_and_every_call_exists() -> None:
                 assert cell_key(replace(cell, after=(), inputs=()), {})
 
 
-def test_the_full_benchmark_has_every_contender_in_three_runs_and_takes_less_than_two_hours() -> None:
+def test_the_full_benchmark_has_every_contender_in_three_runs_and_takes_little_over_two_hours() -> None:
     cells = command.cells_of(bench_of(FULL, "folder", TEN_MONTHS), command.MEASURED)
     names = {cell.name for cell in cells}
 
     for peer in (
+        "LightGBM, tuned 60 s",
+        "LightGBM, tuned 180 s",
         "FLAML 60 s",
         "FLAML 180 s",
         "AutoGluon 60 s",
@@ -200,7 +202,7 @@ def test_the_full_benchmark_has_every_contender_in_three_runs_and_takes_less_tha
         assert found == {
             f"contenders/{peer} 2023-{n} seed {seed}" for n, seed in (("07", 1), ("08", 2), ("10", 3))
         }
-    assert sum(cell.expected_seconds for cell in cells) < 2 * 3600
+    assert sum(cell.expected_seconds for cell in cells) < 2.25 * 3600
 
 
 def test_every_row_of_the_full_benchmark_has_its_cells() -> None:
