@@ -20,8 +20,10 @@ import xgboost as xgb
 
 from ..errors import MlopsError
 from .encoder import ENCODED, Encoder
-from .estimator import Estimator
+from .estimator import Estimator, possible
 from .features import BATCH_ROWS, CATEGORICAL, feature_names, features_of
+from .interval_tables import IntervalTables
+from .intervals import INTERVAL_COLUMNS
 from .learned_range import OUT_OF_RANGE, LearnedRange
 from .request_columns import as_columns, read_requests
 
@@ -31,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 Array = npt.NDArray[Any]
-FORMAT = 3
+FORMAT, FORMAT_BEFORE = 3, 2
 WITHOUT_DISTANCE = "_without_distance"  # ends the names of the files for requests without a distance
 
 # Replaces NaN: XGBoost stores a matrix without NaN in a quarter of the memory. No feature is negative.
@@ -53,6 +55,8 @@ class DurationModel:
     without_distance : Estimator, optional
         For requests without a distance; its trees use no feature that needs one. Without it `estimator` answers
         these too.
+    tables : IntervalTables, optional
+        Intervals of an artefact of format 2, whose estimator has none.
     """
 
     def __init__(
@@ -62,12 +66,14 @@ class DurationModel:
         features: tuple[str, ...] = feature_names(),
         learned: LearnedRange | None = None,
         without_distance: Estimator | None = None,
+        tables: IntervalTables | None = None,
     ) -> None:
         self.encoder = encoder
         self.estimator = estimator
         self.features = features
         self.learned = learned
         self.without_distance = without_distance
+        self.tables = tables
 
     def predict(self, requests: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Duration of each requested ride.
@@ -96,7 +102,7 @@ class DurationModel:
         """
         asked = read_requests(requests)
         answers = self._answers(features_of(asked))
-        columns = dict(zip(self.estimator.columns, answers.T, strict=True))
+        columns = dict(zip(self._columns, answers.T, strict=True))
         outside = {OUT_OF_RANGE: self.learned.outside(asked)} if self.learned else {}
         return pd.DataFrame({**columns, **outside}, index=requests.index)
 
@@ -119,8 +125,10 @@ class DurationModel:
         if self.without_distance and np.isnan(columns["distance_miles"][0]):
             estimator = self.without_distance
         answer = estimator.predict_one(self._table(columns)[0])
+        if self.tables:
+            answer += possible(self.tables.bounds(columns, np.array(answer)))[0].tolist()
         return {
-            **dict(zip(estimator.columns, answer, strict=True)),
+            **dict(zip(self._columns, answer, strict=True)),
             **({OUT_OF_RANGE: bool(self.learned.outside(asked)[0])} if self.learned else {}),
         }
 
@@ -132,8 +140,13 @@ class DurationModel:
         """Minutes for features from `request_features`, float64 of shape (n,), 1 to 60."""
         return self._answers(columns)[:, 0]
 
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """Names of the minutes and their bounds."""
+        return (*self.estimator.columns, *(INTERVAL_COLUMNS if self.tables else ()))
+
     def _answers(self, columns: Mapping[str, Array]) -> Array:
-        """What the estimators predict, float64 of shape (n, columns)."""
+        """Minutes and bounds, float64 of shape (n, columns)."""
         count = len(columns["pickup_zone"])
         answers = np.empty((count, len(self.estimator.columns)))
         for start in range(0, count, BATCH_ROWS):
@@ -146,6 +159,8 @@ class DurationModel:
             answered[missing] = self.without_distance.predict(table[missing])
             if not missing.all():
                 answered[~missing] = self.estimator.predict(table[~missing])
+        if self.tables:
+            return np.hstack([answers, possible(self.tables.bounds(columns, answers[:, 0]))])
         return answers
 
     def _table(self, columns: Mapping[str, Array]) -> Array:
@@ -162,7 +177,17 @@ class DurationModel:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     def save(self, folder: Path) -> Path:
-        """Write the artefact to a new folder; its path."""
+        """Write the artefact to a new folder; its path.
+
+        Raises
+        ------
+        MlopsError
+            When the model comes from an artefact of format 2.
+        """
+        if self.tables:
+            raise MlopsError(
+                f"{folder}: a model of format {FORMAT_BEFORE} is not written again; copy its folder"
+            )
         folder.mkdir(parents=True)
         np.savez_compressed(folder / "encoder.npz", **self.encoder.tables)
         quantiles = {"": self.estimator.save(folder)}
@@ -176,7 +201,7 @@ class DurationModel:
 
     @classmethod
     def load(cls, folder: Path) -> DurationModel:
-        """Model that `save` wrote.
+        """Model that `save` wrote, now or in format 2.
 
         Raises
         ------
@@ -184,7 +209,7 @@ class DurationModel:
             When the artefact has another format.
         """
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
+        if about["format"] not in (FORMAT, FORMAT_BEFORE):
             raise MlopsError(f"{folder}: expected model format {FORMAT}; got {about['format']}")
         features = tuple(about["features"])
         with np.load(folder / "encoder.npz") as tables:
@@ -192,7 +217,7 @@ class DurationModel:
         learned = about.get("learned")
         estimators = {
             ending: Estimator.load(folder, ending, quantiles)
-            for ending, quantiles in about["quantiles"].items()
+            for ending, quantiles in about.get("quantiles", {"": None}).items()
         }
         return cls(
             encoder,
@@ -200,6 +225,7 @@ class DurationModel:
             features,
             learned and LearnedRange.from_dict(learned),
             estimators.get(WITHOUT_DISTANCE),
+            IntervalTables.load(folder),
         )
 
 

@@ -56,7 +56,7 @@ STAGES = {
     "building features": Moment("after", "mlops.model.features:request_features"),
     "after trial 1, before it is logged": Moment("after", "mlops.pipeline.checkpoint:Checkpoint.append"),
     "writing a trial to MLflow": Moment("after", f"{MLFLOW}create_run", "mlops.registry.runs:Run.log_trial"),
-    "final fit": Moment("after", "mlops.training.fit:Fitting._train", "mlops.training.fit:Fitting.fit"),
+    "final fit": Moment("after", "mlops.training.fit:train", "mlops.training.fit:Fitting.fit"),
     "after the fit, nothing logged": Moment("before", "mlops.pipeline.fit_stage:log_search"),
     "uploading the model": Moment(
         "after", "shutil:copyfile", f"{LOCAL}LocalArtifactRepository.log_artifacts", 3

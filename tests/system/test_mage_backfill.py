@@ -72,10 +72,10 @@ def forget(client: Any, name: str) -> None:
 
 def test_months_are_judged_in_order_and_none_twice(stack: Stack, client: Any, tmp_path: Path) -> None:
     source = str(write_months(tmp_path / "months"))
-    made = run_backfill(stack, "2023-03", "2023-04", 200, source=source, **SMALL)
+    made = run_backfill(stack, "2023-03", "2023-04", 400, source=source, **SMALL)
     assert made == {"completed": 2}
     assert judged(client, SAMPLE_MODEL) == ["2023-03", "2023-04"]
-    again = run_backfill(stack, "2023-03", "2023-04", 100, source=source, **SMALL)
+    again = run_backfill(stack, "2023-03", "2023-04", 300, source=source, **SMALL)
     assert again == {"completed": 2}
     assert judged(client, SAMPLE_MODEL) == ["2023-03", "2023-04"]
 

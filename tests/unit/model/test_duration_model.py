@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from support.builders import make_features, make_requests
 from support.small_models import matrix_of, minutes, model_of
+from support.version_folders import BEFORE as VERSION_BEFORE
 
 from mlops.errors import MlopsError
+from mlops.model import version_code
 from mlops.model.duration_model import DurationModel
 from mlops.model.features import feature_names
 from mlops.model.intervals import INTERVAL_COLUMNS
@@ -22,6 +24,8 @@ from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.model.request_columns import A_TIME
 from mlops.training.boosting import build_matrix
 from mlops.training.feature_files import Batch
+
+BEFORE = VERSION_BEFORE / "data" / "model"
 
 
 @pytest.fixture(scope="module")
@@ -392,6 +396,22 @@ def test_an_artefact_without_a_learned_range_answers_without_that_column(
     pd.testing.assert_frame_equal(loaded.predict(requests), expected, check_exact=True)
     assert list(loaded.predict_one(as_mappings(requests)[0])) == list(expected.columns)
     assert "learned" not in (loaded.save(tmp_path / "again") / "model.json").read_text()
+
+
+def test_an_artefact_of_format_2_answers_as_with_the_code_of_its_time(tmp_path: Path) -> None:
+    """As in a pending result that an earlier release left."""
+    requests = make_requests(300).assign(passenger_count=[*[None, 1.0] * 150])
+    requests.loc[::3, "distance_miles"] = np.nan
+    requests.loc[1::3, "distance_miles"] = 0.0
+    model, own = DurationModel.load(BEFORE), version_code.load_model(BEFORE)
+    answers = model.predict(requests)
+
+    assert list(answers)[1:5] == list(INTERVAL_COLUMNS)
+    pd.testing.assert_frame_equal(answers, own.predict(requests), check_exact=True)
+    for number, request in enumerate(as_mappings(requests)[:30]):
+        assert list(model.predict_one(request).values()) == answers.iloc[number].tolist()
+    with pytest.raises(MlopsError, match=r"a model of format 2 is not written again"):
+        model.save(tmp_path / "model")
 
 
 def test_an_artefact_of_another_format_is_refused(model: DurationModel, tmp_path: Path) -> None:
