@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an enviro
     from playwright.sync_api import Browser, Locator
 
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 60, 240
-SIGN_INS = 4  # most tries
 PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header, which has no name
 QUIET_MS = 1000  # a page fails soon after it shows the expected texts, or not at all
 
@@ -123,26 +122,14 @@ class Person:
             self.number += 1
 
     def sign_in(self, url: str, email: str, password: str) -> None:
-        """Sign in with Mage's form.
-
-        A click before the page's scripts run sends the form as plain HTML: then the empty form comes back.
-        """
-        from playwright.sync_api import TimeoutError as NotYet
-
-        asked, overview = self.page.get_by_placeholder("Email"), self.page.get_by_text("Pipeline run metrics")
+        """Sign in with Mage's form; then Mage shows the page that was asked for, or its overview."""
         with self.at("login"):
             self.page.goto(url)
-            asked.wait_for()
-        with self.at("overview"):
-            for _ in range(SIGN_INS):
-                if asked.is_visible():
-                    asked.fill(email)
-                    self.page.get_by_placeholder("Password").fill(password)
-                    self.page.get_by_role("button", name="Sign into Mage").click()
-                with suppress(NotYet):
-                    overview.wait_for(timeout=1000 * SECONDS_FOR_A_PAGE / SIGN_INS)
-                    return
-            overview.wait_for()
+            self.page.get_by_placeholder("Email").fill(email)
+            self.page.get_by_placeholder("Password").fill(password)
+        with self.at("signed-in"):
+            self.page.get_by_role("button", name="Sign into Mage").click()
+            self.page.get_by_text(re.compile(r"Pipeline run metrics|Memory: ")).first.wait_for()
 
     def run_blocks(
         self, url: str, blocks: list[str], shows: str = "1/1 tests passed."
