@@ -7,6 +7,7 @@ In reading order:
 - `encoder`: smoothed means of past trips for a request
 - `row_predictor`: fast prediction of the trees for one request
 - `intervals`: prediction intervals of a duration
+- `interval_tables`: intervals of artefacts from before 2026-12
 - `estimator`: trees with their intervals
 - `learned_range`: which requests are outside of what was learnt
 - `duration_model`: `DurationModel`, which combines these in one artefact

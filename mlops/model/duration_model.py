@@ -33,7 +33,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 Array = npt.NDArray[Any]
-FORMAT, FORMAT_BEFORE = 3, 2
+FORMAT = 3
+FORMAT_BEFORE = 2  # is read, too
 WITHOUT_DISTANCE = "_without_distance"  # ends the names of the files for requests without a distance
 
 # Replaces NaN: XGBoost stores a matrix without NaN in a quarter of the memory. No feature is negative.
