@@ -1,8 +1,8 @@
 """Prediction intervals of a ride's duration: split conformal prediction with a learned size of the error.
 
 A small booster predicts how large the error of such a ride usually is. The quantiles of the errors divided by that
-size, on a month that neither booster was trained on, times the size, are the bounds around a prediction. How they
-are learned: `mlops.training.calibration`.
+size, on trips that no booster was trained on, times the size, are the bounds around a prediction. How they are
+learned: `mlops.training.calibration`.
 
 Source: H. Papadopoulos, A. Gammerman, V. Vovk, "Normalized nonconformity measures for regression conformal
 prediction", AIA 2008.
