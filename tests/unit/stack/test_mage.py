@@ -111,8 +111,7 @@ for situation in sys.argv[3:]:
     queue, ran = kind(QueueConfig.load(config={})), Path(sys.argv[2]) / situation
     queue.start()
     print("answer", json.dumps([situation, globals()[situation]()]), flush=True)
-for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
-    os.kill(process.pid, 9)  # what waits for Mage's pool would wait for ever
+os.killpg(0, 9)  # Mage's pools and their workers, too: a worker may wait for a next job for ever
 """
 
 
@@ -136,7 +135,8 @@ def answers(queue: str, situations: Iterable[str], folder: Path) -> dict[str, An
     }
     ended = subprocess.run(
         [sys.executable, "-c", SITUATIONS, queue, str(folder), *situations],
-        env={**os.environ, **own}, cwd=folder, capture_output=True, text=True, timeout=120,
+        env={**os.environ, **own}, cwd=folder, start_new_session=True,
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     lines = [line for line in ended.stdout.splitlines() if line.startswith("answer ")]
     assert len(lines) == len(list(situations)), ended.stdout + ended.stderr
