@@ -211,7 +211,9 @@ class DurationModel:
         """
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         if about["format"] not in (FORMAT, FORMAT_BEFORE):
-            raise MlopsError(f"{folder}: expected model format {FORMAT}; got {about['format']}")
+            raise MlopsError(
+                f"{folder}: expected model format {FORMAT_BEFORE} or {FORMAT}; got {about['format']}"
+            )
         features = tuple(about["features"])
         with np.load(folder / "encoder.npz") as tables:
             encoder = Encoder(dict(tables), [name for name in features if name in ENCODED])
