@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shlex
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import fields
@@ -101,6 +102,27 @@ def atomic_write(target: Path) -> Iterator[Path]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder next to `target`, renamed to `target` when the block ends without an error; as `atomic_write`.
+
+    If `target` exists by then, because another process was first, that one stays.
+    """
+    locks = config.state().locks
+    for folder in (locks, target.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    with FileLock(locks / f"{target.parent.name}-{target.name}.lock", fallback_to_soft=False):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if not target.exists():
+                temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_variables(path: Path) -> dict[str, str]:

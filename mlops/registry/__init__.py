@@ -16,6 +16,7 @@ In reading order:
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode
+- `loading`: load a version to predict with it, in this process
 - `verification`: check that the registry serves the model that was tested
 - `verification_process`: the fresh process that makes this check
 - `trust`: sign versions that a person trusts: those of an older release or another machine
