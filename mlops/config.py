@@ -266,7 +266,7 @@ class Settings(BaseModel):
         """
         for name in values:
             if name not in cls.model_fields:
-                raise ConfigError(_unknown_setting(name, tuple(cls.model_fields)))
+                raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
         if values.get("service") == "fhv":
             raise ConfigError(
                 "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
@@ -276,17 +276,12 @@ class Settings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            raise ConfigError(_bad_value(first)) from error
+            raise ConfigError(bad_value(first)) from error
 
     def describe(self) -> dict[str, str]:
         """All settings as text, for a run's parameters; the source's URL is without credentials."""
         shown = self.model_dump() | {"source": without_credentials(self.source)}
         return {name: str(value) for name, value in shown.items()}
-
-
-def defaults() -> dict[str, Any]:
-    """Default of every setting; the pipeline's YAML has the same values."""
-    return Settings().model_dump()
 
 
 def state_dir() -> Path:
@@ -322,6 +317,8 @@ class StateFolder:
         Results of ``python -m mlops replay``.
     stack : Path
         What ``make stack`` runs: its data, secrets and logs.
+    versions, scored, serving : Path
+        Checked copies of versions; results of ``score``; what the service remembers, and its request log.
     """
 
     months: Path
@@ -335,6 +332,9 @@ class StateFolder:
     mlflow_login: Path
     backtests: Path
     stack: Path
+    versions: Path
+    scored: Path
+    serving: Path
 
 
 def state() -> StateFolder:
@@ -344,7 +344,7 @@ def state() -> StateFolder:
         months=root / "months", prepared=root / "prepared", checkpoints=root / "work", locks=root / "locks",
         sent=root / "told", artifacts=root / "artifacts", tracking_store=root / "mlflow.db",
         registry_key=root / "registry.key", mlflow_login=root / "mlflow", backtests=root / "replay",
-        stack=root / "stack",
+        stack=root / "stack", versions=root / "versions", scored=root / "scored", serving=root / "serving",
     )  # fmt: skip
 
 
@@ -379,13 +379,13 @@ def threads() -> int:
     return int(text)
 
 
-def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
+def unknown_setting(name: str, known: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(known)}"
     return f"unknown setting {name!r}; {hint}"
 
 
-def _bad_value(problem: Mapping[str, Any]) -> str:
+def bad_value(problem: Mapping[str, Any]) -> str:
     is_own = problem["type"] == "value_error"  # raised by a validator of `Settings`
     message = str(problem["ctx"]["error"] if is_own else problem["msg"])
     if not problem["loc"]:  # about several settings, which the message names

@@ -383,7 +383,7 @@ def test_the_served_pipeline_is_the_repository_s(house: House) -> None:
     assert [(b["uuid"], b["upstream_blocks"], b["downstream_blocks"]) for b in pipeline["blocks"]] == [
         (name, order[max(0, n - 1) : n], order[n + 1 : n + 2]) for n, name in enumerate(order)
     ]
-    assert pipeline["variables"] == config.defaults() | house.machine.settings()
+    assert pipeline["variables"] == config.Settings().model_dump() | house.machine.settings()
 
 
 def test_a_page_of_another_port_gets_nothing(attacked: list[str], house: House) -> None:

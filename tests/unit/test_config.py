@@ -16,7 +16,7 @@ import sqlalchemy
 import yaml
 
 from mlops import config
-from mlops.config import PROJECT, Settings, defaults
+from mlops.config import PROJECT, Settings
 from mlops.errors import ConfigError
 from mlops.mage import MAGE_VARIABLES, from_mage
 from mlops.month import Month
@@ -28,26 +28,26 @@ def refusal(**values: Any) -> str:
     return str(refused.value)
 
 
-def test_the_pipelines_variables_are_the_defaults() -> None:
+def test_the_pipelines_variables_are_the_Settings().model_dump() -> None:
     pipeline = yaml.safe_load((PROJECT / "pipelines/trip_duration_training/metadata.yaml").read_text())
     variables = pipeline["variables"]
 
-    assert variables == defaults()
-    assert list(variables) == list(defaults())
+    assert variables == Settings().model_dump()
+    assert list(variables) == list(Settings().model_dump())
     assert {name: type(value) for name, value in variables.items()} == {
-        name: type(value) for name, value in defaults().items()
+        name: type(value) for name, value in Settings().model_dump().items()
     }
 
 
 def test_the_defaults_touch_nothing_real() -> None:
     assert Settings().source == "sample"
-    assert Settings.parse(defaults()) == Settings()
+    assert Settings.parse(Settings().model_dump()) == Settings()
 
 
 def test_every_setting_is_described() -> None:
     for name, field in Settings.model_fields.items():  # the options' help and the settings page
         assert re.fullmatch(r"[A-Z].{20,}[^.]\.", field.description or ""), name
-    assert Settings().describe() == {name: str(value) for name, value in defaults().items()}
+    assert Settings().describe() == {name: str(value) for name, value in Settings().model_dump().items()}
 
 
 def test_a_missing_setting_has_its_default() -> None:

@@ -15,7 +15,7 @@ import yaml
 from benchmarks.__main__ import _parser as benchmarks_parser
 from docs.hooks import pages, reference
 from mlops.__main__ import _parser as mlops_parser
-from mlops.config import PROJECT, Settings, defaults
+from mlops.config import PROJECT, Settings
 from stack.__main__ import _parser as stack_parser
 
 DOCS = PROJECT / "docs"
@@ -44,7 +44,7 @@ def tables(markdown: str) -> list[list[str]]:
 def test_the_settings_page_has_every_setting_with_its_default() -> None:
     listed = {row[0]: row[1] for row in tables(reference.settings_page()) if len(row) == 4}
     read = {name: None if text == "none" else yaml.safe_load(text) for name, text in listed.items()}
-    assert read == defaults()
+    assert read == Settings().model_dump()
 
 
 def test_the_settings_page_has_every_meaning_and_unit() -> None:
