@@ -1,7 +1,7 @@
 """Settings of a run, validated before the run starts.
 
-The variables of the Mage pipeline and the options of the command line have the same names and defaults; a test
-checks that they are equal. Paths and addresses belong to a machine, so they come from environment variables:
+The variables of the Mage pipeline and the options of the command line have the same names and defaults. Paths and
+addresses belong to a machine, so they come from environment variables:
 
 ``MLOPS_STATE_DIR``
     Folder for everything that is written (default ``.state`` in the project).
@@ -380,12 +380,14 @@ def threads() -> int:
 
 
 def unknown_setting(name: str, known: tuple[str, ...]) -> str:
+    """Text of the error about a setting that does not exist."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(known)}"
     return f"unknown setting {name!r}; {hint}"
 
 
 def bad_value(problem: Mapping[str, Any]) -> str:
+    """Text of the error about a value that pydantic refused."""
     is_own = problem["type"] == "value_error"  # raised by a validator of `Settings`
     message = str(problem["ctx"]["error"] if is_own else problem["msg"])
     if not problem["loc"]:  # about several settings, which the message names

@@ -106,7 +106,7 @@ def atomic_write(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """An empty folder next to `target`, renamed to `target` when the block ends without an error; as `atomic_write`.
+    """An empty folder next to `target`, renamed to it when the block ends without an error; as `atomic_write`.
 
     If `target` exists by then, because another process was first, that one stays.
     """

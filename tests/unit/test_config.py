@@ -28,7 +28,7 @@ def refusal(**values: Any) -> str:
     return str(refused.value)
 
 
-def test_the_pipelines_variables_are_the_Settings().model_dump() -> None:
+def test_the_pipelines_variables_are_the_defaults() -> None:
     pipeline = yaml.safe_load((PROJECT / "pipelines/trip_duration_training/metadata.yaml").read_text())
     variables = pipeline["variables"]
 
