@@ -264,9 +264,8 @@ class Settings(BaseModel):
             ...
         mlops.errors.ConfigError: unknown setting 'max_trails'; did you mean 'max_trials'?
         """
-        for name in values:
-            if name not in cls.model_fields:
-                raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
+        for name in values.keys() - cls.model_fields.keys():
+            raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
         if values.get("service") == "fhv":
             raise ConfigError(
                 "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
