@@ -264,7 +264,7 @@ class Settings(BaseModel):
             ...
         mlops.errors.ConfigError: unknown setting 'max_trails'; did you mean 'max_trials'?
         """
-        for name in values.keys() - cls.model_fields.keys():
+        for name in [name for name in values if name not in cls.model_fields]:
             raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
         if values.get("service") == "fhv":
             raise ConfigError(
