@@ -1,0 +1,106 @@
+"""The files of one result while they are written, and the summary that a finished result carries.
+
+A result is a Parquet file of answered rows, and a second one of rejected rows if there are any. Both are written as
+drafts, under hidden names, and delivered when they are complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from mlops import config
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "mlops.scoring"  # key of the summary in a Parquet file's metadata
+INPUT_SHA256 = "input_sha256"  # the summary's key for the sha256 of the input
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """Paths of one result's files while they are written.
+
+    Parameters
+    ----------
+    name : str
+        Name of the result without suffix, as ``green_tripdata_2023-10.trip-duration-green-v3``.
+    output, rejected : Path
+        Where to write answered rows, and rejected rows if there are any.
+    """
+
+    name: str
+    output: Path
+    rejected: Path
+
+    def remove(self) -> None:
+        """Delete both files, if they exist."""
+        self.output.unlink(missing_ok=True)
+        self.rejected.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def drafts_in(folder: Path, name: str) -> Iterator[Drafts]:
+    """Drafts in this folder; what is left of them is deleted at the end, as is the rest of a killed process.
+
+    Processes that write a result of the same name into the same folder wait for each other.
+    """
+    locks = config.state().locks
+    for each in (locks, folder):
+        each.mkdir(parents=True, exist_ok=True)
+    with _alone(locks / f"{folder.name}-{name}.lock", name):
+        drafts = Drafts(name, folder / f".{name}.parquet.tmp", folder / f".{name}.rejected.parquet.tmp")
+        drafts.remove()
+        try:
+            yield drafts
+        finally:
+            drafts.remove()
+
+
+def as_metadata(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata of the Parquet file of answered rows: give it to ``ParquetWriter.add_key_value_metadata``.
+
+    Parameters
+    ----------
+    summary : mapping
+        Values that JSON knows. ``input_sha256`` and ``rejected`` (number of rows) must be among them.
+    """
+    return {SUMMARY: json.dumps(summary, sort_keys=True)}
+
+
+def read_summary(output: Any) -> dict[str, Any] | None:
+    """Summary of a finished result; None where the file is not one, or is damaged.
+
+    Parameters
+    ----------
+    output : path or binary file
+    """
+    try:
+        metadata = pq.read_metadata(output).metadata or {}
+        summary = json.loads(metadata[SUMMARY.encode()])
+    except (FileNotFoundError, pa.ArrowInvalid, KeyError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) else None
+
+
+@contextlib.contextmanager
+def _alone(path: Path, name: str) -> Iterator[None]:
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        logger.info("%s: another process is writing it; waiting for its end", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,114 @@
+"""Where results go: a folder on this machine, a bucket, or a table of PostgreSQL.
+
+Use of an export, for one input and one version::
+
+    export = open_export(to, table)
+    with export.drafts(name) as drafts:              # waits for another process that writes the same
+        known = export.find(name, input_sha256)      # the summary of a complete result, else None
+        if known is None:
+            ...                                      # write drafts.output and, if needed, drafts.rejected
+            where = export.put(drafts)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlops import config
+from mlops.errors import ConfigError
+from mlops.scoring.drafts import INPUT_SHA256, Drafts, drafts_in, read_summary
+
+TABLE = "trip_durations"  # default table in PostgreSQL
+
+
+class Export(Protocol):
+    """A place for results."""
+
+    @property
+    def place(self) -> str:
+        """Address for log lines and messages, without credentials."""
+
+    def drafts(self, name: str) -> AbstractContextManager[Drafts]:
+        """Paths where the result of this name is written before `put`; see `drafts.drafts_in`."""
+
+    def find(self, name: str, input_sha256: str) -> dict[str, Any] | None:
+        """Summary of a complete result that was made from an input with this sha256; None if there is none."""
+
+    def put(self, drafts: Drafts) -> str:
+        """Deliver a complete result, all of it or nothing; an earlier one of the same name is replaced.
+
+        Returns
+        -------
+        str
+            Where it is now, without credentials.
+        """
+
+
+def open_export(to: str = "", table: str = TABLE, connect_timeout: float = 5.0) -> Export:
+    """Export that the setting `to` names; what can be checked before anything is scored is checked here.
+
+    Parameters
+    ----------
+    to : str
+        A folder, ``s3://bucket/folder`` or ``postgresql://user:password@host/database``; empty for the folder of
+        results in the state folder.
+    table : str
+        Table in PostgreSQL.
+    connect_timeout : float
+        Maximum seconds to wait for the first answer of a bucket or database.
+
+    Raises
+    ------
+    ConfigError
+        When it is none of these, or the folder cannot be written.
+    """
+    folder = Path(to).expanduser().absolute() if to else config.state().scored
+    return FolderExport(folder)
+
+
+class FolderExport:
+    """A folder on this machine: one Parquet file for each input and version."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"to: {folder}: expected a folder that can be created; got {error.strerror}. Choose another --to."
+            ) from error
+
+    @property
+    def place(self) -> str:
+        """Path of the folder."""
+        return str(self.folder)
+
+    def drafts(self, name: str) -> AbstractContextManager[Drafts]:
+        """As `Export.drafts`; in the same folder, so that `put` only renames."""
+        return drafts_in(self.folder, name)
+
+    def find(self, name: str, input_sha256: str) -> dict[str, Any] | None:
+        """As `Export.find`."""
+        summary = read_summary(self._output(name))
+        if summary is None or summary.get(INPUT_SHA256) != input_sha256:
+            return None
+        is_complete = not summary.get("rejected") or self._rejected(name).exists()
+        return summary if is_complete else None
+
+    def put(self, drafts: Drafts) -> str:
+        """As `Export.put`. The answered rows come last: a result is complete when they are there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._rejected(drafts.name).unlink()
+        if drafts.rejected.exists():
+            drafts.rejected.replace(self._rejected(drafts.name))
+        drafts.output.replace(self._output(drafts.name))
+        return str(self._output(drafts.name))
+
+    def _output(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"
+
+    def _rejected(self, name: str) -> Path:
+        return self.folder / f"{name}.rejected.parquet"
