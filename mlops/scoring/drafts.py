@@ -1,7 +1,7 @@
 """The files of one result while they are written, and the summary that a finished result carries.
 
-A result is a Parquet file of answered rows, and a second one of rejected rows if there are any. Both are written as
-drafts, under hidden names, and delivered when they are complete.
+A result is a Parquet file of answered rows, and a second one of rejected rows if there are any. They are drafts under
+hidden names first, and are delivered when they are complete.
 """
 
 from __future__ import annotations
