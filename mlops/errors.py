@@ -16,6 +16,7 @@
     │   └── TrackingDownError         the server did not answer at all
     ├── PromotionError            a version may not, or cannot, become champion
     ├── UntrustedError            a version is not signed with this machine's key, so its code is not run
+    ├── ExportError               results could not be written to where they should go
     └── BusyError                 another run works on the same model
 
 A message says what failed, where, what was expected, what was found, and what to
@@ -166,6 +167,10 @@ class PromotionError(MlopsError):
 
 class UntrustedError(MlopsError):
     """A version is not signed with this machine's key, so nothing of it is loaded."""
+
+
+class ExportError(MlopsError):
+    """Results could not be written to where they should go."""
 
 
 class BusyError(MlopsError):
