@@ -80,6 +80,7 @@ def _start(folder: Path, archive: Path | None, replace: bool = False) -> int:
     for name, (user, password) in owners.items():
         login = f"log in as {user}, password: {password} in {folder / '.env'}"
         print(f"{name:8} {stack.compose.url(name)}  {login}")
+    print(f"serving  {stack.compose.url('serving')}  POST /predict asks the champion; /model shows it")
     print(f"shell    set -a; . {shlex.quote(str(folder / 'environment'))}; set +a")
     return 0
 

@@ -78,7 +78,7 @@ def on_path(program: str, environment: Mapping[str, str]) -> str:
     if found is None:
         raise StackError(
             f"{program}: this program is not on the PATH {environment['PATH']}. "
-            "Run `make install`, which builds both environments."
+            "Run `make install`, which builds the environments."
         )
     return found
 

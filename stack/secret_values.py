@@ -19,7 +19,7 @@ NAMES = {
 }
 """Names of the first users, if the file does not set them."""
 
-PORTS = ("MAGE_PORT", "MLFLOW_PORT", "POSTGRES_PORT")
+PORTS = ("MAGE_PORT", "MLFLOW_PORT", "POSTGRES_PORT", "SERVING_PORT")
 
 
 def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:

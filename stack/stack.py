@@ -1,8 +1,8 @@
 """A stack: prepare, start, check and stop the services of docker-compose.yml as processes on this machine.
 
 Everything is in one folder: `.env` (secrets and ports), `environment` (for a client in a shell: it reads
-`client/.env`), `postgres/`, `mlflow/` (artefacts), `mage/` (output of blocks), `trip_duration/` (Mage's copy of
-the project), `logs/`, and, while it runs, `run/` (supervisord's files).
+`client/.env`), `postgres/`, `mlflow/` (artefacts), `mage/` (output of blocks), `serving/` (empty),
+`trip_duration/` (Mage's copy of the project), `logs/`, and, while it runs, `run/` (supervisord's files).
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from stack.processes import end, family, is_free, listens, on_path
 from stack.secret_values import fill_in, for_start, give_to_shells, keep
 from stack.supervision import Supervisord
 
-BINS = {"mage": Path(sys.executable).parent, "mlflow": ROOT / ".venv-mlflow" / "bin"}
-NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "VIRTUAL_ENV")
+BINS = {"mage": Path(sys.executable).parent}
+BINS |= {name: ROOT / f".venv-{name}" / "bin" for name in ("mlflow", "serving")}
+NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "SERVE_", "VIRTUAL_ENV")
 NOT_FOR_SHELLS = (
     "DEFAULT_OWNER_", "JWT_SECRET", "MAGE_ALLOWED_HOSTS", "MAGE_REPO_PATH", "REQUIRE_USER_AUTHENTICATION",
     "SCHEDULER_", "SLACK_", "SMTP_", "TEAMS_", "TZ",
@@ -111,13 +112,13 @@ class Stack:
         return self.folder / "logs" / f"{name}.log"
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return the environment of a service's health check; Mage and MLflow themselves get it too."""
+        """Return the environment of a service's health check; all but PostgreSQL themselves get it too."""
         if name == "postgres":
             port, password = self.compose.port(name), self.values["POSTGRES_PASSWORD"]
             return cluster.environment(self.data, port, password)
         path = f"{BINS[name]}:{self.inherited.get('PATH', os.defpath)}"
         # The library comes from this checkout, wherever Mage's copy of the project lies.
-        own = {"PATH": path, "PYTHONPATH": str(ROOT)} if name == "mage" else {"PATH": path}
+        own = {"PATH": path} if name == "mlflow" else {"PATH": path, "PYTHONPATH": str(ROOT)}
         return {**self.inherited, **own, **self.compose.environment(name), **self.extra.get(name, {})}
 
     def is_healthy(self, name: str) -> bool:
@@ -318,7 +319,7 @@ def start(
     folder : Path
         Created, with its secrets, at the first start.
     ports : mapping, optional
-        ``MAGE_PORT``, ``MLFLOW_PORT``, ``POSTGRES_PORT``, to change the ports of the last start.
+        ``MAGE_PORT`` and so on, to change the ports of the last start.
     say : callable
         Called with a line of text for each healthy service, and for what Mage gets from the checkout.
     replace : bool

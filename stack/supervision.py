@@ -142,6 +142,11 @@ class Supervisord:
         try:
             self._ask("startProcess", name, False)
         except Fault as fault:
+            if fault.faultCode == Faults.BAD_NAME:
+                raise StackError(
+                    f"{name}: earlier code started this stack, and its supervisord does not know this service. "
+                    "Run `make upgrade`, which starts all services again"
+                ) from fault
             raise StackError(f"{name} did not start: {fault.faultString}. Read {self.log}") from fault
 
     def stop_program(self, name: str) -> None:
@@ -152,7 +157,8 @@ class Supervisord:
         try:
             self._ask("stopProcess", name)
         except Fault as fault:
-            if fault.faultCode != Faults.NOT_RUNNING:
+            # BAD_NAME: a supervisord that earlier code started does not know the services that came later.
+            if fault.faultCode not in (Faults.NOT_RUNNING, Faults.BAD_NAME):
                 raise
         except UNREACHABLE:
             end(self.folder, SUPERVISORD, "SIGKILL")

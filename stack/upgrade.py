@@ -25,7 +25,8 @@ from stack.processes import SUPERVISORD, family
 from stack.stack import BINS, Say, Stack, only_one, open_stack, start
 
 NOTE = "upgrading"  # file in the stack's folder: the stack ran when an upgrade began that has not ended
-CODE = ("mlops", "stack", "docker", "docker-compose.yml", ".venv/installed", ".venv-mlflow/installed")
+ENVIRONMENTS = (".venv", ".venv-mlflow", ".venv-serving")
+CODE = ("mlops", "stack", "docker", "docker-compose.yml", *(f"{name}/installed" for name in ENVIRONMENTS))
 RUNS_OF_MAGE = """
     SELECT id, pipeline_uuid FROM pipeline_run WHERE CAST(status AS text) = 'RUNNING' ORDER BY id
 """
@@ -183,7 +184,8 @@ def _of(stack: Stack | None) -> list[StackDatabase]:
 
 def _serves(stack: Stack) -> bool:
     """Whether a service runs besides PostgreSQL, which an interrupted upgrade leaves running."""
-    return any(name in stack.running() or family(stack.folder, name) for name in schema.OWNED)
+    others = [name for name in stack.compose.in_order() if name != "postgres"]
+    return any(name in stack.running() or family(stack.folder, name) for name in others)
 
 
 def _to_stop(stack: Stack, due: Sequence[Database]) -> tuple[tuple[str, ...], str]:

@@ -37,7 +37,7 @@ def check_out(target: Path) -> Path:
             shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)  # with its time, which make compares
-    for name in (".venv", ".venv-mlflow"):
+    for name in (".venv", ".venv-mlflow", ".venv-serving"):
         if not (PROJECT / name / "installed").exists():
             pytest.skip(f"{name} is not there: `make install` builds it")
         (target / name).symlink_to(PROJECT / name)

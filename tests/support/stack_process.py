@@ -64,8 +64,9 @@ def require_programs() -> None:
     """Skip the test where a server is missing."""
     postgres_programs()
     for name, folder in BINS.items():
-        if not (folder / name).exists():
-            pytest.skip(f"{folder / name} is not there: `make install` builds it")
+        program = folder / {"serving": "uvicorn"}.get(name, name)
+        if not program.exists():
+            pytest.skip(f"{program} is not there: `make install` builds it")
 
 
 def free_ports() -> dict[str, str]:

@@ -91,11 +91,11 @@ def test_make_installs_nothing_without_its_hash(uv: str) -> None:
     assert "--no-build-isolation" in from_sources[0]
 
 
-@pytest.mark.parametrize("name", ["mage", "mlflow"])
+@pytest.mark.parametrize("name", ["mage", "mlflow", "serving"])
 def test_images_install_nothing_without_its_hash(name: str) -> None:
     text = (PROJECT / "docker" / f"{name}.Dockerfile").read_text().replace("\\\n", "")
     found = installs(text)
-    assert len(found) == {"mage": 3, "mlflow": 1}[name]
+    assert len(found) == {"mage": 3, "mlflow": 1, "serving": 1}[name]
     for words in found:
         assert "--require-hashes" in words or set(words) >= OWN
         assert "--only-binary" in words or "--no-build-isolation" in words

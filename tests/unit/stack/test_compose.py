@@ -114,6 +114,7 @@ def test_default_ports_are_those_of_the_documentation():
         "mage": ["127.0.0.1:6789:6789"],
         "mlflow": ["127.0.0.1:5000:5000"],
         "postgres": ["127.0.0.1:5433:5432"],
+        "serving": ["127.0.0.1:8000:8000"],
     }
 
 
@@ -217,6 +218,7 @@ def test_services_wait_for_the_health_of_what_they_need():
         "postgres": set(),
         "mlflow": {"postgres"},
         "mage": {"postgres", "mlflow"},
+        "serving": set(),  # it answers without a registry, from its copies
     }
     conditions = [each["condition"] for need in needs.values() for each in need.values()]
     assert set(conditions) == {"service_healthy"}
@@ -226,8 +228,19 @@ def test_volumes_are_named_and_declared_and_files_exist():
     mounts = [mount.split(":") for service in SERVICES.values() for mount in service["volumes"]]
     files = [source for source, *_ in mounts if source.startswith(".")]
     named = [source for source, *_ in mounts if not source.startswith(".")]
-    assert sorted(named) == sorted(COMPOSE["volumes"])
+    assert sorted(named) == sorted([*COMPOSE["volumes"], "mlops-state"])  # which Mage and the service share
     assert all((ROOT / file).is_file() for file in files)
+
+
+def test_services_that_share_a_volume_have_users_of_the_same_number():
+    numbers = {re.findall(r"useradd .*--uid (\d+)", dockerfile(name))[0] for name in ("mage", "serving")}
+    assert numbers == {"1000"}
+
+
+def test_the_service_asks_mages_registry_and_has_no_other_secret():
+    serving, mage = (SERVICES[name]["environment"] for name in ("serving", "mage"))
+    assert {name for name in serving if SECRET_NAME.search(name)} == {"MLFLOW_TRACKING_PASSWORD"}
+    assert serving.items() <= mage.items()
 
 
 def test_the_database_script_runs_in_a_fresh_shell():
@@ -283,6 +296,9 @@ def healthcheck(service: str, port: int) -> int:
         ("mage", 200, '{"statuses": [{"scheduler_status": "stopped"}]}', False),
         ("mage", 200, '{"error": {"code": 500}}', False),
         ("mage", 502, "", False),
+        ("serving", 200, "{}", True),
+        ("serving", 404, "", False),
+        ("serving", 503, "", False),
     ],
 )
 def test_healthchecks_distinguish_healthy_from_unhealthy(service, status, body, healthy):
@@ -361,13 +377,14 @@ def test_every_variable_set_is_one_that_is_read(service, variable):
     [
         ("mage", Path(sys.executable)),
         ("mlflow", ROOT / ".venv-mlflow" / "bin" / "mlflow"),
+        ("serving", ROOT / ".venv-serving" / "bin" / "python"),
     ],
 )
 def test_every_option_is_one_that_the_program_takes(service, program, tmp_path):
     if not program.exists():
         pytest.skip(f"{program} is not there: `make install` builds it")
     command = SERVICES[service]["command"]
-    subcommand = command.index({"mage": "start", "mlflow": "server"}[service])
+    subcommand = command.index({"mage": "start", "mlflow": "server", "serving": "mlops.serving"}[service])
     (name, *module), arguments = command[:subcommand], command[subcommand + 1 :]
     assert program.name.startswith(name)  # python3.11 is python
     # A wide terminal, so that no option is split over two lines.

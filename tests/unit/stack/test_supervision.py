@@ -311,6 +311,21 @@ def test_stop_ends_what_a_killed_supervisord_left(tiny: Tiny) -> None:
         assert stack.stop() == []
 
 
+def test_a_service_that_came_after_the_start_is_named_and_the_others_can_be_stopped(tiny: Tiny) -> None:
+    """As after a `git pull`: the compose file has one more service than the supervisord that runs."""
+    with tiny.running() as stack:
+        described = yaml.safe_load(stack.file.read_text())["services"]
+        port = free_ports()["SERVING_PORT"]
+        later = {"serving": {**described["mage"], "ports": [f"{LOOPBACK}:{port}:{port}"]}}
+        stack.file.write_text(yaml.safe_dump({"services": {**described, **later}}))
+        now = Stack(tiny.folder, {}, project=tiny.home, file=stack.file)
+        with pytest.raises(
+            StackError, match=r"^serving: earlier code started this stack, .* Run `make upgrade`"
+        ):
+            now.start_service("serving")
+        assert now.stop() == ["mage"]
+
+
 def test_stop_ends_a_supervisord_whose_socket_is_gone(tiny: Tiny) -> None:
     """It still runs, and would restart a service that is stopped before it."""
     with tiny.running() as stack:
@@ -382,18 +397,19 @@ def test_services_run_as_the_compose_file_says(tmp_path: Path) -> None:
     stack = Stack(tmp_path, fill_in(tmp_path / ".env", {}))
     options = {name: stack.program(name) for name in stack.compose.in_order()}
     assert {name: each["autorestart"] for name, each in options.items()} == dict.fromkeys(
-        ("postgres", "mlflow", "mage"), "true"
+        ("postgres", "serving", "mlflow", "mage"), "true"
     )
     stops = ("stopsignal", "stopwaitsecs", "stopasgroup")
     assert {name: tuple(each[stop] for stop in stops) for name, each in options.items()} == {
         "postgres": ("INT", 120, "false"),
         "mlflow": ("TERM", 15, "true"),
         "mage": ("TERM", 15, "true"),
+        "serving": ("TERM", 15, "true"),
     }
     logs = ("stdout_logfile_maxbytes", "stdout_logfile_backups")
     assert {tuple(each[log] for log in logs) for each in options.values()} == {("10MB", 4)}
     users = {name: each.get("user") for name, each in options.items()}
-    assert users == {"postgres": cluster.user().get("user"), "mlflow": None, "mage": None}
+    assert users == {"postgres": cluster.user().get("user"), **dict.fromkeys(("mlflow", "mage", "serving"))}
 
 
 def test_status_of_a_stack_whose_folder_is_new(tmp_path: Path) -> None:
