@@ -14,9 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, get_args
 
+from pydantic import BaseModel
+
 from mlops import commands, config, files, masking
 from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.errors import ConfigError, MlopsError
+from mlops.scoring.settings import ScoringSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +55,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
-        known = [f"--{name.replace('_', '-')}" for name in Settings.model_fields]
+        names = {**Settings.model_fields, **ScoringSettings.model_fields}
+        known = [f"--{name.replace('_', '-')}" for name in names]
         near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
@@ -78,6 +82,7 @@ environment variables:
     _add_train(parsers)
     _add_backfill(parsers)
     _add_replay(parsers)
+    _add_score(parsers)
     _add_registry(parsers)
     _add_trust(parsers)
     _add_upkeep(parsers)
@@ -265,10 +270,33 @@ in the output folder, so a stopped replay continues when started again.""",
     replay.set_defaults(act=commands.replay)
 
 
-def _add_settings(command: argparse.ArgumentParser, but: Sequence[str] = ()) -> None:
+def _add_score(parsers: Any) -> None:
+    score = _add_command(
+        parsers,
+        "score",
+        "Predict the durations of a month, a file, a folder of files or a URL.",
+        """\
+An input is Parquet or CSV. It has pickup_at, pickup_zone and dropoff_zone, and perhaps distance_miles and
+passenger_count, under these names or TLC's. Each input gives one Parquet file: its rows with duration_minutes,
+the bounds of the 80 and 95 percent intervals, out_of_range, and the version that answered; and actual_minutes if
+the input says when trips ended. Rows that cannot be answered are in a second file, NAME.rejected.parquet, with
+the reason. What the same version scored before is skipped, so a stopped command continues when started again.""",
+        """\
+  python -m mlops score                                             generated trips, no network
+  python -m mlops score --service green --month 2023-10 --source tlc
+  python -m mlops score --input requests.csv --to ~/predictions
+  python -m mlops score --input ~/requests --model trip-duration-green --version 3""",
+    )
+    _add_settings(score, of=ScoringSettings)
+    score.set_defaults(act=commands.score)
+
+
+def _add_settings(
+    command: argparse.ArgumentParser, but: Sequence[str] = (), of: type[BaseModel] = Settings
+) -> None:
     """An option for each setting, except those in `but`."""
     group = command.add_argument_group("settings")
-    for name, field in Settings.model_fields.items():
+    for name, field in of.model_fields.items():
         if name in but:
             continue
         option = f"--{name.replace('_', '-')}"

@@ -64,6 +64,18 @@ def replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def score(options: argparse.Namespace) -> int:
+    """Predict the durations of all requests in files, with a registered version."""
+    from mlops.scoring.settings import ScoringSettings
+
+    given = {name: getattr(options, name) for name in ScoringSettings.model_fields}
+    settings = ScoringSettings.parse(given)
+    from mlops.scoring import score, summary
+
+    print(summary.as_text(score.score(settings)))
+    return 0
+
+
 def show(options: argparse.Namespace) -> int:
     """Print a model's champion."""
     from mlops.registry import listings

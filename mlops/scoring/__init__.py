@@ -1,0 +1,16 @@
+"""Scoring: predict the durations of all requests in files, with a registered version.
+
+In reading order:
+
+- `settings`: settings of one scoring run
+- `inputs`: which files are scored: a month, a file, a folder or a URL
+- `columns`: which column of a file is which request column
+- `reading`: a file as batches of request columns, as they are in the file
+- `values`: from these columns to arrays that a model reads, and what cannot be read
+- `answering`: a batch as answered rows and rejected rows
+- `counts`: how many rows of a file were answered and rejected, and how good the answers are
+- `drafts`: the files of a result while they are written, and its summary
+- `exports`: where results go: a folder, a bucket or a table
+- `results`: the result of one file, written batch by batch
+- `score`: all inputs of a run, from the setting to the results
+"""

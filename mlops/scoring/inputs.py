@@ -1,0 +1,138 @@
+"""Which files are scored: a TLC month, one file, all files of a folder, or the file at a URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops import config
+from mlops.data import cache, ingest, retries
+from mlops.data.raw_trips import read_schema
+from mlops.data.sources import MAGIC, not_parquet
+from mlops.data.synthetic.columns import is_sample
+from mlops.errors import ConfigError
+from mlops.files import sha256_of
+from mlops.month import Month
+from mlops.scoring.drafts import read_summary
+from mlops.scoring.settings import ScoringSettings
+
+CSV_ENDINGS = (".csv", ".csv.gz")
+ENDINGS = (".parquet", *CSV_ENDINGS)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to score.
+
+    Parameters
+    ----------
+    path : Path
+        The file on this machine.
+    label : str
+        Its address for messages, without credentials.
+    sha256 : str
+    month : str
+        TLC month of the file, as ``2023-06``; empty for any other file.
+    sample : bool
+        Whether its trips are generated.
+    """
+
+    path: Path
+    label: str
+    sha256: str
+    month: str = ""
+    sample: bool = False
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without its ending; names of results start with it."""
+        name = self.path.name
+        ending = next((end for end in ENDINGS if name.lower().endswith(end)), "")
+        return name[: len(name) - len(ending)]
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether the file is read as CSV."""
+        return is_csv(self.path)
+
+
+def is_csv(path: Path) -> bool:
+    """Whether a file's name says that it is CSV, also compressed."""
+    return path.name.lower().endswith(CSV_ENDINGS)
+
+
+def find_inputs(settings: ScoringSettings) -> list[Input]:
+    """The files that the settings name, at least one; a month and the file at a URL are fetched.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such file, or two of a folder would have the same result.
+    SourceError, TripSchemaError
+        When a month or a URL cannot be fetched, or a file is neither Parquet nor CSV.
+    """
+    if not settings.input:
+        return [_month(settings)]
+    path = Path(settings.input).expanduser().absolute()
+    files = _of_folder(path) if path.is_dir() else [path]
+    found = [_file(file) for file in files]
+    _require_different(found)
+    return found
+
+
+def _month(settings: ScoringSettings) -> Input:
+    of_months = settings.of_months()
+    source = ingest.open_source(of_months)
+    retry = retries.for_seconds(settings.source_patience)
+    month = Month.parse(settings.month)
+    file = retry(cache.fetch, source, settings.service, month, config.state().months)
+    sample = is_sample(read_schema(file.path, file.url).metadata)
+    return Input(file.path, file.url, file.sha256, str(month), sample)
+
+
+def _file(path: Path) -> Input:
+    if not path.exists():
+        raise ConfigError(
+            f"input: there is no file or folder {path}. Write a Parquet or CSV file, a folder of such files, or a "
+            "URL of one."
+        )
+    sample = False
+    if not is_csv(path):
+        with path.open("rb") as file:
+            head = file.read(40)
+        if not head.startswith(MAGIC):
+            raise not_parquet(str(path), head, f"{path.stat().st_size} bytes")
+        sample = is_sample(read_schema(path).metadata)
+    return Input(path, str(path), sha256_of(path), sample=sample)
+
+
+def _of_folder(folder: Path) -> list[Path]:
+    """Parquet and CSV files in the folder by name, without results of scoring."""
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".") and path.is_file()
+    ]
+    inputs = [path for path in found if is_csv(path) or not _is_result(path)]
+    if not inputs:
+        raise ConfigError(
+            f"input: {folder}: expected Parquet or CSV files (names ending in {', '.join(ENDINGS)}); got none, "
+            "without results of scoring. Write the folder that has them."
+        )
+    return inputs
+
+
+def _is_result(path: Path) -> bool:
+    return read_summary(path) is not None
+
+
+def _require_different(found: list[Input]) -> None:
+    """Raise if two files would have the same result."""
+    by_stem: dict[str, Input] = {}
+    for each in found:
+        other = by_stem.setdefault(each.stem, each)
+        if other is not each:
+            raise ConfigError(
+                f"input: {other.path.name} and {each.path.name} in {each.path.parent}: expected different names "
+                "before the ending, because their results would have the same name. Rename one of them."
+            )

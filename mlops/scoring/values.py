@@ -1,0 +1,129 @@
+"""From columns as they are in a file to arrays that a model reads, and which values cannot be read.
+
+Whole columns are converted at once. Single values are looked at only where that fails.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops.data.raw_trips import wall_clock
+from mlops.model.request_columns import CITY
+
+Array = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_NAIVE = _DAY + r"([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)?$"
+_WITH_OFFSET = _DAY + r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
+_MICROSECONDS = pa.timestamp("us")
+
+
+def numbers(column: pa.ChunkedArray) -> tuple[Array, Mask]:
+    """Values of a column of numbers or text: float64, NaN for null; and where a value is not a finite number."""
+    plain = _plain(column)
+    read = _numbers_in(plain) if pa.types.is_string(plain.type) else plain.cast(pa.float64(), safe=False)
+    values = _floats(read)
+    unread = _mask(pc.and_(pc.is_null(read), pc.is_valid(plain))) if read.null_count else False
+    return values, np.isinf(values) | unread
+
+
+def identifiers(column: pa.ChunkedArray) -> tuple[Array, Mask]:
+    """The same for identifiers; a value that is not a whole number of 32 bits is marked, too."""
+    values, wrong = numbers(column)
+    with np.errstate(invalid="ignore"):
+        return values, wrong | (values != np.floor(values)) & ~np.isnan(values) | (np.abs(values) >= 2**31)
+
+
+def times(column: pa.ChunkedArray, *, is_wall_clock: bool) -> tuple[Array, Mask]:
+    """Times of a column of times, dates or text: datetime64[us], NaT for null; and where a value is not a time.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    is_wall_clock : bool
+        Whether times with a time zone are New York's wall clock all the same; else they are converted to it.
+    """
+    plain = _plain(column)
+    if pa.types.is_string(plain.type):
+        values = _times_in(plain)
+        return values, np.isnat(values) & _mask(pc.is_valid(plain))
+    if pa.types.is_null(plain.type):
+        return np.full(len(plain), np.datetime64("NaT", "us")), np.zeros(len(plain), bool)
+    if pa.types.is_date(plain.type):
+        plain = plain.cast(pa.timestamp("s" if pa.types.is_date32(plain.type) else "ms"))
+    if plain.type.tz is not None and not is_wall_clock:
+        plain = plain.cast(pa.timestamp(plain.type.unit, CITY))
+    return _microseconds(plain), np.zeros(len(plain), bool)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    """One array without dictionary; text without spaces around it, null instead of empty text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no chunk
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    if pa.types.is_large_string(array.type) or pa.types.is_string_view(array.type):
+        array = array.cast(pa.string())
+    if pa.types.is_string(array.type):
+        array = pc.utf8_trim_whitespace(array)
+        array = pc.if_else(pc.equal(array, ""), pa.scalar(None, pa.string()), array)
+    return array
+
+
+def _numbers_in(texts: pa.Array) -> pa.Array:
+    """Numbers of texts; null where a text is not a number, but for NaN."""
+    try:
+        return texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        is_number = pc.match_substring_regex(texts, _NUMBER)
+        return pc.if_else(is_number, texts, pa.scalar(None, pa.string())).cast(pa.float64())
+
+
+def _floats(array: pa.Array) -> Array:
+    return np.asarray(pc.fill_null(array, np.nan).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _mask(array: pa.Array) -> Mask:
+    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _times_in(texts: pa.Array) -> Array:
+    """Times in texts; NaT where a text is not a time in ISO 8601."""
+    try:
+        return _microseconds(texts.cast(_MICROSECONDS))
+    except pa.ArrowInvalid:
+        values = np.full(len(texts), np.datetime64("NaT", "us"))
+    for pattern, has_offset in ((_NAIVE, False), (_WITH_OFFSET, True)):
+        rows = np.flatnonzero(_mask(pc.fill_null(pc.match_substring_regex(texts, pattern), False)))
+        read = pd.to_datetime(
+            texts.take(pa.array(rows)).to_pandas(), format="ISO8601", errors="coerce", utc=has_offset
+        )
+        index = pd.DatetimeIndex(read)
+        index = index.tz_convert(CITY).tz_localize(None) if has_offset else index
+        values[rows] = index.to_numpy().astype("datetime64[us]")
+    return values
+
+
+def _microseconds(array: pa.Array) -> Array:
+    """Wall clock of times, in microseconds. A time too early or too late for them is the earliest or latest."""
+    naive = wall_clock(array)
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[naive.type.unit]
+    ticks = naive.view(pa.int64())
+    values = np.asarray(pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False), np.int64)
+    if per_second > 10**6:
+        values = values // (per_second // 10**6)
+    elif per_second < 10**6:
+        factor = 10**6 // per_second
+        most = np.iinfo(np.int64).max // factor
+        values = np.clip(values, -most, most) * factor
+    found = values.view("datetime64[us]").copy()
+    found[_mask(pc.is_null(ticks))] = np.datetime64("NaT", "us")
+    return found
