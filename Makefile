@@ -22,7 +22,7 @@ export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 
-.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos lock clean
+.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -111,15 +111,18 @@ two_at_once = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: check install .venv-lock/installed  ## about a quarter of an hour: check, then every test but the long stories
 	$(BIN)/pytest $(two_at_once) -m "not long"
 
-test-long: .venv/dev-installed install .venv-browser/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
+test-long: .venv/dev-installed install .venv-browser/installed .venv-schemathesis/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
 	$(BIN)/pytest $(two_at_once) -m long
 
 chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
+fuzz: install .venv/dev-installed .venv-schemathesis/installed  ## [FUZZ_CASES=5000]: send the service requests that its OpenAPI description allows or forbids
+	FUZZ_CASES=$(or $(FUZZ_CASES),5000) $(BIN)/pytest tests/system/test_service_fuzz.py
+
 # Those that another one names with -c come before it. Without its extras, pip 23 finds no hash for `package[extra]`.
 locks = requirements requirements-build requirements-dev requirements-mlflow requirements-docs requirements-bench \
-  requirements-browser requirements-lock
+  requirements-browser requirements-lock requirements-schemathesis
 
 lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	for name in $(locks); do \
@@ -127,7 +130,7 @@ lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
-	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock
+	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock .venv-schemathesis
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
@@ -164,6 +167,7 @@ about_docs = what builds the documentation site
 about_browser = what drives the browser of the tests
 about_bench = the benchmark's peers
 about_lock = what makes the locks
+about_schemathesis = what makes requests from the service's OpenAPI description
 .venv-%/installed: requirements-%.txt
 	@$(call need_python)
 	@echo "building .venv-$* ($(about_$*))"
