@@ -1,7 +1,7 @@
 """The files of one result while they are written, and the summary that a finished result carries.
 
-A result is a Parquet file of answered rows, and a second one of rejected rows if there are any. They are drafts under
-hidden names first, and are delivered when they are complete.
+A result is a Parquet file of answered rows, and a second one of rejected rows if there are any. They are drafts
+under hidden names first, and are delivered when they are complete.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ def read_summary(output: Any) -> dict[str, Any] | None:
     except (FileNotFoundError, pa.ArrowInvalid, KeyError, ValueError):
         return None
     return summary if isinstance(summary, dict) else None
+
+
+def complete(
+    summary: dict[str, Any] | None, input_sha256: str, has_rejected: Callable[[], bool]
+) -> dict[str, Any] | None:
+    """The summary, if its result was made from an input with this sha256 and no file of it is missing."""
+    if summary is None or summary.get(INPUT_SHA256) != input_sha256:
+        return None
+    return summary if not summary.get("rejected") or has_rejected() else None
 
 
 @contextlib.contextmanager

@@ -13,14 +13,19 @@ Use of an export, for one input and one version::
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
 from mlops import config
+from mlops.config import without_credentials
 from mlops.errors import ConfigError
-from mlops.scoring.drafts import INPUT_SHA256, Drafts, drafts_in, read_summary
+from mlops.scoring.drafts import Drafts, complete, drafts_in, read_summary
 
+BUCKETS = ("s3", "gs", "memory")  # schemes of fsspec
+EMPTY: Mapping[str, Any] = {}
 TABLE = "trip_durations"  # default table in PostgreSQL
 
 
@@ -47,7 +52,9 @@ class Export(Protocol):
         """
 
 
-def open_export(to: str = "", table: str = TABLE, connect_timeout: float = 5.0) -> Export:
+def open_export(
+    to: str = "", table: str = TABLE, connect_timeout: float = 5.0, profile: Mapping[str, Any] = EMPTY
+) -> Export:
     """Export that the setting `to` names; what can be checked before anything is scored is checked here.
 
     Parameters
@@ -59,12 +66,32 @@ def open_export(to: str = "", table: str = TABLE, connect_timeout: float = 5.0) 
         Table in PostgreSQL.
     connect_timeout : float
         Maximum seconds to wait for the first answer of a bucket or database.
+    profile : mapping
+        Names and credentials as in a profile of Mage's ``io_config.yaml``, for what `to` and the environment lack.
 
     Raises
     ------
     ConfigError
-        When it is none of these, or the folder cannot be written.
+        When it is none of these, the folder cannot be written, or a table has other columns.
+    ExportError
+        When the bucket or database does not answer, or refuses.
     """
+    scheme, is_address, _ = to.partition("://")
+    if is_address and scheme in BUCKETS:
+        from mlops.scoring.bucket import (
+            BucketExport,
+        )  # here, because it takes 1 s that a folder does not need
+
+        return BucketExport(to, connect_timeout, profile)
+    if is_address and scheme.startswith("postgresql"):
+        from mlops.scoring.database import DatabaseExport
+
+        return DatabaseExport(to, table, connect_timeout, profile)
+    if is_address:
+        raise ConfigError(
+            f"to: expected a folder, s3://bucket/folder or postgresql://user:password@host/database; got "
+            f"{without_credentials(to)}"
+        )
     folder = Path(to).expanduser().absolute() if to else config.state().scored
     return FolderExport(folder)
 
@@ -80,6 +107,11 @@ class FolderExport:
             raise ConfigError(
                 f"to: {folder}: expected a folder that can be created; got {error.strerror}. Choose another --to."
             ) from error
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"to: {folder}: expected a folder in which this user may write; got one without that right. "
+                "Choose another --to."
+            )
 
     @property
     def place(self) -> str:
@@ -92,11 +124,7 @@ class FolderExport:
 
     def find(self, name: str, input_sha256: str) -> dict[str, Any] | None:
         """As `Export.find`."""
-        summary = read_summary(self._output(name))
-        if summary is None or summary.get(INPUT_SHA256) != input_sha256:
-            return None
-        is_complete = not summary.get("rejected") or self._rejected(name).exists()
-        return summary if is_complete else None
+        return complete(read_summary(self._output(name)), input_sha256, self._rejected(name).exists)
 
     def put(self, drafts: Drafts) -> str:
         """As `Export.put`. The answered rows come last: a result is complete when they are there."""

@@ -1,0 +1,293 @@
+"""Results in a table of PostgreSQL, one transaction for each input and version.
+
+Three tables are made if they are missing: ``trip_durations`` has a row for each answered row,
+``trip_durations_rejected`` one for each row that could not be answered, and ``trip_durations_files`` one for each
+result, with its summary. The column ``output`` of all three names the result: input, model and version.
+
+Source: PostgreSQL's manual, "COPY", "Error Codes"; libpq, "Connection Strings".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import sqlalchemy
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from mlops import addresses, config, masking
+from mlops.config import without_credentials
+from mlops.errors import ConfigError, ExportError, one_line
+from mlops.locks import DRIVERS, KEEPALIVES
+from mlops.scoring.drafts import INPUT_SHA256, Drafts, drafts_in, read_summary
+
+BATCH_ROWS = 65_536
+LOCK_SECONDS = 60  # the longest wait for a session that has locked the tables
+LONGEST_NAME = 50  # characters of a table's name: PostgreSQL allows 63, and our suffixes need some
+OUTPUT = "output"
+
+COLUMNS = {
+    OUTPUT: "text",
+    "pickup_at": "timestamp without time zone",
+    "pickup_zone": "integer",
+    "dropoff_zone": "integer",
+    "distance_miles": "double precision",
+    "passenger_count": "double precision",
+    "duration_minutes": "double precision",
+    "low_80_minutes": "double precision",
+    "high_80_minutes": "double precision",
+    "low_95_minutes": "double precision",
+    "high_95_minutes": "double precision",
+    "out_of_range": "boolean",
+    "distance": "text",
+    "model_version": "text",
+    "run_key": "text",
+    "actual_minutes": "double precision",
+}
+"""Columns of the table of answered rows; ``actual_minutes`` is null where the input is not labelled."""
+REJECTED = {OUTPUT: "text", "reason": "text", "request": "jsonb"}
+FILES = {
+    OUTPUT: "text", "input_sha256": "text", "rows": "bigint", "rejected": "bigint",
+    "scored_at": "timestamp with time zone", "summary": "jsonb",
+}  # fmt: skip
+_ADVICE = {
+    "42501": "Give this role the right, or let the tables' owner create them once",
+    "53100": "Make room on the server's disk",
+    "55P03": f"Another session has locked the table for {LOCK_SECONDS} s: end it",
+}
+"""What to do about some of PostgreSQL's error codes."""
+
+
+class DatabaseExport:
+    """A table of PostgreSQL; each call has a connection of its own, so that scoring may take hours in between.
+
+    Parameters
+    ----------
+    to : str
+        ``postgresql://user:password@host:port/database``. What is missing in it comes from `profile`, else from
+        libpq's own variables (``PGHOST``, ``PGPASSWORD`` ...) and files.
+    table : str
+        Name, also with a schema: ``planning.trip_durations``.
+    connect_timeout : float
+        Maximum seconds to wait for the server's first answer; libpq waits at least 2.
+    profile : mapping
+        ``POSTGRES_HOST``, ``POSTGRES_PASSWORD`` ..., as in a profile of Mage's ``io_config.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        When the address, the table's name or an existing table is not as expected.
+    ExportError
+        When the server does not answer, or refuses.
+    """
+
+    def __init__(self, to: str, table: str, connect_timeout: float, profile: Mapping[str, Any]) -> None:
+        address = _address(to, profile)
+        shown = without_credentials(address.render_as_string(hide_password=False))
+        self.table = _table(table, str(profile.get("POSTGRES_SCHEMA") or ""))
+        self.place = f"{shown}, table {self.table}"
+        arguments = {
+            **KEEPALIVES,
+            "tcp_user_timeout": 60_000,
+            "connect_timeout": max(2, math.ceil(connect_timeout)),
+            "application_name": "mlops score",
+            "options": f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC",
+        }
+        self._engine = sqlalchemy.create_engine(
+            address, connect_args=arguments, poolclass=sqlalchemy.NullPool
+        )
+        with self._transaction() as cursor:
+            for name, columns in self._tables().items():
+                _require_table(cursor, name, columns)
+
+    def drafts(self, name: str) -> AbstractContextManager[Drafts]:
+        """As `exports.Export.drafts`; in the state folder."""
+        return drafts_in(config.state().scored, name)
+
+    def find(self, name: str, input_sha256: str) -> dict[str, Any] | None:
+        """As `exports.Export.find`."""
+        with self._transaction() as cursor:
+            query = f"SELECT summary FROM {self.table}_files WHERE output = %s AND input_sha256 = %s"
+            cursor.execute(query, (name, input_sha256))
+            found = cursor.fetchone()
+        return dict(found[0]) if found else None
+
+    def put(self, drafts: Drafts) -> str:
+        """As `exports.Export.put`, in one transaction, which also deletes the rows of an earlier result."""
+        summary = read_summary(drafts.output) or {}
+        with self._transaction() as cursor:
+            _lock(cursor, f"{self.table} {drafts.name}")  # two machines may write the same result
+            for table in self._tables():
+                cursor.execute(f"DELETE FROM {table} WHERE output = %s", (drafts.name,))
+            _copy(cursor, self.table, _answered(drafts))
+            if drafts.rejected.exists():
+                _copy(cursor, f"{self.table}_rejected", _rejected(drafts))
+            cursor.execute(
+                f"INSERT INTO {self.table}_files VALUES (%s, %s, %s, %s, now(), %s)",
+                (drafts.name, summary.get(INPUT_SHA256), summary.get("rows"), summary.get("rejected"),
+                 json.dumps(summary)),
+            )  # fmt: skip
+        return f"{self.place}, output {drafts.name}"
+
+    def _tables(self) -> dict[str, dict[str, str]]:
+        return {self.table: COLUMNS, f"{self.table}_rejected": REJECTED, f"{self.table}_files": FILES}
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """A cursor in a transaction, committed when the block ends without an error."""
+        try:
+            with (
+                contextlib.closing(self._engine.raw_connection()) as connection,
+                connection.cursor() as cursor,
+            ):
+                yield cursor
+                connection.commit()
+        except (DBAPIError, self._driver_error) as error:
+            raise self._as_export_error(error) from None  # its own text may quote the address
+
+    @property
+    def _driver_error(self) -> type[Exception]:
+        return self._engine.dialect.loaded_dbapi.Error
+
+    def _as_export_error(self, error: Exception) -> ExportError:
+        cause = getattr(error, "orig", None) or error
+        code = getattr(cause, "pgcode", None)
+        advice = _ADVICE.get(
+            code or "", "Check the address, the credentials and the server, or choose another --to"
+        )
+        kind = f"PostgreSQL refused ({code})" if code else "PostgreSQL did not answer"
+        text = masking.clean(one_line(cause, 300)).rstrip(".")
+        return ExportError(f"{self.place}: {kind}: {text}{'' if text.endswith('?') else '.'} {advice}.")
+
+
+def _address(to: str, profile: Mapping[str, Any]) -> sqlalchemy.URL:
+    """Parsed address, completed from the profile. No message shows what may be a password."""
+    masking.remember(to)
+    addresses.require_clear("to", to)
+    try:
+        address = sqlalchemy.make_url(to)
+    except (ArgumentError, ValueError):
+        address = None
+    if address is None or address.drivername not in DRIVERS:
+        raise ConfigError(
+            f"to: expected postgresql://user:password@host:port/database; got {without_credentials(to)}"
+        )
+    return address.set(
+        username=address.username or profile.get("POSTGRES_USER"),
+        password=address.password or profile.get("POSTGRES_PASSWORD"),
+        host=address.host or profile.get("POSTGRES_HOST"),
+        port=address.port or int(profile.get("POSTGRES_PORT") or 0) or None,
+        database=address.database or profile.get("POSTGRES_DBNAME"),
+    )
+
+
+def _table(name: str, schema: str) -> str:
+    """Name of the table with its schema, if there is one; it needs no quotes in SQL."""
+    full = f"{schema}.{name}" if schema and "." not in name else name
+    if not re.fullmatch(rf"([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}", full):
+        raise ConfigError(
+            f"table: expected a name of a-z, 0-9 and _, at most {LONGEST_NAME} characters, and perhaps a schema "
+            f"before it, such as planning.trip_durations; got {full!r}"
+        )
+    return full
+
+
+def _require_table(cursor: Any, table: str, columns: Mapping[str, str]) -> None:
+    """Create a table unless it exists; raise if an existing one has other columns, or may not be changed.
+
+    Further columns of an existing table are left alone.
+    """
+    _lock(cursor, table)  # two processes may create it
+    found = _columns_of(cursor, table)
+    if not found:
+        listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        cursor.execute(f"CREATE TABLE {table} ({listed})")
+        cursor.execute(f"CREATE INDEX ON {table} ({OUTPUT})")
+        return
+    wrong = [f"{name} {found.get(name, 'missing')} (expected {kind})"
+             for name, kind in columns.items() if found.get(name) != kind]  # fmt: skip
+    if wrong:
+        raise ConfigError(
+            f"table: {table}: an existing table has other columns than results need: {', '.join(wrong)}. Choose "
+            "another --table, which is then created"
+        )
+    for right in ("SELECT", "INSERT", "DELETE"):
+        cursor.execute("SELECT has_table_privilege(%s::regclass, %s)", (table, right))
+        if not cursor.fetchone()[0]:
+            raise ExportError(
+                f"table: {table}: this role may not {right}. Give it the rights: GRANT SELECT, INSERT, DELETE ON "
+                f"{table}, {table}_rejected, {table}_files TO ..."
+            )
+
+
+def _columns_of(cursor: Any, table: str) -> dict[str, str]:
+    """Type of each column of an existing table; empty if there is none."""
+    cursor.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped",
+        (table,),
+    )
+    return dict(cursor.fetchall())
+
+
+def _lock(cursor: Any, name: str) -> None:
+    """Wait for other transactions with this name; the lock ends with the transaction."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"mlops score {name}",))
+
+
+def _copy(cursor: Any, table: str, batches: Iterator[tuple[list[str], bytes]]) -> None:
+    """COPY rows in CSV into these columns of a table."""
+    for columns, rows in batches:
+        command = f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (FORMAT csv)"
+        cursor.copy_expert(command, io.BytesIO(rows))
+
+
+def _answered(drafts: Drafts) -> Iterator[tuple[list[str], bytes]]:
+    """Batches of answered rows in CSV; memory does not grow with the file."""
+    with pq.ParquetFile(drafts.output) as file:
+        for batch in file.iter_batches(BATCH_ROWS):
+            names = [name for name in COLUMNS if name in batch.schema.names]
+            output = pa.repeat(drafts.name, len(batch))
+            columns = [output, *(_plain(batch.column(name)) for name in names)]
+            yield [OUTPUT, *names], _as_csv([OUTPUT, *names], columns)
+
+
+def _rejected(drafts: Drafts) -> Iterator[tuple[list[str], bytes]]:
+    """Batches of rejected rows in CSV; what came is one JSON object a row, because it can have any columns."""
+    with pq.ParquetFile(drafts.rejected) as file:
+        for batch in file.iter_batches(BATCH_ROWS):
+            rows = batch.to_pylist()
+            reasons = [_text(row.pop("reason", None)) for row in rows]
+            requests = [json.dumps({name: _text(value) for name, value in row.items()}) for row in rows]
+            columns = [pa.repeat(drafts.name, len(rows)), pa.array(reasons, pa.string()), pa.array(requests)]
+            yield list(REJECTED), _as_csv(list(REJECTED), columns)
+
+
+def _text(value: Any) -> Any:
+    """A value as PostgreSQL's JSON may hold it: no NaN, no null character, no type of Python's own."""
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value).replace("\0", "\ufffd")
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    is_dictionary = pa.types.is_dictionary(column.type)
+    return column.dictionary_decode() if is_dictionary else column
+
+
+def _as_csv(names: list[str], columns: list[pa.Array]) -> bytes:
+    rows = io.BytesIO()
+    options = pyarrow.csv.WriteOptions(include_header=False)
+    pyarrow.csv.write_csv(pa.RecordBatch.from_arrays(columns, names), rows, options)
+    return rows.getvalue()
