@@ -80,7 +80,11 @@ class BucketExport:
             elif self._filesystem.exists(rejected):
                 self._filesystem.rm_file(rejected)
             self._upload(drafts.output, output)
-        return f"{self.place}/{drafts.name}.parquet"
+        return self.where(drafts.name)
+
+    def where(self, name: str) -> str:
+        """As `exports.Export.where`."""
+        return f"{self.place}/{name}.parquet"
 
     def _objects(self, name: str) -> tuple[str, str]:
         return f"{self._path}/{name}.parquet", f"{self._path}/{name}.rejected.parquet"

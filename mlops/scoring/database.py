@@ -16,9 +16,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import sqlalchemy
@@ -28,36 +30,37 @@ from mlops import addresses, config, masking
 from mlops.config import without_credentials
 from mlops.errors import ConfigError, ExportError, one_line
 from mlops.locks import DRIVERS, KEEPALIVES
-from mlops.scoring.drafts import INPUT_SHA256, Drafts, drafts_in, read_summary
+from mlops.scoring.answering import LABELLED_SCHEMA, REJECTED_SCHEMA
+from mlops.scoring.drafts import Drafts, drafts_in, read_summary
 
 BATCH_ROWS = 65_536
 LOCK_SECONDS = 60  # the longest wait for a session that has locked the tables
 LONGEST_NAME = 50  # characters of a table's name: PostgreSQL allows 63, and our suffixes need some
 OUTPUT = "output"
 
-COLUMNS = {
-    OUTPUT: "text",
-    "pickup_at": "timestamp without time zone",
-    "pickup_zone": "integer",
-    "dropoff_zone": "integer",
-    "distance_miles": "double precision",
-    "passenger_count": "double precision",
-    "duration_minutes": "double precision",
-    "low_80_minutes": "double precision",
-    "high_80_minutes": "double precision",
-    "low_95_minutes": "double precision",
-    "high_95_minutes": "double precision",
-    "out_of_range": "boolean",
-    "distance": "text",
-    "model_version": "text",
-    "run_key": "text",
-    "actual_minutes": "double precision",
+_SQL = {
+    pa.timestamp("us"): "timestamp without time zone",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float64(): "double precision",
+    pa.bool_(): "boolean",
+    pa.string(): "text",
 }
+
+
+def _sql_columns(schema: pa.Schema) -> dict[str, str]:
+    """Type in SQL of each column of a result's file, after the name of the result."""
+    plain = {field.name: getattr(field.type, "value_type", field.type) for field in schema}
+    return {OUTPUT: "text", **{name: _SQL[kind] for name, kind in plain.items()}}
+
+
+COLUMNS = _sql_columns(LABELLED_SCHEMA)
 """Columns of the table of answered rows; ``actual_minutes`` is null where the input is not labelled."""
-REJECTED = {OUTPUT: "text", "reason": "text", "request": "jsonb"}
+REJECTED = _sql_columns(REJECTED_SCHEMA)
 FILES = {
-    OUTPUT: "text", "input_sha256": "text", "rows": "bigint", "rejected": "bigint",
-    "scored_at": "timestamp with time zone", "summary": "jsonb",
+    OUTPUT: "text", "input": "text", "input_sha256": "text", "month": "text", "model": "text", "version": "text",
+    "run_key": "text", "rows": "bigint", "rejected": "bigint", "summary": "jsonb",
+    "scored_at": "timestamp with time zone",
 }  # fmt: skip
 _ADVICE = {
     "42501": "Give this role the right, or let the tables' owner create them once",
@@ -128,15 +131,16 @@ class DatabaseExport:
             _lock(cursor, f"{self.table} {drafts.name}")  # two machines may write the same result
             for table in self._tables():
                 cursor.execute(f"DELETE FROM {table} WHERE output = %s", (drafts.name,))
-            _copy(cursor, self.table, _answered(drafts))
+            _copy(cursor, self.table, drafts.name, drafts.output)
             if drafts.rejected.exists():
-                _copy(cursor, f"{self.table}_rejected", _rejected(drafts))
-            cursor.execute(
-                f"INSERT INTO {self.table}_files VALUES (%s, %s, %s, %s, now(), %s)",
-                (drafts.name, summary.get(INPUT_SHA256), summary.get("rows"), summary.get("rejected"),
-                 json.dumps(summary)),
-            )  # fmt: skip
-        return f"{self.place}, output {drafts.name}"
+                _copy(cursor, f"{self.table}_rejected", drafts.name, drafts.rejected)
+            values = [drafts.name, *map(summary.get, list(FILES)[1:-2]), json.dumps(summary)]
+            cursor.execute(f"INSERT INTO {self.table}_files VALUES ({'%s, ' * len(values)} now())", values)
+        return self.where(drafts.name)
+
+    def where(self, name: str) -> str:
+        """As `exports.Export.where`."""
+        return f"{self.place}, output {name}"
 
     def _tables(self) -> dict[str, dict[str, str]]:
         return {self.table: COLUMNS, f"{self.table}_rejected": REJECTED, f"{self.table}_files": FILES}
@@ -145,11 +149,8 @@ class DatabaseExport:
     def _transaction(self) -> Iterator[Any]:
         """A cursor in a transaction, committed when the block ends without an error."""
         try:
-            with (
-                contextlib.closing(self._engine.raw_connection()) as connection,
-                connection.cursor() as cursor,
-            ):
-                yield cursor
+            with contextlib.closing(self._engine.raw_connection()) as connection:
+                yield connection.cursor()
                 connection.commit()
         except (DBAPIError, self._driver_error) as error:
             raise self._as_export_error(error) from None  # its own text may quote the address
@@ -244,50 +245,24 @@ def _lock(cursor: Any, name: str) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"mlops score {name}",))
 
 
-def _copy(cursor: Any, table: str, batches: Iterator[tuple[list[str], bytes]]) -> None:
-    """COPY rows in CSV into these columns of a table."""
-    for columns, rows in batches:
+def _copy(cursor: Any, table: str, name: str, path: Path) -> None:
+    """COPY the rows of a file into a table, batch by batch; memory does not grow with the file."""
+    with pq.ParquetFile(path) as file:
+        columns = [OUTPUT, *file.schema_arrow.names]
         command = f"COPY {table} ({', '.join(columns)}) FROM STDIN WITH (FORMAT csv)"
-        cursor.copy_expert(command, io.BytesIO(rows))
-
-
-def _answered(drafts: Drafts) -> Iterator[tuple[list[str], bytes]]:
-    """Batches of answered rows in CSV; memory does not grow with the file."""
-    with pq.ParquetFile(drafts.output) as file:
         for batch in file.iter_batches(BATCH_ROWS):
-            names = [name for name in COLUMNS if name in batch.schema.names]
-            output = pa.repeat(drafts.name, len(batch))
-            columns = [output, *(_plain(batch.column(name)) for name in names)]
-            yield [OUTPUT, *names], _as_csv([OUTPUT, *names], columns)
-
-
-def _rejected(drafts: Drafts) -> Iterator[tuple[list[str], bytes]]:
-    """Batches of rejected rows in CSV; what came is one JSON object a row, because it can have any columns."""
-    with pq.ParquetFile(drafts.rejected) as file:
-        for batch in file.iter_batches(BATCH_ROWS):
-            rows = batch.to_pylist()
-            reasons = [_text(row.pop("reason", None)) for row in rows]
-            requests = [json.dumps({name: _text(value) for name, value in row.items()}) for row in rows]
-            columns = [pa.repeat(drafts.name, len(rows)), pa.array(reasons, pa.string()), pa.array(requests)]
-            yield list(REJECTED), _as_csv(list(REJECTED), columns)
-
-
-def _text(value: Any) -> Any:
-    """A value as PostgreSQL's JSON may hold it: no NaN, no null character, no type of Python's own."""
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return str(value).replace("\0", "\ufffd")
+            values = [pa.repeat(name, len(batch)), *map(_plain, batch.columns)]
+            cursor.copy_expert(command, _as_csv(pa.RecordBatch.from_arrays(values, columns)))
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    is_dictionary = pa.types.is_dictionary(column.type)
-    return column.dictionary_decode() if is_dictionary else column
+    """The column as text may be sent to PostgreSQL: not as a dictionary, and without null characters."""
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return pc.replace_substring(plain, "\0", "\ufffd") if pa.types.is_string(plain.type) else plain
 
 
-def _as_csv(names: list[str], columns: list[pa.Array]) -> bytes:
+def _as_csv(batch: pa.RecordBatch) -> io.BytesIO:
     rows = io.BytesIO()
-    options = pyarrow.csv.WriteOptions(include_header=False)
-    pyarrow.csv.write_csv(pa.RecordBatch.from_arrays(columns, names), rows, options)
-    return rows.getvalue()
+    pyarrow.csv.write_csv(batch, rows, pyarrow.csv.WriteOptions(include_header=False))
+    rows.seek(0)
+    return rows

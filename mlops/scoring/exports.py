@@ -48,8 +48,11 @@ class Export(Protocol):
         Returns
         -------
         str
-            Where it is now, without credentials.
+            As `where`.
         """
+
+    def where(self, name: str) -> str:
+        """Where the result of this name is, or would be; without credentials."""
 
 
 def open_export(
@@ -133,7 +136,11 @@ class FolderExport:
         if drafts.rejected.exists():
             drafts.rejected.replace(self._rejected(drafts.name))
         drafts.output.replace(self._output(drafts.name))
-        return str(self._output(drafts.name))
+        return self.where(drafts.name)
+
+    def where(self, name: str) -> str:
+        """As `Export.where`."""
+        return str(self._output(name))
 
     def _output(self, name: str) -> Path:
         return self.folder / f"{name}.parquet"

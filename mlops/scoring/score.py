@@ -81,7 +81,7 @@ def predict_durations(requests: pd.DataFrame, settings: ScoringSettings) -> pd.D
     DataFrame of one row for each file
         ``input``, ``rows``, ``answered``, ``rejected``, ``out_of_range``, ``distance_missing``, ``mean_minutes``,
         ``rmse_minutes`` (None where the file does not say when trips ended), ``model``, ``version``, ``run_key``,
-        ``output`` (where the result is), ``outcome`` (scored, or skipped because it was scored before).
+        ``result`` (its name), ``output`` (where it is), ``outcome`` (scored, or skipped because it was scored before).
     """
     export = open_export(settings.to, settings.table, settings.connect_timeout)
     connect(settings)
@@ -113,7 +113,7 @@ def _score_one(file: Input, loaded: Loaded, export: Export) -> dict[str, Any]:
     name = f"{file.stem}.{loaded.version.name}-v{loaded.version.number}"
     with export.drafts(name) as drafts:
         summary = export.find(name, file.sha256)
-        outcome, output = SKIPPED, f"{export.place}: {name}"
+        outcome, output = SKIPPED, export.where(name)
         if summary is None:
             summary, outcome = write_result(file, loaded, drafts), SCORED
             output = export.put(drafts)
@@ -122,4 +122,5 @@ def _score_one(file: Input, loaded: Loaded, export: Export) -> dict[str, Any]:
         "rows", "answered", "rejected", "out_of_range", "distance_missing", "mean_minutes", "rmse_minutes",
         "model", "version", "run_key",
     )  # fmt: skip
-    return {"input": file.label, **{key: summary[key] for key in shown}, "output": output, "outcome": outcome}
+    kept = {key: summary[key] for key in shown}
+    return {"input": file.label, **kept, "result": name, "output": output, "outcome": outcome}
