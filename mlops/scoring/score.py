@@ -81,7 +81,7 @@ def predict_durations(requests: pd.DataFrame, settings: ScoringSettings) -> pd.D
     DataFrame of one row for each file
         ``input``, ``rows``, ``answered``, ``rejected``, ``out_of_range``, ``distance_missing``, ``mean_minutes``,
         ``rmse_minutes`` (None where the file does not say when trips ended), ``model``, ``version``, ``run_key``,
-        ``result`` (its name), ``output`` (where it is), ``outcome`` (scored, or skipped because it was scored before).
+        ``result`` (its name), ``output`` (where it is), ``outcome`` (scored, or skipped: it was scored before).
     """
     export = open_export(settings.to, settings.table, settings.connect_timeout)
     connect(settings)
