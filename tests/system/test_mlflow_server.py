@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from support.builders import make_requests
-from support.doors import PROJECT, end_group, wait_until
+from support.doors import PROJECT
 from support.losses import delete_experiment, delete_run
+from support.mlflow_site import running_server
 from support.tracked import NAME, registered, save_artefact
 
 from mlops.errors import MlopsError, TrackingDownError, TrackingError
@@ -27,46 +24,13 @@ from mlops.registry import client, run_history, run_lifecycle, version_files, ve
 from mlops.registry.client import mlflow
 
 
-@contextlib.contextmanager
-def server(folder: Path, *artefacts: str) -> Iterator[int]:
-    """Port of a server that accepts only the host name 127.0.0.1, with these options for artefacts."""
-    program = PROJECT / ".venv-mlflow" / "bin" / "mlflow"
-    if not program.exists():
-        pytest.skip(f"{program} is not there: `make install` builds it")
-    with socket.socket() as any_one:
-        any_one.bind(("127.0.0.1", 0))
-        number = int(any_one.getsockname()[1])
-    options = f"server --host 127.0.0.1 --port {number} --workers 1 --allowed-hosts 127.0.0.1:{number}"
-    store = f"sqlite:///{folder / 'mlflow.db'}"
-    own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, *options.split(), "--backend-store-uri", store, *artefacts],
-            cwd=folder, env=inherited | own, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-
-        def answers() -> bool:
-            assert process.poll() is None, (folder / "server.log").read_text()
-            with contextlib.suppress(requests.RequestException):
-                return requests.get(f"http://127.0.0.1:{number}/health", timeout=1).status_code == 200
-            return False
-
-        try:
-            wait_until(answers, 120)
-            yield number
-        finally:
-            end_group(process)
-
-
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A server with which clients write artefacts themselves."""
     folder = tmp_path_factory.mktemp("server")
-    with server(
-        folder, "--no-serve-artifacts", "--default-artifact-root", str(folder / "artifacts")
-    ) as number:
-        yield number
+    options = ("--no-serve-artifacts", "--default-artifact-root", str(folder / "artifacts"))
+    with running_server(folder, *options) as server:
+        yield server.port
 
 
 def test_a_host_name_that_the_server_refuses(port: int) -> None:
@@ -109,9 +73,8 @@ def test_artefacts_through_a_server_that_does_not_give_them_out(port: int, tmp_p
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """Address of a server through which artefacts go, and the folder that it keeps them in."""
     folder = tmp_path_factory.mktemp("serving")
-    destination = folder / "served"
-    with server(folder, "--serve-artifacts", "--artifacts-destination", str(destination)) as number:
-        yield f"http://127.0.0.1:{number}", destination
+    with running_server(folder) as server:
+        yield server.uri, folder / "served"
 
 
 @pytest.fixture
