@@ -21,8 +21,9 @@ endif
 export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
+SERVE_PORT ?= 8000
 
-.PHONY: help install demo train editor mlflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
+.PHONY: help install demo train editor mlflow serve stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -31,7 +32,7 @@ option = $(if $(2),$(1)=$(call quoted,$(2)))
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 17
 
-install: .venv/installed .venv-mlflow/installed  ## build the environments of a run and of the MLflow server, once
+install: .venv/installed .venv-mlflow/installed .venv-serving/installed  ## build the environments of runs, MLflow's server and the service
 
 demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city through the Mage pipeline
 	$(BIN)/python -m stack.mage run . trip_duration_training
@@ -50,6 +51,9 @@ editor: .venv/installed  ## [TERMINAL=1]: the pipeline in Mage's editor, on 127.
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)
+
+serve: .venv-serving/installed  ## [SERVE_PORT=8000] [ARGS="--services green"]: the champions over HTTP, on 127.0.0.1
+	@.venv-serving/bin/python -m mlops.serving --port $(call quoted,$(SERVE_PORT)) $(ARGS)
 
 # supervisord runs the services and starts again what dies; it is configured from docker-compose.yml.
 # Ports: MAGE_PORT, MLFLOW_PORT and POSTGRES_PORT, from the command line or the environment; then kept.
@@ -122,7 +126,7 @@ fuzz: install .venv/dev-installed .venv-schemathesis/installed  ## [FUZZ_CASES=5
 
 # Those that another one names with -c come before it. Without its extras, pip 23 finds no hash for `package[extra]`.
 locks = requirements requirements-build requirements-dev requirements-mlflow requirements-docs requirements-bench \
-  requirements-browser requirements-lock requirements-schemathesis
+  requirements-browser requirements-lock requirements-serving requirements-schemathesis
 
 lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	for name in $(locks); do \
@@ -130,7 +134,7 @@ lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
-	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock .venv-schemathesis
+	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock .venv-serving .venv-schemathesis
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
@@ -168,6 +172,7 @@ about_browser = what drives the browser of the tests
 about_bench = the benchmark's peers
 about_lock = what makes the locks
 about_schemathesis = what makes requests from the service's OpenAPI description
+about_serving = the service
 .venv-%/installed: requirements-%.txt
 	@$(call need_python)
 	@echo "building .venv-$* ($(about_$*))"

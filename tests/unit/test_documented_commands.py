@@ -101,12 +101,13 @@ def test_no_exception_is_left_over(words: str) -> None:
 
 
 def test_continuous_integration_makes_what_it_should() -> None:
-    run = (PROJECT / ".ci" / "run").read_text()
+    run = (PROJECT / ".ci" / "run").read_text().replace("\\\n  ", "")
     *environments, first, second = re.findall(r"^(?:PATH=\S+ )?make (.+)$", run, re.M)
     assert environments == [  # by pip, by pip, by uv
         ".venv-lock/installed",
         ".venv-mlflow/installed &",
-        ".venv/dev-installed .venv-docs/installed .venv-browser/installed",
+        ".venv/dev-installed .venv-docs/installed .venv-browser/installed .venv-serving/installed "
+        ".venv-schemathesis/installed",
     ]
     assert (first, second) == ("test", "test-long")
     assert re.search(r"^test: check install ", MAKEFILE, re.M)

@@ -20,6 +20,7 @@ TARGETS = (
     "train",
     "editor",
     "mlflow",
+    "serve",
     "stack",
     "stack-status",
     "stack-update",
