@@ -10,12 +10,14 @@ In reading order:
 - `runs`: what a run logs, and what is read back from it
 - `run_lifecycle`: start a run, keep it alive, and always close it
 - `signature`: signatures of versions and alias moves, made with a key outside of the registry
+- `signed_version`: a version, and what is signed of it
 - `artifact`: what a registered version carries
 - `version_files`: a version's files: fetched, checked against its signature, asked for predictions
 - `versions`: register one version per run key, look versions up
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode
+- `local_copy`: load a version from its copy on this machine, without MLflow
 - `loading`: load a version to predict with it, in this process
 - `verification`: check that the registry serves the model that was tested
 - `verification_process`: the fresh process that makes this check

@@ -23,6 +23,8 @@ from mlops.registry.client import (
     require_own_server,
     with_retry,
 )  # first: it sets what mlflow reads
+from mlops.registry.signed_version import OUTCOME as OUTCOME
+from mlops.registry.signed_version import RUN_KEY as RUN_KEY
 
 # isort: split
 import pandas as pd
@@ -32,8 +34,7 @@ from mlflow.tracking.context.system_environment_context import SystemEnvironment
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_ID
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
-RUN_KEY, LOCK_TAG = "run_key", "mlops.lock"
-OUTCOME = "outcome"  # final tag of a version: it is judged and verified, and its aliases are set
+LOCK_TAG = "mlops.lock"
 WHOLE = ("FINISHED", "FAILED")  # statuses of a trial that was logged completely
 
 

@@ -6,23 +6,22 @@ before its files are those that were signed (`signature`). Then it is loaded fro
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from mlops.errors import MlopsError, TrackingDownError, TrackingError, UntrustedError, command, one_line
+from mlops.errors import MlopsError, TrackingDownError, TrackingError, UntrustedError, one_line
 from mlops.registry import signature
 from mlops.registry.client import download, with_retry
-from mlops.registry.runs import OUTCOME, RUN_KEY
+from mlops.registry.signed_version import Version as Version
+from mlops.registry.signed_version import signature_of as signature_of
+from mlops.registry.signed_version import signed_files as signed_files
 
 SCORING_SECONDS = 3600  # limit for a champion to predict a month; longer means that it hangs
 _HARMLESS = (
@@ -31,31 +30,6 @@ _HARMLESS = (
 )  # fmt: skip  # variables that hold no secret
 _HARMLESS_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_")
 _OUTAGE = re.compile(r"\b5\d\d Server Error|Max retries exceeded")
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version of a model."""
-
-    name: str
-    number: str
-    run_id: str  # empty if another program registered the version without a run
-    tags: Mapping[str, str]
-
-    @property
-    def uri(self) -> str:
-        """What MLflow loads."""
-        return f"models:/{self.name}/{self.number}"
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether its run has done everything: judged, verified, aliases set."""
-        return OUTCOME in self.tags
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether a run of this project registered it; another program, or a person, can do so too."""
-        return RUN_KEY in self.tags
 
 
 @with_retry("fetching {0.uri}")
@@ -86,47 +60,6 @@ def fetch_signed(version: Version, folder: Path) -> Path:
     if change := signature.find_change(expected, fetched):
         raise MlopsError(f"{version.uri}: since it was signed, {change}; nothing of it was executed")
     return fetched
-
-
-def signed_files(version: Version) -> dict[str, str]:
-    """The sha256 of each file that a version had when it was signed, by its path.
-
-    Raises
-    ------
-    UntrustedError
-        When it is not signed, or not with the key of this machine; the message says what to do.
-    """
-    tag = version.tags.get(signature.TAG, "")
-    try:
-        found = json.loads(tag or "{}")
-        files = {str(path): str(sha256) for path, sha256 in found["files"].items()}
-        if signature.is_signed(
-            signature.VERSION, _signed(version.name, version.run_id, files), found["hmac"]
-        ):
-            return files
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # somebody changed the tag
-        pass
-    why = (
-        "its signature is none of this machine's key. If another machine registered it, copy registry.key "
-        "of its state folder into this one's; else somebody changed it"
-        if tag
-        else "it is not signed: an older release registered it, or somebody removed the signature"
-    )
-    act = command(f"trust {version.number} --model {version.name}")
-    raise UntrustedError(
-        f"{version.uri}: {why}. A version brings code, so nothing of it is loaded. If you trust it: {act}"
-    )
-
-
-def signature_of(name: str, run_id: str, files: Mapping[str, str]) -> str:
-    """Value of the tag that signs these files, given with their sha256, as the version of a run."""
-    found = signature.sign(signature.VERSION, _signed(name, run_id, files))
-    return json.dumps({"hmac": found, "files": dict(files)}, separators=(",", ":"))
-
-
-def _signed(name: str, run_id: str, files: Mapping[str, str]) -> dict[str, object]:
-    """What the signature of a version is made of: so it is none of another version."""
-    return {"model": name, "run": run_id, "files": dict(files)}
 
 
 def find_damage(version: Version, folder: Path) -> str:

@@ -8,7 +8,8 @@ import logging
 import math
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any
 
 from mlops.config import without_credentials
@@ -19,13 +20,13 @@ from mlops.registry.artifact import Logged
 from mlops.registry.client import MlflowException, mlflow_client, tracking_uri, with_retry
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.runs import OUTCOME as OUTCOME
-from mlops.registry.version_files import Version as Version
+from mlops.registry.signed_version import PREFIX as PREFIX
+from mlops.registry.signed_version import Version as Version
+from mlops.registry.signed_version import signature_of, signed_files
 from mlops.registry.version_files import predict as predict
-from mlops.registry.version_files import signature_of, signed_files
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "trip-duration-"
 WARM_TRIALS = 3  # from the newest run, best first; the first is the one that the run chose
 
 
@@ -86,7 +87,7 @@ def require_signed_champion(name: str) -> None:
     Raises
     ------
     UntrustedError
-        As `version_files.signed_files`.
+        As `signed_version.signed_files`.
     """
     reigning = champion(name)
     if reigning and reigning.is_ours:
@@ -94,7 +95,8 @@ def require_signed_champion(name: str) -> None:
 
 
 def _version(found: Any) -> Version:
-    return Version(str(found.name), str(found.version), str(found.run_id or ""), dict(found.tags))
+    at = found.creation_timestamp and datetime.fromtimestamp(found.creation_timestamp / 1000, timezone.utc)
+    return Version(str(found.name), str(found.version), str(found.run_id or ""), dict(found.tags), at or None)
 
 
 @with_retry("{0}: looking up version {1}")
@@ -308,7 +310,7 @@ def tag(version: Version, tags: Mapping[str, str]) -> Version:
     """Add these tags to the version, in their order; returns the version with all its tags."""
     for key, value in tags.items():
         mlflow_client().set_model_version_tag(version.name, version.number, key, value[:4900])
-    return Version(version.name, version.number, version.run_id, {**version.tags, **tags})
+    return replace(version, tags={**version.tags, **tags})
 
 
 @with_retry("describing {0.uri}")

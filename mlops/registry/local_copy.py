@@ -1,0 +1,95 @@
+"""A version's files in a folder of this machine: checked, and loaded. Nothing here imports MLflow.
+
+So a process that has such a copy answers seconds earlier, and also while the registry is away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops.errors import MlopsError, one_line
+from mlops.model import version_code
+from mlops.registry import signature
+from mlops.registry.signed_version import RUN_KEY, Version, signed_files
+
+if TYPE_CHECKING:
+    import pandas as pd  # late at run time: the code of the version imports it
+
+EXAMPLE = "input_example.json"  # requests that MLflow stores with a version
+_ARTEFACT = Path("data") / "model"  # below a version's folder
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version that answers requests.
+
+    Parameters
+    ----------
+    version : Version
+    model : DurationModel
+        Of the version's own code, which may be older than this release: it has ``predict`` and ``predict_one``.
+    folder : Path
+        The checked copy of its files.
+    """
+
+    version: Version
+    model: Any
+    folder: Path
+
+    @property
+    def run_key(self) -> str:
+        """Key of the run that registered the version."""
+        return self.version.tags.get(RUN_KEY, "")
+
+    @property
+    def knows_missing_distance(self) -> bool:
+        """Whether ranges of requests without a distance are calibrated for them; older versions have none."""
+        return getattr(self.model, "without_distance", None) is not None
+
+    def example(self) -> pd.DataFrame:
+        """Requests that were stored with the version, which it must be able to answer."""
+        import pandas as pd
+
+        stored = pd.read_json(self.folder / EXAMPLE, orient="split")
+        return stored.assign(pickup_at=pd.to_datetime(stored["pickup_at"]))
+
+
+def place_of(version: Version, store: Path) -> Path:
+    """Where a version's copy is, in a folder of copies."""
+    return store / version.name / version.number
+
+
+def open_checked(version: Version, store: Path) -> Loaded:
+    """A version from its copy in `store`, after the copy was compared with the version's signature.
+
+    Raises
+    ------
+    UntrustedError
+        As `signed_version.signed_files`.
+    MlopsError
+        When there is no copy, or it was changed; else as `load_folder`.
+    """
+    folder, expected = place_of(version, store), signed_files(version)
+    if not folder.is_dir():
+        raise MlopsError(f"{version.uri}: there is no copy of it in {store}; it is fetched from the registry")
+    if change := signature.find_change(expected, folder):
+        raise MlopsError(f"{folder}: in this copy of {version.uri} {change}; nothing of it was executed")
+    return load_folder(version, folder)
+
+
+def load_folder(version: Version, folder: Path) -> Loaded:
+    """A version from files that the caller has checked: its code is imported.
+
+    Raises
+    ------
+    MlopsError
+        When its artefact has another format, or its code fails.
+    """
+    try:
+        return Loaded(version, version_code.load_model(str(folder / _ARTEFACT)), folder)
+    except MlopsError:
+        raise
+    except Exception as error:  # whatever the version's code raises, also an error class of its own
+        raise MlopsError(f"{version.uri}: it cannot be loaded ({one_line(error, 300)})") from error
