@@ -1,0 +1,84 @@
+"""What the middlewares share: the types of ASGI, what they note about a request, and how they refuse one.
+
+A middleware here is a class that is made with the application it wraps, and called with ``scope``, ``receive`` and
+``send``: the ASGI specification, version 3. None of them needs FastAPI.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PROBLEM_TYPE = b"application/problem+json"
+PROBES = frozenset({"/healthz", "/readyz"})  # for supervisors: without key, limits and log
+REQUEST_ID, CLIENT, REFUSED = "request_id", "client", "refused"  # names of notes about a request
+NO_KEY, TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW = "key", "concurrency", "rate", "size", "slow"
+REASONS = (NO_KEY, TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW)  # why a middleware refuses: values of `REFUSED`
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The answer of a middleware that does not let a request pass.
+
+    Parameters
+    ----------
+    status : int
+    reason : str
+        One of `REASONS`, for the metrics.
+    detail : str
+        For the client: what was expected, what came, what to do.
+    headers : tuple of (bytes, bytes)
+        More headers, in lower case.
+    """
+
+    status: int
+    reason: str
+    detail: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def notes(scope: Scope) -> dict[str, Any]:
+    """What the middlewares note about this request; Starlette shows the same as ``request.state``."""
+    found: dict[str, Any] = scope.setdefault("state", {})
+    return found
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """A header of the request, by its name in lower case; None where it has none.
+
+    Examples
+    --------
+    >>> header({"headers": [(b"content-length", b"17")]}, b"content-length")
+    b'17'
+    """
+    for found, value in scope["headers"]:
+        if found == name:
+            return bytes(value)
+    return None
+
+
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer with a problem (RFC 9457), and note why."""
+    about = notes(scope)
+    about[REFUSED] = refusal.reason
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "detail": refusal.detail,
+        "errors": [],
+        "request_id": about.get(REQUEST_ID, ""),
+    }
+    body = json.dumps(problem).encode()
+    sent = [(b"content-type", PROBLEM_TYPE), (b"content-length", str(len(body)).encode()), *refusal.headers]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
