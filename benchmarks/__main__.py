@@ -18,6 +18,7 @@ from benchmarks import (
     data,
     effort,
     files,
+    load,
     orchestration,
     ours,
     prediction,
@@ -25,6 +26,7 @@ from benchmarks import (
     ranges,
     repeatability,
     report,
+    scored,
     without_distance,
 )
 from benchmarks.cells import PROJECT, Cell, Results, last_line, run_all
@@ -40,6 +42,9 @@ MEASURED: tuple[ModuleType, ...] = (
     published, by_month, prediction, files, repeatability, orchestration, ranges, without_distance, effort,
     contenders,
 )  # fmt: skip
+# Sections with a report of their own, by what the command line asks for.
+ABLATED: tuple[ModuleType, ...] = (ablations,)
+SERVED: tuple[ModuleType, ...] = (load, scored)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,9 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    ablate = options.what == "ablate"
-    sections = (ablations,) if ablate else SECTIONS
-    cells = cells_of(bench, (ablations,) if ablate else MEASURED)
+    name, sections, measured = _report(options.what)
+    cells = cells_of(bench, measured)
 
     def chosen(cell: Cell) -> bool:
         patterns = [pattern if "*" in pattern else f"*{pattern}*" for pattern in options.only]
@@ -79,11 +83,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted; finished measurements are kept\n")
         return 130
     reported = [section.section(bench, results) for section in sections]
-    name = "ablations" if ablate else "results"
     sys.stdout.write(report.write(options.results, name, bench, reported, results, began))
     failed = [result for result in results.values() if result.error]
     sys.stderr.writelines(f"failed: {result.name}: {last_line(result.error)}\n" for result in failed)
     return 1 if failed else 0
+
+
+def _report(what: str) -> tuple[str, tuple[ModuleType, ...], tuple[ModuleType, ...]]:
+    """Name of the report, its sections in order, and in the order in which they are measured."""
+    if what == "all":
+        return "results", SECTIONS, MEASURED
+    name, sections = {"ablate": ("ablations", ABLATED), "serve": ("serving", SERVED)}[what]
+    return name, sections, sections
 
 
 def cells_of(bench: Bench, sections: Sequence[ModuleType]) -> list[Cell]:
@@ -108,7 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Compare the library, the course's recipe and AutoML. Finished measurements are kept, "
         "so a new run continues where an earlier one stopped.",
     )
-    parser.add_argument("what", nargs="?", choices=("all", "ablate"), default="all", help="default: all")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("all", "ablate", "serve"),
+        default="all",
+        help="all (default): the models; ablate: what each feature is worth; serve: the service and batch scoring",
+    )
     parser.add_argument(
         "--source", default="sample", help="like the setting `source`: sample, tlc, a folder, a URL"
     )

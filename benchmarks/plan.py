@@ -47,6 +47,10 @@ class Profile:
         Number of single requests.
     runs : int
         Number of pipeline runs, to measure Mage's overhead.
+    load_seconds : int
+        Seconds of each measurement of a service under load.
+    scored_rows : int
+        Trips of the largest file to score.
     """
 
     name: str
@@ -60,17 +64,20 @@ class Profile:
     most_rows: int
     single_rows: int
     runs: int
+    load_seconds: int
+    scored_rows: int
 
 
 QUICK = Profile(
     "quick", test_months=1, contender_runs=((-1, 1),), range_seeds=(DEFAULT_SEED,), budgets=(20,),
     course_budget=60, peer_budgets=(60,), copies=(4, 12), most_rows=0, single_rows=300, runs=1,
+    load_seconds=2, scored_rows=1_000_000,
 )  # fmt: skip
 # Each seed has another month, so that three runs have both sources of variation.
 FULL = Profile(
     "full", test_months=4, contender_runs=((-4, 1), (-3, 2), (-1, 3)), range_seeds=(DEFAULT_SEED, 1),
     budgets=(60,), course_budget=180, peer_budgets=(60, 180), copies=(10, 50), most_rows=43_000_000,
-    single_rows=2000, runs=3,
+    single_rows=2000, runs=3, load_seconds=8, scored_rows=20_000_000,
 )  # fmt: skip
 # Every seed with every month.
 EXHAUSTIVE = replace(
