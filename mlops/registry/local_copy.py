@@ -5,6 +5,7 @@ So a process that has such a copy answers seconds earlier, and also while the re
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,7 @@ def open_checked(version: Version, store: Path) -> Loaded:
         raise MlopsError(f"{version.uri}: there is no copy of it in {store}; it is fetched from the registry")
     if change := signature.find_change(expected, folder):
         raise MlopsError(f"{folder}: in this copy of {version.uri} {change}; nothing of it was executed")
+    os.utime(folder)  # when it was last used
     return load_folder(version, folder)
 
 
