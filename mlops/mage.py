@@ -34,7 +34,18 @@ MAGE_VARIABLES = frozenset(
 
 
 def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
-    """Settings from the keyword arguments of a Mage block; from then on this package logs to Mage's log.
+    """Settings of a training run from the keyword arguments of a Mage block, as `own_variables` prepares them.
+
+    Raises
+    ------
+    ConfigError
+        As `own_variables` and `Settings.parse`.
+    """
+    return Settings.parse(own_variables(variables, argv))
+
+
+def own_variables(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """The keyword arguments of a Mage block without Mage's own; from then on this package logs to Mage's log.
 
     From then on, too, Mage shows an error's message first; see `_CauseFirst` and `_show_errors`.
 
@@ -49,7 +60,7 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     Raises
     ------
     ConfigError
-        As `Settings.parse`, and for runtime variables that Mage could not read.
+        For runtime variables that Mage could not read.
     """
     masking.mask_logs()
     _log_to_stdout()
@@ -59,7 +70,7 @@ def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -
     _handle_ctrl_c()
     _check_runtime_vars(sys.argv if argv is None else argv)
     files.close_state()
-    return Settings.parse({name: value for name, value in variables.items() if name not in MAGE_VARIABLES})
+    return {name: value for name, value in variables.items() if name not in MAGE_VARIABLES}
 
 
 def run_of(variables: Mapping[str, Any]) -> str:

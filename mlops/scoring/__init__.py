@@ -3,6 +3,7 @@
 In reading order:
 
 - `settings`: settings of one scoring run
+- `newest`: the newest month of a source
 - `inputs`: which files are scored: a month, a file, a folder or a URL
 - `columns`: which column of a file is which request column
 - `reading`: a file as batches of request columns, as they are in the file
@@ -11,6 +12,9 @@ In reading order:
 - `counts`: how many rows of a file were answered and rejected, and how good the answers are
 - `drafts`: the files of a result while they are written, and its summary
 - `exports`: where results go: a folder, a bucket or a table
+- `bucket`: results in a bucket
+- `database`: results in tables of PostgreSQL
 - `results`: the result of one file, written batch by batch
 - `score`: all inputs of a run, from the setting to the results
+- `steps`: the steps of the Mage pipeline
 """

@@ -182,13 +182,15 @@ def _address(to: str, profile: Mapping[str, Any]) -> sqlalchemy.URL:
         raise ConfigError(
             f"to: expected postgresql://user:password@host:port/database; got {without_credentials(to)}"
         )
-    return address.set(
+    completed = address.set(
         username=address.username or profile.get("POSTGRES_USER"),
         password=address.password or profile.get("POSTGRES_PASSWORD"),
         host=address.host or profile.get("POSTGRES_HOST"),
         port=address.port or int(profile.get("POSTGRES_PORT") or 0) or None,
         database=address.database or profile.get("POSTGRES_DBNAME"),
     )
+    masking.remember(completed.render_as_string(hide_password=False))
+    return completed
 
 
 def _table(name: str, schema: str) -> str:

@@ -127,23 +127,25 @@ class FolderExport:
 
     def find(self, name: str, input_sha256: str) -> dict[str, Any] | None:
         """As `Export.find`."""
-        return complete(read_summary(self._output(name)), input_sha256, self._rejected(name).exists)
+        return complete(read_summary(self.output(name)), input_sha256, self.rejected(name).exists)
 
     def put(self, drafts: Drafts) -> str:
         """As `Export.put`. The answered rows come last: a result is complete when they are there."""
         with contextlib.suppress(FileNotFoundError):
-            self._rejected(drafts.name).unlink()
+            self.rejected(drafts.name).unlink()
         if drafts.rejected.exists():
-            drafts.rejected.replace(self._rejected(drafts.name))
-        drafts.output.replace(self._output(drafts.name))
+            drafts.rejected.replace(self.rejected(drafts.name))
+        drafts.output.replace(self.output(drafts.name))
         return self.where(drafts.name)
 
     def where(self, name: str) -> str:
         """As `Export.where`."""
-        return str(self._output(name))
+        return str(self.output(name))
 
-    def _output(self, name: str) -> Path:
+    def output(self, name: str) -> Path:
+        """File of answered rows."""
         return self.folder / f"{name}.parquet"
 
-    def _rejected(self, name: str) -> Path:
+    def rejected(self, name: str) -> Path:
+        """File of rejected rows, which exists only if there are any."""
         return self.folder / f"{name}.rejected.parquet"

@@ -12,8 +12,8 @@ from mlops.data.sources import MAGIC, not_parquet
 from mlops.data.synthetic.columns import is_sample
 from mlops.errors import ConfigError
 from mlops.files import sha256_of
-from mlops.month import Month
 from mlops.scoring.drafts import read_summary
+from mlops.scoring.newest import newest_month
 from mlops.scoring.settings import ScoringSettings
 
 CSV_ENDINGS = (".csv", ".csv.gz")
@@ -84,7 +84,7 @@ def _month(settings: ScoringSettings) -> Input:
     of_months = settings.of_months()
     source = ingest.open_source(of_months)
     retry = retries.for_seconds(settings.source_patience)
-    month = Month.parse(settings.month)
+    month = newest_month(of_months, source) if of_months.is_next else of_months.test_month
     file = retry(cache.fetch, source, settings.service, month, config.state().months)
     sample = is_sample(read_schema(file.path, file.url).metadata)
     return Input(file.path, file.url, file.sha256, str(month), sample)

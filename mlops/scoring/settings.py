@@ -38,7 +38,9 @@ class ScoringSettings(BaseModel):
         "scored.",
     )
     service: Service = Field("green", description="Service of the month: green, yellow or fhvhv.")
-    month: str = Field("2023-06", description="Month to score, YYYY-MM.")
+    month: str = Field(
+        "2023-06", description="Month to score, YYYY-MM, or next: the newest that the source has."
+    )
     source: str = Field(
         "sample",
         description="Where the month comes from: sample (generated trips), tlc (TLC's site), a folder, or an "

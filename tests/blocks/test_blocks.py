@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,10 +14,22 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from support.doors import BLOCKS, MAINTENANCE, MAINTENANCE_BLOCKS, PIPELINE, PROJECT, Machine, write_months
+from mage_ai.shared.croniter import croniter
+from support.doors import (
+    BLOCKS,
+    MAINTENANCE,
+    MAINTENANCE_BLOCKS,
+    PIPELINE,
+    PROJECT,
+    SCORING,
+    SCORING_BLOCKS,
+    Machine,
+    write_months,
+)
 
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError
 from mlops.operations.retention import cleanup
+from mlops.scoring.settings import ScoringSettings
 
 FOLDERS = ("data_loaders", "transformers", "data_exporters", "sensors", "callbacks", "conditionals", "charts")
 FILES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).glob("*.py"))
@@ -67,7 +80,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_the_folders_hold_the_pipeline_s_blocks() -> None:
     reported = {"notify": "callbacks"}
-    assert {path.stem: path.parent.name for path in FILES} == BLOCKS | MAINTENANCE_BLOCKS | reported
+    assert {
+        path.stem: path.parent.name for path in FILES
+    } == BLOCKS | MAINTENANCE_BLOCKS | SCORING_BLOCKS | reported
 
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
@@ -90,7 +105,10 @@ def test_no_block_s_folder_shadows_an_installed_package() -> None:
     assert [folder for folder in FOLDERS if (PROJECT / folder / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize(("pipeline", "expected"), [(PIPELINE, BLOCKS), (MAINTENANCE, MAINTENANCE_BLOCKS)])
+@pytest.mark.parametrize(
+    ("pipeline", "expected"),
+    [(PIPELINE, BLOCKS), (MAINTENANCE, MAINTENANCE_BLOCKS), (SCORING, SCORING_BLOCKS)],
+)
 def test_a_pipeline_s_blocks_are_in_the_order_of_its_steps(pipeline: str, expected: dict[str, str]) -> None:
     blocks = read(PROJECT / "pipelines" / pipeline / "metadata.yaml")["blocks"]
     assert {block["uuid"]: f"{block['type']}s" for block in blocks} == expected
@@ -120,6 +138,22 @@ def test_the_project_is_known_and_says_nothing_home() -> None:
     assert not Path(project["variables_dir"]).is_absolute()
 
 
+def test_the_scoring_pipeline_s_variables_are_the_default_settings() -> None:
+    pipeline = read(PROJECT / "pipelines" / SCORING / "metadata.yaml")
+    assert pipeline["variables"] == ScoringSettings().model_dump()
+    assert list(pipeline["variables"]) == list(ScoringSettings.model_fields)
+
+
+def test_scoring_follows_training_and_is_off_until_somebody_wants_it() -> None:
+    (trigger,) = read(PROJECT / "pipelines" / SCORING / "triggers.yaml")["triggers"]
+    trainings = read(PROJECT / "pipelines" / PIPELINE / "triggers.yaml")["triggers"]
+    (training,) = [other for other in trainings if other["name"] == "green_daily_check"]
+    starts = [croniter(each["schedule_interval"], datetime(2026, 7, 1)) for each in (training, trigger)]
+    trained, scored = (start.get_next(datetime).hour for start in starts)
+    assert (trained, scored, trigger["status"]) == (0, 4, "inactive")
+    assert ScoringSettings.parse(trigger["variables"]).month == "next"
+
+
 def test_maintenance_and_mage_keep_files_for_the_default_number_of_days() -> None:
     pipeline, project = PROJECT / "pipelines" / MAINTENANCE / "metadata.yaml", read(PROJECT / "metadata.yaml")
     assert read(pipeline)["variables"] == cleanup.Retention().model_dump()
@@ -139,7 +173,7 @@ def test_triggers_have_the_fields_that_mage_needs(path: Path) -> None:
             "envs",
         } <= trigger.keys()
         assert trigger.keys() & {"token", "last_enabled_at"} == set()
-        assert trigger["schedule_interval"] in ("@hourly", "@daily", "@weekly", "@monthly")
+        assert croniter.is_valid(trigger["schedule_interval"])
 
 
 # --- functions ---------------------------------------------------------------------------------

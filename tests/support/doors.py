@@ -44,6 +44,12 @@ MAINTENANCE_BLOCKS = {
     "delete_leftovers": "data_exporters",
     "delete_old_outputs": "data_exporters",
 }
+SCORING = "trip_duration_scoring"
+SCORING_BLOCKS = {
+    "load_requests": "data_loaders",
+    "predict_durations": "transformers",
+    "export_predictions": "data_exporters",
+}
 SAMPLE_MODEL = "trip-duration-sample"
 BIN = Path(sys.executable).parent
 _OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_", "LOCK_URL")  # settings of the person who runs the tests

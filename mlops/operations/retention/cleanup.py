@@ -67,9 +67,7 @@ Known settings: keep_days, dry_run
 
 def from_mage(variables: Mapping[str, Any]) -> Retention:
     """Settings from the keyword arguments that Mage gives to a block, like `mage.from_mage` for a run."""
-    own = {name: value for name, value in variables.items() if name not in mage.MAGE_VARIABLES}
-    mage.from_mage({name: value for name, value in variables.items() if name not in own})
-    return Retention.parse(own)
+    return Retention.parse(mage.own_variables(variables))
 
 
 def find_leftovers(retention: Retention) -> pd.DataFrame:
