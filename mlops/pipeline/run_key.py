@@ -38,6 +38,7 @@ NOT_DECIDING = {
     "mlops/data/parquet_pages.py": "measures files for that",
     "mlops/data/retries.py": "decides only how often a source is queried",
     "mlops/data/synthetic": "hashes of the files that it makes are in the key",
+    "mlops/data/zones.py": "names of zones, for people who ask for a prediction",
     "mlops/data/revisions.py": "describes changed files",
     "mlops/evaluation/model_card.py": "texts and tables",
     "mlops/evaluation/plots.py": "plots",

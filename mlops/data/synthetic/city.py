@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -62,6 +63,8 @@ _SPEED_WEEKEND = (1.22, 1.34, 1.62, 1.60, 1.40, 1.12, 1.02, 0.98, 1.00, 1.08, 1.
 _SEASONAL_ROWS = (-4, -3, 2, 1, 3, 1, -3, -4, 0, 4, 1, 2)
 _SEASONAL_SPEED = (5, 4, 2, 0, -3, -4, 2, 3, -3, -4, -2, -1)
 
+_DIRECTIONS = ("East", "North-East", "North", "North-West", "West", "South-West", "South", "South-East")
+
 
 @dataclass(frozen=True)
 class _City:
@@ -92,6 +95,24 @@ def city() -> _City:
     pull[:, airports] += 0.02
     demand = np.cumsum(popularity[:, None] * popularity * pull)
     return _City(places, central, 1.28 * rng.lognormal(0, 0.08, size=pull.shape), demand / demand[-1])
+
+
+def zone_names() -> tuple[str, ...]:
+    """Name of each zone, in the order of the ids: where it lies, and a number.
+
+    Examples
+    --------
+    >>> zone_names()[131], zone_names()[0]
+    ('South-East Airport', 'North-East 1')
+    """
+    numbers: Counter[str] = Counter()
+    names = []
+    for number, (place, central) in enumerate(zip(city().places, city().central, strict=True), 1):
+        eighth = round(float(np.angle(place)) / (np.pi / 4)) % 8
+        part = "Centre" if central else _DIRECTIONS[eighth]
+        numbers[part] += number not in AIRPORTS
+        names.append(f"{part} Airport" if number in AIRPORTS else f"{part} {numbers[part]}")
+    return tuple(names)
 
 
 @dataclass(frozen=True)

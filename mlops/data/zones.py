@@ -1,0 +1,161 @@
+"""Names of zones, for people who do not know TLC's ids.
+
+TLC publishes them as a table beside its months. The synthetic city has names of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlops.data.sources import Source
+from mlops.data.synthetic.city import zone_names
+from mlops.errors import DownloadError, TripSchemaError, one_line
+from mlops.files import atomic_write
+
+FILE = "taxi_zone_lookup.csv"
+AT_SOURCE = f"../misc/{FILE}"  # beside the folder of months
+ZONES = 265  # TLC's largest id
+MOST_BYTES = 1_000_000  # the table has 12,000
+_ID, _NAME = "LocationID", "Zone"
+_FEWEST = 200  # zones of a table that can be complete
+_NEAR = 0.6  # similarity from which a name is shown as a near one
+
+
+@dataclass(frozen=True)
+class ZoneNames:
+    """The names of a city's zones.
+
+    Parameters
+    ----------
+    ids : mapping of str to int
+        Zone by name. Where zones share a name, as two called Corona do, it means the first: only that one is on
+        TLC's map.
+    problem : str
+        Why no name is known; empty if names are.
+
+    Examples
+    --------
+    >>> names = ZoneNames({"JFK Airport": 132, "Governor's Island/Ellis Island": 103})
+    >>> names.id_of("jfk  airport"), names.id_of("Governor\u2019s Island / Ellis Island"), names.id_of("Gotham")
+    (132, 103, None)
+    >>> names.near("JFK")
+    ('JFK Airport',)
+    """
+
+    ids: Mapping[str, int]
+    problem: str = ""
+    _folded: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        folded: dict[str, str] = {}
+        for name in self.ids:
+            folded.setdefault(_fold(name), name)
+        object.__setattr__(self, "_folded", folded)
+
+    def id_of(self, name: str) -> int | None:
+        """Id of the zone with this name, or None; case, spaces and punctuation do not count."""
+        known = self._folded.get(_fold(name))
+        return None if known is None else self.ids[known]
+
+    def near(self, name: str, most: int = 3) -> tuple[str, ...]:
+        """Names that may be meant by one that is not known, best first. It takes milliseconds."""
+        wanted = _fold(name)
+        shared = {each: _shared_words(wanted, each) for each in self._folded}
+        holding = sorted(
+            (each for each in shared if shared[each]), key=lambda each: (-shared[each], len(each))
+        )
+        alike = difflib.get_close_matches(wanted, self._folded, n=most, cutoff=_NEAR)
+        return tuple(self._folded[each] for each in dict.fromkeys([*holding, *alike]))[:most]
+
+
+def of_city() -> ZoneNames:
+    """Names of the synthetic city's zones."""
+    return ZoneNames({name: number for number, name in enumerate(zone_names(), 1)})
+
+
+def read(path: Path) -> ZoneNames:
+    """Names from a copy of TLC's table.
+
+    Raises
+    ------
+    TripSchemaError
+        When it is not such a table.
+    OSError
+        When it cannot be read.
+    """
+    with path.open("rb") as file:
+        return _parsed(str(path), file.read(MOST_BYTES + 1))
+
+
+def fetch(source: Source, path: Path) -> ZoneNames:
+    """Names from TLC's table at a source, which is stored at `path`.
+
+    Raises
+    ------
+    DownloadError
+        When the source does not deliver it.
+    TripSchemaError
+        When what it delivers is not such a table.
+    OSError
+        When it cannot be stored.
+    """
+    url = f"{source.url}/{AT_SOURCE}"
+    found = io.BytesIO()
+    source.download(AT_SOURCE, found, lambda done, total: _require_small(url, max(done, total or 0)))
+    names = _parsed(url, found.getvalue())
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(found.getvalue())
+    return names
+
+
+def _require_small(url: str, size: int) -> None:
+    if size > MOST_BYTES:
+        raise DownloadError(f"{url}: expected a table of at most {MOST_BYTES:,} bytes; got {size:,} or more")
+
+
+def _parsed(where: str, content: bytes) -> ZoneNames:
+    try:
+        ids = _ids(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise TripSchemaError(
+            f"{where}: expected TLC's table of zones, with the columns {_ID} and {_NAME}; got "
+            f"{content[:40]!r} ({one_line(f'{type(error).__name__}: {error}', 80)})"
+        ) from error
+    if len(ids) < _FEWEST or max(ids.values()) > ZONES or min(ids.values()) < 1:
+        raise TripSchemaError(
+            f"{where}: expected at least {_FEWEST} zones with ids from 1 to {ZONES}; got {len(ids)} with ids from "
+            f"{min(ids.values(), default=0)} to {max(ids.values(), default=0)}"
+        )
+    return ZoneNames(ids)
+
+
+def _ids(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    ids: dict[str, int] = {}
+    for number, name in sorted((int(row[_ID]), row[_NAME].strip()) for row in rows):
+        if name:
+            ids.setdefault(name, number)
+    return ids
+
+
+def _shared_words(wanted: str, known: str) -> int:
+    """How many words of a name begin a word of a known one."""
+    return sum(any(word.startswith(each) for word in known.split()) for each in wanted.split())
+
+
+def _fold(name: str) -> str:
+    """What counts of a name.
+
+    Examples
+    --------
+    >>> _fold(" Governor\u2019s  Island/ELLIS Island ")
+    'governors island ellis island'
+    """
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return re.sub(r"\W+", " ", re.sub("['\u2019`]", "", plain)).strip()
