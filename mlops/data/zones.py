@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import csv
 import difflib
+import functools
 import io
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlops.data.sources import Source
 from mlops.data.synthetic.city import zone_names
 from mlops.errors import DownloadError, TripSchemaError, one_line
 from mlops.files import atomic_write
+
+if TYPE_CHECKING:
+    from mlops.data.sources import Source  # late at run time: it imports what asks other computers
 
 FILE = "taxi_zone_lookup.csv"
 AT_SOURCE = f"../misc/{FILE}"  # beside the folder of months
@@ -75,6 +79,7 @@ class ZoneNames:
         return tuple(self._folded[each] for each in dict.fromkeys([*holding, *alike]))[:most]
 
 
+@functools.cache
 def of_city() -> ZoneNames:
     """Names of the synthetic city's zones."""
     return ZoneNames({name: number for number, name in enumerate(zone_names(), 1)})

@@ -131,7 +131,7 @@ class Follower:
     def _fail(self, wanted: Version, error: Exception) -> None:
         failed = self._failure
         tries = failed.tries + 1 if failed and _is_same(failed.version, wanted) else 1
-        pause = min(self._pause * 2 ** (tries - 1), max(LONGEST_PAUSE, self._pause))
+        pause = min(self._pause * 2.0 ** (tries - 1), max(LONGEST_PAUSE, self._pause))
         if isinstance(error, TrackingDownError):  # that says nothing about the version
             tries, pause = 0, 0.0
         problem = f"version {wanted.number}, the {ALIAS}, does not load{self._stays}: {one_line(error, 500)}"

@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlops.data.zones import ZoneNames
 from mlops.errors import TrackingError, one_line
 from mlops.registry.signed_version import PREFIX, service_of
 from mlops.serving import memory
 from mlops.serving.errors import AmbiguousServiceError, NoModelError, ServiceError, UnknownServiceError
 from mlops.serving.following import NOT_ASKED, Follower
+from mlops.serving.places import Places
 from mlops.serving.served import Served
 
 logger = logging.getLogger(__name__)
@@ -81,6 +83,7 @@ class Models:
         self._followers: dict[str, Follower] = {}
         self._problem, self._failures = NOT_ASKED, 0
         self._registry: Any = None
+        self._places = Places()
         self._stopping, self._restored = threading.Event(), threading.Event()
         for service in services:
             self._add(f"{PREFIX}{service}")
@@ -107,6 +110,10 @@ class Models:
         """What answers for each service and what is wrong, sorted by service."""
         return self._now.states
 
+    def zone_names(self, service: str) -> ZoneNames:
+        """Names of the zones of a service; none, with the reason, as long as they are not known."""
+        return self._places.names(service)
+
     @property
     def problem(self) -> str:
         """Why the registry cannot be asked now; empty if it can."""
@@ -124,19 +131,17 @@ class Models:
         """End the thread after what it is doing now, without waiting for it."""
         self._stopping.set()
 
-    def _run(self) -> None:
-        self.restore()
-        while not self._stopping.wait(self.follow()):
-            pass
-
     def restore(self) -> None:
         """Load the versions that were served last from their copies on this machine."""
-        if self._is_open:
-            for name in memory.names():
+        try:
+            for name in memory.names() if self._is_open else ():
                 self._add(name)
-        for follower in self._followers.values():
-            follower.restore()
-            self._publish()
+            for follower in self._followers.values():
+                follower.restore()
+                self._publish()
+            self._keep_places()
+        except Exception:  # nothing may end the thread
+            logger.exception("the versions that were served last cannot be loaded")
         self._restored.set()
 
     def follow(self) -> float:
@@ -144,15 +149,24 @@ class Models:
         try:
             registry = self._registry = self._registry or _connect()
             self._follow_all(registry)
+            self._keep_places()
             self._problem, self._failures = "", 0
-        except Exception as error:  # nothing may end this thread
+        except Exception as error:  # nothing may end the thread
             if not isinstance(error, TrackingError):
                 logger.exception("following the champions failed")
             self._fail(error)
         self._publish()
         if not self._failures:
             return self._refresh_seconds
-        return min(FIRST_PAUSE * 2 ** (self._failures - 1), self._refresh_seconds)
+        return min(FIRST_PAUSE * 2.0 ** (self._failures - 1), self._refresh_seconds)
+
+    def _run(self) -> None:
+        self.restore()
+        while not self._stopping.wait(self.follow()):
+            pass
+
+    def _keep_places(self) -> None:
+        self._places.keep([each.service for each in self._followers.values()])
 
     def _follow_all(self, registry: Any) -> None:
         if self._is_open:
