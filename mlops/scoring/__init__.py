@@ -4,10 +4,11 @@ In reading order:
 
 - `settings`: settings of one scoring run
 - `newest`: the newest month of a source
+- `fetching`: inputs that are not on this machine
 - `inputs`: which files are scored: a month, a file, a folder or a URL
+- `values`: from a column of a file to an array that a model reads, and what cannot be read
 - `columns`: which column of a file is which request column
 - `reading`: a file as batches of request columns, as they are in the file
-- `values`: from these columns to arrays that a model reads, and what cannot be read
 - `answering`: a batch as answered rows and rejected rows
 - `counts`: how many rows of a file were answered and rejected, and how good the answers are
 - `drafts`: the files of a result while they are written, and its summary
@@ -16,5 +17,6 @@ In reading order:
 - `database`: results in tables of PostgreSQL
 - `results`: the result of one file, written batch by batch
 - `score`: all inputs of a run, from the setting to the results
+- `summary`: what a run did, as text
 - `steps`: the steps of the Mage pipeline
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,7 @@ REASONS = (
     "dropoff_zone is not a whole number",
     "distance_miles is not a number",
     "passenger_count is not a number",
+    "the line has more or fewer fields than the header",
 )
 """Why a row is rejected; a row with several reasons has the first."""
 
@@ -76,7 +78,15 @@ class Answered:
     rejected: pa.Table
 
 
-def answer(batch: pa.Table, loaded: Loaded, *, is_wall_clock: bool = False, first_row: int = 1) -> Answered:
+def limit_threads(model: Any, threads: int) -> None:
+    """Let a model, also of an older version, predict with so many threads; its answers do not depend on them."""
+    parts = [model, *(getattr(model, name, None) for name in ("estimator", "without_distance"))]
+    for part in [*parts, *(getattr(part, "intervals", None) for part in parts)]:
+        if booster := getattr(part, "booster", None):
+            booster.set_param({"nthread": threads})
+
+
+def answer(batch: pa.Table, loaded: Loaded, *, is_wall_clock: bool = False, before: int = 0) -> Answered:
     """Answers of a version to a batch.
 
     Parameters
@@ -86,14 +96,14 @@ def answer(batch: pa.Table, loaded: Loaded, *, is_wall_clock: bool = False, firs
     loaded : Loaded
     is_wall_clock : bool
         As `values.times`.
-    first_row : int
-        Number of the batch's first row in the file.
+    before : int
+        Number of rows before this batch.
     """
     columns, reason = _read(batch, is_wall_clock)
     good = reason < 0
     chosen = {name: array[good] for name, array in columns.items()} if not good.all() else columns
     bad = np.flatnonzero(~good)
-    return Answered(_answered(chosen, loaded), _rejected(batch, bad, reason[bad], first_row))
+    return Answered(_answered(chosen, loaded), _rejected(batch, bad, reason[bad], before))
 
 
 def _read(batch: pa.Table, is_wall_clock: bool) -> tuple[dict[str, Array], Array]:
@@ -120,19 +130,32 @@ def _answered(columns: dict[str, Array], loaded: Loaded) -> pa.Table:
     rows = len(columns["pickup_at"])
     zones = {name: np.nan_to_num(columns[name]).astype(np.int32) for name in ("pickup_zone", "dropoff_zone")}
     requests = {name: columns[name] for name in REQUEST_COLUMNS} | zones  # 0 is an unknown zone
-    predicted = loaded.model.predict(pd.DataFrame(requests, copy=False))
+    predicted = _predict(requests, loaded)
     schema = LABELLED_SCHEMA if ACTUAL in columns else OUTPUT_SCHEMA
     is_missing = ~(np.abs(columns["distance_miles"]) < MAX_MILES)
     found: dict[str, Any] = {
         **columns,
-        **{name: predicted[name].to_numpy() for name in MINUTES},
-        OUT_OF_RANGE: predicted[OUT_OF_RANGE].to_numpy() if OUT_OF_RANGE in predicted else pa.nulls(rows),
+        OUT_OF_RANGE: pa.nulls(rows),  # older versions do not say it
+        **predicted,
         "distance": _words(is_missing, GIVEN, MISSING),
         "model_version": _words(np.zeros(rows), loaded.version.number),
         "run_key": _words(np.zeros(rows), loaded.run_key),
     }
     arrays = [_array(found[field.name], field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _predict(requests: dict[str, Array], loaded: Loaded) -> dict[str, Array]:
+    """Columns that the model answers, in the order of the requests.
+
+    Rows with the same zones are predicted one after the other. They take similar ways through the trees, so the
+    processor guesses more branches right: a fifth less time.
+    """
+    order = np.lexsort((requests["dropoff_zone"], requests["pickup_zone"]))
+    frame = pd.DataFrame({name: array[order] for name, array in requests.items()}, copy=False)
+    predicted = loaded.model.predict(frame)
+    back = np.argsort(order)
+    return {name: predicted[name].to_numpy()[back] for name in predicted if name in OUTPUT_SCHEMA.names}
 
 
 def _array(found: Any, kind: pa.DataType) -> pa.Array:
@@ -144,11 +167,19 @@ def _words(numbers: Array, *words: str) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), pa.array(words, pa.string()))
 
 
-def _rejected(batch: pa.Table, rows: Array, reason: Array, first_row: int) -> pa.Table:
+def _rejected(batch: pa.Table, rows: Array, reason: Array, before: int) -> pa.Table:
     chosen = batch.take(pa.array(rows))
     texts = [_as_text(chosen[name]) for name in REQUEST_COLUMNS]
-    arrays = [pa.array(rows + first_row, pa.int64()), *texts, _words(reason, *REASONS)]
+    arrays = [pa.array(rows + before + 1, pa.int64()), *texts, _words(reason, *REASONS)]
     return pa.Table.from_arrays(arrays, schema=REJECTED_SCHEMA)
+
+
+def reject_lines(lines: Sequence[int]) -> pa.Table:
+    """Rejected rows for these lines of a CSV file, which have more or fewer fields than its header."""
+    count = len(lines)
+    nothing = [pa.nulls(count, pa.string()) for _ in REQUEST_COLUMNS]
+    reason = _words(np.full(count, len(REASONS) - 1), *REASONS)
+    return pa.Table.from_arrays([pa.array(lines, pa.int64()), *nothing, reason], schema=REJECTED_SCHEMA)
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,6 +1,7 @@
 """Which column of a file is which request column, by its own name or TLC's.
 
-Upper and lower case are the same in a column's name, because TLC's files differ in it too.
+Upper and lower case are the same in a column's name, because TLC's files differ in it too. Spaces around it do not
+count.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from mlops.data.raw_trips import TLC_COLUMNS, is_number
-from mlops.errors import TripSchemaError
-from mlops.model.request_columns import REQUEST_COLUMNS
+from mlops.errors import TripSchemaError, one_line
+from mlops.model.request_columns import CITY, REQUEST_COLUMNS
+from mlops.scoring import values
 
 DROPOFF_AT = "dropoff_at"  # a labelled file has it
 OPTIONAL = ("distance_miles", "passenger_count", DROPOFF_AT)
@@ -27,13 +29,17 @@ class FileColumns:
     ----------
     names : dict of str to str
         Column of `COLUMNS` -> column as the file spells it; without the optional ones that the file does not have.
-    is_wall_clock : bool
-        Whether the times have TLC's names. TLC's times are New York's wall clock, also where a file claims a time
-        zone.
+    service : str
+        Service whose files have times of this name; empty where the time has this project's own name.
     """
 
     names: dict[str, str]
-    is_wall_clock: bool
+    service: str
+
+    @property
+    def is_wall_clock(self) -> bool:
+        """Whether times are New York's wall clock, also where a file claims a time zone: TLC's are."""
+        return bool(self.service)
 
     @property
     def is_labelled(self) -> bool:
@@ -60,7 +66,9 @@ def find_columns(names: Sequence[str], label: object) -> FileColumns:
             columns=missing,
         )
     known = {column: name for column, name in found.items() if name is not None}
-    return FileColumns(known, known["pickup_at"].lower() != "pickup_at")
+    pickup_at = known["pickup_at"].strip().lower()
+    services = (name for name, of_service in TLC_COLUMNS.items() if of_service["pickup_at"] == pickup_at)
+    return FileColumns(known, next(services, ""))
 
 
 def require_types(schema: pa.Schema, columns: FileColumns, label: object) -> None:
@@ -68,22 +76,37 @@ def require_types(schema: pa.Schema, columns: FileColumns, label: object) -> Non
     for column, name in columns.names.items():
         kind = schema.field(name).type
         is_time = column.endswith("_at")
-        values = kind.value_type if pa.types.is_dictionary(kind) else kind
-        fits = _holds_times(values) if is_time else is_number(values)
-        if not (fits or _is_text(values) or pa.types.is_null(values)):
+        held = kind.value_type if pa.types.is_dictionary(kind) else kind
+        fits = _holds_times(held) if is_time else is_number(held)
+        if not (fits or _is_text(held) or pa.types.is_null(held)):
             expected = "times, dates or text" if is_time else "numbers or text"
             raise TripSchemaError(
                 f"{label}: column {name!r} is of type {kind}; expected {expected}. Write the file again with such "
                 "a column.",
                 columns=[name],
             )
+        if pa.types.is_timestamp(kind):
+            _require_clock(schema.field(name), columns.is_wall_clock, label)
+
+
+def _require_clock(field: pa.Field, is_wall_clock: bool, label: object) -> None:
+    """Raise unless this machine can compute New York's wall clock of a column's times."""
+    try:
+        values.times(pa.chunked_array([pa.array([0], field.type)]), is_wall_clock=is_wall_clock)
+    except pa.ArrowException as error:
+        raise TripSchemaError(
+            f"{label}: the times of column {field.name!r} are in the time zone {field.type.tz!r}; expected this "
+            f"machine's time zone database to have it and {CITY}, got {one_line(error, 200)}. Install the "
+            "system's package tzdata, or write the file again without a time zone.",
+            columns=[field.name],
+        ) from error
 
 
 def _find(names: Sequence[str], column: str, label: object) -> str | None:
     """Name of a column in the file: its own name, else TLC's."""
     tlc = {of_service.get(column, column).lower() for of_service in TLC_COLUMNS.values()}
-    own = [name for name in names if name.lower() == column]
-    matching = own or [name for name in names if name.lower() in tlc]
+    own = [name for name in names if name.strip().lower() == column]
+    matching = own or [name for name in names if name.strip().lower() in tlc]
     if len(matching) > 1:
         raise TripSchemaError(
             f"{label}: column {column!r} expected once; got {len(matching)}: {', '.join(map(repr, matching))}. "

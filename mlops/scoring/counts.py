@@ -39,14 +39,20 @@ class Counts:
     def add(self, batch: Answered) -> None:
         """Count a batch."""
         rows = batch.rows
-        self.rows += rows.num_rows + batch.rejected.num_rows
+        self.rows += rows.num_rows
         self.answered += rows.num_rows
         self.out_of_range += pc.sum(rows[OUT_OF_RANGE]).as_py() or 0
         self.distance_missing += pc.sum(pc.equal(rows["distance"].cast(pa.string()), MISSING)).as_py() or 0
         self.minutes += float(rows["duration_minutes"].to_numpy().sum())
-        self.reasons.update(batch.rejected["reason"].to_pylist())
+        self.add_rejected(batch.rejected)
         if ACTUAL in rows.column_names:
             self._compare(rows)
+
+    def add_rejected(self, rejected: pa.Table) -> None:
+        """Count rejected rows."""
+        self.rows += rejected.num_rows
+        counted = rejected["reason"].cast(pa.string()).value_counts().to_pylist()
+        self.reasons.update({each["values"]: each["counts"] for each in counted})
 
     def _compare(self, rows: pa.Table) -> None:
         actual = rows[ACTUAL].to_numpy()
@@ -58,7 +64,7 @@ class Counts:
             is_test &= (pickup_at >= first) & (pickup_at < end)
         errors = rows["duration_minutes"].to_numpy()[is_test] - actual[is_test]
         self.labelled += len(errors)
-        self.squares += float(errors @ errors)
+        self.squares += float(np.sum(errors * errors))  # `@` depends on the number of threads
 
     def summary(self) -> dict[str, Any]:
         """The counts; means and RMSE in minutes, None where there is no row to take them of.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from mlops import config
 from mlops.data import cache, ingest, retries
 from mlops.data.raw_trips import read_schema
 from mlops.data.sources import MAGIC, not_parquet
 from mlops.data.synthetic.columns import is_sample
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, TripSchemaError
 from mlops.files import sha256_of
+from mlops.scoring import fetching
 from mlops.scoring.drafts import read_summary
 from mlops.scoring.newest import newest_month
 from mlops.scoring.settings import ScoringSettings
@@ -73,9 +76,12 @@ def find_inputs(settings: ScoringSettings) -> list[Input]:
     """
     if not settings.input:
         return [_month(settings)]
-    path = Path(settings.input).expanduser().absolute()
-    files = _of_folder(path) if path.is_dir() else [path]
-    found = [_file(file) for file in files]
+    if "://" in settings.input and not settings.input.startswith("file:"):
+        fetched = fetching.fetch(settings.input, ENDINGS, settings.source_patience)
+        found = [_file(file.path, file.label) for file in fetched]
+    else:
+        path = _path(settings.input)
+        found = [_file(file, str(file)) for file in (_of_folder(path) if path.is_dir() else [path])]
     _require_different(found)
     return found
 
@@ -90,20 +96,41 @@ def _month(settings: ScoringSettings) -> Input:
     return Input(file.path, file.url, file.sha256, str(month), sample)
 
 
-def _file(path: Path) -> Input:
-    if not path.exists():
+def _path(text: str) -> Path:
+    """Path of a setting: a path, or a ``file:`` URL."""
+    local = unquote(re.sub("^file:(//(localhost)?(?=/))?", "", text)) if text.startswith("file:") else text
+    return Path(local).expanduser().absolute()
+
+
+def _file(path: Path, label: str) -> Input:
+    try:
+        is_file, exists = path.is_file(), path.exists()
+        head = _head(path) if is_file else b""
+    except OSError as error:
         raise ConfigError(
-            f"input: there is no file or folder {path}. Write a Parquet or CSV file, a folder of such files, or a "
-            "URL of one."
+            f"input: {label}: cannot be read ({error.strerror}). Give this user read access to it."
+        ) from error
+    if not is_file:
+        got = "something else" if exists else "nothing of this name"
+        raise ConfigError(
+            f"input: {label}: expected a Parquet or CSV file, a folder of such files, or a URL of one; got {got}. "
+            "Correct --input."
         )
-    sample = False
-    if not is_csv(path):
-        with path.open("rb") as file:
-            head = file.read(40)
-        if not head.startswith(MAGIC):
-            raise not_parquet(str(path), head, f"{path.stat().st_size} bytes")
-        sample = is_sample(read_schema(path).metadata)
-    return Input(path, str(path), sha256_of(path), sample=sample)
+    if is_csv(path):
+        return Input(path, label, sha256_of(path))
+    if not head.startswith(MAGIC):
+        raise _neither(label, head, path.stat().st_size)
+    return Input(path, label, sha256_of(path), sample=is_sample(read_schema(path, label).metadata))
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(40)
+
+
+def _neither(label: str, head: bytes, size: int) -> TripSchemaError:
+    error = not_parquet(label, head, f"{size} bytes")
+    return TripSchemaError(f"{error} The name of a CSV file must end in {' or '.join(CSV_ENDINGS)}.")
 
 
 def _of_folder(folder: Path) -> list[Path]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
@@ -16,6 +18,7 @@ from mlops.scoring.columns import COLUMNS, DROPOFF_AT, FileColumns, find_columns
 from mlops.scoring.inputs import Input
 
 BATCH_ROWS = 65_536
+MAX_BAD_LINES = 100_000  # with more, the separator is wrong, or it is no table
 _CSV_BLOCK_BYTES = 4 * 2**20
 
 
@@ -31,11 +34,21 @@ class OpenFile:
     batches : iterator of pyarrow.Table
         Tables with `COLUMNS` (``dropoff_at`` only if the file is labelled) in the file's own types; all but the
         last have `BATCH_ROWS` rows. Optional columns that the file does not have are null.
+    bad_lines : list of int
+        Rows of a CSV file, from 1, that have more or fewer fields than its header, and so are in no batch. It is
+        complete when the batches end.
     """
 
     columns: FileColumns
     rows: int | None
     batches: Iterator[pa.Table]
+    bad_lines: list[int] = field(default_factory=list)
+
+    def row_numbers(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Row in the file, from 1, of each row of the batches, whose positions are counted from 0."""
+        lines = np.array(self.bad_lines, np.int64)
+        before = lines - np.arange(len(lines))  # rows of batches before each bad line, and 1
+        return positions + 1 + np.searchsorted(before, positions + 1, side="right")
 
 
 @contextmanager
@@ -62,24 +75,40 @@ def _open_parquet(path: Path, label: str) -> Iterator[OpenFile]:
 
 @contextmanager
 def _open_csv(path: Path, label: str) -> Iterator[OpenFile]:
-    try:
-        with pa_csv.open_csv(path) as file:
-            names = file.schema.names
-        columns = find_columns(names, label)
+    bad_lines: list[int] = []
+    with _csv_errors(label):
+        with _csv(path, pa_csv.ConvertOptions(), []) as file:
+            columns = find_columns(file.schema.names, label)
         wanted = list(columns.names.values())
-        file = pa_csv.open_csv(
-            path,
-            read_options=pa_csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=wanted,
-                column_types=dict.fromkeys(wanted, pa.string()),
-                strings_can_be_null=True,
-            ),
-        )
+        texts = dict.fromkeys(wanted, pa.string())
+        as_text = pa_csv.ConvertOptions(include_columns=wanted, column_types=texts, strings_can_be_null=True)
+        read = _csv(path, as_text, bad_lines)
+    with read:
+        yield OpenFile(columns, None, _batches(read, columns, label), bad_lines)
+
+
+def _csv(path: Path, convert: pa_csv.ConvertOptions, bad_lines: list[int]) -> pa_csv.CSVStreamingReader:
+    def note(line: pa_csv.InvalidRow) -> str:
+        bad_lines.append(line.number - 1)  # the header is line 1
+        return "skip" if len(bad_lines) <= MAX_BAD_LINES else "error"
+
+    return pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+        convert_options=convert,
+    )
+
+
+@contextmanager
+def _csv_errors(label: str) -> Iterator[None]:
+    try:
+        yield
     except UNREADABLE as error:
-        raise TripSchemaError(f"{label}: expected a CSV file; got {one_line(error)}.") from error
-    with file:
-        yield OpenFile(columns, None, _batches(file, columns, label))
+        raise TripSchemaError(
+            f"{label}: expected a CSV file in UTF-8 with a header, separated by commas; got one that cannot be "
+            f"read ({one_line(error, 200)}). Write it again so."
+        ) from error
 
 
 def _batches(read: Iterator[pa.RecordBatch], columns: FileColumns, label: str) -> Iterator[pa.Table]:
@@ -88,23 +117,26 @@ def _batches(read: Iterator[pa.RecordBatch], columns: FileColumns, label: str) -
             yield _named(table, columns)
     except UNREADABLE as error:
         raise TripSchemaError(
-            f"{label}: expected readable rows; got damaged ones ({one_line(error)}). Put a complete copy there."
+            f"{label}: expected readable rows; got damaged ones ({one_line(error, 200)}). Put a complete "
+            "copy there."
         ) from error
 
 
 def _filled(read: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
     """The same rows in tables of `BATCH_ROWS` rows, however few the batches have."""
     waiting: list[pa.RecordBatch] = []
+    rows = 0
     for batch in read:
         waiting.append(batch)
-        if sum(each.num_rows for each in waiting) < BATCH_ROWS:
+        rows += batch.num_rows
+        if rows < BATCH_ROWS:
             continue
         table = pa.Table.from_batches(waiting)
         while table.num_rows >= BATCH_ROWS:
             yield table.slice(0, BATCH_ROWS)
             table = table.slice(BATCH_ROWS)
-        waiting = table.to_batches()
-    if waiting:
+        waiting, rows = table.to_batches(), table.num_rows
+    if rows:
         yield pa.Table.from_batches(waiting)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 from mlops import config
 from mlops.registry import client, loading, operator, versions
 from mlops.registry.loading import Loaded
+from mlops.scoring.answering import limit_threads
 from mlops.scoring.exports import Export, open_export
 from mlops.scoring.inputs import Input, find_inputs
 from mlops.scoring.results import write_result
@@ -56,7 +58,7 @@ def load_requests(settings: ScoringSettings) -> pd.DataFrame:
     open_export(settings.to, settings.table, settings.connect_timeout)  # refuses what cannot be written
     files = find_inputs(settings)
     connect(settings)
-    name = settings.model or _model_of(settings, files)
+    name = operator.registered_model(settings.model) if settings.model else _model_of(settings, files)
     version = loading.choose(name, settings.version)
     about = {"model": version.name, "version": version.number}
     rows = [
@@ -81,12 +83,14 @@ def predict_durations(requests: pd.DataFrame, settings: ScoringSettings) -> pd.D
     DataFrame of one row for each file
         ``input``, ``rows``, ``answered``, ``rejected``, ``out_of_range``, ``distance_missing``, ``mean_minutes``,
         ``rmse_minutes`` (None where the file does not say when trips ended), ``model``, ``version``, ``run_key``,
+        ``reasons`` (why rows were rejected, as text),
         ``result`` (its name), ``output`` (where it is), ``outcome`` (scored, or skipped: it was scored before).
     """
     export = open_export(settings.to, settings.table, settings.connect_timeout)
     connect(settings)
     version = versions.get(str(requests["model"].iloc[0]), str(requests["version"].iloc[0]))
     loaded = loading.load(version, config.state().versions)
+    limit_threads(loaded.model, config.threads())
     rows = [_score_one(_input_of(row), loaded, export) for row in requests.to_dict("records")]
     return pd.DataFrame(rows)
 
@@ -105,7 +109,7 @@ def _model_of(settings: ScoringSettings, files: list[Input]) -> str:
     return versions.model_name(settings.service, sample=files[0].sample)
 
 
-def _input_of(row: dict[str, Any]) -> Input:
+def _input_of(row: Mapping[Hashable, Any]) -> Input:
     return Input(Path(row["path"]), row["input"], row["sha256"], row["month"], bool(row["sample"]))
 
 
@@ -123,4 +127,12 @@ def _score_one(file: Input, loaded: Loaded, export: Export) -> dict[str, Any]:
         "model", "version", "run_key",
     )  # fmt: skip
     kept = {key: summary[key] for key in shown}
-    return {"input": file.label, **kept, "result": name, "output": output, "outcome": outcome}
+    reasons = "; ".join(f"{reason}: {count:,}" for reason, count in summary["reasons"].items())
+    return {
+        "input": file.label,
+        **kept,
+        "reasons": reasons,
+        "result": name,
+        "output": output,
+        "outcome": outcome,
+    }

@@ -77,7 +77,7 @@ class ScoringSettings(BaseModel):
         """Mage's forms turn a number in a text field into a number."""
         text = str(value).strip()
         if text not in ALIASES and not (text.isascii() and text.isdigit() and int(text)):
-            raise ValueError(f"version: expected {', '.join(ALIASES)} or a number; got {value!r}")
+            raise ValueError(f"expected {', '.join(ALIASES)} or a number; got {value!r}")
         return text
 
     @field_validator("input", "to", "model")

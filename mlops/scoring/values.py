@@ -5,6 +5,7 @@ Whole columns are converted at once. Single values are looked at only where that
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from mlops.model.request_columns import CITY
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?[nN][aA][nN]$"
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_NAIVE = _DAY + r"([Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?)?$"
-_WITH_OFFSET = _DAY + r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
+_CLOCK = r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_NAIVE = rf"{_DAY}({_CLOCK})?$"
+_WITH_OFFSET = rf"{_DAY}{_CLOCK}([Zz]|[+-][0-9]{{2}}:?[0-9]{{2}})$"
+_YEARS = (1700, 2250)  # what pandas surely reads
 _MICROSECONDS = pa.timestamp("us")
 
 
@@ -97,19 +100,27 @@ def _mask(array: pa.Array) -> Mask:
 
 def _times_in(texts: pa.Array) -> Array:
     """Times in texts; NaT where a text is not a time in ISO 8601."""
-    try:
-        return _microseconds(texts.cast(_MICROSECONDS))
-    except pa.ArrowInvalid:
-        values = np.full(len(texts), np.datetime64("NaT", "us"))
-    for pattern, has_offset in ((_NAIVE, False), (_WITH_OFFSET, True)):
-        rows = np.flatnonzero(_mask(pc.fill_null(pc.match_substring_regex(texts, pattern), False)))
-        read = pd.to_datetime(
-            texts.take(pa.array(rows)).to_pandas(), format="ISO8601", errors="coerce", utc=has_offset
-        )
-        index = pd.DatetimeIndex(read)
-        index = index.tz_convert(CITY).tz_localize(None) if has_offset else index
-        values[rows] = index.to_numpy().astype("datetime64[us]")
+    is_naive = _mask(pc.fill_null(pc.match_substring_regex(texts, _NAIVE), False))
+    if is_naive.sum() + texts.null_count == len(texts):
+        with contextlib.suppress(pa.ArrowInvalid):  # such as 30 February
+            return _microseconds(texts.cast(_MICROSECONDS))
+    values = np.full(len(texts), np.datetime64("NaT", "us"))
+    values[is_naive] = _one_by_one(texts.filter(pa.array(is_naive)), has_offset=False)
+    with_offset = _mask(pc.fill_null(pc.match_substring_regex(texts, _WITH_OFFSET), False))
+    values[with_offset] = _one_by_one(texts.filter(pa.array(with_offset)), has_offset=True)
     return values
+
+
+def _one_by_one(texts: pa.Array, *, has_offset: bool) -> Array:
+    """Times in texts that look like times; NaT for one that is not, such as 30 February."""
+    read = pd.to_datetime(texts.to_pandas(), format="ISO8601", errors="coerce", utc=has_offset)
+    index = pd.DatetimeIndex(read)
+    index = index.tz_convert(CITY).tz_localize(None) if has_offset else index
+    found = index.to_numpy().astype("datetime64[us]")
+    years = np.asarray(pc.utf8_slice_codeunits(texts, 0, 4).cast(pa.int64()).to_numpy(), np.int64)
+    beyond = np.isnat(found) & ((years < _YEARS[0]) | (years > _YEARS[1]))
+    found[beyond] = (years[beyond] - 1970).astype("datetime64[Y]")  # any time in a year that is refused
+    return found
 
 
 def _microseconds(array: pa.Array) -> Array:

@@ -61,6 +61,19 @@ class Folder:
             difference = f"expected {expected} bytes, got {done} bytes"
             raise BrokenOffError(f"{self.url}/{name}", "the connection broke off", difference)
 
+    def names(self) -> list[str]:
+        """Names of the files in the folder, sorted; not those in its subfolders.
+
+        Raises
+        ------
+        DownloadError
+            When it cannot be listed.
+        """
+        with self._own_errors(""):
+            self._filesystem.invalidate_cache()
+            found = self._filesystem.ls(self._path, detail=True)
+        return sorted(each["name"].rpartition("/")[2] for each in found if each["type"] == "file")
+
     def _chunks(self, name: str) -> Iterator[tuple[bytes, int | None]]:
         """Chunks, each with the total size; a generator, so that errors of writing are not caught here."""
         size = self.size(name)
