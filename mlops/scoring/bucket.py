@@ -54,7 +54,14 @@ class BucketExport:
         with self._own_errors():
             self._filesystem, path = fsspec.core.url_to_fs(to, **options)
             self._path = path.rstrip("/")
-            self._filesystem.ls(self._path.partition("/")[0])
+            self._require_bucket()
+
+    def _require_bucket(self) -> None:
+        try:
+            self._filesystem.info(self._path)  # raises other errors where the keys or the network are wrong
+        except FileNotFoundError:
+            if not self._filesystem.exists(self._path.lstrip("/").partition("/")[0]):
+                raise
 
     def drafts(self, name: str) -> AbstractContextManager[Drafts]:
         """As `exports.Export.drafts`; in the state folder."""
@@ -121,6 +128,7 @@ def _s3_options(connect_timeout: float, profile: Mapping[str, Any]) -> dict[str,
         **{name: value for name, value in named.items() if value},
         "client_kwargs": {"region_name": region} if region else {},
         "config_kwargs": {"connect_timeout": connect_timeout, "retries": {"total_max_attempts": 2}},
+        "max_concurrency": 2,  # parts of 50 MB that are in memory at a time
         "skip_instance_cache": True,
     }
 

@@ -57,15 +57,17 @@ def _sql_columns(schema: pa.Schema) -> dict[str, str]:
 COLUMNS = _sql_columns(LABELLED_SCHEMA)
 """Columns of the table of answered rows; ``actual_minutes`` is null where the input is not labelled."""
 REJECTED = _sql_columns(REJECTED_SCHEMA)
+"""Columns of the table of rejected rows."""
 FILES = {
     OUTPUT: "text", "input": "text", "input_sha256": "text", "month": "text", "model": "text", "version": "text",
     "run_key": "text", "rows": "bigint", "rejected": "bigint", "summary": "jsonb",
     "scored_at": "timestamp with time zone",
 }  # fmt: skip
+"""Columns of the table of results."""
 _ADVICE = {
     "42501": "Give this role the right, or let the tables' owner create them once",
     "53100": "Make room on the server's disk",
-    "55P03": f"Another session has locked the table for {LOCK_SECONDS} s: end it",
+    "55P03": "Another session has locked the table: end it",
 }
 """What to do about some of PostgreSQL's error codes."""
 
@@ -224,11 +226,12 @@ def _require_table(cursor: Any, table: str, columns: Mapping[str, str]) -> None:
             "another --table, which is then created"
         )
     for right in ("SELECT", "INSERT", "DELETE"):
-        cursor.execute("SELECT has_table_privilege(%s::regclass, %s)", (table, right))
-        if not cursor.fetchone()[0]:
+        cursor.execute("SELECT has_table_privilege(%s::regclass, %s), current_user", (table, right))
+        is_allowed, role = cursor.fetchone()
+        if not is_allowed:
             raise ExportError(
                 f"table: {table}: this role may not {right}. Give it the rights: GRANT SELECT, INSERT, DELETE ON "
-                f"{table}, {table}_rejected, {table}_files TO ..."
+                f"{table}, {table}_rejected, {table}_files TO {role}"
             )
 
 

@@ -13,7 +13,7 @@ Use of an export, for one input and one version::
 from __future__ import annotations
 
 import contextlib
-import os
+import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -106,15 +106,12 @@ class FolderExport:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise ConfigError(
-                f"to: {folder}: expected a folder that can be created; got {error.strerror}. Choose another --to."
+                f"to: {folder}: expected a folder in which this user may write; got {error.strerror}. Choose "
+                "another --to."
             ) from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigError(
-                f"to: {folder}: expected a folder in which this user may write; got one without that right. "
-                "Choose another --to."
-            )
 
     @property
     def place(self) -> str:
