@@ -10,4 +10,5 @@ In reading order:
 - `stack`: the stack of this state folder, and the Mage to look at
 - `mage_database`: Mage's database: stuck runs, triggers that are off or missing
 - `mage_service`: the running Mage: its scheduler, its clock, its messages
+- `serving`: the stack's online service: which versions answer, and are they the champions?
 """

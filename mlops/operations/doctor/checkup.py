@@ -13,7 +13,15 @@ from functools import partial
 from mlops import config, locks
 from mlops.config import Settings
 from mlops.errors import BusyError, command
-from mlops.operations.doctor import history, host, mage_database, mage_service, stack, tracking_server
+from mlops.operations.doctor import (
+    history,
+    host,
+    mage_database,
+    mage_service,
+    serving,
+    stack,
+    tracking_server,
+)
 from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out, not_checked
 from mlops.operations.doctor.finding import exit_status as exit_status
@@ -45,6 +53,8 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
             yield from carried_out("unfinished runs", _left_without_a_store)
         else:
             yield not_checked("registered models", "the tracking server cannot be used; correct that first")
+        if is_started:
+            yield from carried_out("the online service", partial(_online_service, can_be_asked))
         yield from carried_out("memory and disk", partial(_room, can_be_asked))
 
 
@@ -72,6 +82,18 @@ def _experiments() -> tuple[str, ...]:
     """Names that this project's experiments and registered models can have."""
     services = (versions.model_name(service, sample=False) for service in config.SERVICES)
     return (*services, versions.model_name("", sample=True))
+
+
+def _online_service(can_be_asked: bool) -> Findings:
+    is_known = can_be_asked and stack.is_used()
+    yield from serving.look_over(_champions() if is_known else None)
+
+
+def _champions() -> dict[str, str]:
+    """Numbers of the champions by the names of this project's registered models."""
+    names = set(_experiments()) & set(versions.model_names())
+    found = {name: alias_log.aliases(name).get(alias_log.CHAMPION) for name in names}
+    return {name: number for name, number in found.items() if number}
 
 
 def _room(can_be_asked: bool) -> Findings:

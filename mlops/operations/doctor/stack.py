@@ -97,6 +97,11 @@ def used(is_started: bool) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def is_used() -> bool:
+    """Whether this process uses the tracking server of the stack."""
+    return os.environ.get("MLFLOW_TRACKING_URI") == _client_variables().get("MLFLOW_TRACKING_URI")
+
+
 def _client_variables() -> dict[str, str]:
     """Those of the stack's variables that decide which registry and locks a command uses."""
     found = local_stack.shell_variables()

@@ -66,6 +66,7 @@ def beside(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Besid
     give_to_shells(folder, variables)
     of_mage = {**variables, "MAGE_PUBLIC_HOST": URL, "TZ": "UTC"}
     Supervisord(folder).describe_launch("mage", ["mage"], of_mage, config.PROJECT)
+    Supervisord(folder).describe_launch("serving", ["python", "--port", "1"], {}, config.PROJECT)
     return Beside(folder, variables, monkeypatch)
 
 
@@ -179,6 +180,7 @@ def test_the_check_up_looks_at_the_stack_s_servers(sourced: bool, beside: Beside
     assert (
         f"tracking server {URL}: no answer within 5 s (Connection refused). Start it (`make stack`)" in opened
     )
+    assert f"online service at {URL}: no answer (" in opened
     assert not any("does not run here, because ENV is" in text for text in texts)
     assert not any("$ecret" in text for text in texts)
 
