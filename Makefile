@@ -56,8 +56,8 @@ serve: .venv-serving/installed  ## [SERVE_PORT=8000] [ARGS="--services green"]: 
 	@.venv-serving/bin/python -m mlops.serving --port $(call quoted,$(SERVE_PORT)) $(ARGS)
 
 # supervisord runs the services and starts again what dies; it is configured from docker-compose.yml.
-# Ports: MAGE_PORT, MLFLOW_PORT and POSTGRES_PORT, from the command line or the environment; then kept.
-stack: install  ## Mage, MLflow and PostgreSQL as docker-compose.yml runs them, without containers
+# Ports: MAGE_PORT, MLFLOW_PORT, POSTGRES_PORT and SERVING_PORT, from the command line or the environment; then kept.
+stack: install  ## Mage, MLflow, PostgreSQL and the service as docker-compose.yml runs them, without containers
 	@$(BIN)/python -m stack start
 
 stack-update: install  ## start Mage again with this checkout, also where its pages changed the same; it says what it replaces

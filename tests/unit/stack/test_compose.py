@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from mlops import locks
+from mlops.serving.settings import ServeSettings
 from stack.compose import variables
 from stack.stack import NOT_FOR_SHELLS, Stack
 
@@ -240,7 +241,7 @@ def test_services_that_share_a_volume_have_users_of_the_same_number():
 def test_the_service_asks_mages_registry_and_has_no_other_secret():
     serving, mage = (SERVICES[name]["environment"] for name in ("serving", "mage"))
     assert {name for name in serving if SECRET_NAME.search(name)} == {"MLFLOW_TRACKING_PASSWORD"}
-    assert serving.items() <= mage.items()
+    assert {name: mage.get(name) for name in serving} == {**serving, "SERVE_WITHOUT_KEYS": None}
 
 
 def test_the_database_script_runs_in_a_fresh_shell():
@@ -366,6 +367,8 @@ def test_every_variable_set_is_one_that_is_read(service, variable):
         return  # the operating system's
     if prefix in ("SLACK", "TEAMS", "SMTP"):
         assert f"env_var('{variable}')" in (ROOT / "metadata.yaml").read_text()
+    elif prefix == "SERVE":
+        assert variable.removeprefix("SERVE_").lower() in ServeSettings.model_fields
     elif variable == "MAGE_ALLOWED_HOSTS":
         assert f'"{variable}"' in (ROOT / "stack" / "mage_guard.py").read_text()
     else:
