@@ -1,0 +1,27 @@
+"""The service: the champions over HTTP. It runs in an environment of its own, ``requirements-serving.txt``.
+
+In reading order:
+
+- `settings`: settings of the service
+- `problems`: what a client gets instead of an answer
+- `questions`: what a client may ask
+- `errors`: errors of the service
+- `served`: a version that answers, and the trial before it does
+- `memory`: which version was served last, and copies of versions, on disk
+- `champions`: asks the registry; the only module here that imports MLflow
+- `following`: follows the champion of one service
+- `models`: the versions that answer
+- `places`: names of the zones of each service
+- `answers`: what a client gets
+- `answering`: from requests to answers
+- `asgi`: what the middlewares share
+- `headers`: an id for each request, and the headers for security
+- `keys`: API keys
+- `limits`: limits of rate, concurrency and size
+- `request_log`: a sample of what was asked and answered
+- `predict`: ``POST /predict``
+- `status`: ``/model``, ``/healthz`` and ``/readyz``
+- `app`: the routes, and the middlewares around them
+
+`__main__` is the command line.
+"""

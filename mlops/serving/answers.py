@@ -1,0 +1,120 @@
+"""What a client gets: minutes, their ranges, and which version says so.
+
+Answers are written as text here, since a general writer of JSON takes several times as long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlops.serving.served import ANSWER_COLUMNS, Served
+
+OUT_OF_RANGE: Final = "out_of_range"
+Row = tuple[float, float, float, float, float, bool | None]
+"""Minutes in the order of `ANSWER_COLUMNS`, and whether the request is out of range."""
+
+_START: Final = "{" + "".join(f'"{name}":%r,' for name in ANSWER_COLUMNS) + f'"{OUT_OF_RANGE}":%s,'
+_WORDS: Final = {True: "true", False: "false", None: "null"}
+
+
+class Answer(BaseModel):
+    """How long one requested ride will take."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    duration_minutes: float = Field(
+        ge=1, le=60, description="Expected duration in minutes, from 1 to 60.", examples=[11.7]
+    )
+    low_80_minutes: float = Field(
+        ge=1,
+        le=60,
+        description="Lower end of the range for 80 percent of such rides, in minutes.",
+        examples=[8.2],
+    )
+    high_80_minutes: float = Field(
+        ge=1,
+        le=60,
+        description="Upper end of the range for 80 percent of such rides, in minutes.",
+        examples=[16.9],
+    )
+    low_95_minutes: float = Field(
+        ge=1,
+        le=60,
+        description="Lower end of the range for 95 percent of such rides, in minutes.",
+        examples=[6.4],
+    )
+    high_95_minutes: float = Field(
+        ge=1,
+        le=60,
+        description="Upper end of the range for 95 percent of such rides, in minutes.",
+        examples=[22.3],
+    )
+    out_of_range: bool | None = Field(
+        description="Whether no trip that the version was trained on was like the request (a zone never seen, a "
+        "longer distance, more passengers), so that the minutes are a guess; null where an old version cannot say.",
+        examples=[False],
+    )
+    distance: Literal["given", "missing"] = Field(
+        description="Whether the request has a distance; without one the range is wider.", examples=["given"]
+    )
+    calibrated: bool = Field(
+        description="Whether the ranges were calibrated for such requests; false where the distance is missing and "
+        "the version has no ranges for that.",
+        examples=[True],
+    )
+    service: str = Field(description="Service whose model answered.", examples=["green"])
+    model_version: str = Field(description="Number of the version that answered.", examples=["12"])
+    request_id: str = Field(
+        description="Id of the HTTP request, also in the header `X-Request-ID`.",
+        examples=["5f1c0a9be2d34c17"],
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests of one body that one version answered.
+
+    Parameters
+    ----------
+    served : Served
+    positions : sequence of int
+        Of the requests in the body.
+    requests : sequence of dict
+        As the model got them: the request columns.
+    rows : sequence of Row
+        One for each request.
+    """
+
+    served: Served
+    positions: Sequence[int]
+    requests: Sequence[Mapping[str, Any]]
+    rows: Sequence[Row]
+
+
+def as_json(groups: Sequence[Group], is_list: bool, request_id: str) -> bytes:
+    """Answers in the order of the requests, as JSON: an `Answer`, or a list of them."""
+    texts = [""] * sum(len(group.positions) for group in groups)
+    for group in groups:
+        ends = [_end(group.served, is_given, request_id) for is_given in (False, True)]
+        for position, request, row in zip(group.positions, group.requests, group.rows, strict=True):
+            *minutes, outside = row
+            is_given = request["distance_miles"] is not None
+            texts[position] = _START % (*minutes, _WORDS[outside]) + ends[is_given]
+    return (f"[{','.join(texts)}]" if is_list else texts[0]).encode()
+
+
+def _end(served: Served, is_given: bool, request_id: str) -> str:
+    """What is the same in all answers of a group."""
+    same = {
+        "distance": "given" if is_given else "missing",
+        "calibrated": is_given or served.knows_missing_distance,
+        "service": served.service,
+        "model_version": served.version,
+        "request_id": request_id,
+    }
+    return json.dumps(same, separators=(",", ":"))[1:]

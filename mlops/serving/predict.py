@@ -1,0 +1,120 @@
+"""``POST /predict``: from the bytes of a body to the bytes of its answer.
+
+It is an ASGI application, and no route of FastAPI's kind, whose handling of arguments and answers costs more than
+the model does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Final
+
+from mlops.data.zones import ZoneNames
+from mlops.serving import answering, answers, problems, questions
+from mlops.serving.answers import Group
+from mlops.serving.asgi import REQUEST_ID, Receive, Scope, Send, header, notes
+from mlops.serving.models import Models
+from mlops.serving.problems import ProblemError
+
+INLINE_BYTES: Final = (
+    2_048  # up to this size a body is answered in the event loop: a thread costs more than that
+)
+JSON: Final = b"application/json"
+
+
+class Predict:
+    """Answers requests with the champions.
+
+    Parameters
+    ----------
+    models : Models
+    names_for : callable
+        Names of a service's zones.
+    most_requests : int
+        Longest list.
+    pool : Executor
+        Where large bodies are answered.
+    watch : callable
+        Called with the scope and the groups of each answer: for metrics and the request log.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        names_for: Callable[[str], ZoneNames],
+        most_requests: int,
+        pool: Executor,
+        watch: Callable[[Scope, Sequence[Group]], None],
+    ) -> None:
+        self._models, self._names_for, self._most, self._pool, self._watch = (
+            models, names_for, most_requests, pool, watch,
+        )  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of the server."""
+        request_id = notes(scope)[REQUEST_ID]
+        try:
+            _require_json(scope)
+            body = await _body(receive)
+            if body is None:  # the client is gone
+                return
+            if len(body) <= INLINE_BYTES:
+                groups, text = self._answer(body, request_id)
+            else:
+                loop = asyncio.get_running_loop()
+                groups, text = await loop.run_in_executor(self._pool, self._answer, body, request_id)
+        except ProblemError as problem:
+            await send_problem(send, problem, request_id)
+            return
+        self._watch(scope, groups)
+        await _send(send, 200, JSON, text)
+
+    def _answer(self, body: bytes, request_id: str) -> tuple[list[Group], bytes]:
+        asked = questions.read(body, self._most)
+        groups = answering.answer(asked, self._models.get, self._names_for)
+        return groups, answers.as_json(groups, asked.is_list, request_id)
+
+
+async def send_problem(send: Send, problem: ProblemError, request_id: str) -> None:
+    """Answer with a problem."""
+    text = problems.body(problem.status, problem.detail, request_id, problem.errors)
+    more = tuple((name.encode(), value.encode()) for name, value in problem.headers.items())
+    await _send(send, problem.status, problems.MEDIA_TYPE.encode(), text, more)
+
+
+async def _send(
+    send: Send, status: int, kind: bytes, text: bytes, more: tuple[tuple[bytes, bytes], ...] = ()
+) -> None:
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(text)), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body, which is complete if a middleware has limited it; None if the client is gone."""
+    pieces = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+
+
+def _require_json(scope: Scope) -> None:
+    """Raise unless the body is said to be JSON in UTF-8, and not compressed."""
+    kind = header(scope, b"content-type")
+    if kind != JSON:
+        name, _, parameters = (kind or b"nothing").decode("latin-1").lower().partition(";")
+        if name.strip() != "application/json" or parameters.replace('"', "").strip() not in (
+            "",
+            "charset=utf-8",
+        ):
+            got = "nothing" if kind is None else repr(kind.decode("latin-1")[:60])
+            raise ProblemError(415, f"content-type: expected application/json; got {got}")
+    coding = header(scope, b"content-encoding")
+    if coding and coding.lower() != b"identity":
+        raise ProblemError(415, f"content-encoding: expected none; got {coding.decode('latin-1')[:60]!r}")

@@ -1,0 +1,252 @@
+"""What a client may ask: one request, or a list of them, as JSON. Whatever else comes is refused, field by field.
+
+A request means here what it means to the model (`mlops.model.request_columns`), with three differences. A zone may
+be given by its name. Pickup time, distance and passenger count have limits: what is outside of them is a mistake of
+the client. And an unknown field is refused, since a distance under another name would be a missing distance.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from dateutil.parser import isoparse
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails
+
+from mlops.config import SERVICES
+from mlops.errors import one_line
+from mlops.serving.problems import FieldError, ProblemError, shown, unprocessable
+
+SERVED: Final = (*SERVICES, "sample")
+FIRST_YEAR, LAST_YEAR = 2009, 2099  # of a pickup time; TLC's records begin in 2009
+MOST_MILES, MOST_PASSENGERS = 1_000, 99
+MOST_NAME = 100  # characters of a zone's name
+CITY = ZoneInfo("America/New_York")
+NO_ZONE = (
+    0  # for ids that no 32-bit number holds; to the model it is a zone that TLC does not use, as they are
+)
+
+RULES: Final[dict[str, str]] = {
+    "pickup_at": f"a date and time in ISO 8601, such as 2023-07-03T08:30 (New York's wall clock) or "
+    f"2023-07-03T12:30Z, in the years {FIRST_YEAR} to {LAST_YEAR}",
+    "pickup_zone": "a zone's id (a whole number) or its name, or null for an unknown zone",
+    "dropoff_zone": "a zone's id (a whole number) or its name, or null for an unknown zone",
+    "distance_miles": f"a number from 0 to {MOST_MILES:,}, or null for an unknown distance",
+    "passenger_count": f"a whole number from 0 to {MOST_PASSENGERS}, or null for an unknown number",
+    "service": f"one of {', '.join(SERVED)}",
+}
+"""What each field must be. It stands in the OpenAPI description, and in the problem when something else comes."""
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([Tt ][\d:.,]+([Zz]|[+-][\d:]+)?)?", re.ASCII)
+_ISO_AS_SCHEMA = r"^\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?)?$"
+
+
+def wall_clock(value: object) -> datetime:
+    """New York's wall clock, without an offset, of a text in ISO 8601; a date alone is its midnight.
+
+    Raises
+    ------
+    ValueError
+        When it is anything else, or another year.
+
+    Examples
+    --------
+    >>> wall_clock("2023-07-03T12:30Z")
+    datetime.datetime(2023, 7, 3, 8, 30)
+    """
+    if not isinstance(value, str) or not _ISO.fullmatch(value):
+        raise ValueError("no date and time")
+    found: datetime = isoparse(value)
+    if found.tzinfo is not None:
+        try:
+            found = found.astimezone(CITY).replace(tzinfo=None)
+        except OverflowError as error:
+            raise ValueError("not in the calendar") from error
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise ValueError("another year")
+    return found
+
+
+def _zone(value: object) -> int | str | None:
+    """Id, name, or None for null; 74.0 is 74, as for the model."""
+    if value is None or (type(value) is str and len(value) <= MOST_NAME and value.strip()):
+        return value
+    whole = _whole(value)
+    return whole if -(2**31) <= whole < 2**31 else NO_ZONE
+
+
+def _passengers(value: object) -> int | None:
+    return None if value is None else _whole(value)
+
+
+def _whole(value: object) -> int:
+    if type(value) is int or (type(value) is float and value.is_integer()):
+        return int(value)
+    raise ValueError("no whole number")
+
+
+_ZONE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer"},
+        {"type": "string", "minLength": 1, "maxLength": MOST_NAME, "pattern": r"\S"},
+        {"type": "null"},
+    ]
+}
+_PASSENGERS_SCHEMA = {
+    "anyOf": [{"type": "integer", "minimum": 0, "maximum": MOST_PASSENGERS}, {"type": "null"}]
+}
+_Time = Annotated[
+    datetime, PlainValidator(wall_clock), WithJsonSchema({"type": "string", "pattern": _ISO_AS_SCHEMA})
+]
+_Zone = Annotated[int | str | None, PlainValidator(_zone), WithJsonSchema(_ZONE_SCHEMA)]
+_Passengers = Annotated[int | None, PlainValidator(_passengers), WithJsonSchema(_PASSENGERS_SCHEMA)]
+_Miles = Annotated[float, Field(strict=True, ge=0, le=MOST_MILES, allow_inf_nan=False)]
+
+
+class Question(BaseModel):
+    """One requested ride."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Request")
+
+    pickup_at: _Time = Field(
+        description=f"When the ride begins: {RULES['pickup_at']}. With an offset it is converted to New York's "
+        "time; a date alone is its midnight.",
+        examples=["2023-07-03T08:30:00"],
+    )
+    pickup_zone: _Zone = Field(
+        description=f"Where the ride begins: {RULES['pickup_zone']}. Ids that TLC does not use are answered, with "
+        "`out_of_range`.",
+        examples=[74],
+    )
+    dropoff_zone: _Zone = Field(
+        description=f"Where the ride ends: {RULES['dropoff_zone']}.", examples=["JFK Airport"]
+    )
+    distance_miles: _Miles | None = Field(
+        None,
+        description=f"Length of the ride in miles: {RULES['distance_miles']}. Without it the answer has the range "
+        "made for that case.",
+        examples=[2.5],
+    )
+    passenger_count: _Passengers = Field(
+        None, description=f"Passengers: {RULES['passenger_count']}.", examples=[1]
+    )
+    service: Literal["green", "yellow", "fhvhv", "sample"] | None = Field(
+        None,
+        description=f"Whose ride it is, {RULES['service']}; may be left out where one model is served.",
+        examples=["green"],
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The requests of a body, and whether it was a list; a single request gets a single answer."""
+
+    questions: Sequence[Question]
+    is_list: bool
+
+
+_QUESTION: Final = TypeAdapter(Question)
+_QUESTIONS: Final = TypeAdapter(list[Question])
+
+
+def read(body: bytes, most: int) -> Asked:
+    """The requests in a body.
+
+    Parameters
+    ----------
+    body : bytes
+        JSON in UTF-8.
+    most : int
+        Longest list.
+
+    Raises
+    ------
+    ProblemError
+        400 for what is no JSON, 422 for JSON that is no request.
+
+    Examples
+    --------
+    >>> body = b'{"pickup_at": "2023-07-03T12:30Z", "pickup_zone": 74.0, "dropoff_zone": null}'
+    >>> read(body, most=1000).questions[0].pickup_zone
+    74
+    """
+    value = _parse(body)
+    is_list = isinstance(value, list)
+    if is_list and not 1 <= len(value) <= most:
+        expected = f"at least 1 and at most {most:,} requests"
+        raise unprocessable([FieldError("body", expected, f"a list of {len(value):,}")])
+    if not is_list and not isinstance(value, dict):
+        raise unprocessable([FieldError("body", "a request (a JSON object) or a list of them", shown(value))])
+    try:
+        if is_list:
+            return Asked(_QUESTIONS.validate_python(value), True)
+        return Asked((_QUESTION.validate_python(value),), False)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        raise unprocessable([_as_field_error(each, is_list) for each in found]) from error
+
+
+class _TwiceError(ValueError):
+    """A name is twice in one object, so that its value is unclear."""
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return _DECODER.decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise ProblemError(400, f"body: expected UTF-8; byte {error.start} is none of it") from error
+    except _TwiceError as error:
+        raise unprocessable(
+            [FieldError(str(error)[:MOST_NAME], "each field once", "the field twice")]
+        ) from error
+    except RecursionError as error:
+        raise ProblemError(
+            400, "body: expected a JSON object, or a list of them; got far deeper nesting"
+        ) from error
+    except ValueError as error:  # also a number with thousands of digits
+        raise ProblemError(400, f"body: expected JSON; {one_line(error, 100)}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once)
+
+
+def _as_field_error(error: ErrorDetails, is_list: bool) -> FieldError:
+    """What pydantic found, in our words."""
+    position, place = (int(error["loc"][0]), error["loc"][1:]) if is_list else (None, error["loc"])
+    if not place:
+        return FieldError("body", "a request (a JSON object)", shown(error["input"]), position)
+    name = str(place[0])
+    if error["type"] == "extra_forbidden":
+        return FieldError(
+            name[:MOST_NAME], f"no other field than {_near_field(name)}", shown(error["input"]), position
+        )
+    got = "nothing" if error["type"] == "missing" else shown(error["input"])
+    return FieldError(name, RULES[name], got, position)
+
+
+def _near_field(name: str) -> str:
+    near = difflib.get_close_matches(name, RULES, n=1)
+    return f"{', '.join(RULES)}{f' (is it {near[0]}?)' if near else ''}"
