@@ -72,9 +72,11 @@ class ZoneNames:
         """Names that may be meant by one that is not known, best first. It takes milliseconds."""
         wanted = _fold(name)
         shared = {each: _shared_words(wanted, each) for each in self._folded}
+        most_words = max(shared.values(), default=0)
         holding = sorted(
-            (each for each in shared if shared[each]), key=lambda each: (-shared[each], len(each))
-        )
+            (each for each in shared if shared[each] == most_words > 0),
+            key=lambda each: difflib.SequenceMatcher(None, wanted, each).ratio(), reverse=True,
+        )  # fmt: skip
         alike = difflib.get_close_matches(wanted, self._folded, n=most, cutoff=_NEAR)
         return tuple(self._folded[each] for each in dict.fromkeys([*holding, *alike]))[:most]
 

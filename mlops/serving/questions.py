@@ -91,7 +91,10 @@ def _zone(value: object) -> int | str | None:
 
 
 def _passengers(value: object) -> int | None:
-    return None if value is None else _whole(value)
+    count = None if value is None else _whole(value)
+    if count is not None and not 0 <= count <= MOST_PASSENGERS:
+        raise ValueError("too few or too many")
+    return count
 
 
 def _whole(value: object) -> int:
