@@ -6,6 +6,7 @@ before its files are those that were signed (`signature`). Then it is loaded fro
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -30,6 +31,8 @@ _HARMLESS = (
 )  # fmt: skip  # variables that hold no secret
 _HARMLESS_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_")
 _OUTAGE = re.compile(r"\b5\d\d Server Error|Max retries exceeded")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # this machine has no place for the files
+_ERRNO = re.compile(r"^\[Errno (\d+)\]", re.MULTILINE)
 
 
 @with_retry("fetching {0.uri}")
@@ -150,6 +153,8 @@ def _fetched(version: Version, folder: Path) -> Path:
         # MLflow collects the errors of single files in one of its own.
         if _OUTAGE.search(str(error.__cause__)):
             raise TrackingDownError(str(error)) from error
+        for number in _FULL.intersection(map(int, _ERRNO.findall(str(error.__cause__)))):
+            raise OSError(number, os.strerror(number), str(folder)) from error
         raise MlopsError(str(error)) from error
     except Exception as error:  # of the artefact store's own library: no keys, no answer, a missing package
         text = f"fetching {version.uri}: {one_line(f'{type(error).__name__}: {error}', 300)}"

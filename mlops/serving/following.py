@@ -147,9 +147,8 @@ class Follower:
             memory.remember(served.registered)
             memory.delete_old_copies(served.registered)
         except OSError as error:
-            self.report(
-                f"version {served.version} answers, but a restart will not know it: {one_line(error, 200)}"
-            )
+            why = one_line(error, 200)
+            self.report(f"version {served.version} answers, but cannot be remembered for a restart: {why}")
         else:
             self._is_remembered = True
             self.report("")
