@@ -122,7 +122,7 @@ chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random mo
 	CHAOS_MOMENTS=$(or $(CHAOS_MOMENTS),30) $(BIN)/pytest tests/system/test_chaos.py tests/pipelines/test_real_months.py
 
 fuzz: install .venv/dev-installed .venv-schemathesis/installed  ## [FUZZ_CASES=5000]: send the service requests that its OpenAPI description allows or forbids
-	FUZZ_CASES=$(or $(FUZZ_CASES),5000) $(BIN)/pytest tests/system/test_service_fuzz.py
+	FUZZ_CASES=$(or $(FUZZ_CASES),5000) $(BIN)/pytest tests/system/test_service_documents.py
 
 # Those that another one names with -c come before it. Without its extras, pip 23 finds no hash for `package[extra]`.
 locks = requirements requirements-build requirements-dev requirements-mlflow requirements-docs requirements-bench \
