@@ -129,6 +129,7 @@ def _all_runs(server: Server, bodies: Mapping[str, Path], seconds: float) -> lis
 def _run(
     server: Server, kind: str, bodies: Path, *, connections: int, seconds: float, rate: float = 0.0
 ) -> dict[str, Any]:
+    server.settle()  # wrk leaves requests behind when its time is over
     before = server.cpu_seconds()
     found = wrk.post(f"{server.url}/predict", bodies, connections=connections, seconds=seconds, rate=rate)
     cpu_ms = 1000 * (server.cpu_seconds() - before) / found.answers
@@ -153,9 +154,10 @@ def fastest_run(runs: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
 
 def _our_service(job: Job, workers: int, service: str) -> AbstractContextManager[Server]:
     port = free_port()
-    command = [_python(SERVING, "serving"), "-m", "mlops.serving", "--port", port, "--workers", workers]
+    settings = {"SERVE_PORT": str(port), "SERVE_WORKERS": str(workers), "SERVE_SERVICES": service}
     registered.use(registered.state_of(job))
-    return running(command, port, {"SERVE_SERVICES": service}, job.folder, "/readyz")
+    command = [_python(SERVING, "serving"), "-m", "mlops.serving"]
+    return running(command, port, settings, job.folder, "/readyz")
 
 
 def _course_service(job: Job, workers: int) -> AbstractContextManager[Server]:

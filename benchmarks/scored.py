@@ -46,7 +46,7 @@ def cells(bench: Bench) -> list[Cell]:
         ),
         Cell(
             MANY_CELL, "benchmarks.scored:score_many", {**parameters, "rows": rows},
-            (*CODE, "benchmarks/copies.py"), after=after, threads=2, expected_seconds=20 + rows / 90_000,
+            (*CODE, "benchmarks/copies.py"), after=after, threads=2, expected_seconds=20 + rows / 100_000,
         ),
     ]  # fmt: skip
 

@@ -19,7 +19,7 @@ import psutil
 HOST = "127.0.0.1"
 START_SECONDS, END_SECONDS = 90.0, 20.0
 SETTLED_SECONDS, SETTLED_SHARE = 0.5, 0.1
-"""A server is ready if its processes used less than this share of a core in so many seconds."""
+"""A server does nothing if its processes used less than this share of a core in so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class Server:
     def peak_bytes(self) -> int:
         """Sum of its processes' peak memory."""
         return sum(_peak_bytes(process.pid) for process in self._processes())
+
+    def settle(self) -> None:
+        """Wait until it does nothing: its workers have started, and what nobody waits for any more is done."""
+        deadline, busy = time.monotonic() + START_SECONDS, True
+        while busy and time.monotonic() < deadline:
+            before = self.cpu_seconds()
+            time.sleep(SETTLED_SECONDS)
+            busy = self.cpu_seconds() - before > SETTLED_SHARE * SETTLED_SECONDS
 
     def _processes(self) -> list[psutil.Process]:
         first = psutil.Process(self.process.pid)
@@ -87,7 +95,7 @@ def running(
     server = Server(process, f"http://{HOST}:{port}")
     try:
         _wait_for(server, ready, log_file)
-        _settle(server)
+        server.settle()
         yield server
     finally:
         _end(process)
@@ -99,17 +107,9 @@ def _wait_for(server: Server, ready: str, log_file: Path) -> None:
         status, late = server.process.poll(), time.monotonic() > deadline
         if status is not None or late:
             how = f"no answer after {START_SECONDS:.0f} s" if late else f"it ended with status {status}"
-            log = log_file.read_text(encoding="utf-8", errors="replace").strip()
-            raise RuntimeError(f"server: expected an answer to GET {ready}; {how}: {log[-300:]}")
+            log = " ".join(log_file.read_text(encoding="utf-8", errors="replace").split())
+            raise RuntimeError(f"server: expected an answer to GET {ready}; {how}: {log[-100:]}")
         time.sleep(0.1)
-
-
-def _settle(server: Server) -> None:
-    deadline, busy = time.monotonic() + START_SECONDS, True
-    while busy and time.monotonic() < deadline:
-        before = server.cpu_seconds()
-        time.sleep(SETTLED_SECONDS)
-        busy = server.cpu_seconds() - before > SETTLED_SHARE * SETTLED_SECONDS
 
 
 def _answers(url: str) -> bool:
