@@ -21,7 +21,10 @@ In reading order:
 - `request_log`: a sample of what was asked and answered
 - `predict`: ``POST /predict``
 - `status`: ``/model``, ``/healthz`` and ``/readyz``
+- `description`: the OpenAPI description
+- `page`: the same as a page, ``/docs``
 - `app`: the routes, and the middlewares around them
+- `server`: takes the port, and runs the application
 
 `__main__` is the command line.
 """

@@ -56,14 +56,14 @@ class Answer(BaseModel):
     )
     out_of_range: bool | None = Field(
         description="Whether no trip that the version was trained on was like the request (a zone never seen, a "
-        "longer distance, more passengers), so that the minutes are a guess; null where an old version cannot say.",
+        "longer distance, more passengers), so the minutes are a guess; null where an old version cannot say.",
         examples=[False],
     )
     distance: Literal["given", "missing"] = Field(
         description="Whether the request has a distance; without one the range is wider.", examples=["given"]
     )
     calibrated: bool = Field(
-        description="Whether the ranges were calibrated for such requests; false where the distance is missing and "
+        description="Whether the ranges are calibrated for such requests; false where the distance is missing and "
         "the version has no ranges for that.",
         examples=[True],
     )

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
-from mlops.data.zones import ZoneNames
 from mlops.serving import answering, answers, problems, questions
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, Receive, Scope, Send, header, notes
@@ -30,8 +29,6 @@ class Predict:
     Parameters
     ----------
     models : Models
-    names_for : callable
-        Names of a service's zones.
     most_requests : int
         Longest list.
     pool : Executor
@@ -43,14 +40,12 @@ class Predict:
     def __init__(
         self,
         models: Models,
-        names_for: Callable[[str], ZoneNames],
         most_requests: int,
         pool: Executor,
         watch: Callable[[Scope, Sequence[Group]], None],
     ) -> None:
-        self._models, self._names_for, self._most, self._pool, self._watch = (
-            models, names_for, most_requests, pool, watch,
-        )  # fmt: skip
+        self._models, self._most = models, most_requests
+        self._pool, self._watch = pool, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of the server."""
@@ -73,7 +68,7 @@ class Predict:
 
     def _answer(self, body: bytes, request_id: str) -> tuple[list[Group], bytes]:
         asked = questions.read(body, self._most)
-        groups = answering.answer(asked, self._models.get, self._names_for)
+        groups = answering.answer(asked, self._models.get, self._models.zone_names)
         return groups, answers.as_json(groups, asked.is_list, request_id)
 
 

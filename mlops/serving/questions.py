@@ -1,8 +1,8 @@
 """What a client may ask: one request, or a list of them, as JSON. Whatever else comes is refused, field by field.
 
 A request means here what it means to the model (`mlops.model.request_columns`), with three differences. A zone may
-be given by its name. Pickup time, distance and passenger count have limits: what is outside of them is a mistake of
-the client. And an unknown field is refused, since a distance under another name would be a missing distance.
+be given by its name. Pickup time, distance and passenger count have limits: a value outside of them is a mistake.
+And an unknown field is refused, since a distance under another name would be a missing distance.
 """
 
 from __future__ import annotations
