@@ -320,13 +320,18 @@ _METAVARS = {
     **dict.fromkeys(SCHEDULE, "YYYY-MM"),
     "source": "SOURCE",
     "on_busy": "wait|refuse",
+    "input": "PATH|URL",
+    "model": "NAME",
+    "version": "VERSION",
+    "to": "PLACE",
+    "table": "NAME",
 }
 
 
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    return "none" if default is None else str(default)
+    return "none" if default in (None, "") else str(default)
 
 
 def _configure_logging(verbose: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +18,7 @@ from benchmarks.__main__ import _parser as benchmarks_parser
 from mlops import config
 from mlops.__main__ import _parser as mlops_parser
 from mlops.config import OPERATIONAL, PROJECT, Settings
+from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
 
 # Units of the settings that are numbers. A new number without a unit stops the build.
@@ -45,6 +46,11 @@ TEXTS = {
     "start_month": "YYYY-MM",
     "end_month": "YYYY-MM",
     "source": "name, folder or URL",
+    "input": "file, folder or URL",
+    "model": "name",
+    "version": "alias or number",
+    "to": "folder or URL",
+    "table": "name",
 }
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
@@ -71,6 +77,13 @@ def settings_page() -> str:
             "They do not change the result, so they are not part of the run key.",
             "",
             *_settings_table(OPERATIONAL),
+            "",
+            "## Settings of scoring",
+            "",
+            "Variables of the Mage pipeline that scores, options of `python -m mlops score`, and fields of "
+            "`mlops.scoring.settings.ScoringSettings`.",
+            "",
+            *_settings_table(ScoringSettings.model_fields, ScoringSettings.model_fields),
             "",
             "## Environment variables",
             "",
@@ -101,8 +114,9 @@ def commands_page() -> str:
     )
 
 
-def _settings_table(names: Iterable[str]) -> Iterator[str]:
-    fields = Settings.model_fields
+def _settings_table(
+    names: Iterable[str], fields: Mapping[str, FieldInfo] = Settings.model_fields
+) -> Iterator[str]:
     rows = (
         (
             f"`{name}`",
@@ -136,7 +150,7 @@ def _values(name: str, field: FieldInfo) -> str:
 def _shown(default: object) -> str:
     if isinstance(default, bool):
         return str(default).lower()
-    return "none" if default is None else str(default)
+    return "none" if default in (None, "") else str(default)
 
 
 def _environment_variables() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,8 @@ def _one_by_one(texts: pa.Array, *, has_offset: bool) -> Array:
     """Times in texts that look like times; NaT for one that is not, such as 30 February."""
     read = pd.to_datetime(texts.to_pandas(), format="ISO8601", errors="coerce", utc=has_offset)
     index = pd.DatetimeIndex(read)
-    index = index.tz_convert(CITY).tz_localize(None) if has_offset else index
+    if has_offset:  # with the zone's name instead, pandas knows no summer time after 2037
+        index = index.tz_convert(ZoneInfo(CITY)).tz_localize(None)
     found = index.to_numpy().astype("datetime64[us]")
     years = np.asarray(pc.utf8_slice_codeunits(texts, 0, 4).cast(pa.int64()).to_numpy(), np.int64)
     beyond = np.isnat(found) & ((years < _YEARS[0]) | (years > _YEARS[1]))
