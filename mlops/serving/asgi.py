@@ -6,11 +6,11 @@ A middleware here is a class that is made with the application it wraps, and cal
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
+
+from mlops.serving import problems
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,7 +18,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-PROBLEM_TYPE = b"application/problem+json"
 PROBES = frozenset({"/healthz", "/readyz"})  # for supervisors: without key, limits and log
 REQUEST_ID, CLIENT, REFUSED = "request_id", "client", "refused"  # names of notes about a request
 NO_KEY, TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW = "key", "concurrency", "rate", "size", "slow"
@@ -70,15 +69,8 @@ async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer with a problem (RFC 9457), and note why."""
     about = notes(scope)
     about[REFUSED] = refusal.reason
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus(refusal.status).phrase,
-        "status": refusal.status,
-        "detail": refusal.detail,
-        "errors": [],
-        "request_id": about.get(REQUEST_ID, ""),
-    }
-    body = json.dumps(problem).encode()
-    sent = [(b"content-type", PROBLEM_TYPE), (b"content-length", str(len(body)).encode()), *refusal.headers]
+    body = problems.body(refusal.status, refusal.detail, about.get(REQUEST_ID, ""))
+    kind, length = problems.MEDIA_TYPE.encode(), b"%d" % len(body)
+    sent = [(b"content-type", kind), (b"content-length", length), *refusal.headers]
     await send({"type": "http.response.start", "status": refusal.status, "headers": sent})
     await send({"type": "http.response.body", "body": body})

@@ -109,10 +109,11 @@ class Metrics:
         """The numbers as text, and the type of this text."""
         prometheus, registry = self._prometheus, self._registry
         if os.environ.get(_FOLDER):
-            from prometheus_client.multiprocess import MultiProcessCollector
+            from prometheus_client import multiprocess
 
             registry = prometheus.CollectorRegistry()
-            MultiProcessCollector(registry)
+            collect: Any = multiprocess.MultiProcessCollector
+            collect(registry)
         together = prometheus.CollectorRegistry()
         together.register(_Joined(registry, self))
         return prometheus.generate_latest(together), prometheus.CONTENT_TYPE_LATEST
@@ -178,7 +179,8 @@ class Count:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), GONE
+        began = time.perf_counter()
+        status: int | str = GONE
 
         async def noting(message: Message) -> None:
             nonlocal status
