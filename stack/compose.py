@@ -152,6 +152,11 @@ def variables() -> dict[str, str]:
     return read_env(ROOT / ".env.example")
 
 
+def required() -> set[str]:
+    """Return the names of the variables without which compose does not start; the others may be empty."""
+    return set(re.findall(r"\$\{(\w+):\?", FILE.read_text(encoding="utf-8")))
+
+
 def read_env(path: Path) -> dict[str, str]:
     """Read a file of lines NAME=value; return an empty dict if it does not exist.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlops.files import create_private
-from stack.compose import StackError, read_env, variables
+from stack.compose import StackError, read_env, required, variables
 
 NAMES = {
     "DEFAULT_OWNER_EMAIL": "owner@localhost",
@@ -23,7 +23,9 @@ PORTS = ("MAGE_PORT", "MLFLOW_PORT", "POSTGRES_PORT", "SERVING_PORT")
 
 
 def fill_in(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
-    """Return a value for every variable: the file's, else the default, else a new secret; write them to the file.
+    """Return a value for every variable: the file's, else the default, else, if it is required, a new secret.
+
+    They are written to the file.
 
     Parameters
     ----------
@@ -102,12 +104,13 @@ def write_private(path: Path, text: str) -> None:
 
 def _filled(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in read_env(path).items() if value}
-    values = {
-        name: default or NAMES.get(name) or secrets.token_hex(32) for name, default in variables().items()
-    }
-    values |= kept | dict(ports)
+    new = {name: NAMES.get(name) or secrets.token_hex(32) for name in required()}
+    values = (
+        {name: default or new.get(name, "") for name, default in variables().items()} | kept | dict(ports)
+    )
     for name, value in values.items():
-        if name.endswith("_PORT") and not (re.fullmatch(r"\d{1,5}", value) and 0 < int(value) < 65536):
+        is_port = name in PORTS or (name.endswith("_PORT") and value)
+        if is_port and not (re.fullmatch(r"\d{1,5}", value) and 0 < int(value) < 65536):
             raise StackError(
                 f"{name}: expected a port, 1 to 65535; got {value!r}. Correct it in the make command or in {path}."
             )

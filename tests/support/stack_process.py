@@ -25,8 +25,9 @@ import requests
 from support.warm import run_warm
 
 from stack import cluster
-from stack.compose import LOOPBACK, StackError, variables
+from stack.compose import LOOPBACK, StackError
 from stack.processes import FOLDER_VARIABLE, SUPERVISORD, family
+from stack.secret_values import PORTS
 from stack.stack import BINS, Stack, start
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -71,7 +72,7 @@ def require_programs() -> None:
 
 def free_ports() -> dict[str, str]:
     """A free port for every service, by the variable that sets it."""
-    names = [name for name in variables() if name.endswith("_PORT")]
+    names = list(PORTS)
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in names]
         for each in sockets:
@@ -287,7 +288,6 @@ def copy_for_image(target: Path) -> Path:
 
 
 def secrets_of(stack: Stack) -> list[str]:
-    """Every password and secret of a stack, except for a mail server, which it does not have."""
+    """Every password and secret of a stack, except for a mail server and a database that it does not have."""
     named = {name: value for name, value in stack.values.items() if re.search("PASSWORD|SECRET", name)}
-    assert named.pop("SMTP_PASSWORD") == "None"
-    return list(named.values())
+    return [value for value in named.values() if value not in ("", "None")]
