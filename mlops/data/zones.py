@@ -130,15 +130,15 @@ def _require_small(url: str, size: int) -> None:
 def _parsed(where: str, content: bytes) -> ZoneNames:
     try:
         ids = _ids(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        why = (
+            f"{len(ids)} zones with ids from {min(ids.values(), default=0)} to {max(ids.values(), default=0)}"
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        ids, why = {}, one_line(f"{type(error).__name__}: {error}", 80)
+    if len(ids) < _FEWEST or not 1 <= min(ids.values()) <= max(ids.values()) <= ZONES:
         raise TripSchemaError(
-            f"{where}: expected TLC's table of zones, with the columns {_ID} and {_NAME}; got "
-            f"{content[:40]!r} ({one_line(f'{type(error).__name__}: {error}', 80)})"
-        ) from error
-    if len(ids) < _FEWEST or max(ids.values()) > ZONES or min(ids.values()) < 1:
-        raise TripSchemaError(
-            f"{where}: expected at least {_FEWEST} zones with ids from 1 to {ZONES}; got {len(ids)} with ids from "
-            f"{min(ids.values(), default=0)} to {max(ids.values(), default=0)}"
+            f"{where}: expected TLC's table of zones, with the columns {_ID} and {_NAME} and at least {_FEWEST} ids "
+            f"from 1 to {ZONES}; got {content[:40]!r} ({why}). Put TLC's table there."
         )
     return ZoneNames(ids)
 

@@ -1,0 +1,105 @@
+"""Names of zones are there when TLC is, and the service answers without them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from support.champions import clock
+
+from mlops import config
+from mlops.data import zones
+from mlops.serving import places
+from mlops.serving.places import Places
+
+TABLE = "LocationID,Borough,Zone,service_zone\n" + "".join(
+    f"{n},Queens,Zone {n},Boro\n" for n in range(1, 266)
+)
+
+
+@pytest.fixture
+def misc(tmp_path: Path) -> Path:
+    """Folder of TLC's table at the source."""
+    (tmp_path / "misc").mkdir()
+    return tmp_path / "misc"
+
+
+def publish(misc: Path, text: str = TABLE) -> None:
+    (misc / zones.FILE).write_text(text)
+
+
+def kept(known: Places, *services: str) -> None:
+    """Keep the names, and wait until they are fetched."""
+    known.keep(services)
+    if known._thread:
+        known._thread.join()
+
+
+def test_names_are_fetched_once_and_kept(misc: Path) -> None:
+    publish(misc)
+    known = Places()
+    assert known.names("green").problem == "taxi_zone_lookup.csv is not read yet"
+    kept(known, "green", "sample")
+    assert known.names("green").id_of("zone 74") == known.names("yellow").id_of("Zone 74") == 74
+    publish(misc, "")
+    again = Places()
+    kept(again, "green")
+    assert again._thread is None
+    assert again.names("green").id_of("Zone 74") == 74
+
+
+def test_only_a_service_of_tlc_needs_its_table(misc: Path) -> None:
+    publish(misc)
+    known = Places()
+    kept(known, "sample")
+    assert known._thread is None
+    assert known.names("sample").id_of("South-East Airport") == 132
+
+
+def test_a_source_that_fails_is_asked_again_later(misc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock(monkeypatch, places)
+    known, tries = Places(), []
+    for minute in range(16):
+        before = known._thread
+        kept(known, "green")
+        tries += [minute] if known._thread is not before else []
+        now[0] += 60.0
+    assert tries == [0, 1, 3, 7, 15]
+    problem = known.names("green").problem
+    assert problem.startswith(f"{misc.parent}/trip-data/../misc/taxi_zone_lookup.csv: no such file")
+    publish(misc)
+    now[0] += places.LONGEST_PAUSE
+    kept(known, "green")
+    assert known.names("green").problem == ""
+
+
+@pytest.mark.parametrize("content", ["", "<html>", "LocationID,Zone\n1,Newark Airport\n"])
+def test_a_copy_that_is_damaged_is_fetched_again(misc: Path, content: str) -> None:
+    publish(misc)
+    copy = config.state().serving / zones.FILE
+    copy.parent.mkdir(parents=True)
+    copy.write_text(content)
+    known = Places()
+    kept(known, "green")
+    assert known.names("green").id_of("Zone 74") == 74
+    assert copy.read_text() == TABLE
+
+
+def test_an_old_copy_is_used_until_the_new_one_is_there(misc: Path, caplog: pytest.LogCaptureFixture) -> None:
+    copy = config.state().serving / zones.FILE
+    copy.parent.mkdir(parents=True)
+    copy.write_text(TABLE)
+    past = time.time() - places.FRESH_SECONDS - 60
+    os.utime(copy, (past, past))
+    known = Places()
+    kept(known, "green")
+    assert known.names("green").id_of("Zone 74") == 74
+    assert known.names("green").problem == ""
+    (line,) = caplog.messages
+    assert line.startswith("names of zones: ")
+    publish(misc, TABLE.replace("Zone 74", "Harlem"))
+    again = Places()
+    kept(again, "green")
+    assert again.names("green").id_of("Harlem") == 74
