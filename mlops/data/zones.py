@@ -137,8 +137,8 @@ def _parsed(where: str, content: bytes) -> ZoneNames:
         ids, why = {}, one_line(f"{type(error).__name__}: {error}", 80)
     if len(ids) < _FEWEST or not 1 <= min(ids.values()) <= max(ids.values()) <= ZONES:
         raise TripSchemaError(
-            f"{where}: expected TLC's table of zones, with the columns {_ID} and {_NAME} and at least {_FEWEST} ids "
-            f"from 1 to {ZONES}; got {content[:40]!r} ({why}). Put TLC's table there."
+            f"{where}: expected TLC's table of zones, with the columns {_ID} and {_NAME}, and at least {_FEWEST} "
+            f"ids from 1 to {ZONES}; got {content[:40]!r} ({why}). Put TLC's table there."
         )
     return ZoneNames(ids)
 
