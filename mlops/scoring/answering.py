@@ -99,11 +99,11 @@ def answer(batch: pa.Table, loaded: Loaded, *, is_wall_clock: bool = False, befo
     before : int
         Number of rows before this batch.
     """
-    columns, reason = _read(batch, is_wall_clock)
-    good = reason < 0
+    columns, fault = _read(batch, is_wall_clock)
+    good = fault < 0
     chosen = {name: array[good] for name, array in columns.items()} if not good.all() else columns
     bad = np.flatnonzero(~good)
-    return Answered(_answered(chosen, loaded), _rejected(batch, bad, reason[bad], before))
+    return Answered(_answered(chosen, loaded), _rejected(batch, bad, fault[bad], before))
 
 
 def _read(batch: pa.Table, is_wall_clock: bool) -> tuple[dict[str, Array], Array]:
@@ -118,12 +118,13 @@ def _read(batch: pa.Table, is_wall_clock: bool) -> tuple[dict[str, Array], Array
         wrong.append(unread)
     if DROPOFF_AT in batch.column_names:
         dropoff_at, _ = values.times(batch[DROPOFF_AT], is_wall_clock=is_wall_clock)
-        elapsed = dropoff_at - pickup_at
+        is_time = (dropoff_at >= first) & (dropoff_at <= end)
+        elapsed = np.where(is_time, dropoff_at - pickup_at, np.timedelta64("NaT"))
         columns[ACTUAL] = np.where(np.isnat(elapsed), np.nan, elapsed.astype(np.float64) / 60e6)
-    reason = np.full(batch.num_rows, -1, np.int32)
+    fault = np.full(batch.num_rows, -1, np.int32)
     for number in reversed(range(len(wrong))):  # the first reason overwrites later ones
-        reason[wrong[number]] = number
-    return columns, reason
+        fault[wrong[number]] = number
+    return columns, fault
 
 
 def _answered(columns: dict[str, Array], loaded: Loaded) -> pa.Table:
@@ -167,10 +168,10 @@ def _words(numbers: Array, *words: str) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), pa.array(words, pa.string()))
 
 
-def _rejected(batch: pa.Table, rows: Array, reason: Array, before: int) -> pa.Table:
+def _rejected(batch: pa.Table, rows: Array, fault: Array, before: int) -> pa.Table:
     chosen = batch.take(pa.array(rows))
     texts = [_as_text(chosen[name]) for name in REQUEST_COLUMNS]
-    arrays = [pa.array(rows + before + 1, pa.int64()), *texts, _words(reason, *REASONS)]
+    arrays = [pa.array(rows + before + 1, pa.int64()), *texts, _words(fault, *REASONS)]
     return pa.Table.from_arrays(arrays, schema=REJECTED_SCHEMA)
 
 
@@ -178,8 +179,8 @@ def reject_lines(lines: Sequence[int]) -> pa.Table:
     """Rejected rows for these lines of a CSV file, which have more or fewer fields than its header."""
     count = len(lines)
     nothing = [pa.nulls(count, pa.string()) for _ in REQUEST_COLUMNS]
-    reason = _words(np.full(count, len(REASONS) - 1), *REASONS)
-    return pa.Table.from_arrays([pa.array(lines, pa.int64()), *nothing, reason], schema=REJECTED_SCHEMA)
+    fault = _words(np.full(count, len(REASONS) - 1), *REASONS)
+    return pa.Table.from_arrays([pa.array(lines, pa.int64()), *nothing, fault], schema=REJECTED_SCHEMA)
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -81,7 +83,9 @@ def find_inputs(settings: ScoringSettings) -> list[Input]:
         found = [_file(file.path, file.label) for file in fetched]
     else:
         path = _path(settings.input)
-        found = [_file(file, str(file)) for file in (_of_folder(path) if path.is_dir() else [path])]
+        with _own_errors(path):
+            files = _of_folder(path) if path.is_dir() else [path]
+        found = [_file(file, str(file)) for file in files]
     _require_different(found)
     return found
 
@@ -103,13 +107,9 @@ def _path(text: str) -> Path:
 
 
 def _file(path: Path, label: str) -> Input:
-    try:
+    with _own_errors(label):
         is_file, exists = path.is_file(), path.exists()
         head = _head(path) if is_file else b""
-    except OSError as error:
-        raise ConfigError(
-            f"input: {label}: cannot be read ({error.strerror}). Give this user read access to it."
-        ) from error
     if not is_file:
         got = "something else" if exists else "nothing of this name"
         raise ConfigError(
@@ -121,6 +121,16 @@ def _file(path: Path, label: str) -> Input:
     if not head.startswith(MAGIC):
         raise _neither(label, head, path.stat().st_size)
     return Input(path, label, sha256_of(path), sample=is_sample(read_schema(path, label).metadata))
+
+
+@contextmanager
+def _own_errors(label: object) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"input: {label}: cannot be read ({error.strerror}). Give this user read access to it."
+        ) from error
 
 
 def _head(path: Path) -> bytes:

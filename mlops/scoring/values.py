@@ -26,6 +26,8 @@ _CLOCK = r"[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 _NAIVE = rf"{_DAY}({_CLOCK})?$"
 _WITH_OFFSET = rf"{_DAY}{_CLOCK}([Zz]|[+-][0-9]{{2}}:?[0-9]{{2}})$"
 _YEARS = (1700, 2250)  # what pandas surely reads
+_ARROW_KNOWS = (np.datetime64("1900-01-01", "us"), np.datetime64("2037-01-01", "us"))
+_CALENDAR_END = np.datetime64("2200-01-01", "us")  # later times are refused
 _MICROSECONDS = pa.timestamp("us")
 
 
@@ -62,9 +64,11 @@ def times(column: pa.ChunkedArray, *, is_wall_clock: bool) -> tuple[Array, Mask]
         return np.full(len(plain), np.datetime64("NaT", "us")), np.zeros(len(plain), bool)
     if pa.types.is_date(plain.type):
         plain = plain.cast(pa.timestamp("s" if pa.types.is_date32(plain.type) else "ms"))
-    if plain.type.tz is not None and not is_wall_clock:
-        plain = plain.cast(pa.timestamp(plain.type.unit, CITY))
-    return _microseconds(plain), np.zeros(len(plain), bool)
+    if plain.type.tz is None or is_wall_clock:
+        found = _microseconds(wall_clock(plain))
+    else:
+        found = _in_new_york(_microseconds(plain.cast(pa.timestamp(plain.type.unit))))
+    return found, np.zeros(len(plain), bool)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.Array:
@@ -115,19 +119,37 @@ def _times_in(texts: pa.Array) -> Array:
 def _one_by_one(texts: pa.Array, *, has_offset: bool) -> Array:
     """Times in texts that look like times; NaT for one that is not, such as 30 February."""
     read = pd.to_datetime(texts.to_pandas(), format="ISO8601", errors="coerce", utc=has_offset)
-    index = pd.DatetimeIndex(read)
-    if has_offset:  # with the zone's name instead, pandas knows no summer time after 2037
-        index = index.tz_convert(ZoneInfo(CITY)).tz_localize(None)
-    found = index.to_numpy().astype("datetime64[us]")
+    found = pd.DatetimeIndex(read).tz_localize(None).to_numpy().astype("datetime64[us]")
+    found = _in_new_york(found) if has_offset else found
     years = np.asarray(pc.utf8_slice_codeunits(texts, 0, 4).cast(pa.int64()).to_numpy(), np.int64)
     beyond = np.isnat(found) & ((years < _YEARS[0]) | (years > _YEARS[1]))
     found[beyond] = (years[beyond] - 1970).astype("datetime64[Y]")  # any time in a year that is refused
     return found
 
 
-def _microseconds(array: pa.Array) -> Array:
-    """Wall clock of times, in microseconds. A time too early or too late for them is the earliest or latest."""
-    naive = wall_clock(array)
+def _in_new_york(utc: Array) -> Array:
+    """New York's wall clock of times in UTC; times that are far from today stay as they are."""
+    found = utc.copy()
+    for first, end, convert in ((*_ARROW_KNOWS, _by_arrow), (_ARROW_KNOWS[1], _CALENDAR_END, _by_python)):
+        chosen = (utc >= first) & (utc < end)
+        if chosen.any():
+            found[chosen] = convert(utc[chosen])
+    return found
+
+
+def _by_arrow(utc: Array) -> Array:
+    local = pc.local_timestamp(pa.array(utc).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", CITY)))
+    return np.asarray(local.to_numpy(zero_copy_only=False), "datetime64[us]")
+
+
+def _by_python(utc: Array) -> Array:
+    """The same for any year, but slower: Arrow knows no summer time after 2037."""
+    index = pd.DatetimeIndex(utc).tz_localize("UTC").tz_convert(ZoneInfo(CITY))
+    return np.asarray(index.tz_localize(None).to_numpy(), "datetime64[us]")
+
+
+def _microseconds(naive: pa.Array) -> Array:
+    """Times without a zone in microseconds. A time too early or too late for them is the earliest or latest."""
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[naive.type.unit]
     ticks = naive.view(pa.int64())
     values = np.asarray(pc.fill_null(ticks, 0).to_numpy(zero_copy_only=False), np.int64)

@@ -69,9 +69,11 @@ class Folder:
         DownloadError
             When it cannot be listed.
         """
-        with self._own_errors(""):
+        try:
             self._filesystem.invalidate_cache()
             found = self._filesystem.ls(self._path, detail=True)
+        except Exception as error:  # as in `_own_errors`
+            raise as_download_error(self.url, error, self._is_local) from cause(error)
         return sorted(each["name"].rpartition("/")[2] for each in found if each["type"] == "file")
 
     def _chunks(self, name: str) -> Iterator[tuple[bytes, int | None]]:
