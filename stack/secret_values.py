@@ -109,7 +109,7 @@ def _filled(path: Path, ports: Mapping[str, str]) -> dict[str, str]:
         {name: default or new.get(name, "") for name, default in variables().items()} | kept | dict(ports)
     )
     for name, value in values.items():
-        is_port = name in PORTS or (name.endswith("_PORT") and value)
+        is_port = name in PORTS or (name.endswith("_PORT") and value not in ("", "None"))
         if is_port and not (re.fullmatch(r"\d{1,5}", value) and 0 < int(value) < 65536):
             raise StackError(
                 f"{name}: expected a port, 1 to 65535; got {value!r}. Correct it in the make command or in {path}."
