@@ -1,9 +1,11 @@
-"""Models that predict how long New York taxi trips take: load, clean, fit, judge, register.
+"""Models that predict how long New York taxi trips take: load, clean, fit, judge, register, serve.
 
-Seven packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
+Nine packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
 
 - `commands`: what each command of the command line does
 - `operations`: running the system over time: backfill, backtest, doctor, retention
+- `serving`: the champion behind HTTP
+- `scoring`: the champion on files
 - `pipeline`: one month from its source to the registry; start reading at `pipeline.steps`
 - `registry`: MLflow: runs, versions, aliases
 - `evaluation`: metrics of a model, and the verdict whether it becomes champion

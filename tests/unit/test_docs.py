@@ -91,15 +91,6 @@ def test_examples_in_python_are_python(document: Path) -> None:
         compile(example, document.name, "exec")
 
 
-def test_the_tour_shows_the_readmes_example() -> None:
-    """A test runs the README's; the tour's differs only in how it prints the answers."""
-    (readme,), (tour,) = (
-        blocks(path, "python") for path in (PROJECT / "README.md", PROJECT / "docs" / "index.md")
-    )
-    setup, calls, _ = readme.partition("answers = model.predict(requests)")
-    assert calls and tour.startswith(f"{setup}print(model.predict(requests)")
-
-
 @pytest.mark.parametrize(
     "word",
     [
