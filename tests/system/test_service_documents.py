@@ -5,6 +5,7 @@ schemathesis makes requests that the description allows or forbids: `make fuzz` 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ import pytest
 import requests
 from support.documents import blocks
 from support.doors import PROJECT
-from support.service_process import Service, running_service
+from support.service_process import PYTHON, Service, running_service
 from support.tracked import NAME, registered, save_artefact
 
 from mlops.registry import client
@@ -56,7 +57,9 @@ def test_every_answer_is_documented_and_none_is_a_server_error(service: Service,
     if not SCHEMATHESIS.exists():
         pytest.skip(f"{SCHEMATHESIS} is not there: `make .venv-schemathesis/installed`, with Python 3.11")
     report = tmp_path / "report.json"
-    options = f"--max-examples {CASES} --seed 1 --checks all --generation-database none --no-color"
+    # Not every text is the name of a zone or a day of the calendar, so requests that fit the types may be refused.
+    checks = "--checks all --exclude-checks positive_data_acceptance"
+    options = f"--max-examples {CASES} --seed 1 {checks} --generation-database none --no-color"
     done = subprocess.run(
         [
             SCHEMATHESIS, "run", f"{service.url}/openapi.json", *options.split(), "--continue-on-failure",
@@ -65,11 +68,7 @@ def test_every_answer_is_documented_and_none_is_a_server_error(service: Service,
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5000:]
-    assert _cases(json.loads(report.read_text())) >= CASES
-
-
-def _cases(report: dict[str, Any]) -> int:
-    return int(report["summary"]["total"])
+    assert json.loads(report.read_text())["test_cases"]["generated"] >= CASES
 
 
 # The page
@@ -77,9 +76,9 @@ def _cases(report: dict[str, Any]) -> int:
 
 def examples() -> list[tuple[str, str]]:
     """The `curl` commands of the page that ask the service, and the output that it shows."""
-    text = "\n".join(blocks(PAGE, "console"))
-    found = re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n?)*)", text, re.M)
-    return [(command, shown) for command, shown in found if ":8000/" in command and "curl" in command]
+    text = re.sub(r" *\\\n *", " ", "\n".join(blocks(PAGE, "console")))
+    found = re.findall(r"^\$ (curl .+:8000/.+)\n((?:(?!\$ ).*\n?)*)", text, re.M)
+    return [(command.removesuffix(" | python3 -m json.tool"), shown) for command, shown in found]
 
 
 @pytest.mark.parametrize(("command", "shown"), examples(), ids=lambda text: text[-60:])
@@ -150,3 +149,13 @@ def test_a_body_gets_what_the_page_says(body: str, answer: str, service: Service
     got = requests.post(f"{service.url}/predict", BODIES[body], headers={"Content-Type": kind}, timeout=30)
     assert got.status_code == int(answer[:3]), got.text
     assert got.headers["Content-Type"] == "application/problem+json"
+
+
+def test_the_command_for_a_key_prints_it_and_stores_its_sha256(tmp_path: Path) -> None:
+    if not PYTHON.exists():
+        pytest.skip(f"{PYTHON} is not there: `make install` builds it")
+    own = {**os.environ, "MLOPS_STATE_DIR": str(tmp_path)}
+    command = [PYTHON, "-m", "mlops.serving", "key", "planner"]
+    done = subprocess.run(command, cwd=PROJECT, env=own, capture_output=True, text=True, check=True)
+    digest = hashlib.sha256(done.stdout.strip().encode()).hexdigest()
+    assert f"planner {digest}\n" in (tmp_path / "serving" / "keys").read_text()

@@ -17,6 +17,7 @@ from support.documents import DOCUMENTS, commands, shown
 from benchmarks.__main__ import _parser as benchmarks_parser
 from mlops.__main__ import parse
 from mlops.config import PROJECT, Settings
+from mlops.serving.__main__ import parser as serving_parser
 from stack.__main__ import _parser as stack_parser
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
@@ -30,6 +31,7 @@ RUN_BY = (
     ("python -m mlops train", "pipelines/test_command_line.py", "ready.train(source="),
     ("python -m mlops backfill", "pipelines/test_next.py", '"backfill",'),
     ("python -m mlops replay", "pipelines/test_replay_command.py", '"mlops", "replay"'),
+    ("python -m mlops score", "unit/scoring/test_score_command.py", '"mlops", "score"'),
     ("python -m mlops show", "pipelines/test_operator_commands.py", 'machine.mlops("show", '),
     ("python -m mlops registry --as-of", "pipelines/test_operator_commands.py", '"registry", f"--as-of='),
     ("python -m mlops registry --model", "pipelines/test_operator_commands.py", '"registry", f"--model='),
@@ -42,6 +44,10 @@ RUN_BY = (
     ("python -m mlops doctor", "pipelines/test_outage.py", 'machine.mlops("doctor")'),
     ("python -m mlops tidy --dry-run", "pipelines/test_maintenance.py", 'machine.mlops("tidy", "--dry-run")'),
     ("python -m mlops tidy", "pipelines/test_maintenance.py", 'machine.mlops("tidy")'),
+    ("python -m mlops.serving key", "system/test_service_documents.py", '"mlops.serving", "key", "planner"'),
+    ("curl -s", "system/test_service_documents.py", "subprocess.run(asked"),
+    ("mlflow models predict", "support/mlflow_commands.py", 'self.command("predict", uri'),
+    ("mlflow models serve", "support/mlflow_commands.py", 'self.command("serve", uri'),
     ("mage run", "pipelines/test_next.py", "machine.mage_run("),
     ("python -m stack.mage run", "pipelines/test_odd_paths.py", '"stack.mage", "run"'),
     ("python -m stack start", "system/test_stack.py", 'command_line(stack.folder, "start")'),
@@ -64,6 +70,9 @@ EXCEPTIONS = {
     "make lock": "asks the package index for newer versions",
     "make editor": "runs until it is stopped; tests/system/test_editor.py starts it",
     "make mlflow": "runs until it is stopped; tests/pipelines/test_odd_paths.py starts it",
+    "make serve": "runs until it is stopped; tests/support/service_process.py starts it",
+    "python3 -m venv": "needs the package index; tests/support/mlflow_commands.py does the same with uv",
+    "pip install --quiet": "needs the package index; tests/support/mlflow_commands.py does the same with uv",
     "make upgrade": "builds environments; tests/system/test_upgrade.py and test_stack_backup.py run its commands",
     "python -m benchmarks ablate": "takes hours on real months",
     "docker compose": "needs a container engine; tests/unit/stack checks docker-compose.yml",
@@ -137,7 +146,7 @@ def plain(command: str) -> list[str]:
     words = shlex.split(command)
     while re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
-    return [words[0].removeprefix(".venv/bin/"), *words[1:]]
+    return [re.sub(r"^\.venv(-[a-z]+)?/bin/", "", words[0]), *words[1:]]
 
 
 def steps(command: str) -> list[str]:
@@ -163,6 +172,8 @@ def understand(words: Sequence[str]) -> None:
     if command[:3] == ["python", "-m", "mlops"]:
         if "--help" not in command:
             assert callable(parse(command[3:]).act)
+    elif command[:3] == ["python", "-m", "mlops.serving"]:
+        serving_parser().parse_args(command[3:])
     elif command[:3] == ["python", "-m", "stack"]:
         stack_parser().parse_args(command[3:])
     elif command[:3] == ["python", "-m", "benchmarks"]:
