@@ -29,10 +29,10 @@ def test_an_optional_port_may_be_empty_and_the_stacks_own_may_not(
     monkeypatch.setattr(secret_values, "variables", lambda: defaults)
     for empty in ("", "None"):
         defaults["SCORES_POSTGRES_PORT"] = empty
-        assert fill_in(tmp_path / (empty or "empty") / ".env", {})["SCORES_POSTGRES_PORT"] == empty
+        assert fill_in(tmp_path / f"{empty}.env", {})["SCORES_POSTGRES_PORT"] == empty
     for name in ("SCORES_POSTGRES_PORT", "SERVING_PORT"):
         with pytest.raises(StackError, match=f"^{name}: expected a port, 1 to 65535; got '65536'"):
             fill_in(tmp_path / ".env", {name: "65536"})
     monkeypatch.setitem(defaults, "SERVING_PORT", "")
     with pytest.raises(StackError, match=r"^SERVING_PORT: expected a port, 1 to 65535; got ''"):
-        fill_in(tmp_path / "other" / ".env", {})
+        fill_in(tmp_path / "other.env", {})
