@@ -16,6 +16,7 @@ from benchmarks.__main__ import _parser as benchmarks_parser
 from docs.hooks import pages, reference
 from mlops.__main__ import _parser as mlops_parser
 from mlops.config import PROJECT, Settings
+from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
 
 DOCS = PROJECT / "docs"
@@ -41,17 +42,32 @@ def tables(markdown: str) -> list[list[str]]:
 # --- Settings -------------------------------------------------------------------------------------------------
 
 
-def test_the_settings_page_has_every_setting_with_its_default() -> None:
-    listed = {row[0]: row[1] for row in tables(reference.settings_page()) if len(row) == 4}
-    read = {name: None if text == "none" else yaml.safe_load(text) for name, text in listed.items()}
-    assert read == Settings().model_dump()
+def settings_of(kind: type[Settings] | type[ScoringSettings]) -> dict[str, list[str]]:
+    """Rows of the settings page about settings of training or of scoring."""
+    training, scoring = reference.settings_page().split("## Settings of scoring")
+    found = tables(scoring if kind is ScoringSettings else training)
+    return {row[0]: row for row in found if len(row) == 4}
 
 
-def test_the_settings_page_has_every_meaning_and_unit() -> None:
-    rows = {row[0]: row for row in tables(reference.settings_page())}
-    for name, field in Settings.model_fields.items():
+@pytest.mark.parametrize("kind", [Settings, ScoringSettings])
+def test_the_settings_page_has_every_setting_with_its_default(
+    kind: type[Settings] | type[ScoringSettings],
+) -> None:
+    defaults = {name: row[1] for name, row in settings_of(kind).items()}
+    read = {name: None if text == "none" else yaml.safe_load(text) for name, text in defaults.items()}
+    assert read == {name: None if value == "" else value for name, value in kind().model_dump().items()}
+
+
+@pytest.mark.parametrize("kind", [Settings, ScoringSettings])
+def test_the_settings_page_has_every_meaning(kind: type[Settings] | type[ScoringSettings]) -> None:
+    rows = settings_of(kind)
+    for name, field in kind.model_fields.items():
         assert rows[name][3] == field.description
         assert rows[name][2]
+
+
+def test_the_settings_page_has_units() -> None:
+    rows = settings_of(Settings)
     assert rows["connect_timeout"][2] == "seconds, more than 0, at most 300"
     assert rows["max_trials"][2] == "trials, at least 1, at most 10,000"
     assert rows["on_busy"][2] == "wait, refuse"
