@@ -37,10 +37,14 @@ PROJECT = (
 OF_STATE = (
     "months/*/replaced",
     "told",
-)  # folders of the state folder: old bytes of months, and which messages were sent
+    "serving/requests",
+)  # folders of the state folder: old bytes of months, which messages were sent, and the service's request log
 KEYS = (
     "registry.key",
 )  # files of the state folder that only their owner reads: what versions are signed with
+API_KEYS = (
+    "serving/keys",
+)  # the same: hashes of the service's API keys; a restore keeps those that are there
 MANIFEST = "manifest.json"
 FORMAT, FORMER = 2, 1  # the former one has no HMAC and no list of its files
 MANIFEST_BYTES = 2**26
@@ -55,7 +59,7 @@ ADVICE = (
 )
 
 _NEEDED = (MANIFEST, *(f"{name}.dump" for name in DATABASES))
-_FILES = (*_NEEDED, *(f"state/{name}" for name in KEYS))
+_FILES = (*_NEEDED, *(f"state/{name}" for name in (*KEYS, *API_KEYS)))
 _FOLDERS = ("artifacts", PROJECT, *(f"state/{pattern}" for pattern in OF_STATE))
 _NAME = re.compile(r"[\w.%+@-]+( [\w.%+@-]+)*")  # of a user, also an address
 _ENDING = b"\x1f\x8b\x08\x10\0\0\0\0\0\xffhmac-sha256 %b\0\x03\0\0\0\0\0\0\0\0\0"

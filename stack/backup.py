@@ -1,9 +1,10 @@
 """Back up MLflow's and Mage's databases, and files that cannot be made again, into one archive; restore from it.
 
 The files are MLflow's artefacts, Mage's copy of the project, old bytes of republished months, the notes about
-messages that were sent, and the key that signs versions. The archive does not contain the months: a version
-records their source and sha256, and `reproduce` accepts no other files. It does not contain `work/` of the state
-folder, which only saves time for an interrupted run, nor the output of blocks.
+messages that were sent, the service's request log and API keys, and the key that signs versions. The archive does
+not contain the months: a version records their source and sha256, and `reproduce` accepts no other files. It does
+not contain `work/` of the state folder, which only saves time for an interrupted run, nor the output of blocks,
+scored files and copies of versions, which can be made or fetched again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from werkzeug.security import generate_password_hash
 
 from mlops.errors import one_line
 from stack import archive, cluster, schema
-from stack.archive import DATABASES, KEYS, OF_STATE, PROJECT
+from stack.archive import API_KEYS, DATABASES, KEYS, OF_STATE, PROJECT
 from stack.compose import ROOT, StackError
 from stack.databases import StackDatabase
 from stack.processes import family
@@ -174,7 +175,7 @@ def _artefacts(stack: Stack) -> Path:
 
 def _files(stack: Stack) -> dict[str, Path]:
     """Return what else is in the archive, by its name there, as far as it exists."""
-    kept = [path for pattern in (*OF_STATE, *KEYS) for path in sorted(stack.state.glob(pattern))]
+    kept = [path for pattern in (*OF_STATE, *KEYS, *API_KEYS) for path in sorted(stack.state.glob(pattern))]
     found = {f"state/{path.relative_to(stack.state)}": path for path in kept}
     found |= {"artifacts": _artefacts(stack), PROJECT: stack.served}
     return {name: path for name, path in found.items() if path.exists()}
@@ -208,7 +209,7 @@ def _place_files(unpacked: Path, stack: Stack, state: Path) -> None:
         target = state / source.relative_to(unpacked / "state")
         if source.is_file() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.name in KEYS:
+            if target.relative_to(state).as_posix() in (*KEYS, *API_KEYS):
                 source.chmod(0o600)
             source.rename(target)
 

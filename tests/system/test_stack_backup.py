@@ -55,6 +55,8 @@ def archive(trained):
         "former",
     )
     write(trained.state / "told" / "green", "sent")
+    write(trained.state / "serving" / "requests" / "2026-11-27T08-30-00-abcdabcd.parquet", "asked")
+    write(trained.state / "serving" / "keys", "# nobody")
     write(trained.served / "data_loaders" / "made_in_mage.py", "# mine")
     log_connections(trained)
     file = trained.state / "backup.tar.gz"
@@ -176,9 +178,11 @@ def test_a_backup_overwrites_nothing(archive, trained):
 
 def test_a_restore_brings_files_that_cannot_be_made_again(older, trained):
     month = "months/tlc/replaced/green_tripdata_2023-01_0123456789ab.parquet"
-    for name in (month, "told/green", "registry.key"):
+    requests = "serving/requests/2026-11-27T08-30-00-abcdabcd.parquet"
+    for name in (month, "told/green", requests, "serving/keys", "registry.key"):
         assert (older.state / name).read_text() == (trained.state / name).read_text()
-    assert (older.state / "registry.key").stat().st_mode & 0o777 == 0o600
+    for name in ("serving/keys", "registry.key"):
+        assert (older.state / name).stat().st_mode & 0o777 == 0o600
     assert (older.served / "data_loaders" / "made_in_mage.py").read_text() == "# mine"
 
 

@@ -231,7 +231,7 @@ def _old(retention: Retention, now: float) -> list[Candidate]:
     names = _names()
     candidates = files.candidates() + [c for name in names for c in runs.candidates(name)]
     wanted = reduce(_both, (runs.wanted(name, now, retention.keep_days) for name in names), Wanted())
-    wanted = _both(wanted, Wanted(places=files.needed_by_attempts()))
+    wanted = _both(wanted, Wanted(places=files.needed_by_attempts() | files.served_last()))
     return old(candidates, wanted, now, retention.keep_days)
 
 

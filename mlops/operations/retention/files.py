@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from mlops import config
 from mlops.operations.retention.policy import (
+    COPY,
     LOCK,
     MONTH,
     PASSING,
@@ -26,12 +27,25 @@ from mlops.pipeline import checkpoint
 
 _MONTHS = "months.csv"  # in the folder of an attempt: its months, with the files that it needs
 _NEEDED = ("raw", "path", "features")
-_PASSING = ("months/**/.*.part", "prepared/**/.*.tmp", "months/**/.*.tmp", "work/**/*.new", ".*.tmp")
+_PASSING = (
+    "months/**/.*.part", "prepared/**/.*.tmp", "months/**/.*.tmp", "work/**/*.new", "versions/*/.*.tmp",
+    "scored/**/.*.tmp", "serving/**/.*.tmp", ".*.tmp",
+)  # fmt: skip
 
 
 def candidates() -> list[Candidate]:
     """Files and folders below the state folder that may be deleted once they are old."""
-    return [*_months(), *_prepared(), *_attempts(), *_passing(), *_locks()]
+    return [*_months(), *_prepared(), *_attempts(), *_copies(), *_passing(), *_locks()]
+
+
+def served_last() -> set[str]:
+    """Copies of the versions that the service served last: with them it starts while the registry is away."""
+    state, found = config.state(), set()
+    for path in state.serving.glob("models/*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # the service ignores it, too
+            served = json.loads(path.read_text(encoding="utf-8"))
+            found.add(str(state.versions / served["name"] / served["number"]))
+    return found
 
 
 def needed_by_attempts() -> set[str]:
@@ -82,7 +96,9 @@ def _lock_of(kind: str, path: Path) -> Path | None:
     """The lock under which such a file is written; None if the model's lock covers it or nothing writes it."""
     if kind == MONTH:
         return path.with_name(f".{path.name}.lock")
-    return config.state_dir() / "locks" / f"{path.name}.lock" if kind == PREPARED else None
+    if kind == COPY:
+        return config.state().locks / f"{path.parent.name}-{path.name}.lock"
+    return config.state().locks / f"{path.name}.lock" if kind == PREPARED else None
 
 
 def _months() -> Iterator[Candidate]:
@@ -108,6 +124,14 @@ def _attempts() -> Iterator[Candidate]:
             yield Candidate(WORK, str(attempt.folder), used, size, model=attempt.folder.parent.name)
 
 
+def _copies() -> Iterator[Candidate]:
+    """Copies of versions; who opens one for use touches its folder."""
+    for folder in config.state().versions.glob("*/[0-9]*"):
+        with contextlib.suppress(FileNotFoundError):  # the service may delete it meanwhile
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            yield Candidate(COPY, str(folder), _last_used(folder), size)
+
+
 def _passing() -> Iterator[Candidate]:
     for pattern in _PASSING:
         for path in config.state_dir().glob(pattern):
@@ -115,11 +139,13 @@ def _passing() -> Iterator[Candidate]:
 
 
 def _locks() -> Iterator[Candidate]:
-    """Locks for files that no longer exist; the few locks of models stay."""
+    """Locks for files that no longer exist, and old ones of scored files; the few locks of models stay."""
     state = config.state_dir()
     for lock in state.glob("months/*/.*.lock"):
         if not lock.with_name(lock.name.removeprefix(".").removesuffix(".lock")).exists():
             yield from _file(LOCK, lock)
+    for lock in state.glob("locks/*-v[0-9]*.lock"):  # FILE.MODEL-vVERSION
+        yield from _file(LOCK, lock)
     made = {path.name for path in state.glob("prepared/**/*.*")}
     for suffix in (".parquet", ".csv"):
         for lock in state.glob(f"locks/*{suffix}.lock"):

@@ -57,6 +57,8 @@ def places(tmp_path: Path) -> dict[str, Path]:
         "project/blocks/load.py": "# mine",
         "told/green": "sent",
         "months/tlc/replaced/green_2023-01.parquet": "former",
+        "serving/requests/2026-11-27T08-30-00-abcdabcd.parquet": "asked",
+        "serving/keys": "planner 5feceb66",
         "registry.key": "secret",
         "mage.dump": "M",
         "mlflow.dump": "L",
@@ -64,7 +66,7 @@ def places(tmp_path: Path) -> dict[str, Path]:
         (tmp_path / "made" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "made" / path).write_text(content)
     named = ("artifacts", "project", "mage.dump", "mlflow.dump")
-    of_state = ("told", "months/tlc/replaced", "registry.key")
+    of_state = ("told", "months/tlc/replaced", "serving/requests", "serving/keys", "registry.key")
     made = tmp_path / "made"
     return {name: made / name for name in named} | {f"state/{name}": made / name for name in of_state}
 
@@ -85,7 +87,10 @@ def test_an_archive_brings_back_what_was_written(
     assert found.pop("manifest.json")
     expected = {**contents(places["artifacts"].parent)}
     expected.pop("project/blocks/__pycache__/load.pyc")
-    for name in ("told/green", "months/tlc/replaced/green_2023-01.parquet", "registry.key"):
+    for name in (
+        "told/green", "months/tlc/replaced/green_2023-01.parquet", "serving/keys", "registry.key",
+        "serving/requests/2026-11-27T08-30-00-abcdabcd.parquet",
+    ):  # fmt: skip
         expected[f"state/{name}"] = expected.pop(name)
     assert found == expected
     for program in (["gzip", "--test"], ["tar", "--list", "--gzip", "--file"]):
@@ -172,6 +177,8 @@ LINK = special("artifacts/1", tarfile.SYMTYPE, "/tmp")
         [file("stack/.env")],
         [file("state/backup.key")],
         [file("state/prepared/trips.parquet")],
+        [file("state/serving/models/trip-duration-green.json")],
+        [special("state/serving/keys", tarfile.DIRTYPE)],
         [special("state/registry.key", tarfile.DIRTYPE), file("state/registry.key/told")],
         [file("state/months/replaced/x")],
         [file("artifacts/two\nlines")],

@@ -20,6 +20,7 @@ from mlops.operations.retention import cleanup, files
 from mlops.operations.retention.cleanup import Retention
 from mlops.operations.retention.policy import (
     ARTEFACTS,
+    COPY,
     LOCK,
     MONTH,
     PASSING,
@@ -193,6 +194,39 @@ def test_passing_files_go_after_a_day(store: Path) -> None:
     assert tidy() == {PASSING: 1}
     assert not part.exists()
     assert being_written.exists()
+
+
+def test_old_copies_of_versions_go_but_not_those_that_the_service_starts_with(store: Path) -> None:
+    def copy(number: int, days: float = OLD_DAYS) -> Path:
+        path = write(store / "versions" / NAME / str(number) / "data" / "model.ubj", days=OLD_DAYS)
+        return age(path.parents[1], days)  # opened for use so many days ago
+
+    gone, served, used, fetched = copy(1), copy(2), copy(3, days=5), copy(4)
+    write(store / "serving" / "models" / f"{NAME}.json", json.dumps({"name": NAME, "number": "2"}))
+    write(store / "serving" / "models" / "trip-duration-green.json", '["changed by hand"]')
+    (store / "locks").mkdir()
+    with FileLock(store / "locks" / f"{NAME}-4.lock"):
+        assert tidy() == {COPY: 1}
+    assert [path.exists() for path in (gone, served, used, fetched)] == [False, True, True, True]
+
+
+def test_scored_files_and_the_request_log_stay_and_their_temporary_files_go(store: Path) -> None:
+    result = f"green_tripdata_2023-10.{NAME}-v3.parquet"
+    kept = [
+        write(store / "scored" / result),
+        write(store / "serving" / "requests" / "2026-01-01T00-00-00-abcdabcd.parquet"),
+        write(store / "serving" / "keys"),
+        write(store / "scored" / f".{result}.tmp", days=0.9),
+    ]
+    passing = [
+        write(store / "scored" / "october" / f".{result}.tmp", days=1.1),
+        write(store / "serving" / "requests" / ".2026-01-01T00-00-00-abcdabcd.parquet.tmp", days=1.1),
+        age(write(store / "versions" / NAME / ".4.tmp" / "download" / "MLmodel").parents[1], 1.1),
+    ]
+    lock = write(store / "locks" / f"scored-{result.removesuffix('.parquet')}.lock", "")
+    assert tidy() == {PASSING: 3, LOCK: 1}
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in (*passing, lock))
 
 
 def test_locks_of_what_is_gone_go_unless_they_are_held(store: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mlops.operations.retention import policy
 from mlops.operations.retention.policy import (
     ARTEFACTS,
+    COPY,
     DAY_SECONDS,
     LOCK,
     MONTH,
@@ -22,7 +23,7 @@ from mlops.operations.retention.policy import (
     old,
 )
 
-KINDS = (ARTEFACTS, LOCK, MONTH, PASSING, PREPARED, REPLACED, TRIALS, WORK)
+KINDS = (ARTEFACTS, COPY, LOCK, MONTH, PASSING, PREPARED, REPLACED, TRIALS, WORK)
 NOW = 1e9
 shas = st.sampled_from(["", "aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc"])
 places = st.sampled_from(["one", "two", "three"])
