@@ -52,7 +52,7 @@ editor: .venv/installed  ## [TERMINAL=1]: the pipeline in Mage's editor, on 127.
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)
 
-serve: .venv-serving/installed  ## [SERVE_PORT=8000] [ARGS="--services green"]: the champions over HTTP, on 127.0.0.1
+serve: .venv-serving/installed  ## [SERVE_PORT=8000 ARGS="--services green"]: the champions over HTTP, on 127.0.0.1
 	@.venv-serving/bin/python -m mlops.serving --port $(call quoted,$(SERVE_PORT)) $(ARGS)
 
 # supervisord runs the services and starts again what dies; it is configured from docker-compose.yml.
