@@ -19,6 +19,7 @@ In reading order:
 - `keys`: API keys
 - `limits`: limits of rate, concurrency and size
 - `request_log`: a sample of what was asked and answered
+- `metrics`: numbers for Prometheus
 - `predict`: ``POST /predict``
 - `status`: ``/model``, ``/healthz`` and ``/readyz``
 - `description`: the OpenAPI description

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,8 +17,9 @@ from mlops.serving.problems import FieldError, ProblemError, shown, unprocessabl
 from mlops.serving.questions import RULES, Asked, Question
 from mlops.serving.served import ANSWER_COLUMNS, Served
 
-ONE_BY_ONE: Final = 16  # requests; for more, a table is faster
+ONE_BY_ONE: Final = 6  # requests; for more, a table is faster
 RETRY_SECONDS: Final = 5  # after which a client should ask again where no model is loaded
+_minutes: Final = operator.itemgetter(*ANSWER_COLUMNS)
 PLACES: Final = ("pickup_zone", "dropoff_zone")
 
 
@@ -113,17 +115,17 @@ def _hint(names: ZoneNames, name: str, *, is_first: bool) -> str:
 
 def _rows(served: Served, requests: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
     """The model's answers, one by one or from a table; both are equal."""
-    rows = _alone(served, requests) if len(requests) <= ONE_BY_ONE else _together(served, requests)
-    if not math.isfinite(sum(sum(row[:-1]) for row in rows)):
-        raise MlopsError(f"{served.name} {served.version} answered with a value that is no number")
-    return rows
+    return _alone(served, requests) if len(requests) <= ONE_BY_ONE else _together(served, requests)
 
 
 def _alone(served: Served, requests: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
     rows = []
     for request in requests:
         found = served.model.predict_one(request)
-        rows.append((*(float(found[name]) for name in ANSWER_COLUMNS), found.get(OUT_OF_RANGE)))
+        minutes = _minutes(found)
+        if not math.isfinite(sum(minutes)):
+            raise _no_number(served)
+        rows.append((*minutes, found.get(OUT_OF_RANGE)))
     return rows
 
 
@@ -132,8 +134,14 @@ def _together(served: Served, requests: Sequence[Mapping[str, Any]]) -> Sequence
 
     columns = {name: [request[name] for request in requests] for name in requests[0]}
     table = {name: np.array(values, np.float64) for name, values in columns.items() if name != "pickup_at"}
-    pickup_at = np.array(columns["pickup_at"], "datetime64[us]").astype("datetime64[ns]")
+    pickup_at = pd.DatetimeIndex(columns["pickup_at"])  # 20 times as fast as numpy's conversion
     found = served.model.predict(pd.DataFrame({"pickup_at": pickup_at, **table}))
     outside = found[OUT_OF_RANGE].tolist() if OUT_OF_RANGE in found else [None] * len(requests)
-    minutes = [found[name].tolist() for name in ANSWER_COLUMNS]
-    return list(zip(*minutes, outside, strict=True))
+    minutes = [found[name].to_numpy(np.float64) for name in ANSWER_COLUMNS]
+    if not np.isfinite(minutes).all():
+        raise _no_number(served)
+    return list(zip(*(each.tolist() for each in minutes), outside, strict=True))
+
+
+def _no_number(served: Served) -> MlopsError:
+    return MlopsError(f"{served.name} {served.version} answered with a value that is no number")

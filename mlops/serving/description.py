@@ -18,6 +18,7 @@ import mlops
 from mlops.serving import problems
 from mlops.serving.answers import Answer
 from mlops.serving.keys import WITHOUT_KEY
+from mlops.serving.predict import PATH
 from mlops.serving.problems import Problem
 from mlops.serving.questions import Question
 from mlops.serving.settings import ServeSettings
@@ -85,7 +86,7 @@ def describe(app: FastAPI, settings: ServeSettings) -> dict[str, Any]:
     )
     components = found.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **own["$defs"]}
-    found["paths"] = {"/predict": {"post": _predict(settings)}, **found["paths"]}
+    found["paths"] = {PATH: {"post": _predict(settings)}, **found["paths"]}
     if settings.keys_file:
         components["securitySchemes"] = {
             "key": {"type": "http", "scheme": "bearer", "description": "An API key."}

@@ -7,20 +7,36 @@ the model does.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
 from mlops.serving import answering, answers, problems, questions
 from mlops.serving.answers import Group
-from mlops.serving.asgi import REQUEST_ID, Receive, Scope, Send, header, notes
+from mlops.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, header, notes
 from mlops.serving.models import Models
 from mlops.serving.problems import ProblemError
+
+logger = logging.getLogger(__name__)
 
 INLINE_BYTES: Final = (
     2_048  # up to this size a body is answered in the event loop: a thread costs more than that
 )
+PATH: Final = "/predict"
 JSON: Final = b"application/json"
+
+
+class PredictFirst:
+    """Middleware that answers ``POST /predict`` itself; the way to a route has three more layers."""
+
+    def __init__(self, app: App, predict: Predict) -> None:
+        self._app, self._predict = app, predict
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of the server."""
+        is_predict = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
+        await (self._predict if is_predict else self._app)(scope, receive, send)
 
 
 class Predict:
@@ -34,7 +50,7 @@ class Predict:
     pool : Executor
         Where large bodies are answered.
     watch : callable
-        Called with the scope and the groups of each answer: for metrics and the request log.
+        Called with the groups of each answer: for metrics and the request log.
     """
 
     def __init__(
@@ -42,7 +58,7 @@ class Predict:
         models: Models,
         most_requests: int,
         pool: Executor,
-        watch: Callable[[Scope, Sequence[Group]], None],
+        watch: Callable[[Sequence[Group]], None],
     ) -> None:
         self._models, self._most = models, most_requests
         self._pool, self._watch = pool, watch
@@ -60,16 +76,24 @@ class Predict:
             else:
                 loop = asyncio.get_running_loop()
                 groups, text = await loop.run_in_executor(self._pool, self._answer, body, request_id)
+            self._watch(groups)
         except ProblemError as problem:
             await send_problem(send, problem, request_id)
-            return
-        self._watch(scope, groups)
-        await _send(send, 200, JSON, text)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            await send_problem(send, failure(), request_id)
+        else:
+            await _send(send, 200, JSON, text)
 
     def _answer(self, body: bytes, request_id: str) -> tuple[list[Group], bytes]:
         asked = questions.read(body, self._most)
         groups = answering.answer(asked, self._models.get, self._models.zone_names)
         return groups, answers.as_json(groups, asked.is_list, request_id)
+
+
+def failure() -> ProblemError:
+    """The problem of a mistake in this program, or in a version's code."""
+    return ProblemError(500, "the service failed. Its log says why.")
 
 
 async def send_problem(send: Send, problem: ProblemError, request_id: str) -> None:

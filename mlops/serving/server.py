@@ -11,14 +11,17 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from mlops import masking
+from mlops import config, masking
 from mlops.errors import ConfigError, MlopsError
-from mlops.serving import keys
+from mlops.serving import keys, metrics
 from mlops.serving.app import create_app
 from mlops.serving.asgi import App
 from mlops.serving.models import Models
 from mlops.serving.settings import ServeSettings
 
+WORKERS: Final = (
+    "workers"  # folder below `config.state().serving` in which several workers add up their numbers
+)
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WAITING: Final = 2_048  # connections that wait to be taken
 KEEP_SECONDS: Final = 65  # that an idle connection stays open: longer than balancers of load keep theirs
@@ -51,6 +54,7 @@ def serve(settings: ServeSettings) -> int:
     )  # fmt: skip
     logger.info("answering at %s: POST /predict; its description is at /docs", address(listening))
     if settings.workers > 1:
+        metrics.share_between_workers(config.state().serving / WORKERS)
         Multiprocess(configured, [listening]).run()
         return 0
     server = uvicorn.Server(configured)
