@@ -15,6 +15,7 @@ from mlops import config, masking
 from mlops.config import without_credentials
 from mlops.errors import ConfigError, ExportError, MlopsError, one_line
 from mlops.scoring.drafts import Drafts, complete, drafts_in, read_summary
+from mlops.scoring.profile import given
 
 
 class BucketExport:
@@ -118,12 +119,12 @@ class BucketExport:
 def _s3_options(connect_timeout: float, profile: Mapping[str, Any]) -> dict[str, Any]:
     """Options of s3fs: credentials and endpoint of the profile, and attempts that end within seconds."""
     named = {
-        "key": profile.get("AWS_ACCESS_KEY_ID"),
-        "secret": profile.get("AWS_SECRET_ACCESS_KEY"),
-        "token": profile.get("AWS_SESSION_TOKEN"),
-        "endpoint_url": profile.get("AWS_ENDPOINT"),
+        "key": given(profile, "AWS_ACCESS_KEY_ID"),
+        "secret": given(profile, "AWS_SECRET_ACCESS_KEY"),
+        "token": given(profile, "AWS_SESSION_TOKEN"),
+        "endpoint_url": given(profile, "AWS_ENDPOINT"),
     }
-    region = profile.get("AWS_REGION")
+    region = given(profile, "AWS_REGION")
     return {
         **{name: value for name, value in named.items() if value},
         "client_kwargs": {"region_name": region} if region else {},

@@ -32,6 +32,7 @@ from mlops.errors import ConfigError, ExportError, one_line
 from mlops.locks import DRIVERS, KEEPALIVES
 from mlops.scoring.answering import LABELLED_SCHEMA, REJECTED_SCHEMA
 from mlops.scoring.drafts import Drafts, drafts_in, read_summary
+from mlops.scoring.profile import given
 
 BATCH_ROWS = 65_536
 LOCK_SECONDS = 60  # the longest wait for a session that has locked the tables
@@ -98,7 +99,7 @@ class DatabaseExport:
     def __init__(self, to: str, table: str, connect_timeout: float, profile: Mapping[str, Any]) -> None:
         address = _address(to, profile)
         shown = without_credentials(address.render_as_string(hide_password=False))
-        self.table = _table(table, str(profile.get("POSTGRES_SCHEMA") or ""))
+        self.table = _table(table, given(profile, "POSTGRES_SCHEMA") or "")
         self.place = f"{shown}, table {self.table}"
         arguments = {
             **KEEPALIVES,
@@ -185,11 +186,11 @@ def _address(to: str, profile: Mapping[str, Any]) -> sqlalchemy.URL:
             f"to: expected postgresql://user:password@host:port/database; got {without_credentials(to)}"
         )
     completed = address.set(
-        username=address.username or profile.get("POSTGRES_USER"),
-        password=address.password or profile.get("POSTGRES_PASSWORD"),
-        host=address.host or profile.get("POSTGRES_HOST"),
-        port=address.port or int(profile.get("POSTGRES_PORT") or 0) or None,
-        database=address.database or profile.get("POSTGRES_DBNAME"),
+        username=address.username or given(profile, "POSTGRES_USER"),
+        password=address.password or given(profile, "POSTGRES_PASSWORD"),
+        host=address.host or given(profile, "POSTGRES_HOST"),
+        port=address.port or int(given(profile, "POSTGRES_PORT") or 0) or None,
+        database=address.database or given(profile, "POSTGRES_DBNAME"),
     )
     masking.remember(completed.render_as_string(hide_password=False))
     return completed

@@ -367,6 +367,8 @@ def test_every_variable_set_is_one_that_is_read(service, variable):
         return  # the operating system's
     if prefix in ("SLACK", "TEAMS", "SMTP"):
         assert f"env_var('{variable}')" in (ROOT / "metadata.yaml").read_text()
+    elif prefix == "SCORES":
+        assert f"env_var('{variable}')" in (ROOT / "io_config.yaml").read_text()
     elif prefix == "SERVE":
         assert variable.removeprefix("SERVE_").lower() in ServeSettings.model_fields
     elif variable == "MAGE_ALLOWED_HOSTS":
