@@ -23,10 +23,10 @@ from mlops import config
 from mlops.config import without_credentials
 from mlops.errors import ConfigError
 from mlops.scoring.drafts import Drafts, complete, drafts_in, read_summary
+from mlops.scoring.settings import TABLE
 
 BUCKETS = ("s3", "gs", "memory")  # schemes of fsspec
 EMPTY: Mapping[str, Any] = {}
-TABLE = "trip_durations"  # default table in PostgreSQL
 
 
 class Export(Protocol):
