@@ -21,7 +21,8 @@ _COLUMNS: Final = (*ANSWER_COLUMNS, OUT_OF_RANGE)
 class Answer(BaseModel):
     """How long one requested ride will take."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # protected_namespaces: the pydantic of Mage's environment warns of a field `model_version`.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     duration_minutes: float = Field(
         ge=1, le=60, description="Expected duration in minutes, from 1 to 60.", examples=[11.7]

@@ -18,6 +18,7 @@ from mlops.errors import command
 from mlops.operations.doctor import serving
 from mlops.operations.doctor.finding import Finding, not_checked
 from mlops.serving.models import Models
+from mlops.serving.status import report
 from stack.compose import Compose
 from stack.secret_values import fill_in
 from stack.supervision import Supervisord
@@ -185,8 +186,6 @@ def test_a_stack_that_earlier_code_started_has_none() -> None:
 
 def test_the_page_is_the_services_own() -> None:
     """What this file plays has the keys that `mlops.serving` writes."""
-    from mlops.serving.status import report
-
     page = report(Models(["green"])).model_dump(mode="json")
     played = served(problem=page["services"][0]["problem"])
     assert page == {**played, "problem": page["problem"]}
