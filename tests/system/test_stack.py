@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import psutil
 import pytest
+import requests
 import yaml
 from support.doors import PIPELINE
 from support.mage_api import MageApi
@@ -47,6 +48,9 @@ from stack.processes import SUPERVISORD, family
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
+SERVICES = ("postgres", "serving", "mlflow", "mage")  # in the order of their start
+REQUEST = {"pickup_at": "2023-04-03T08:30:00", "pickup_zone": 74, "dropoff_zone": 75, "distance_miles": 1.2}
+
 
 # The command line
 
@@ -77,6 +81,7 @@ def doctor(stack, first=""):
     database = f"postgresql+psycopg2://{LOOPBACK}:{stack.compose.port('postgres')}/mage"
     for seen in (
         f"Mage at {stack.compose.url('mage')}: its scheduler runs",
+        f"online service at {stack.compose.url('serving')}: it answers",
         f"Mage's database: {database} has all its tables",
         "Mage: no run is stuck; 0 going on",
     ):
@@ -94,14 +99,15 @@ def test_a_second_start_starts_only_the_services_that_do_not_run(stack):
     assert "Start it (`make stack`)" in away
     again = command_line(stack.folder, "start")
     assert again.returncode == 0, again.stderr
-    said = dict(line.split(maxsplit=1) for line in again.stdout.splitlines()[:3])
+    said = dict(line.split(maxsplit=1) for line in again.stdout.splitlines()[:4])
     assert said["postgres"].endswith("is already running")
     assert "is healthy after" in said["mlflow"]
-    assert said["mage"].endswith("is already running")
+    for name in ("serving", "mage"):
+        assert said[name].endswith("is already running")
     assert leader(stack, "mage") == before
     shown = command_line(stack.folder, "status")
-    assert (shown.returncode, re.findall(r"\bhealthy\b", shown.stdout)) == (0, ["healthy"] * 3)
-    for name, line in zip(("postgres", "mlflow", "mage"), shown.stdout.splitlines(), strict=True):
+    assert (shown.returncode, re.findall(r"\bhealthy\b", shown.stdout)) == (0, ["healthy"] * 4)
+    for name, line in zip(SERVICES, shown.stdout.splitlines(), strict=True):
         assert line.split()[:5] == [
             name,
             "healthy",
@@ -132,12 +138,37 @@ def test_the_first_start_says_where_to_log_in_and_keeps_secrets_to_its_owner(sta
     assert not any(secret in said for secret in secrets)
 
 
+def predict(stack):
+    """The online service's answer to a request."""
+    return requests.post(stack.compose.url("serving", "/predict"), json=REQUEST, timeout=30)
+
+
+def wait_for_the_service(stack):
+    """Until it answers: it asks every 30 s, and perhaps first without the key of the champion's signature."""
+    deadline = time.monotonic() + 120
+    while (answer := predict(stack)).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(1)
+
+
+def test_without_a_champion_the_service_is_healthy_and_says_what_is_missing(stack):
+    healthy, ready = (
+        requests.get(stack.compose.url("serving", f"/{p}z"), timeout=30) for p in ("health", "ready")
+    )
+    refused = predict(stack)
+    assert [answer.status_code for answer in (healthy, ready, refused)] == [200, 503, 503]
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert refused.json()["detail"].startswith("no model is loaded (")
+
+
 def test_a_shell_uses_the_environment_file(trained):
     done = in_a_shell(trained, f"{source(trained)}{sys.executable} -m mlops registry --model {MODEL}")
     assert "champion" in done.stdout, done.stderr
+    wait_for_the_service(trained)
     found = doctor(trained, source(trained))
     assert f"ok\tstack in {trained.folder}: this shell uses it\n" in found.stdout
     assert f"ok\t{MODEL}: no run is left open\n" in found.stdout
+    assert f"ok\tonline service: {MODEL}: version 1 answers, the champion\n" in found.stdout
     assert (found.returncode, found.stdout.count("OPEN")) == (0, 0), found.stdout
 
 
@@ -204,7 +235,7 @@ def test_mage_runs_as_production_by_default(stack):
 # All services
 
 
-@pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_service_is_healthy_and_listens_only_on_loopback(stack, name):
     assert stack.is_healthy(name)
     pids = {process.pid for process in members(stack, name)}
@@ -214,7 +245,7 @@ def test_a_service_is_healthy_and_listens_only_on_loopback(stack, name):
     assert {address for address, _ in listening} == {LOOPBACK}
 
 
-@pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
+@pytest.mark.parametrize("name", SERVICES)
 def test_no_secret_shows_in_the_list_of_processes_or_in_the_log(trained, name):
     shown = [" ".join(process.cmdline()) for process in members(trained, name)]
     shown += [trained.log(name).read_text()]
@@ -224,7 +255,7 @@ def test_no_secret_shows_in_the_list_of_processes_or_in_the_log(trained, name):
 def test_supervisord_shows_no_secret_and_keeps_its_files_to_its_owner(trained):
     (supervisord,) = family(trained.folder, SUPERVISORD)
     files = [path for path in trained.supervisord.run.iterdir() if path.suffix in (".conf", ".json")]
-    assert {path.name for path in files} == {"supervisord.conf", "mlflow.json", "mage.json"}
+    assert {path.name for path in files} == {"supervisord.conf", "mlflow.json", "mage.json", "serving.json"}
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     shown = [*supervisord.cmdline(), *supervisord.environ().values(), trained.supervisord.log.read_text()]
     shown += [(trained.supervisord.run / "supervisord.conf").read_text()]
@@ -256,7 +287,7 @@ def test_tables_are_in_their_owners_database(stack, role, some):
 # Killed services are restarted
 
 
-@pytest.mark.parametrize("name", ["postgres", "mlflow", "mage"])
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_killed_service_is_back_within_15_seconds(stack, name):
     seconds = back_after_kill(stack, name)
     sys.stdout.write(f"{name} was healthy again {seconds:.1f} s after SIGKILL\n")
@@ -264,12 +295,24 @@ def test_a_killed_service_is_back_within_15_seconds(stack, name):
         connect(stack, "mage", "mage").close()
     elif name == "mlflow":
         assert ask_mlflow(stack, "experiments/search", max_results="1").status_code == 200
-    else:
+    elif name == "mage":
         assert "session" in log_in(
             stack, stack.values["DEFAULT_OWNER_EMAIL"], stack.values["DEFAULT_OWNER_PASSWORD"]
         )
     (line,) = [line for line in command_line(stack.folder, "status").stdout.splitlines() if name in line]
     assert re.search(r"restarted (1 time|([2-9]|[1-9]\d+) times) ", line)
+
+
+def test_the_service_answers_with_the_champion_within_15_seconds_after_it_was_killed(trained):
+    wait_for_the_service(trained)
+    began, healthy = time.monotonic(), back_after_kill(trained, "serving")
+    while (answer := predict(trained)).status_code == 503:
+        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+        assert time.monotonic() - began < 15 * max(1.0, busy), answer.text
+        time.sleep(0.1)
+    seconds = time.monotonic() - began
+    sys.stdout.write(f"serving was healthy {healthy:.1f} s and answered {seconds:.1f} s after SIGKILL\n")
+    assert answer.json()["model_version"] == version_of(trained, "champion")["version"]
 
 
 TRIGGERS = "pipelines/maintenance/triggers.yaml"
@@ -306,7 +349,7 @@ def restarted(stack, changed_in_mage):
     former = [process for name in stack.compose.in_order() for process in members(stack, name)]
     kill_supervisord(stack)
     shown = command_line(stack.folder, "status")
-    assert (shown.returncode, shown.stdout.count("unsupervised")) == (1, 3)
+    assert (shown.returncode, shown.stdout.count("unsupervised")) == (1, 4)
     assert "`make stack` starts supervisord and all services again" in shown.stdout
     again = command_line(stack.folder, "start")
     assert again.returncode == 0, again.stderr
@@ -315,7 +358,7 @@ def restarted(stack, changed_in_mage):
 
 def test_a_start_after_supervisord_was_killed_restarts_all_services(stack, restarted):
     said, former = restarted
-    assert said.count("is healthy after") == 3
+    assert said.count("is healthy after") == 4
     assert left_of(former) == []
     assert command_line(stack.folder, "status").returncode == 0
 
@@ -343,7 +386,7 @@ def test_stop_leaves_no_process_even_when_supervisord_and_mage_were_killed(stack
     kill(mage)
     assert family(stack.folder, "mage"), "Mage's scheduler and its children outlive it"
     done = command_line(stack.folder, "stop")
-    assert (done.returncode, done.stdout) == (0, "stopped: mage, mlflow, postgres\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "stopped: mage, mlflow, serving, postgres\n"), done.stderr
     assert left_of(former) == []
     assert processes_of(stack.folder) == []
     assert not stack.supervisord.run.exists()
