@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from support.builders import make_requests
 from support.tracked import NAME, fitted
+from support.version_folders import BEFORE
 
 from mlops.errors import ConfigError, MlopsError, PromotionError, UntrustedError
-from mlops.registry import alias_log, loading, versions
+from mlops.registry import alias_log, loading, local_copy, versions
+from mlops.registry.versions import Version
 
 
 def test_a_version_is_chosen_by_alias_or_number(version: Path) -> None:
@@ -99,6 +101,20 @@ def test_the_example_has_times(version: Path, tmp_path: Path) -> None:
     loaded = loading.load(versions.get(NAME, "1"), tmp_path / "copies")
     assert loaded.example()["pickup_at"].dt.year.tolist() == [2023] * 3
     assert json.loads((loaded.folder / "input_example.json").read_text())["columns"][0] == "pickup_at"
+
+
+def test_a_version_of_the_flat_layout_is_loaded_and_knows_no_missing_distance() -> None:
+    loaded = local_copy.load_folder(Version(NAME, "1", "", {}), BEFORE)
+    assert not loaded.knows_missing_distance
+    assert loaded.run_key == ""
+    assert len(loaded.model.predict(make_requests(3))) == 3
+
+
+def test_a_version_whose_code_fails_is_refused_with_its_error(version: Path) -> None:
+    next(version.glob("code/**/features.py")).write_text("raise RuntimeError('not today')")
+    with pytest.raises(MlopsError) as refused:
+        local_copy.load_folder(versions.get(NAME, "1"), version)
+    assert str(refused.value) == f"models:/{NAME}/1: it cannot be loaded (not today)"
 
 
 @pytest.mark.parametrize(("name", "service"), [("trip-duration-fhvhv", "fhvhv"), (NAME, "sample")])
