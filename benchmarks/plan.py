@@ -77,7 +77,7 @@ QUICK = Profile(
 FULL = Profile(
     "full", test_months=4, contender_runs=((-4, 1), (-3, 2), (-1, 3)), range_seeds=(DEFAULT_SEED, 1),
     budgets=(60,), course_budget=180, peer_budgets=(60, 180), copies=(10, 50), most_rows=43_000_000,
-    single_rows=2000, runs=3, load_seconds=8, scored_rows=20_000_000,
+    single_rows=2000, runs=3, load_seconds=7, scored_rows=20_000_000,
 )  # fmt: skip
 # Every seed with every month.
 EXHAUSTIVE = replace(
