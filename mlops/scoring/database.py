@@ -198,7 +198,7 @@ def _address(to: str, profile: Mapping[str, Any]) -> sqlalchemy.URL:
 
 def _table(name: str, schema: str) -> str:
     """Name of the table with its schema, if there is one; it needs no quotes in SQL."""
-    full = f"{schema}.{name}" if schema and "." not in name else name
+    full = f"{schema}.{name}" if schema and not name.partition(".")[2] else name
     if not re.fullmatch(rf"([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}", full):
         raise ConfigError(
             f"table: expected a name of a-z, 0-9 and _, at most {LONGEST_NAME} characters, and perhaps a schema "
