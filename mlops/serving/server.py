@@ -73,6 +73,8 @@ def worker() -> App:
 def _log() -> None:
     """Log to the standard error; a second call changes nothing."""
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    # It warns at each try while the registry is away; `following` says so once.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def listen(host: str, port: int) -> socket.socket:
