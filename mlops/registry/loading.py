@@ -6,7 +6,6 @@ gets a package name of its own, so versions of different releases answer side by
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def fetch(version: Version, store: Path) -> Path:
     expected = signed_files(version)
     if folder.is_dir():
         if not signature.find_change(expected, folder):
-            os.utime(folder)  # when it was last used
+            local_copy.mark_used(folder)
             return folder
         shutil.rmtree(folder)
     with atomic_folder(folder) as passing:

@@ -5,6 +5,7 @@ So a process that has such a copy answers seconds earlier, and also while the re
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,12 @@ def place_of(version: Version, store: Path) -> Path:
     return store / version.name / version.number
 
 
+def mark_used(folder: Path) -> None:
+    """Write down that a copy was used now, so that it is not among the first to be deleted."""
+    with contextlib.suppress(OSError):  # it can be read, and that is enough
+        os.utime(folder)
+
+
 def open_checked(version: Version, store: Path) -> Loaded:
     """A version from its copy in `store`, after the copy was compared with the version's signature.
 
@@ -77,7 +84,7 @@ def open_checked(version: Version, store: Path) -> Loaded:
         raise MlopsError(f"{version.uri}: there is no copy of it in {store}; it is fetched from the registry")
     if change := signature.find_change(expected, folder):
         raise MlopsError(f"{folder}: in this copy of {version.uri} {change}; nothing of it was executed")
-    os.utime(folder)  # when it was last used
+    mark_used(folder)
     return load_folder(version, folder)
 
 
