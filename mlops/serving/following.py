@@ -102,9 +102,9 @@ class Follower:
 
     def report(self, problem: str) -> None:
         """Keep a problem, and log it if it is a new one."""
-        if problem and problem != self.problem:
+        before, self.problem = self.problem, problem
+        if problem and problem != before:
             logger.warning("%s", problem)
-        self.problem = problem
 
     @property
     def _stays(self) -> str:
