@@ -83,7 +83,7 @@ class ServeSettings(BaseModel):
             if name not in SERVED:
                 near = difflib.get_close_matches(name, SERVED, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"expected some of {', '.join(SERVED)}, with commas; got {name!r}{hint}")
+                raise ValueError(f"expected some of {', '.join(SERVED)}, with commas{hint}")
         return tuple(dict.fromkeys(names))
 
     @field_validator("keys_file", mode="before")

@@ -48,6 +48,7 @@ def scope(path: str = "/predict", method: str = "POST", client: str = "10.0.0.1"
         "path": path,
         "headers": pairs,
         "client": (client, 4711),
+        "query_string": b"",
         "state": {},
     }
 
