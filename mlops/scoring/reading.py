@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 
 from mlops.data.raw_trips import UNREADABLE, opened
 from mlops.errors import TripSchemaError, one_line
@@ -69,8 +70,14 @@ def _open_parquet(path: Path, label: str) -> Iterator[OpenFile]:
     with opened(path, label) as file:
         columns = find_columns(file.schema_arrow.names, label)
         require_types(file.schema_arrow, columns, label)
-        read = file.iter_batches(BATCH_ROWS, columns=list(columns.names.values()), use_threads=False)
+        read = _row_groups(file, list(columns.names.values()))
         yield OpenFile(columns, file.metadata.num_rows, _batches(read, columns, label))
+
+
+def _row_groups(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """Batches of one row group after the other: over all of them, Arrow's reader keeps the bytes of each one."""
+    for number in range(file.num_row_groups):
+        yield from file.iter_batches(BATCH_ROWS, row_groups=[number], columns=names, use_threads=False)
 
 
 @contextmanager

@@ -42,6 +42,23 @@ def test_batches_have_the_same_rows_however_the_file_is_cut(
     assert pa.concat_tables(found).equals(rows.select(COLUMNS[:5]).replace_schema_metadata(None))
 
 
+def test_memory_does_not_grow_with_the_number_of_row_groups(tmp_path: Path) -> None:
+    """Arrow's reader keeps the bytes of each row group that it has read."""
+    rng, groups = np.random.default_rng(0), 30
+    columns = {name: rng.random(20_000) for name in COLUMNS[1:5]}
+    rows = pa.table({"pickup_at": ["2023-07-03"] * 20_000, **columns})
+    with pq.ParquetWriter(tmp_path / "a.parquet", rows.schema, compression="none") as writer:
+        for _ in range(groups):
+            writer.write_table(rows)
+    before, most, count = pa.total_allocated_bytes(), 0, 0
+    with open_file(Input(tmp_path / "a.parquet", "a.parquet", "aa")) as file:
+        for table in file.batches:
+            count += table.num_rows
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert count == groups * 20_000
+    assert most < (tmp_path / "a.parquet").stat().st_size / 2
+
+
 def test_a_month_is_labelled_and_missing_columns_are_null(tmp_path: Path) -> None:
     pq.write_table(month_table("fhvhv", trip(), trip()), tmp_path / "a.parquet")
     (table,) = tables(tmp_path / "a.parquet")
