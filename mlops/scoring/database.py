@@ -138,7 +138,10 @@ class DatabaseExport:
             if drafts.rejected.exists():
                 _copy(cursor, f"{self.table}_rejected", drafts.name, drafts.rejected)
             values = [drafts.name, *map(summary.get, list(FILES)[1:-2]), json.dumps(summary)]
-            cursor.execute(f"INSERT INTO {self.table}_files VALUES ({'%s, ' * len(values)} now())", values)
+            command = (
+                f"INSERT INTO {self.table}_files ({', '.join(FILES)}) VALUES ({'%s, ' * len(values)} now())"
+            )
+            cursor.execute(command, values)
         return self.where(drafts.name)
 
     def where(self, name: str) -> str:
@@ -185,11 +188,14 @@ def _address(to: str, profile: Mapping[str, Any]) -> sqlalchemy.URL:
         raise ConfigError(
             f"to: expected postgresql://user:password@host:port/database; got {without_credentials(to)}"
         )
+    port = given(profile, "POSTGRES_PORT") or "0"
+    if not (port.isascii() and port.isdigit()):
+        raise ConfigError(f"POSTGRES_PORT: expected a number in the profile of io_config.yaml; got {port!r}")
     completed = address.set(
         username=address.username or given(profile, "POSTGRES_USER"),
         password=address.password or given(profile, "POSTGRES_PASSWORD"),
         host=address.host or given(profile, "POSTGRES_HOST"),
-        port=address.port or int(given(profile, "POSTGRES_PORT") or 0) or None,
+        port=address.port or int(port) or None,
         database=address.database or given(profile, "POSTGRES_DBNAME"),
     )
     masking.remember(completed.render_as_string(hide_password=False))

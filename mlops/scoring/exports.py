@@ -81,9 +81,8 @@ def open_export(
     """
     scheme, is_address, _ = to.partition("://")
     if is_address and scheme in BUCKETS:
-        from mlops.scoring.bucket import (
-            BucketExport,
-        )  # here, because it takes 1 s that a folder does not need
+        # Here and below, because the import takes time that a folder does not need.
+        from mlops.scoring.bucket import BucketExport
 
         return BucketExport(to, connect_timeout, profile)
     if is_address and scheme.startswith("postgresql"):

@@ -263,6 +263,11 @@ def test_an_unclear_password_is_refused_without_showing_it() -> None:
     assert "ret" not in text.partition("got")[2]
 
 
+def test_a_port_of_a_profile_is_a_number() -> None:
+    text = refusal("postgresql://", profile={"POSTGRES_PORT": "5432a"})
+    assert text == "POSTGRES_PORT: expected a number in the profile of io_config.yaml; got '5432a'"
+
+
 @pytest.mark.parametrize("table", ["Trips", "trips; DROP TABLE x", "a.b.c", "t" * 51, "", "1st"])
 def test_a_table_s_name_needs_no_quotes(table: str) -> None:
     text = refusal("postgresql://host/db", table=table)
