@@ -110,15 +110,16 @@ class ProblemError(Exception):
         self.headers = dict(headers or {})
 
 
-def unprocessable(errors: Sequence[FieldError]) -> ProblemError:
-    """The problem of a body that is JSON, but no request.
+def unprocessable(errors: Sequence[FieldError], count: int | None = None) -> ProblemError:
+    """The problem of a body that is JSON, but no request; `count` errors, if these are only the first ones.
 
     Examples
     --------
     >>> print(unprocessable([FieldError("distance_miles", "a number or null", '"far"')]))
     distance_miles: expected a number or null; got "far"
     """
-    more = f" ({len(errors) - 1} more like it)" if len(errors) > 1 else ""
+    others = (count or len(errors)) - 1
+    more = f" ({others} more like it)" if others else ""
     return ProblemError(422, f"{errors[0]}{more}", errors)
 
 
@@ -149,5 +150,8 @@ def shown(value: object) -> str:
     >>> shown(True), shown(float("nan")), shown("JFK")
     ('true', 'NaN', '"JFK"')
     """
-    text = json.dumps(value[:MOST_SHOWN] if isinstance(value, (str, list)) else value)
+    try:
+        text = json.dumps(value[:MOST_SHOWN] if isinstance(value, (str, list)) else value)
+    except RecursionError:
+        return "a value with deep nesting"
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 3] + "..."

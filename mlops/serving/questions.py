@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +31,7 @@ from pydantic_core import ErrorDetails
 
 from mlops.config import SERVICES
 from mlops.errors import one_line
-from mlops.serving.problems import FieldError, ProblemError, shown, unprocessable
+from mlops.serving.problems import MOST_ERRORS, FieldError, ProblemError, shown, unprocessable
 
 SERVED: Final = (*SERVICES, "sample")
 FIRST_YEAR, LAST_YEAR = 2009, 2099  # of a pickup time; TLC's records begin in 2009
@@ -202,11 +203,8 @@ def read(body: bytes, most: int) -> Asked:
         return Asked((_QUESTION.validate_python(value),), False)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
-        raise unprocessable([_as_field_error(each, is_list) for each in found]) from error
-
-
-class _TwiceError(ValueError):
-    """A name is twice in one object, so that its value is unclear."""
+        shown_errors = [_as_field_error(each, is_list) for each in found[:MOST_ERRORS]]
+        raise unprocessable(shown_errors, len(found)) from error
 
 
 def _parse(body: bytes) -> Any:
@@ -214,10 +212,6 @@ def _parse(body: bytes) -> Any:
         return _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
         raise ProblemError(400, f"body: expected UTF-8; byte {error.start} is none of it") from error
-    except _TwiceError as error:
-        raise unprocessable(
-            [FieldError(str(error)[:MOST_NAME], "each field once", "the field twice")]
-        ) from error
     except RecursionError as error:
         raise ProblemError(
             400, "body: expected a JSON object, or a list of them; got far deeper nesting"
@@ -227,10 +221,11 @@ def _parse(body: bytes) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; if a name is in it twice, its value would be unclear."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise unprocessable([FieldError(twice[:MOST_NAME], "each field once", "the field twice")])
     return found
 
 

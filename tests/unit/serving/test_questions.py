@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime
 from typing import Any
 
@@ -129,3 +130,30 @@ def test_a_list_is_remembered_as_one() -> None:
     assert not read(json.dumps(RIDE).encode(), most=1).is_list
     with pytest.raises(ProblemError, match="at least 1 and at most 1 requests; got a list of 2"):
         read(json.dumps([RIDE, RIDE]).encode(), most=1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{" + ",".join(f'"{n}":1' for n in range(90_000)) + ',"89999":1}',  # one name twice, at the end
+        "{" + ",".join(f'"distance_mile{n}":1' for n in range(40_000)) + "}",
+        json.dumps([{**RIDE, "other": 1}] * 15_000),
+    ],
+    ids=["twice", "unknown names", "many errors"],
+)
+def test_a_mebibyte_of_mistakes_takes_no_minutes(body: str) -> None:
+    began = time.process_time()
+    with pytest.raises(ProblemError) as caught:
+        read(body.encode(), most=15_000)
+    assert time.process_time() - began < 10
+    assert len(caught.value.errors) <= 20
+
+
+def test_nesting_up_to_the_limit_of_python_is_a_problem() -> None:
+    statuses = {}
+    for depth in range(900, 1000, 3):
+        with pytest.raises(ProblemError) as caught:
+            read(json.dumps(RIDE).replace("74", "[" * depth + "]" * depth).encode(), most=1)
+        statuses[caught.value.status] = caught.value
+    assert set(statuses) <= {400, 422}
+    assert 422 in statuses
