@@ -97,7 +97,8 @@ def readiness(models: Models) -> Readiness:
     services = [served.service for served in models.all()]
     if not services:
         problems = [f"{state.service}: {state.problem}" for state in models.states()]
-        raise no_model(NoModelError(f"no model is loaded ({'; '.join(problems) or models.problem})"))
+        why = "; ".join(problems) or models.problem or "there is no champion"
+        raise no_model(NoModelError(f"no model is loaded ({why})"))
     return Readiness(services=services)
 
 
