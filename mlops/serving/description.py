@@ -26,7 +26,7 @@ from mlops.serving.settings import ServeSettings
 TITLE: Final = "Taxi trip durations"
 ABOUT: Final = (
     "How long a taxi ride in New York will take, in minutes, from the champion of each service. Times are New "
-    "York's wall clock, distances are miles. Errors are `application/problem+json` (RFC 9457)."
+    "York's wall clock, distances are miles. Errors are application/problem+json (RFC 9457)."
 )
 WHY: Final[dict[int, str]] = {
     400: "The body is no JSON, or no UTF-8.",
