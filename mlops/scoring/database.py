@@ -38,6 +38,7 @@ BATCH_ROWS = 65_536
 LOCK_SECONDS = 60  # the longest wait for a session that has locked the tables
 LONGEST_NAME = 50  # characters of a table's name: PostgreSQL allows 63, and our suffixes need some
 OUTPUT = "output"
+_TABLE_NAME = re.compile(rf"([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}")
 
 _SQL = {
     pa.timestamp("us"): "timestamp without time zone",
@@ -205,7 +206,7 @@ def _address(to: str, profile: Mapping[str, Any]) -> sqlalchemy.URL:
 def _table(name: str, schema: str) -> str:
     """Name of the table with its schema, if there is one; it needs no quotes in SQL."""
     full = f"{schema}.{name}" if schema and not name.partition(".")[2] else name
-    if not re.fullmatch(rf"([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]{{0,{LONGEST_NAME - 1}}}", full):
+    if not _TABLE_NAME.fullmatch(full):
         raise ConfigError(
             f"table: expected a name of a-z, 0-9 and _, at most {LONGEST_NAME} characters, and perhaps a schema "
             f"before it, such as planning.trip_durations; got {full!r}"
