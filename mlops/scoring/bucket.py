@@ -83,9 +83,12 @@ class BucketExport:
         """As `exports.Export.put`. The answered rows come last: a result is complete when they are there."""
         output, rejected = self._objects(drafts.name)
         with self._own_errors():
+            had_rejected = self._filesystem.exists(rejected)
+            if (had_rejected or drafts.rejected.exists()) and self._filesystem.exists(output):
+                self._filesystem.rm_file(output)  # nobody sees the files of two results together
             if drafts.rejected.exists():
                 self._upload(drafts.rejected, rejected)
-            elif self._filesystem.exists(rejected):
+            elif had_rejected:
                 self._filesystem.rm_file(rejected)
             self._upload(drafts.output, output)
         return self.where(drafts.name)

@@ -7,8 +7,10 @@ under hidden names first, and are delivered when they are complete.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
+import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 SUMMARY = "mlops.scoring"  # key of the summary in a Parquet file's metadata
 INPUT_SHA256 = "input_sha256"  # the summary's key for the sha256 of the input
+RUN_KEY = "run_key"  # the same for the key of the run that made the version
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,16 @@ class Drafts:
 def drafts_in(folder: Path, name: str) -> Iterator[Drafts]:
     """Drafts in this folder; what is left of them is deleted at the end, as is the rest of a killed process.
 
-    Processes that write a result of the same name into the same folder wait for each other.
+    Processes that write a result of the same name into the same folder wait for each other. Those with another
+    state folder do not, so they have other drafts.
     """
     locks = config.state().locks
     for each in (locks, folder):
         each.mkdir(parents=True, exist_ok=True)
-    with _alone(locks / f"{folder.name}-{name}.lock", name):
-        drafts = Drafts(name, folder / f".{name}.parquet.tmp", folder / f".{name}.rejected.parquet.tmp")
+    place, writer = folder.resolve(), f"{platform.node()} {config.state_dir().resolve()}"
+    with _alone(locks / f"{place.name}-{name}.lock", name):
+        hidden = f".{name}.{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
+        drafts = Drafts(name, folder / f"{hidden}.parquet.tmp", folder / f"{hidden}.rejected.parquet.tmp")
         drafts.remove()
         try:
             yield drafts

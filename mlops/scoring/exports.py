@@ -12,7 +12,6 @@ Use of an export, for one input and one version::
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -127,11 +126,13 @@ class FolderExport:
 
     def put(self, drafts: Drafts) -> str:
         """As `Export.put`. The answered rows come last: a result is complete when they are there."""
-        with contextlib.suppress(FileNotFoundError):
-            self.rejected(drafts.name).unlink()
+        output, rejected = self.output(drafts.name), self.rejected(drafts.name)
+        if drafts.rejected.exists() or rejected.exists():
+            output.unlink(missing_ok=True)  # nobody sees the files of two results together
+            rejected.unlink(missing_ok=True)
         if drafts.rejected.exists():
-            drafts.rejected.replace(self.rejected(drafts.name))
-        drafts.output.replace(self.output(drafts.name))
+            drafts.rejected.replace(rejected)
+        drafts.output.replace(output)
         return self.where(drafts.name)
 
     def where(self, name: str) -> str:

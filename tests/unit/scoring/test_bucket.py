@@ -71,6 +71,7 @@ def test_the_answered_rows_come_last(bucket: Any, monkeypatch: pytest.MonkeyPatc
             raise OSError("the connection broke")
         upload(self, path, target)
 
+    deliver(export, sha256="bb")
     with export.drafts(MONTH) as drafts:
         write(drafts, rejected=1)
         with monkeypatch.context() as patch, pytest.raises(ExportError) as refused:

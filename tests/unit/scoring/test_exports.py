@@ -88,6 +88,28 @@ def test_what_a_killed_process_left_is_deleted(folder: Path) -> None:
     assert files(folder) == [f"{MONTH}.parquet"]
 
 
+def test_files_of_two_results_are_never_there_together(folder: Path) -> None:
+    export = open_export(str(folder))
+    deliver(export, sha256="bb")
+    with export.drafts(MONTH) as drafts:
+        write(drafts, rejected=1)
+        drafts.output.unlink()  # so that the delivery ends before its last step
+        with pytest.raises(FileNotFoundError):
+            export.put(drafts)
+    assert files(folder) == [f"{MONTH}.rejected.parquet"]
+
+
+def test_processes_with_other_state_folders_have_other_drafts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_export(str(folder)).drafts(MONTH) as ours:
+        ours.output.write_bytes(b"half")
+        monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "other"))
+        deliver(open_export(str(folder)), rows=2)
+        assert ours.output.read_bytes() == b"half"
+    assert pq.read_metadata(folder / f"{MONTH}.parquet").num_rows == 2
+
+
 def test_two_that_write_the_same_result_wait_for_each_other(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
