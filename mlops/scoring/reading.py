@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -84,23 +85,56 @@ def _row_groups(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBat
 def _open_csv(path: Path, label: str) -> Iterator[OpenFile]:
     bad_lines: list[int] = []
     with _csv_errors(label):
-        with _csv(path, pa_csv.ConvertOptions(), []) as file:
+        with _Quotes(path) as content, _csv(content, pa_csv.ConvertOptions(), []) as file:
             columns = find_columns(file.schema.names, label)
         wanted = list(columns.names.values())
         texts = dict.fromkeys(wanted, pa.string())
         as_text = pa_csv.ConvertOptions(include_columns=wanted, column_types=texts, strings_can_be_null=True)
-        read = _csv(path, as_text, bad_lines)
-    with read:
-        yield OpenFile(columns, None, _batches(read, columns, label), bad_lines)
+    with _Quotes(path) as content:
+        with _csv_errors(label):
+            read = _csv(content, as_text, bad_lines)
+        with read:
+            yield OpenFile(columns, None, _closed(_batches(read, columns, label), content, label), bad_lines)
 
 
-def _csv(path: Path, convert: pa_csv.ConvertOptions, bad_lines: list[int]) -> pa_csv.CSVStreamingReader:
+class _Quotes(io.RawIOBase):
+    """The unpacked bytes of a CSV file; it counts the quotes that were read."""
+
+    def __init__(self, path: Path) -> None:
+        self.count = 0
+        packed = "gzip" if path.name.lower().endswith(".gz") else None
+        self._bytes = pa.input_stream(str(path), compression=packed)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = bytes(self._bytes.read(size))
+        self.count += chunk.count(b'"')
+        return chunk
+
+    def close(self) -> None:
+        self._bytes.close()
+        super().close()
+
+
+def _closed(batches: Iterator[pa.Table], content: _Quotes, label: str) -> Iterator[pa.Table]:
+    """The batches; raise if a quote is not closed, because Arrow reads all lines after it as one value."""
+    yield from batches
+    if content.count % 2:
+        raise TripSchemaError(
+            f'{label}: expected a CSV file in which each quote (") is closed; got {content.count:,} of them, an '
+            "odd number. Correct the quotes: lines after an open one are not read."
+        )
+
+
+def _csv(content: _Quotes, convert: pa_csv.ConvertOptions, bad_lines: list[int]) -> pa_csv.CSVStreamingReader:
     def note(line: pa_csv.InvalidRow) -> str:
         bad_lines.append(line.number - 1)  # the header is line 1
         return "skip" if len(bad_lines) <= MAX_BAD_LINES else "error"
 
     return pa_csv.open_csv(
-        path,
+        content,
         read_options=pa_csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
         convert_options=convert,
@@ -151,6 +185,10 @@ def _named(table: pa.Table, columns: FileColumns) -> pa.Table:
     """The table with the names of `COLUMNS`; missing optional ones are null."""
     wanted = [name for name in COLUMNS if name != DROPOFF_AT or columns.is_labelled]
     missing = pa.nulls(table.num_rows)
-    return pa.table(
-        {name: table[columns.names[name]] if name in columns.names else missing for name in wanted}
-    )
+    found = {name: _plain(table[spelled]) for name, spelled in columns.names.items()}
+    return pa.table({name: found.get(name, missing) for name in wanted})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column, but views of text as text: Arrow cannot choose rows of views."""
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column

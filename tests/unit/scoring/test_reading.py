@@ -70,8 +70,8 @@ def test_a_month_is_labelled_and_missing_columns_are_null(tmp_path: Path) -> Non
 def test_a_csv_file_may_have_a_mark_quotes_line_ends_and_be_packed(tmp_path: Path) -> None:
     text = f'\ufeff{HEADER},note\r\n2023-07-03,"74",75,"two\nlines"\r\n\r\n,NULL,,\r\n'
     (tmp_path / "a.csv").write_bytes(text.encode())
-    (tmp_path / "b.CSV.gz").write_bytes(gzip.compress(text.encode()))
-    for name in ("a.csv", "b.CSV.gz"):
+    (tmp_path / "b.CSV.GZ").write_bytes(gzip.compress(text.encode()))
+    for name in ("a.csv", "b.CSV.GZ"):
         (table,) = tables(tmp_path / name)
         nothing = {"distance_miles": None, "passenger_count": None}
         assert table.to_pylist() == [
@@ -111,6 +111,8 @@ def test_too_many_bad_lines_are_no_table(tmp_path: Path, monkeypatch: pytest.Mon
         (f"{HEADER}\n2023-07-03,1,\xe9\n".encode("latin1"), "a.csv: expected a CSV file in UTF-8 with a header"),
         (b"pickup_at;pickup_zone;dropoff_zone\n", "a.csv: columns 'pickup_at', 'pickup_zone', 'dropoff_zone'"),
         (f"{HEADER},pickup_zone\n".encode(), "a.csv: column 'pickup_zone' expected once; got 2"),
+        (f'{HEADER},note\n2023-07-03,1,2,"open\n2023-07-03,1,2,x\n'.encode(), "a.csv: expected a CSV file in "
+         'which each quote (") is closed; got 1 of them, an odd number. Correct the quotes: lines after'),
     ],
 )  # fmt: skip
 def test_a_csv_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
@@ -118,6 +120,13 @@ def test_a_csv_file_that_cannot_be_read_is_refused(tmp_path: Path, content: byte
     with pytest.raises(TripSchemaError) as refused:
         tables(tmp_path / "a.csv")
     assert str(refused.value).startswith(message)
+
+
+def test_views_of_text_are_read_as_text(tmp_path: Path) -> None:
+    rows = pa.table({name: pa.array(["2023-07-03"]).cast(pa.string_view()) for name in HEADER.split(",")})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    (table,) = tables(tmp_path / "a.parquet")
+    assert table.take([0])["pickup_at"].to_pylist() == ["2023-07-03"]
 
 
 def test_damaged_pages_are_refused_while_they_are_read(tmp_path: Path) -> None:
