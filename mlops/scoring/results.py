@@ -24,7 +24,7 @@ from mlops.scoring.answering import (
     reject_lines,
 )
 from mlops.scoring.counts import Counts
-from mlops.scoring.drafts import INPUT_SHA256, Drafts, as_metadata
+from mlops.scoring.drafts import INPUT_SHA256, RUN_KEY, Drafts, as_metadata
 from mlops.scoring.inputs import Input
 from mlops.scoring.reading import OpenFile, open_file
 
@@ -116,7 +116,7 @@ def _summary(file: Input, loaded: Loaded, counts: Counts) -> dict[str, Any]:
         "month": file.month,
         "model": loaded.version.name,
         "version": loaded.version.number,
-        "run_key": loaded.run_key,
+        RUN_KEY: loaded.run_key,
         **counts.summary(),
     }
 

@@ -13,9 +13,12 @@ from typing import Any
 import pandas as pd
 
 from mlops import config
+from mlops.errors import TripSchemaError
+from mlops.files import sha256_of
 from mlops.registry import client, loading, operator, versions
 from mlops.registry.loading import Loaded
 from mlops.scoring.answering import limit_threads
+from mlops.scoring.drafts import RUN_KEY
 from mlops.scoring.exports import Export, open_export
 from mlops.scoring.inputs import Input, find_inputs
 from mlops.scoring.results import write_result
@@ -118,8 +121,9 @@ def _score_one(file: Input, loaded: Loaded, export: Export) -> dict[str, Any]:
     with export.drafts(name) as drafts:
         summary = export.find(name, file.sha256)
         outcome, output = SKIPPED, export.where(name)
-        if summary is None:
+        if summary is None or summary.get(RUN_KEY) != loaded.run_key:  # a version 1 of another registry
             summary, outcome = write_result(file, loaded, drafts), SCORED
+            _require_unchanged(file)
             output = export.put(drafts)
     logger.info("%s: %s: %s rows", file.label, outcome, f"{summary['rows']:,}")
     shown = (
@@ -136,3 +140,12 @@ def _score_one(file: Input, loaded: Loaded, export: Export) -> dict[str, Any]:
         "output": output,
         "outcome": outcome,
     }
+
+
+def _require_unchanged(file: Input) -> None:
+    """Raise `TripSchemaError` if the file is no longer the one that was found: its result may be of both."""
+    if (sha256 := sha256_of(file.path)) != file.sha256:
+        raise TripSchemaError(
+            f"{file.label}: expected the file with sha256 {file.sha256[:12]}; got {sha256[:12]}: it has changed "
+            "since it was found. Start again when nobody writes to it."
+        )

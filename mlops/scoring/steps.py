@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mlops import config, mage
 from mlops.errors import DataQualityError
 from mlops.scoring import inputs, score
-from mlops.scoring.drafts import INPUT_SHA256, read_summary
+from mlops.scoring.drafts import INPUT_SHA256, RUN_KEY, read_summary
 from mlops.scoring.exports import Export, FolderExport, open_export
 from mlops.scoring.settings import ScoringSettings
 
@@ -104,7 +104,8 @@ def _kept_here(settings: ScoringSettings) -> ScoringSettings:
 def _deliver(name: str, here: FolderExport, there: Export) -> str:
     summary = read_summary(here.output(name)) or {}
     with there.drafts(name) as drafts:
-        if there.find(name, str(summary.get(INPUT_SHA256))) is not None:
+        found = there.find(name, str(summary.get(INPUT_SHA256)))
+        if found is not None and found.get(RUN_KEY) == summary.get(RUN_KEY):
             return KEPT
         shutil.copyfile(here.output(name), drafts.output)
         if summary.get("rejected"):

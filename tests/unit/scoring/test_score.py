@@ -16,7 +16,7 @@ from support.tracked import KEY, NAME
 from mlops.errors import ConfigError, ExportError, PromotionError, TripSchemaError, UntrustedError
 from mlops.registry.loading import Loaded
 from mlops.scoring import reading, results, score, summary
-from mlops.scoring.drafts import Drafts, read_summary
+from mlops.scoring.drafts import Drafts, as_metadata, drafts_in, read_summary
 from mlops.scoring.inputs import Input
 from mlops.scoring.settings import ScoringSettings
 
@@ -60,12 +60,39 @@ def test_a_changed_file_is_scored_again_and_its_old_result_goes(registry: Path, 
 
 def test_what_a_killed_run_left_is_replaced(registry: Path, tmp_path: Path) -> None:
     path, to = rides(tmp_path / "a.parquet"), tmp_path / "to"
-    to.mkdir()
-    for name in ("parquet", "rejected.parquet"):
-        (to / f".a.{NAME}-v1.{name}.tmp").write_bytes(b"PAR1 and no more")
+    with drafts_in(to, f"a.{NAME}-v1") as left:
+        pass
+    for draft in (left.output, left.rejected):
+        draft.write_bytes(b"PAR1 and no more")
     (row,) = run(path, to).to_dict("records")
     assert row["outcome"] == "scored"
     assert [file.name for file in to.iterdir()] == [f"a.{NAME}-v1.parquet"]
+
+
+def test_an_equal_name_and_version_of_another_registry_is_scored_again(
+    registry: Path, tmp_path: Path
+) -> None:
+    path, to = rides(tmp_path / "a.parquet"), tmp_path / "to"
+    run(path, to)
+    result = to / f"a.{NAME}-v1.parquet"
+    table, about = pq.read_table(result), read_summary(result) or {}
+    pq.write_table(table.replace_schema_metadata(as_metadata(about | {"run_key": "f" * 64})), result)
+    assert run(path, to)["outcome"].tolist() == ["scored"]
+    assert (read_summary(result), run(path, to)["outcome"].tolist()) == (about, ["skipped"])
+
+
+def test_a_file_that_changes_meanwhile_has_no_result(registry: Path, tmp_path: Path) -> None:
+    path, to = rides(tmp_path / "a.parquet"), tmp_path / "to"
+    settings = ScoringSettings.parse({"input": str(path), "to": str(to)})
+    requests = score.load_requests(settings)
+    rides(path, seed=1)
+    with pytest.raises(TripSchemaError) as changed:
+        score.predict_durations(requests, settings)
+    assert str(changed.value).startswith(
+        f"{path}: expected the file with sha256 {requests['sha256'][0][:12]}; got "
+    )
+    assert str(changed.value).endswith("Start again when nobody writes to it.")
+    assert [*to.iterdir()] == []
 
 
 def test_a_month_has_its_model_and_says_how_good_it_was(registry: Path, tmp_path: Path) -> None:
