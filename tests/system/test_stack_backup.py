@@ -304,5 +304,5 @@ def test_an_upgrade_starts_again_what_ran(trained, monkeypatch):
     assert not re.search(r"connection authorized: user=postgres database=(?!postgres\b)", log)
     first, last = command_line(trained.folder, "stop-for-upgrade").stdout.splitlines()
     assert first == "stopping the stack: its environments are built again"
-    assert last == "stopped for the upgrade: mage, mlflow, postgres"
+    assert last == "stopped for the upgrade: mage, mlflow, serving, postgres"
     assert (trained.folder / "upgrading").exists()  # so the next `make upgrade` starts it

@@ -26,11 +26,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_version(tmp_path_factory.mktemp("version") / "files")
 
 
+@pytest.fixture(scope="session")
+def empty_source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A source without any file."""
+    return str(tmp_path_factory.mktemp("trip-data"))
+
+
 @pytest.fixture(autouse=True)
-def _no_tlc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test ask TLC for the names of zones: it gets them from an empty folder."""
-    (tmp_path / "trip-data").mkdir()
-    monkeypatch.setattr(places, "SOURCE", str(tmp_path / "trip-data"))
+def _no_tlc(empty_source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test ask TLC for the names of zones."""
+    monkeypatch.setattr(places, "SOURCE", empty_source)
 
 
 @pytest.fixture
