@@ -20,9 +20,11 @@ TABLE = "LocationID,Borough,Zone,service_zone\n" + "".join(
 
 
 @pytest.fixture
-def misc(tmp_path: Path) -> Path:
+def misc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder of TLC's table at the source."""
-    (tmp_path / "misc").mkdir()
+    for name in ("misc", "trip-data"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(places, "SOURCE", str(tmp_path / "trip-data"))
     return tmp_path / "misc"
 
 
