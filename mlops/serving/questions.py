@@ -73,17 +73,21 @@ def wall_clock(value: object) -> datetime:
     if type(value) is not str or not _is_iso(value):
         raise ValueError("no date and time")
     try:
-        found = datetime.fromisoformat(value)
-    except ValueError:  # 24:00, and what Python 3.10 does not read: Z, three digits of a second
-        found = isoparse(value)
-    if found.tzinfo is not None:
-        try:
+        found = _moment(value)
+        if found.tzinfo is not None:
             found = found.astimezone(CITY).replace(tzinfo=None)
-        except OverflowError as error:
-            raise ValueError("not in the calendar") from error
+    except OverflowError as error:  # before the year 1, or after 9999
+        raise ValueError("not in the calendar") from error
     if not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise ValueError("another year")
     return found
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # 24:00, and what Python 3.10 does not read: Z, three digits of a second
+        return isoparse(text)
 
 
 def _zone(value: object) -> int | str | None:
