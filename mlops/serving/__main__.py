@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     masking.mask_logs()
     with masking.outputs(is_terminal=True):
         try:
-            config.state_dir()  # refuses a path before slow imports
+            config.state_dir()  # it and the next one refuse a mistake before slow imports
+            config.tracking_uri()
             files.close_state()
             settings = ServeSettings.from_environment(given)
             return _make_key(settings, name) if name else _serve(settings)

@@ -121,6 +121,16 @@ def test_a_mistake_ends_the_command_at_once(
     assert capsys.readouterr().err.startswith(says)
 
 
+def test_a_registry_s_address_that_cannot_be_read_ends_it_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:pass/word@127.0.0.1:5000")
+    assert main(["--host", "0.0.0.0"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: MLFLOW_TRACKING_URI: expected an address such as scheme://"
+    )
+
+
 def test_a_key_is_shown_once_and_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from mlops.serving.keys import KeyFile
 
