@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import multiprocessing
 import os
+import signal
 import socket
+import threading
 from typing import Final
 
 import uvicorn
@@ -66,8 +69,17 @@ def worker() -> App:
     """The service in a process of its own, with the settings of its environment."""
     masking.mask_logs()
     _log()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     settings = ServeSettings.from_environment()
     return create_app(Models(settings.services, settings.refresh_seconds), settings)
+
+
+def _end_with_parent() -> None:
+    """End one of several workers when the process that started it was killed: else it would keep the port."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _log() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.doors import PROJECT
+from support.doors import PROJECT, wait_until
 from support.service_process import PYTHON, RIDE, Service
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
@@ -150,3 +150,21 @@ def test_without_keys_it_does_not_start_on_another_address(tmp_path: Path) -> No
     done = run(tmp_path, "--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 2
     assert "host: expected 127.0.0.1 without a file of keys; got '0.0.0.0'" in done.stderr
+
+
+def test_no_worker_keeps_the_port_when_the_process_that_started_it_is_killed(tmp_path: Path) -> None:
+    for service in started(tmp_path, SERVE_WORKERS="2"):
+        assert service.process
+        service.process.kill()
+        wait_for_a_closed_port(service)
+
+
+def wait_for_a_closed_port(service: Bare) -> None:
+    def is_closed() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", service.port), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait_until(is_closed, 60, lambda: service.log)
