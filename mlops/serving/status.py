@@ -96,8 +96,9 @@ def readiness(models: Models) -> Readiness:
     """
     services = [served.service for served in models.all()]
     if not services:
-        problems = [f"{state.service}: {state.problem}" for state in models.states()]
-        why = "; ".join(problems) or models.problem or "there is no champion"
+        # A problem may name folders or the registry, and this answer needs no key.
+        is_known = models.problem or models.states()
+        why = "/model says why" if is_known else "there is no champion"
         raise no_model(NoModelError(f"no model is loaded ({why})"))
     return Readiness(services=services)
 
