@@ -1,4 +1,4 @@
-"""Inputs that are not on this machine: fetched into the folder of the sources' copies."""
+"""Inputs that are not on this machine: fetched into folders beside the copies of months, which are untouched."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from mlops.data.sources import BrokenOffError, Source
 from mlops.data.sources.folder import Folder
 from mlops.errors import ConfigError, DownloadError, SourceError
 from mlops.files import atomic_write
+
+FETCHED = "inputs"  # folder of fetched inputs in the folder of a source
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ def _fetch(address: str, endings: tuple[str, ...], patience: float) -> list[Fetc
     folder, name = _parts(address)
     is_file = name.lower().endswith(endings) or urlsplit(address).scheme in ("http", "https")
     if is_file:
+        if name in ("", ".", ".."):
+            raise ConfigError(
+                f"input: {without_credentials(address)}: expected the address of a file, got no name at its end. "
+                "Correct the address."
+            )
         source = again(sources.open_source, folder)
         return [again(_fetch_one, source, name)]
     source = again(sources.open_source, address)
@@ -84,10 +91,16 @@ def _fetch_one(source: Source, name: str) -> Fetched:
     label = f"{source.url}/{name}"
     if source.version(name) is None:
         raise ConfigError(f"input: there is no file {without_credentials(label)}. Correct the address.")
-    target = config.state().months / source.key / name
+    target = config.state().months / source.key / FETCHED / name
     retry = retries.few_attempts(BrokenOffError, lambda error: f"{name}: {error.reason}")
-    with atomic_write(target) as temporary:
-        retry(_download, source, name, temporary)
+    try:
+        with atomic_write(target) as temporary:
+            retry(_download, source, name, temporary)
+    except OSError as error:
+        raise DownloadError(
+            f"{label}: cannot be stored in {target.parent}: {error.strerror or error}. Free disk space, give "
+            "write access to the folder, or set MLOPS_STATE_DIR to another folder."
+        ) from error
     return Fetched(target, label)
 
 

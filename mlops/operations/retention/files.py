@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from mlops import config
 from mlops.operations.retention.policy import (
     COPY,
+    INPUT,
     LOCK,
     MONTH,
     PASSING,
@@ -35,7 +36,7 @@ _PASSING = (
 
 def candidates() -> list[Candidate]:
     """Files and folders below the state folder that may be deleted once they are old."""
-    return [*_months(), *_prepared(), *_attempts(), *_copies(), *_passing(), *_locks()]
+    return [*_months(), *_inputs(), *_prepared(), *_attempts(), *_copies(), *_passing(), *_locks()]
 
 
 def served_last() -> set[str]:
@@ -98,7 +99,7 @@ def _lock_of(kind: str, path: Path) -> Path | None:
         return path.with_name(f".{path.name}.lock")
     if kind == COPY:
         return config.state().locks / f"{path.parent.name}-{path.name}.lock"
-    return config.state().locks / f"{path.name}.lock" if kind == PREPARED else None
+    return config.state().locks / f"{path.name}.lock" if kind in (PREPARED, INPUT) else None
 
 
 def _months() -> Iterator[Candidate]:
@@ -106,6 +107,12 @@ def _months() -> Iterator[Candidate]:
         yield from _file(MONTH, path, _sha256(path))
     for path in config.state_dir().glob("months/*/replaced/*.parquet"):
         yield from _file(REPLACED, path, path.stem.rpartition("_")[2])
+
+
+def _inputs() -> Iterator[Candidate]:
+    """Files that were fetched to be scored; each run of scoring fetches them again."""
+    for path in config.state_dir().glob("months/*/inputs/[!.]*"):
+        yield from _file(INPUT, path)
 
 
 def _prepared() -> Iterator[Candidate]:
@@ -139,7 +146,7 @@ def _passing() -> Iterator[Candidate]:
 
 
 def _locks() -> Iterator[Candidate]:
-    """Locks for files that no longer exist, and old ones of scored files; the few locks of models stay."""
+    """Locks for files that no longer exist, and old ones of scored and fetched files; those of models stay."""
     state = config.state_dir()
     for lock in state.glob("months/*/.*.lock"):
         if not lock.with_name(lock.name.removeprefix(".").removesuffix(".lock")).exists():
@@ -147,7 +154,7 @@ def _locks() -> Iterator[Candidate]:
     for lock in state.glob("locks/*-v[0-9]*.lock"):  # FILE.MODEL-vVERSION
         yield from _file(LOCK, lock)
     made = {path.name for path in state.glob("prepared/**/*.*")}
-    for suffix in (".parquet", ".csv"):
+    for suffix in (".parquet", ".csv", ".gz"):
         for lock in state.glob(f"locks/*{suffix}.lock"):
             if lock.name.removesuffix(".lock") not in made:
                 yield from _file(LOCK, lock)

@@ -42,7 +42,7 @@ def test_the_file_at_a_url_is_an_input_with_an_address_without_secrets(server: S
     (found,) = find_inputs(ScoringSettings.parse({"input": address}))
     assert (found.label, found.stem, found.is_csv) == (f"{server.url}/rides.csv", "rides", True)
     assert found.path.read_bytes() == LINES
-    assert found.path.is_relative_to(config.state().months)
+    assert [*config.state().months.glob("*/inputs/*")] == [found.path]  # beside the cached months
     assert ("GET", "/trip-data/rides.csv?signature=geheim123") in server.requests
 
 
@@ -65,6 +65,25 @@ def test_a_url_without_a_file_is_refused(server: Server) -> None:
     with pytest.raises(ConfigError) as refused:
         fetching.fetch(f"{server.url}/rides.csv?signature=geheim123", ENDINGS, 0.0)
     assert str(refused.value) == f"input: there is no file {server.url}/rides.csv. Correct the address."
+
+
+@pytest.mark.parametrize("path", ["/", "", "/trips/.."])
+def test_a_url_must_name_a_file(server: Server, path: str) -> None:
+    address = server.url.removesuffix("/trip-data")
+    with pytest.raises(ConfigError) as refused:
+        fetching.fetch(f"{address}{path}", ENDINGS, 0.0)
+    problem = "expected the address of a file, got no name at its end. Correct the address."
+    assert str(refused.value) == f"input: {address}{path.rstrip('/')}: {problem}"
+    assert not config.state().months.exists()
+
+
+def test_a_file_that_cannot_be_stored(server: Server) -> None:
+    server.holds(LINES)
+    name = f"{'long' * 70}.csv"
+    with pytest.raises(
+        DownloadError, match=rf"{name}: cannot be stored in .*inputs: File name too long\. Free"
+    ):
+        fetching.fetch(f"{server.url}/{name}", ENDINGS, 0.0)
 
 
 def test_a_folder_of_a_bucket_is_all_its_files(bucket: str) -> None:

@@ -21,6 +21,7 @@ from mlops.operations.retention.cleanup import Retention
 from mlops.operations.retention.policy import (
     ARTEFACTS,
     COPY,
+    INPUT,
     LOCK,
     MONTH,
     PASSING,
@@ -208,6 +209,19 @@ def test_old_copies_of_versions_go_but_not_those_that_the_service_starts_with(st
     with FileLock(store / "locks" / f"{NAME}-4.lock"):
         assert tidy() == {COPY: 1}
     assert [path.exists() for path in (gone, served, used, fetched)] == [False, True, True, True]
+
+
+def test_fetched_inputs_go_with_their_locks(store: Path) -> None:
+    inputs = store / "months" / "site" / "inputs"
+    old, used, fetched = (
+        write(inputs / "rides.csv.gz"),
+        write(inputs / "a.csv", days=5),
+        write(inputs / "b.parquet"),
+    )
+    lock = write(store / "locks" / "rides.csv.gz.lock", "")
+    with FileLock(store / "locks" / "b.parquet.lock"):
+        assert tidy() == {INPUT: 1, LOCK: 1}
+    assert [path.exists() for path in (old, lock, used, fetched)] == [False, False, True, True]
 
 
 def test_scored_files_and_the_request_log_stay_and_their_temporary_files_go(store: Path) -> None:
