@@ -33,7 +33,7 @@ def write(
     schema = LABELLED_SCHEMA if labelled else OUTPUT_SCHEMA
     values = VALUES | changed
     summary = {"input": "green_tripdata_2023-10.parquet", "input_sha256": sha256, "month": "2023-10"}
-    summary |= {"model": "trip-duration-green", "version": "3", "run_key": "aa07"}
+    summary |= {"model": "trip-duration-green", "version": "3", "run_key": values["run_key"]}
     about = {**summary, "rows": rows + rejected, "answered": rows, "rejected": rejected}
     _write(drafts.output, pa.table({f.name: [values[f.name]] * rows for f in schema}, schema), about)
     if rejected:

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 from support.builders import make_requests
 from support.failures import closed_port
+from support.results import MONTH, deliver
 from support.tracked import NAME
 
+from mlops import config
 from mlops.errors import ConfigError, DataQualityError, ExportError
 from mlops.scoring import score, steps
+from mlops.scoring.exports import FolderExport
 from mlops.scoring.settings import ScoringSettings
 
 OUTCOMES = ["delivered", "was there"]
@@ -63,6 +66,16 @@ def test_each_step_shows_a_row_for_each_file(registry: Path, inputs: Path, tmp_p
     for table in (requests, summary, delivered):  # Mage keeps them as Parquet
         table.to_parquet(tmp_path / "kept.parquet")
         pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "kept.parquet"), table)
+
+
+def test_a_result_of_another_registry_s_version_is_replaced_where_it_was_delivered(tmp_path: Path) -> None:
+    there = FolderExport(tmp_path / "to")
+    deliver(FolderExport(config.state().scored))
+    deliver(there, run_key="bb08")
+    settings = ScoringSettings.parse({"to": str(there.folder)})
+    summary = pd.DataFrame([{"result": MONTH, "rows": 3, "answered": 3, "rejected": 0}])
+    delivered = [steps.export_predictions(summary, settings, {})["outcome"][0] for _ in OUTCOMES]
+    assert delivered == OUTCOMES
 
 
 def test_without_a_place_the_results_stay_in_the_state_folder(registry: Path, inputs: Path) -> None:
