@@ -19,7 +19,7 @@ from mlops.serving import description, problems, request_log, status
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
-from mlops.serving.keys import KeyCheck, KeyFile
+from mlops.serving.keys import HostCheck, KeyCheck, KeyFile
 from mlops.serving.limits import LimitCheck, Limits
 from mlops.serving.metrics import Count, Metrics
 from mlops.serving.models import Models
@@ -67,8 +67,11 @@ def create_app(models: Models, settings: ServeSettings) -> App:
     app: App = _routes(models, predict, metrics, settings, _lifespan(models, log))
     limits = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Limits)}
     app = LimitCheck(PredictFirst(app, predict), Limits(**limits))
-    if settings.keys_file:
-        app = KeyCheck(app, KeyFile(settings.keys_file))
+    app = (
+        KeyCheck(app, KeyFile(settings.keys_file))
+        if settings.keys_file
+        else HostCheck(app, settings.host_names)
+    )
     return Headers(Count(app, metrics))
 
 
@@ -98,10 +101,10 @@ def _routes(
         text, kind = await asyncio.to_thread(metrics.page)
         return Response(text, media_type=kind)
 
-    _get(app, "/model", model, refusals=(401, 429, 500))
+    _get(app, "/model", model, refusals=(401, 403, 429, 500))
     _get(app, "/healthz", healthz, refusals=(500,))
     _get(app, "/readyz", readyz, refusals=(500, 503))
-    _get(app, "/metrics", numbers, refusals=(401, 429, 500), kind="text/plain")
+    _get(app, "/metrics", numbers, refusals=(401, 403, 429, 500), kind="text/plain")
     _add_description(app, description.describe(app, settings))
     return app
 

@@ -20,8 +20,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PROBES = frozenset({"/healthz", "/readyz"})  # for supervisors: without key, limits and log
 REQUEST_ID, CLIENT, REFUSED = "request_id", "client", "refused"  # names of notes about a request
-NO_KEY, TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW = "key", "concurrency", "rate", "size", "slow"
-REASONS = (NO_KEY, TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW)  # why a middleware refuses: values of `REFUSED`
+NO_KEY, FOREIGN = "key", "host"  # why a middleware refuses a request
+TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW = "concurrency", "rate", "size", "slow"
+REASONS = (NO_KEY, FOREIGN, TOO_MANY, TOO_FAST, TOO_LARGE, TOO_SLOW)  # of refusals: values of `REFUSED`
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ ABOUT: Final = (
 WHY: Final[dict[int, str]] = {
     400: "The body is no JSON, or no UTF-8.",
     401: "No valid API key, where the service has a file of keys.",
+    403: "The header `Host` has a name that is not this service's, where the service has no file of keys.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not declared as JSON, or it is compressed.",
@@ -102,7 +103,7 @@ def _predict(settings: ServeSettings) -> dict[str, Any]:
     question, answer = ({"$ref": _REFERENCE.format(model=kind.__name__)} for kind in (Question, Answer))
     listed = {"type": "array", "items": question, "minItems": 1, "maxItems": settings.most_requests}
     answers = {"anyOf": [answer, {"type": "array", "items": answer}]}
-    statuses = [400, 401, 408, 413, 415, 422, 429, 500, 503]
+    statuses = [400, 401, 403, 408, 413, 415, 422, 429, 500, 503]
     refused = {str(status): about for status, about in refusals(statuses).items()}
     return {
         "operationId": "predict",

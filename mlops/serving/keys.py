@@ -8,12 +8,14 @@ locks that key out within a second.
     planner 5feceb66ffc86f38d952786c6d696c79c2dbc239dd4e91b46729d73a27fb57e9
 
 ``python -m mlops.serving key planner`` adds a line and prints the key, once. Without a file of keys, the service
-listens on this machine only, unless somebody says otherwise: `require_keys_or_loopback`.
+listens on this machine only, unless somebody says otherwise: `require_keys_or_loopback`. And pages of other sites,
+which a browser on this machine shows, may not ask: `HostCheck`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import hmac
 import ipaddress
@@ -23,13 +25,14 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlops.errors import ConfigError, one_line
 from mlops.files import atomic_write, create_private
 from mlops.serving.asgi import (
     CLIENT,
+    FOREIGN,
     NO_KEY,
     PROBES,
     App,
@@ -217,6 +220,57 @@ class KeyCheck:
                 return
             notes(scope)[CLIENT] = name
         await self._app(scope, receive, send)
+
+
+class HostCheck:
+    """Middleware that refuses a foreign name in the header ``Host``; for a service without keys.
+
+    A page of another site may let its own name lead to 127.0.0.1 (DNS rebinding), and then read our answers. Such
+    a name has a dot. Addresses, ``localhost`` and the names of containers are never foreign, nor are `own`.
+    `WITHOUT_KEY` are the paths that are not checked.
+
+    Parameters
+    ----------
+    app : App
+    own : sequence of str
+        More names that lead to the service.
+    """
+
+    def __init__(self, app: App, own: Sequence[str] = ()) -> None:
+        self._app, self._own = app, frozenset(name.lower() for name in own)
+        self._is_foreign = functools.lru_cache(256)(self._look)  # a client sends the same one each time
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of the server."""
+        if scope["type"] == "http" and scope["path"] not in WITHOUT_KEY:
+            given = header(scope, b"host")
+            if given and self._is_foreign(given):
+                await refuse(scope, send, _foreign(given))
+                return
+        await self._app(scope, receive, send)
+
+    def _look(self, given: bytes) -> bool:
+        name = given.decode("latin-1").lower()
+        if name.startswith("["):  # an IPv6 address
+            return not _is_address(name[1:].partition("]")[0])
+        name = name.partition(":")[0].rstrip(".")
+        return name.count(".") > 0 and not _is_address(name) and name not in self._own
+
+
+def _foreign(given: bytes) -> Refusal:
+    detail = (
+        f"host: expected an address, or a name of this service; got {given.decode('latin-1')[:60]!r}. If this "
+        "name leads to it, start it with --host-names."
+    )
+    return Refusal(403, FOREIGN, detail)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _refusal(given: bytes | None) -> Refusal:

@@ -55,6 +55,10 @@ class ServeSettings(BaseModel):
     without_keys: bool = Field(
         False, description="Listen on another address than this machine's although no key is needed."
     )
+    host_names: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (),
+        description="Names with a dot under which it may be asked without a key, with commas.",
+    )
     requests_per_second: float = Field(
         0.0,
         ge=0,
@@ -135,5 +139,8 @@ class ServeSettings(BaseModel):
 
     def as_variables(self) -> dict[str, str]:
         """The settings as environment variables, for processes of their own: `from_environment` reads them."""
-        shown = self.model_dump(exclude_none=True) | {"services": ",".join(self.services)}
-        return {f"{PREFIX}{name.upper()}": str(value) for name, value in shown.items()}
+        shown = self.model_dump(exclude_none=True)
+        return {
+            f"{PREFIX}{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
+            for name, value in shown.items()
+        }

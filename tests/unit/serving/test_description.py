@@ -64,6 +64,7 @@ def test_every_status_is_described_with_a_problem(description: dict[str, Any]) -
         "200",
         "400",
         "401",
+        "403",
         "408",
         "413",
         "415",

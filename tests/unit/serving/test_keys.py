@@ -15,8 +15,11 @@ from support.asgi_calls import Answer, answering, call, scope
 
 from mlops.errors import ConfigError
 from mlops.serving import keys
+from mlops.serving.app import create_app
 from mlops.serving.asgi import Scope
-from mlops.serving.keys import KeyCheck, KeyFile, require_keys_or_loopback
+from mlops.serving.keys import HostCheck, KeyCheck, KeyFile, require_keys_or_loopback
+from mlops.serving.models import Models
+from mlops.serving.settings import ServeSettings
 
 SHA256 = hashlib.sha256(b"trip_secret").hexdigest()
 PLAIN = 'Bearer realm="trip durations"'
@@ -223,3 +226,45 @@ def test_without_keys_others_cannot_reach_it_unless_somebody_said_so(host: str, 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
 def test_on_this_machine_no_keys_are_needed(host: str) -> None:
     require_keys_or_loopback(host, None, without_keys=False)
+
+
+# Names of hosts
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8000",
+        "10.1.2.3",
+        "[::1]:8000",
+        "[::1]",
+        "localhost",
+        "LOCALHOST:80",
+        "serving:8000",
+        "Taxi.Example:80",
+    ],
+)
+def test_addresses_and_own_names_may_ask_without_a_key(host: str) -> None:
+    assert call(HostCheck(answering(), ["taxi.example"]), scope(host=host)).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example.:8000", "127.0.0.1.evil.example", "[evil.example]", "taxi.example.evil"],
+)
+def test_a_page_of_another_site_gets_no_answer(host: str) -> None:
+    check = HostCheck(answering(), ["taxi.example"])
+    answer = call(check, scope(host=host))
+    assert answer.status == 403
+    assert answer.problem["detail"] == (
+        f"host: expected an address, or a name of this service; got {host!r}. If this name leads to it, "
+        "start it with --host-names."
+    )
+    assert call(check, scope("/healthz", "GET", host=host)).status == 200
+
+
+def test_the_service_checks_names_only_where_it_has_no_keys(path: Path) -> None:
+    key = keys.add(path, "planner")
+    for settings, status in ((ServeSettings(), 403), (ServeSettings(keys_file=path), 200)):
+        request = scope("/model", "GET", host="evil.example", authorization=f"Bearer {key}")
+        assert call(create_app(Models(), settings), request).status == status

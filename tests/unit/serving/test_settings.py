@@ -41,7 +41,13 @@ def test_an_option_counts_more_than_a_variable(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_worker_gets_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"services": "green", "keys_file": "keys", "without_keys": True, "log_share": 0.5, "burst": 3}
+    given = {
+        "services": "green",
+        "keys_file": "keys",
+        "without_keys": True,
+        "log_share": 0.5,
+        "host_names": "a.b,c.d",
+    }
     settings = ServeSettings.parse(given)
     assert settings.keys_file == Path.cwd() / "keys"
     for name, text in settings.as_variables().items():
