@@ -87,7 +87,8 @@ def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:  # 24:00, and what Python 3.10 does not read: Z, three digits of a second
-        return isoparse(text)
+        found: datetime = isoparse(text)
+        return found
 
 
 def _zone(value: object) -> int | str | None:
