@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -28,6 +29,8 @@ from mlops.serving.predict import PATH, Predict, PredictFirst, failure
 from mlops.serving.problems import ProblemError
 from mlops.serving.request_log import RequestLog
 from mlops.serving.settings import ServeSettings
+
+logger = logging.getLogger(__name__)
 
 ROUTES: Final = (PATH, "/model", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
 RESTORE_SECONDS: Final = 8.0  # for loading remembered versions before the first request is answered
@@ -58,9 +61,12 @@ def create_app(models: Models, settings: ServeSettings) -> App:
     )
 
     def watch(groups: Sequence[Group]) -> None:
-        metrics.answered(groups)
-        for group in groups:
-            log.add(group.served.service, group.served.version, group.requests, group.rows)
+        try:
+            metrics.answered(groups)
+            for group in groups:
+                log.add(group.served.service, group.served.version, group.requests, group.rows)
+        except Exception:  # the answer is good all the same
+            logger.exception("an answer was not counted or logged")
 
     pool = ThreadPoolExecutor(1, "lists")  # one: the arithmetic of a table has threads of its own
     predict = Predict(models, settings.most_requests, pool, watch)
