@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops.model.request_columns import REQUEST_COLUMNS
-from mlops.registry.loading import Loaded
+from mlops.registry.local_copy import Loaded, predict_columns
 from mlops.scoring import values
 from mlops.scoring.columns import DROPOFF_AT
 
@@ -131,7 +130,7 @@ def _answered(columns: dict[str, Array], loaded: Loaded) -> pa.Table:
     rows = len(columns["pickup_at"])
     zones = {name: np.nan_to_num(columns[name]).astype(np.int32) for name in ("pickup_zone", "dropoff_zone")}
     requests = {name: columns[name] for name in REQUEST_COLUMNS} | zones  # 0 is an unknown zone
-    predicted = _predict(requests, loaded)
+    predicted = predict_columns(loaded.model, requests)
     schema = LABELLED_SCHEMA if ACTUAL in columns else OUTPUT_SCHEMA
     is_missing = ~(np.abs(columns["distance_miles"]) < MAX_MILES)
     found: dict[str, Any] = {
@@ -144,19 +143,6 @@ def _answered(columns: dict[str, Array], loaded: Loaded) -> pa.Table:
     }
     arrays = [_array(found[field.name], field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _predict(requests: dict[str, Array], loaded: Loaded) -> dict[str, Array]:
-    """Columns that the model answers, in the order of the requests.
-
-    Rows with the same zones are predicted one after the other. They take similar ways through the trees, so the
-    processor guesses more branches right: a fifth less time.
-    """
-    order = np.lexsort((requests["dropoff_zone"], requests["pickup_zone"]))
-    frame = pd.DataFrame({name: array[order] for name, array in requests.items()}, copy=False)
-    predicted = loaded.model.predict(frame)
-    back = np.argsort(order)
-    return {name: predicted[name].to_numpy()[back] for name in predicted if name in OUTPUT_SCHEMA.names}
 
 
 def _array(found: Any, kind: pa.DataType) -> pa.Array:
