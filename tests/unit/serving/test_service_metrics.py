@@ -61,7 +61,7 @@ def test_requests_are_counted_by_route_and_status(page: dict[str, float]) -> Non
 def test_refusals_are_counted_by_reason(page: dict[str, float]) -> None:
     found = chosen(page, "trip_duration_refused_total")
     assert found == {f'{{reason="{reason}"}}': float(reason == "rate") for reason in (
-        "key", "concurrency", "rate", "size", "slow"
+        "key", "host", "concurrency", "rate", "size", "slow"
     )}  # fmt: skip
 
 
