@@ -126,7 +126,8 @@ def _without_answer(url: str, error: BaseException) -> Finding:
 
 
 def _ask(url: str) -> Any:
-    with build_opener(ProxyHandler({})).open(url, timeout=SECONDS_TO_ANSWER) as answer:
+    opener = build_opener(ProxyHandler({}))  # a proxy cannot reach this machine's loopback
+    with opener.open(url, timeout=SECONDS_TO_ANSWER) as answer:
         return json.load(answer)
 
 
