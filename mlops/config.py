@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -45,6 +45,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
+Kind = TypeVar("Kind", bound="CheckedSettings")
 NEXT = "next"  # value of `month`: the month that the schedule waits for
 SCHEDULE = ("start_month", "end_month")  # limits of `next`; ignored when `month` names a month
 OPERATIONAL = (
@@ -53,18 +54,42 @@ OPERATIONAL = (
 )  # fmt: skip  # settings that do not change the result
 
 
-class Settings(BaseModel):
+class CheckedSettings(BaseModel):
+    """Settings of any kind, which cannot change; each kind names its fields and their defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls: type[Kind], values: Mapping[str, Any]) -> Kind:
+        """Settings from names and values; missing names get their defaults.
+
+        Raises
+        ------
+        ConfigError
+            For the first unknown name (naming the nearest known one) or bad value.
+
+        Examples
+        --------
+        >>> Settings.parse({"service": "green", "month": "2023-10"}).train_months
+        12
+        >>> Settings.parse({"max_trails": 5})
+        Traceback (most recent call last):
+            ...
+        mlops.errors.ConfigError: unknown setting 'max_trails'; did you mean 'max_trials'?
+        """
+        for name in [name for name in values if name not in cls.model_fields]:
+            raise ConfigError(_unknown_setting(name, tuple(cls.model_fields)))
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ConfigError(_bad_value(error.errors()[0])) from error
+
+
+class Settings(CheckedSettings):
     """Settings of one training run; `Settings()` is a run on generated trips.
 
     The description of each ``Field`` is also the help of its command-line option.
-
-    Raises
-    ------
-    ConfigError
-        From `Settings.parse`, which the command line and the Mage blocks call.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     service: Service = Field("green", description="Taxi service: green, yellow or fhvhv (Uber and Lyft).")
     month: str = Field(
@@ -246,37 +271,6 @@ class Settings(BaseModel):
         """The test month; raises `ConfigError` while it is `next`."""
         return Month.parse(self.month)
 
-    @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from names and values; missing names get their defaults.
-
-        Raises
-        ------
-        ConfigError
-            For the first unknown name (naming the nearest known one) or bad value.
-
-        Examples
-        --------
-        >>> Settings.parse({"service": "green", "month": "2023-10"}).train_months
-        12
-        >>> Settings.parse({"max_trails": 5})
-        Traceback (most recent call last):
-            ...
-        mlops.errors.ConfigError: unknown setting 'max_trails'; did you mean 'max_trials'?
-        """
-        for name in [name for name in values if name not in cls.model_fields]:
-            raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
-        if values.get("service") == "fhv":
-            raise ConfigError(
-                "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
-                f"choose one of {', '.join(SERVICES)} (fhvhv is Uber and Lyft)"
-            )
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise ConfigError(bad_value(first)) from error
-
     def describe(self) -> dict[str, str]:
         """All settings as text, for a run's parameters; the source's URL is without credentials."""
         shown = self.model_dump() | {"source": without_credentials(self.source)}
@@ -378,20 +372,23 @@ def threads() -> int:
     return int(text)
 
 
-def unknown_setting(name: str, known: tuple[str, ...]) -> str:
-    """Text of the error about a setting that does not exist."""
+def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known settings: {', '.join(known)}"
     return f"unknown setting {name!r}; {hint}"
 
 
-def bad_value(problem: Mapping[str, Any]) -> str:
-    """Text of the error about a value that pydantic refused."""
+def _bad_value(problem: Mapping[str, Any]) -> str:
     is_own = problem["type"] == "value_error"  # raised by a validator of `Settings`
     message = str(problem["ctx"]["error"] if is_own else problem["msg"])
     if not problem["loc"]:  # about several settings, which the message names
         return message
     name, got = problem["loc"][0], problem["input"]
+    if name == "service" and got == "fhv":
+        return (
+            "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
+            f"choose one of {', '.join(SERVICES)} (fhvhv is Uber and Lyft)"
+        )
     if name == "service":
         near = difflib.get_close_matches(str(got), SERVICES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

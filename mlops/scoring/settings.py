@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from mlops.config import Service, Settings, bad_value, unknown_setting, without_credentials
-from mlops.errors import ConfigError
+from mlops.config import CheckedSettings, Service, Settings, without_credentials
 
 ALIASES = ("champion", "challenger")
 TABLE = "trip_durations"  # default table in PostgreSQL
 _OF_MONTHS = ("service", "month", "source", "source_patience", "connect_timeout", "tracking_patience")
 
 
-class ScoringSettings(BaseModel):
+class ScoringSettings(CheckedSettings):
     """Settings of one scoring run; `ScoringSettings()` scores a generated month with the sample's champion.
 
     The description of each ``Field`` is also the help of its command-line option.
@@ -29,8 +28,6 @@ class ScoringSettings(BaseModel):
     ConfigError
         From `ScoringSettings.parse`, which the command line and the Mage blocks call.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     input: str = Field(
         "",
@@ -103,14 +100,8 @@ class ScoringSettings(BaseModel):
             ...
         mlops.errors.ConfigError: unknown setting 'inputs'; did you mean 'input'?
         """
-        for name in values:
-            if name not in cls.model_fields:
-                raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
         of_months = Settings.parse({name: values[name] for name in _OF_MONTHS if name in values})
-        try:
-            return cls(**{**values, "source": of_months.source, "month": of_months.month})
-        except ValidationError as error:
-            raise ConfigError(bad_value(error.errors()[0])) from error
+        return super().parse({**values, "source": of_months.source, "month": of_months.month})
 
     def of_months(self) -> Settings:
         """The settings with which training would fetch the same month."""

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
-from mlops.config import bad_value, unknown_setting
-from mlops.errors import ConfigError
+from mlops.config import CheckedSettings
 from mlops.serving.questions import SERVED
 
 PREFIX = "SERVE_"
@@ -26,7 +25,7 @@ def _listed(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(CheckedSettings):
     """Settings of the service; `ServeSettings()` answers on this machine with every champion there is.
 
     The description of each ``Field`` is also the help of its command-line option.
@@ -36,8 +35,6 @@ class ServeSettings(BaseModel):
     ConfigError
         From `ServeSettings.parse` and `ServeSettings.from_environment`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 is any that is free.")
@@ -96,32 +93,6 @@ class ServeSettings(BaseModel):
         return Path(value).expanduser().absolute() if value else None
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> ServeSettings:
-        """Settings from names and values; missing names get their defaults.
-
-        Raises
-        ------
-        ConfigError
-            For the first unknown name (naming the nearest known one) or bad value.
-
-        Examples
-        --------
-        >>> ServeSettings.parse({"port": "8001", "services": "green, sample"}).services
-        ('green', 'sample')
-        >>> ServeSettings.parse({"ports": 8001})
-        Traceback (most recent call last):
-            ...
-        mlops.errors.ConfigError: unknown setting 'ports'; did you mean 'port'?
-        """
-        for name in values:
-            if name not in cls.model_fields:
-                raise ConfigError(unknown_setting(name, tuple(cls.model_fields)))
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            raise ConfigError(bad_value(error.errors()[0])) from error
-
-    @classmethod
     def from_environment(cls, given: Mapping[str, Any] | None = None) -> ServeSettings:
         """Settings from the options that are given, else the variables ``SERVE_*``, else the defaults.
 
@@ -129,6 +100,11 @@ class ServeSettings(BaseModel):
         ------
         ConfigError
             As `parse`; an unknown variable that begins with ``SERVE_`` is refused.
+
+        Examples
+        --------
+        >>> ServeSettings.from_environment({"port": "8001", "services": "green, sample"}).services
+        ('green', 'sample')
         """
         variables = {
             name.removeprefix(PREFIX).lower(): text
