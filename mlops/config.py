@@ -45,6 +45,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
+FIRST_YEAR, LAST_YEAR = 2009, 2099  # of a pickup time that is answered; TLC's records begin in 2009
 Kind = TypeVar("Kind", bound="CheckedSettings")
 NEXT = "next"  # value of `month`: the month that the schedule waits for
 SCHEDULE = ("start_month", "end_month")  # limits of `next`; ignored when `month` names a month

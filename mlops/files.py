@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mlops import config
 from mlops.errors import ConfigError
@@ -102,6 +102,21 @@ def atomic_write(target: Path) -> Iterator[Path]:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def only_one_process(lock: Path, waiting: str) -> Iterator[None]:
+    """Hold a lock file during the block; while another process holds it, `waiting` is logged once."""
+    held = FileLock(lock, fallback_to_soft=False)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s", waiting)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 @contextlib.contextmanager

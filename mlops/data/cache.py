@@ -25,14 +25,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from mlops.data import ceilings, retries
 from mlops.data.parquet_footer import has_encrypted_footer
 from mlops.data.raw_trips import encrypted
 from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet, publication
 from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
-from mlops.files import sha256_of
+from mlops.files import only_one_process, sha256_of
 from mlops.month import Month
 
 logger = logging.getLogger(__name__)
@@ -104,7 +103,9 @@ def fetch(source: Source, service: str, month: Month, cache: Path) -> MonthFile:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _only_one_process(folder, name):
+        with only_one_process(
+            folder / f".{name}.lock", f"{name}: another process is fetching this file; waiting"
+        ):
             manifest = _matching_manifest(folder / name, version)
             if manifest is None:
                 manifest = _renew(source, folder / name, url, version)
@@ -253,20 +254,6 @@ def _require_parquet(path: Path, url: str, is_exact: bool) -> None:
         if is_exact or has_end:
             raise TripSchemaError(f"{url}: {reason}; {difference}. Put a complete copy there.") from error
         raise BrokenOffError(url, reason, difference) from error
-
-
-@contextmanager
-def _only_one_process(folder: Path, name: str) -> Iterator[None]:
-    lock = FileLock(folder / f".{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("%s: another process is fetching this file; waiting", name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -11,15 +11,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlops.config import FIRST_YEAR, LAST_YEAR
+from mlops.model.intervals import INTERVAL_COLUMNS
+from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry.local_copy import Loaded, predict_columns
 from mlops.scoring import values
 from mlops.scoring.columns import DROPOFF_AT
 
 Array = npt.NDArray[Any]
-FIRST_YEAR, LAST_YEAR = 2009, 2099  # TLC's records begin in 2009
-MINUTES = ("duration_minutes", "low_80_minutes", "high_80_minutes", "low_95_minutes", "high_95_minutes")
-OUT_OF_RANGE, ACTUAL = "out_of_range", "actual_minutes"
+MINUTES = ("duration_minutes", *INTERVAL_COLUMNS)
+ACTUAL = "actual_minutes"
 GIVEN, MISSING = "given", "missing"  # values of the column `distance`
 MAX_MILES = 1e6  # from here on a model takes a distance for missing
 _WORD = pa.dictionary(pa.int32(), pa.string())

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops.data.trips import LONGEST_MINUTES, SHORTEST_MINUTES
+from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.month import Month
-from mlops.scoring.answering import ACTUAL, MISSING, OUT_OF_RANGE, Answered
+from mlops.scoring.answering import ACTUAL, MISSING, Answered
 
 
 @dataclass

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 
 from mlops import config
-
-logger = logging.getLogger(__name__)
+from mlops.files import only_one_process
 
 SUMMARY = "mlops.scoring"  # key of the summary in a Parquet file's metadata
 INPUT_SHA256 = "input_sha256"  # the summary's key for the sha256 of the input
@@ -62,7 +59,8 @@ def drafts_in(folder: Path, name: str) -> Iterator[Drafts]:
     for each in (locks, folder):
         each.mkdir(parents=True, exist_ok=True)
     place, writer = folder.resolve(), f"{platform.node()} {config.state_dir().resolve()}"
-    with _alone(locks / f"{place.name}-{name}.lock", name):
+    waiting = f"{name}: another process is writing it; waiting for its end"
+    with only_one_process(locks / f"{place.name}-{name}.lock", waiting):
         hidden = f".{name}.{hashlib.sha256(writer.encode()).hexdigest()[:8]}"
         drafts = Drafts(name, folder / f"{hidden}.parquet.tmp", folder / f"{hidden}.rejected.parquet.tmp")
         drafts.remove()
@@ -105,17 +103,3 @@ def complete(
     if summary is None or summary.get(INPUT_SHA256) != input_sha256:
         return None
     return summary if not summary.get("rejected") or has_rejected() else None
-
-
-@contextlib.contextmanager
-def _alone(path: Path, name: str) -> Iterator[None]:
-    lock = FileLock(path, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        logger.info("%s: another process is writing it; waiting for its end", name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

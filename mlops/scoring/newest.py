@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from mlops.config import Settings
+from mlops.config import FIRST_YEAR, Settings
 from mlops.data import retries
 from mlops.data.sources import Source, months_available
 from mlops.errors import MonthNotPublishedError
 from mlops.month import Month
 
-FIRST = Month(2009, 1)  # TLC publishes no month before it
+FIRST = Month(FIRST_YEAR, 1)  # TLC publishes no month before it
 YEAR = 12  # months that are asked for first: one of them is there, unless the source has old months only
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from mlops.data.zones import ZoneNames
 from mlops.errors import MlopsError
+from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.registry.local_copy import predict_columns
-from mlops.serving.answers import OUT_OF_RANGE, Group, Row
+from mlops.serving.answers import Group, Row
 from mlops.serving.errors import NoModelError, ServiceError
 from mlops.serving.problems import FieldError, ProblemError, shown, unprocessable
 from mlops.serving.questions import RULES, Asked, Question

@@ -9,13 +9,17 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
+from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.serving.served import ANSWER_COLUMNS, Served
 
-OUT_OF_RANGE: Final = "out_of_range"
 Row = tuple[float, float, float, float, float, bool | None]
 """Minutes in the order of `ANSWER_COLUMNS`, and whether the request is out of range."""
 
 _COLUMNS: Final = (*ANSWER_COLUMNS, OUT_OF_RANGE)
+
+
+def _minutes(description: str, example: float) -> Any:
+    return Field(ge=1, le=60, description=description, examples=[example])
 
 
 class Answer(BaseModel):
@@ -24,32 +28,14 @@ class Answer(BaseModel):
     # protected_namespaces: the pydantic of Mage's environment warns of a field `model_version`.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    duration_minutes: float = Field(
-        ge=1, le=60, description="Expected duration in minutes, from 1 to 60.", examples=[11.7]
+    duration_minutes: float = _minutes("Expected duration in minutes, from 1 to 60.", 11.7)
+    low_80_minutes: float = _minutes("Lower end of the range for 80 percent of such rides, in minutes.", 8.2)
+    high_80_minutes: float = _minutes(
+        "Upper end of the range for 80 percent of such rides, in minutes.", 16.9
     )
-    low_80_minutes: float = Field(
-        ge=1,
-        le=60,
-        description="Lower end of the range for 80 percent of such rides, in minutes.",
-        examples=[8.2],
-    )
-    high_80_minutes: float = Field(
-        ge=1,
-        le=60,
-        description="Upper end of the range for 80 percent of such rides, in minutes.",
-        examples=[16.9],
-    )
-    low_95_minutes: float = Field(
-        ge=1,
-        le=60,
-        description="Lower end of the range for 95 percent of such rides, in minutes.",
-        examples=[6.4],
-    )
-    high_95_minutes: float = Field(
-        ge=1,
-        le=60,
-        description="Upper end of the range for 95 percent of such rides, in minutes.",
-        examples=[22.3],
+    low_95_minutes: float = _minutes("Lower end of the range for 95 percent of such rides, in minutes.", 6.4)
+    high_95_minutes: float = _minutes(
+        "Upper end of the range for 95 percent of such rides, in minutes.", 22.3
     )
     out_of_range: bool | None = Field(
         description="Whether no trip that the version was trained on was like the request (a zone never seen, a "

@@ -29,15 +29,15 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from mlops.config import SERVICES
+from mlops.config import FIRST_YEAR, LAST_YEAR, SERVICES
 from mlops.errors import one_line
+from mlops.model.request_columns import CITY
 from mlops.serving.problems import MOST_ERRORS, FieldError, ProblemError, shown, unprocessable
 
 SERVED: Final = (*SERVICES, "sample")
-FIRST_YEAR, LAST_YEAR = 2009, 2099  # of a pickup time; TLC's records begin in 2009
 MOST_MILES, MOST_PASSENGERS = 1_000, 99
 MOST_NAME = 100  # characters of a zone's name
-CITY = ZoneInfo("America/New_York")
+NEW_YORK = ZoneInfo(CITY)
 NO_ZONE = (
     0  # for ids that no 32-bit number holds; to the model it is a zone that TLC does not use, as they are
 )
@@ -75,7 +75,7 @@ def wall_clock(value: object) -> datetime:
     try:
         found = _moment(value)
         if found.tzinfo is not None:
-            found = found.astimezone(CITY).replace(tzinfo=None)
+            found = found.astimezone(NEW_YORK).replace(tzinfo=None)
     except OverflowError as error:  # before the year 1, or after 9999
         raise ValueError("not in the calendar") from error
     if not FIRST_YEAR <= found.year <= LAST_YEAR:

@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops.errors import one_line
+from mlops.model.intervals import INTERVAL_COLUMNS
+from mlops.model.learned_range import OUT_OF_RANGE
+from mlops.model.request_columns import REQUEST_COLUMNS
 
 if TYPE_CHECKING:  # late at run time, so that the service starts quickly
     import pandas as pd
@@ -37,15 +40,8 @@ FILE_ROWS = 20_000  # then a new file is begun: about 0.7 MB
 BUFFER_ROWS = 2_000  # are written at once; four times as many wait at most, while the disk does not answer
 FLUSH_SECONDS = 60.0
 SMALLEST_BYTES = 4096  # that a file takes on the disk
-REQUEST = ("pickup_at", "pickup_zone", "dropoff_zone", "distance_miles", "passenger_count")
-ANSWER = (
-    "duration_minutes",
-    "low_80_minutes",
-    "high_80_minutes",
-    "low_95_minutes",
-    "high_95_minutes",
-    "out_of_range",
-)
+REQUEST = REQUEST_COLUMNS
+ANSWER = ("duration_minutes", *INTERVAL_COLUMNS, OUT_OF_RANGE)
 DISTANCE = ("missing", "given")
 WRITTEN, LOST = "written", "lost"  # outcomes of a row that was taken
 
@@ -211,7 +207,7 @@ def schema() -> pa.Schema:
     import pyarrow as pa
 
     word, minutes = pa.dictionary(pa.int32(), pa.string()), pa.float64()
-    answers = [pa.field(name, pa.bool_() if name == "out_of_range" else minutes) for name in ANSWER]
+    answers = [pa.field(name, pa.bool_() if name == OUT_OF_RANGE else minutes) for name in ANSWER]
     return pa.schema(
         [
             pa.field("at", pa.timestamp("ms", tz="UTC")), pa.field("service", word), pa.field("version", word),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mlops.errors import MlopsError, one_line
+from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.registry.local_copy import Loaded
 from mlops.registry.signed_version import Version, service_of
 
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd  # late at run time: the code of the version imports it
 
 ALIAS: Final = "champion"
-ANSWER_COLUMNS = (
-    "duration_minutes",
-    "low_80_minutes",
-    "high_80_minutes",
-    "low_95_minutes",
-    "high_95_minutes",
-)
+ANSWER_COLUMNS = ("duration_minutes", *INTERVAL_COLUMNS)
 _TRIED = 3  # requests of the version's own example, with and without their distance
 _RELATIVE = 1e-6  # largest difference between an answer alone and in a batch
 _REQUEST = {
