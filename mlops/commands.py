@@ -70,9 +70,9 @@ def score(options: argparse.Namespace) -> int:
 
     given = {name: getattr(options, name) for name in ScoringSettings.model_fields}
     settings = ScoringSettings.parse(given)
-    from mlops.scoring import score, summary
+    from mlops.scoring import score
 
-    print(summary.as_text(score.score(settings)))
+    print(score.as_text(score.score(settings)))
     return 0
 
 

@@ -13,11 +13,9 @@ In reading order:
 - `counts`: how many rows of a file were answered and rejected, and how good the answers are
 - `drafts`: the files of a result while they are written, and its summary
 - `exports`: where results go: a folder, a bucket or a table
-- `profile`: names and credentials from a profile of Mage
 - `bucket`: results in a bucket
 - `database`: results in tables of PostgreSQL
 - `results`: the result of one file, written batch by batch
 - `score`: all inputs of a run, from the setting to the results
-- `summary`: what a run did, as text
 - `steps`: the steps of the Mage pipeline
 """

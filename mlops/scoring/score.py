@@ -27,6 +27,11 @@ from mlops.scoring.settings import ScoringSettings
 logger = logging.getLogger(__name__)
 
 SCORED, SKIPPED = "scored", "skipped"
+_IN_TEXT = {
+    "input": "input", "rows": "rows", "answered": "answered", "rejected": "rejected",
+    "out_of_range": "out of range", "distance_missing": "no distance", "mean_minutes": "mean minutes",
+    "rmse_minutes": "RMSE", "outcome": "outcome",
+}  # fmt: skip
 
 
 def score(settings: ScoringSettings) -> pd.DataFrame:
@@ -149,3 +154,16 @@ def _require_unchanged(file: Input) -> None:
             f"{file.label}: expected the file with sha256 {file.sha256[:12]}; got {sha256[:12]}: it has changed "
             "since it was found. Start again when nobody writes to it."
         )
+
+
+def as_text(summary: pd.DataFrame) -> str:
+    """The table from `score`: a line for each file, then the version, and where the results are."""
+    table = summary[[*_IN_TEXT]].rename(columns=_IN_TEXT).astype({"mean minutes": float, "RMSE": float})
+    last = summary.iloc[-1]
+    lines = [
+        table.to_string(index=False, na_rep="-", float_format="%.3f"),
+        f"answered by {last['model']} version {last['version']}, run key {last['run_key'][:12]}",
+        *(f"rejected of {row['input']}: {row['reasons']}" for _, row in summary.iterrows() if row["reasons"]),
+        *summary["output"],
+    ]
+    return "\n".join(lines)

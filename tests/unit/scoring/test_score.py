@@ -15,7 +15,7 @@ from support.tracked import KEY, NAME
 
 from mlops.errors import ConfigError, ExportError, PromotionError, TripSchemaError, UntrustedError
 from mlops.registry.loading import Loaded
-from mlops.scoring import reading, results, score, summary
+from mlops.scoring import reading, results, score
 from mlops.scoring.drafts import Drafts, as_metadata, drafts_in, read_summary
 from mlops.scoring.inputs import Input
 from mlops.scoring.settings import ScoringSettings
@@ -201,7 +201,7 @@ def test_trips_of_another_service_than_the_model_s_are_warned_of(
 
 def test_the_summary_is_text_for_people(registry: Path, tmp_path: Path) -> None:
     path, to = rides(tmp_path / "a.parquet", bad=3), tmp_path / "to"
-    first, second, *others = summary.as_text(run(path, to)).splitlines()
+    first, second, *others = score.as_text(run(path, to)).splitlines()
     assert first.split()[-2:] == ["RMSE", "outcome"]
     assert second.split()[:4] == [str(path), "100", "97", "3"]
     assert others == [

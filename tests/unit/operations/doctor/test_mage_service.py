@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from contextlib import AbstractContextManager
 
 import pytest
+from support.small_server import answering_with
 
 from mlops import config
 from mlops.operations.doctor import mage_service
@@ -21,27 +19,9 @@ NONE = dict.fromkeys(("SLACK_WEBHOOK_URL", "TEAMS_WEBHOOK_URL", "SMTP_HOST", "SM
 MAIL = {"SMTP_HOST": "mail.example", "SMTP_FROM": "mage@example.org", "SMTP_TO": "team@example.org"}
 
 
-@contextmanager
-def answering(body: object) -> Iterator[str]:
+def answering(body: object) -> AbstractContextManager[str]:
     """Address of a server that answers every request with this JSON."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return answering_with(lambda asked: (200, json.dumps(body)))
 
 
 def service(url: str = "http://127.0.0.1:1", *, is_stack: bool = True, **changed: str) -> list[Finding]:

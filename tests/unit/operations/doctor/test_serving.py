@@ -6,12 +6,12 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
+from support.small_server import answering_with
 
 from mlops import config
 from mlops.errors import command
@@ -38,26 +38,14 @@ def answering(*pages: object, status: int = 200) -> Iterator[None]:
     """The stack's service, which is alive: /model is each of the pages in turn, then always the last one."""
     left = list(pages)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            alive = self.path == "/healthz"
-            page = {"status": "alive"} if alive else left.pop(0) if len(left) > 1 else left[0]
-            self.send_response(200 if alive else status)
-            self.end_headers()
-            self.wfile.write(json.dumps(page).encode())
+    def answer(asked: BaseHTTPRequestHandler) -> tuple[int, str]:
+        if asked.path == "/healthz":
+            return 200, json.dumps({"status": "alive"})
+        return status, json.dumps(left.pop(0) if len(left) > 1 else left[0])
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            launched_at(server.server_port)
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering_with(answer) as url:
+        launched_at(int(url.rpartition(":")[2]))
+        yield
 
 
 def launched_at(port: int) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from support.small_server import answering_with
 from support.tracking_site import make_certificates, mlflow_at, serving
 
 from mlops.operations.doctor import tracking_server
@@ -30,28 +30,13 @@ def server(
 ) -> Iterator[str]:
     """Address of a server that answers questions with `status` or, without the password, 401."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            barred = password and self.headers.get("Authorization") != password
-            if barred:
-                code, body = 401, "You are not authenticated."
-            else:
-                code, body = (200, version) if self.path == "/version" else (status, text)
-            self.send_response(code)
-            self.end_headers()
-            self.wfile.write(body.encode())
+    def answer(asked: BaseHTTPRequestHandler) -> tuple[int, str]:
+        if password and asked.headers.get("Authorization") != password:
+            return 401, "You are not authenticated."
+        return (200, version) if asked.path == "/version" else (status, text)
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer((host, 0), Handler) as answering:
-        thread = threading.Thread(target=answering.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://{host}:{answering.server_port}"
-        finally:
-            answering.shutdown()
-            thread.join()
+    with answering_with(answer, host) as url:
+        yield url
 
 
 def look_over(uri: str) -> tuple[list[Finding], bool]:
