@@ -12,6 +12,7 @@ In reading order:
 - `answering`: a batch as answered rows and rejected rows
 - `counts`: how many rows of a file were answered and rejected, and how good the answers are
 - `drafts`: the files of a result while they are written, and its summary
+- `profile`: names and credentials from a profile of Mage
 - `exports`: where results go: a folder, a bucket or a table
 - `bucket`: results in a bucket
 - `database`: results in tables of PostgreSQL

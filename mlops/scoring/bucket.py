@@ -15,7 +15,7 @@ from mlops import config, masking
 from mlops.config import without_credentials
 from mlops.errors import ConfigError, ExportError, MlopsError, one_line
 from mlops.scoring.drafts import Drafts, complete, drafts_in, read_summary
-from mlops.scoring.exports import given
+from mlops.scoring.profile import given
 
 
 class BucketExport:

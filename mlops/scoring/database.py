@@ -32,7 +32,7 @@ from mlops.errors import ConfigError, ExportError, one_line
 from mlops.locks import DRIVERS, KEEPALIVES
 from mlops.scoring.answering import LABELLED_SCHEMA, REJECTED_SCHEMA
 from mlops.scoring.drafts import Drafts, drafts_in, read_summary
-from mlops.scoring.exports import given
+from mlops.scoring.profile import given
 
 BATCH_ROWS = 65_536
 LOCK_SECONDS = 60  # the longest wait for a session that has locked the tables

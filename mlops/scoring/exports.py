@@ -146,18 +146,3 @@ class FolderExport:
     def rejected(self, name: str) -> Path:
         """File of rejected rows, which exists only if there are any."""
         return self.folder / f"{name}.rejected.parquet"
-
-
-def given(profile: Mapping[str, Any], name: str) -> str | None:
-    """A value of the profile as text; None where it is missing or empty.
-
-    Mage writes ``None`` for an environment variable that is not set.
-
-    Examples
-    --------
-    >>> given({"POSTGRES_PORT": 5432, "POSTGRES_HOST": "None"}, "POSTGRES_PORT")
-    '5432'
-    >>> given({"POSTGRES_PORT": 5432, "POSTGRES_HOST": "None"}, "POSTGRES_HOST")
-    """
-    text = str(profile.get(name) or "")
-    return None if text in ("", "None") else text
