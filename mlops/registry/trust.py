@@ -181,13 +181,18 @@ def _origin(version: Version) -> str:
     except TrackingError:  # its run is gone
         user = "unknown"
     key = config.state().registry_key
-    late = key.exists() and registered.timestamp() > key.stat().st_mtime
+    late = key.exists() and registered >= _changed(key)
     tested = one_line(version.tags.get("test_month", "?"), 40)
     return (
         f"{''.join(f', {name}' for name in names)}, tested on {tested}, "
         f"registered {registered:%Y-%m-%d %H:%M} UTC by {one_line(user, 40)}"
         f"{LATE if late else ''}"
     )
+
+
+def _changed(file: Path) -> datetime:
+    """When a file was written, in the whole milliseconds in which MLflow keeps its times, rounded down as they are."""
+    return datetime.fromtimestamp(file.stat().st_mtime_ns // 1_000_000 / 1000, timezone.utc)
 
 
 @with_retry("looking up {0.uri}")
