@@ -1,0 +1,107 @@
+"""Whether a compared month raises an alarm, and its causes by name.
+
+A changed mix of rides is no alarm: the model is as good as before, the rides are others. An alarm needs a fault of
+the data, a champion that is worse than what it replaced, or an error that grew at constant mix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlops.monitoring.faults import Finding
+from mlops.monitoring.settings import MonitoringSettings
+
+GREW, WORSE_THAN_PREDECESSOR, WORSE_THAN_BASELINE = (
+    "error_at_constant_mix", "worse_than_predecessor", "worse_than_baseline",
+)  # fmt: skip
+MIX = "mix"
+SLOWNESS = ("slower_rides", "faster_rides", "season")  # explain an error that grew at constant mix
+MIX_SHARE = 0.02  # of the promised RMSE: a mix that changes RMSE by less is not named
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a month's comparison means.
+
+    Parameters
+    ----------
+    alarm : bool
+        Whether somebody must look.
+    causes : tuple of str
+        By name, most important first; also those that are no reason for an alarm.
+    findings : tuple of Finding
+        In the order of the causes.
+    """
+
+    alarm: bool
+    causes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether the month's data are wrong, so that its errors say nothing about the model."""
+        return any(finding.is_fault for finding in self.findings)
+
+
+def judge(
+    measured: Mapping[str, float], findings: Sequence[Finding], settings: MonitoringSettings
+) -> Judgement:
+    """Alarm and causes of a compared month.
+
+    Parameters
+    ----------
+    measured : mapping
+        As `Record.measured`; a name that is missing, or NaN, says nothing.
+    findings : sequence of Finding
+        What `faults.find` found in the trips.
+    settings : MonitoringSettings
+
+    Examples
+    --------
+    >>> grew = {"rmse_promised": 4.0, "change_within": 0.6, "change_within_low": 0.2}
+    >>> judge(grew, [], MonitoringSettings())
+    Judgement(alarm=True, causes=('error_at_constant_mix',), findings=())
+    """
+    faults = sorted((found for found in findings if found.is_fault), key=lambda found: -found.strength)
+    others = sorted((found for found in findings if not found.is_fault), key=lambda found: -found.strength)
+    worse = tuple(_worse(measured, settings))
+    explained = [found for found in others if found.cause in SLOWNESS]
+    rest = [found for found in others if found.cause not in SLOWNESS]
+    ordered = [*faults, *(explained if GREW in worse else ()), *rest]
+    ordered += [found for found in explained if found not in ordered]
+    causes = [found.cause for found in faults]
+    causes += [cause for cause in worse if cause != GREW or not (faults or explained)]
+    causes += [found.cause for found in ordered if not found.is_fault]
+    if _mix_counts(measured):
+        causes.append(MIX)
+    return Judgement(bool(faults or worse), tuple(dict.fromkeys(causes)), tuple(ordered))
+
+
+def _worse(measured: Mapping[str, float], settings: MonitoringSettings) -> Iterator[str]:
+    """Causes that are in the errors themselves."""
+    rmse, promised = _value(measured, "rmse"), _value(measured, "rmse_promised")
+    if is_beaten(measured, settings):
+        yield WORSE_THAN_PREDECESSOR
+    if rmse > _value(measured, "rmse_baseline"):
+        yield WORSE_THAN_BASELINE
+    grew = _value(measured, "change_within") > settings.max_error_growth * promised
+    if grew and _value(measured, "change_within_low") > 0:
+        yield GREW
+
+
+def is_beaten(measured: Mapping[str, float], settings: MonitoringSettings) -> bool:
+    """Whether the predecessor would have been significantly better on the month, by enough for a rollback."""
+    gain = _value(measured, "gain_predecessor")
+    enough = gain >= settings.min_improvement * _value(measured, "rmse")
+    return enough and _value(measured, "gain_predecessor_low") > 0
+
+
+def _mix_counts(measured: Mapping[str, float]) -> bool:
+    return abs(_value(measured, "change_mix")) > MIX_SHARE * _value(measured, "rmse_promised")
+
+
+def _value(measured: Mapping[str, float], name: str) -> float:
+    """The number, or NaN; each comparison with NaN is false."""
+    return measured.get(name, math.nan)
