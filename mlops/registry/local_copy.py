@@ -83,6 +83,14 @@ def predict_columns(model: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
     return {name: answers[name].to_numpy()[back] for name in answers}
 
 
+def limit_threads(model: Any, threads: int) -> None:
+    """Let a model, also of an older version, predict with so many threads; its answers do not depend on them."""
+    parts = [model, *(getattr(model, name, None) for name in ("estimator", "without_distance"))]
+    for part in [*parts, *(getattr(part, "intervals", None) for part in parts)]:
+        if booster := getattr(part, "booster", None):
+            booster.set_param({"nthread": threads})
+
+
 def place_of(version: Version, store: Path) -> Path:
     """Where a version's copy is, in a folder of copies."""
     return store / version.name / version.number

@@ -79,14 +79,6 @@ class Answered:
     rejected: pa.Table
 
 
-def limit_threads(model: Any, threads: int) -> None:
-    """Let a model, also of an older version, predict with so many threads; its answers do not depend on them."""
-    parts = [model, *(getattr(model, name, None) for name in ("estimator", "without_distance"))]
-    for part in [*parts, *(getattr(part, "intervals", None) for part in parts)]:
-        if booster := getattr(part, "booster", None):
-            booster.set_param({"nthread": threads})
-
-
 def answer(batch: pa.Table, loaded: Loaded, *, is_wall_clock: bool = False, before: int = 0) -> Answered:
     """Answers of a version to a batch.
 

@@ -17,7 +17,7 @@ from mlops.errors import TripSchemaError
 from mlops.files import sha256_of
 from mlops.registry import client, loading, operator, versions
 from mlops.registry.loading import Loaded
-from mlops.scoring.answering import limit_threads
+from mlops.registry.local_copy import limit_threads
 from mlops.scoring.drafts import RUN_KEY
 from mlops.scoring.exports import Export, open_export
 from mlops.scoring.inputs import Input, find_inputs

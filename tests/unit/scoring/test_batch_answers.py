@@ -15,6 +15,7 @@ from support.version_folders import BEFORE
 from support.version_folders import load as load_before
 
 from mlops.registry.loading import Loaded
+from mlops.registry.local_copy import limit_threads
 from mlops.scoring.answering import (
     LABELLED_SCHEMA,
     MINUTES,
@@ -23,7 +24,6 @@ from mlops.scoring.answering import (
     REJECTED_SCHEMA,
     Answered,
     answer,
-    limit_threads,
     reject_lines,
 )
 
