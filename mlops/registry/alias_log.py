@@ -23,7 +23,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Final
 
-from mlops.errors import one_line
+from mlops.errors import ConfigError, one_line
+from mlops.month import Month
 from mlops.registry import signature
 from mlops.registry.client import MlflowException, mlflow_client, with_retry
 
@@ -36,6 +37,7 @@ INTENT, DONE, DROPPED = "intent", "done", "dropped"
 BY_HAND, ROLLBACK, BY_OPERATOR = "by hand", "rollback", "by operator"
 SIGNED, BEFORE, FORGED = "signed", "before signatures", "forged"
 _PREFIX = "journal."
+_MONITORING = "monitoring of "
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,33 @@ def predecessor(entries: Sequence[Entry]) -> str | None:
         else:
             line = [earlier for earlier in line if earlier != version] + [version]
     return line[-2] if len(line) > 1 else None
+
+
+def by_monitoring(month: Month) -> str:
+    """`Entry.by` of a move that the monitoring of a month made by itself; `made_for` reads it back.
+
+    Examples
+    --------
+    >>> by_monitoring(Month(2023, 11))
+    'monitoring of 2023-11'
+    """
+    return f"{_MONITORING}{month}"
+
+
+def made_for(entry: Entry) -> Month | None:
+    """The month whose monitoring made the move by itself; None for a move of a person or of a training run.
+
+    Examples
+    --------
+    >>> moved = Entry(7, "", by_monitoring(Month(2023, 11)), CHAMPION, "2", "1", ROLLBACK, "")
+    >>> made_for(moved), made_for(replace(moved, by="run 1 by me@here"))
+    (Month('2023-11'), None)
+    """
+    try:
+        month = Month.parse(entry.by.removeprefix(_MONITORING))
+    except ConfigError:
+        return None
+    return month if entry.by == by_monitoring(month) else None
 
 
 def whoami() -> str:

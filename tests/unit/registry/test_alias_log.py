@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.tracked import AWAY, NAME, Killed, bare_version, fails_at, mlflow_client
 
 from mlops.errors import TrackingError
+from mlops.month import Month
 from mlops.registry import alias_log
 from mlops.registry.alias_log import BY_HAND, CHALLENGER, CHAMPION, DONE, DROPPED, INTENT, ROLLBACK, Entry
 from mlops.registry.client import MlflowException
@@ -387,6 +388,22 @@ def test_a_long_reason_fits_into_a_tag(letter: str, store: Path) -> None:
 
     assert len(tag) < 5000
     assert alias_log.read(NAME)[0].reason == letter * 2000
+
+
+@pytest.mark.parametrize(
+    ("by", "month"),
+    [
+        ("monitoring of 2023-11", Month(2023, 11)),
+        ("monitoring of 2023-13", None),
+        ("monitoring of  2023-11", None),
+        ("monitoring of \uff12\uff10\uff12\uff13-11", None),
+        ("2023-11", None),
+        ("run 1 by monitoring of 2023-11", None),
+        ("", None),
+    ],
+)
+def test_a_move_that_monitoring_made_names_its_month(by: str, month: Month | None) -> None:
+    assert alias_log.made_for(Entry(1, "", by, CHAMPION, "2", "1", ROLLBACK, "why")) == month
 
 
 # --- Changed by hand --------------------------------------------------------------------------------------
