@@ -311,8 +311,8 @@ class StateFolder:
         Results of ``python -m mlops replay``.
     stack : Path
         What ``make stack`` runs: its data, secrets and logs.
-    versions, scored, serving : Path
-        Checked copies of versions; results of ``score``; what the service remembers, and its request log.
+    versions, scored, serving, monitoring : Path
+        Checked copies of versions; results of ``score``; the service's memory and log; what monitoring keeps.
     """
 
     months: Path
@@ -329,6 +329,7 @@ class StateFolder:
     versions: Path
     scored: Path
     serving: Path
+    monitoring: Path
 
 
 def state() -> StateFolder:
@@ -339,6 +340,7 @@ def state() -> StateFolder:
         sent=root / "told", artifacts=root / "artifacts", tracking_store=root / "mlflow.db",
         registry_key=root / "registry.key", mlflow_login=root / "mlflow", backtests=root / "replay",
         stack=root / "stack", versions=root / "versions", scored=root / "scored", serving=root / "serving",
+        monitoring=root / "monitoring",
     )  # fmt: skip
 
 
