@@ -17,5 +17,6 @@ In reading order:
 - `revisions`: schema changes between months, and row changes in a republished month
 - `split`: which months are for training, validation and test
 - `quality`: refuses months with missing days, and months that are unlike the months before them
+- `request_log_files`: what the service was asked and answered: the columns of its log, and how they are read
 - `ingest`: fetches and checks the months of a run, and describes them in a table
 """

@@ -36,6 +36,7 @@ NOT_DECIDING = {
     "mlops/data/cache.py": "hashes of the files that it stores are in the key",
     "mlops/data/ceilings.py": "refuses files, and changes none",
     "mlops/data/parquet_pages.py": "measures files for that",
+    "mlops/data/request_log_files.py": "what the service was asked, for monitoring",
     "mlops/data/retries.py": "decides only how often a source is queried",
     "mlops/data/synthetic": "hashes of the files that it makes are in the key",
     "mlops/data/zones.py": "names of zones, for people who ask for a prediction",
@@ -55,6 +56,9 @@ NOT_DECIDING = {
     "data_loaders/find_leftovers.py": "housekeeping",
     "data_exporters/delete_leftovers.py": "housekeeping",
     "data_exporters/delete_old_outputs.py": "housekeeping",
+    "data_loaders/load_month.py": "monitoring",
+    "transformers/compare_month.py": "monitoring",
+    "data_exporters/react_and_report.py": "monitoring",
 }
 """Modules and folders in `CODE` that cannot change a result, each with the reason."""
 

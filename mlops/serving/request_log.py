@@ -24,24 +24,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops.data.request_log_files import ANSWER as ANSWER
+from mlops.data.request_log_files import FOLDER as FOLDER
+from mlops.data.request_log_files import REQUEST as REQUEST
+from mlops.data.request_log_files import read as read
+from mlops.data.request_log_files import schema as schema
 from mlops.errors import one_line
-from mlops.model.intervals import INTERVAL_COLUMNS
-from mlops.model.learned_range import OUT_OF_RANGE
-from mlops.model.request_columns import REQUEST_COLUMNS
 
 if TYPE_CHECKING:  # late at run time, so that the service starts quickly
-    import pandas as pd
     import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "requests"  # below `config.state().serving`
 FILE_ROWS = 20_000  # then a new file is begun: about 0.7 MB
 BUFFER_ROWS = 2_000  # are written at once; four times as many wait at most, while the disk does not answer
 FLUSH_SECONDS = 60.0
 SMALLEST_BYTES = 4096  # that a file takes on the disk
-REQUEST = REQUEST_COLUMNS
-ANSWER = ("duration_minutes", *INTERVAL_COLUMNS, OUT_OF_RANGE)
 DISTANCE = ("missing", "given")
 WRITTEN, LOST = "written", "lost"  # outcomes of a row that was taken
 
@@ -195,81 +193,6 @@ class _File:
             passing.replace(self.path)
         finally:
             passing.unlink(missing_ok=True)
-
-
-def schema() -> pa.Schema:
-    """The log's columns.
-
-    ``at`` is UTC; ``pickup_at`` is New York's wall clock, as in a request. ``share`` is the probability with which
-    the row was taken: so a row stands for ``1 / share`` rows. ``out_of_range`` is null for versions that do not
-    say so.
-    """
-    import pyarrow as pa
-
-    word, minutes = pa.dictionary(pa.int32(), pa.string()), pa.float64()
-    answers = [pa.field(name, pa.bool_() if name == OUT_OF_RANGE else minutes) for name in ANSWER]
-    return pa.schema(
-        [
-            pa.field("at", pa.timestamp("ms", tz="UTC")), pa.field("service", word), pa.field("version", word),
-            pa.field("share", pa.float64()), pa.field("pickup_at", pa.timestamp("us")),
-            pa.field("pickup_zone", pa.int64()), pa.field("dropoff_zone", pa.int64()),
-            pa.field("distance_miles", pa.float64()), pa.field("passenger_count", pa.float64()),
-            *answers, pa.field("distance", word),
-        ]
-    )  # fmt: skip
-
-
-def read(
-    folder: Path, since: datetime | None = None, until: datetime | None = None, service: str | None = None
-) -> pd.DataFrame:
-    """The logged rows, oldest first.
-
-    Parameters
-    ----------
-    folder : Path
-        ``config.state().serving / FOLDER``; one that does not exist has no rows.
-    since, until : datetime, optional
-        Only rows that were answered at or after, and before, these moments, which have a time zone.
-    service : str, optional
-        Only rows of this service.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `schema`. A file that is damaged, for example by a full disk, is left out with a warning.
-    """
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted = pc.scalar(True)
-    if since:
-        wanted &= pc.field("at") >= pa.scalar(since, pa.timestamp("ms", tz="UTC"))
-    if until:
-        wanted &= pc.field("at") < pa.scalar(until, pa.timestamp("ms", tz="UTC"))
-    if service:
-        wanted &= pc.field("service") == service
-    tables = [table.filter(wanted) for table in _tables(folder)]
-    together = pa.concat_tables([schema().empty_table(), *tables]).unify_dictionaries()
-    nullable = {
-        pa.int64(): pd.Int64Dtype(),
-        pa.bool_(): pd.BooleanDtype(),
-    }  # the same types with and without nulls
-    found: pd.DataFrame = together.sort_by("at").to_pandas(types_mapper=nullable.get)
-    return found
-
-
-def _tables(folder: Path) -> Iterator[pa.Table]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            yield pq.read_table(path, partitioning=None).cast(schema())
-        except FileNotFoundError:  # the service has deleted it just now
-            continue
-        except (OSError, pa.ArrowInvalid, ValueError) as error:
-            logger.warning("%s: this file of the request log is left out: %s", path, one_line(error, 200))
 
 
 def _row(
