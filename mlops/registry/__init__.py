@@ -18,6 +18,7 @@ In reading order:
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode
 - `monitoring_record`: what is kept of a compared month, as a value and as JSON
+- `monitoring_log`: the compared months of a model in MLflow
 - `local_copy`: load a version from its copy on this machine, without MLflow
 - `loading`: load a version to predict with it, in this process
 - `verification`: check that the registry serves the model that was tested

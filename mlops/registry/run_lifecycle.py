@@ -67,7 +67,7 @@ def start_run(
             RUN_ID,
             os.environ[RUN_ID],
         )
-    experiment_id = _experiment(experiment)
+    experiment_id = make_experiment(experiment)
     close_orphans(experiment_id)
     run_id = _begin(experiment_id, about, key, attempt or key, forced)
     guard, status, ended = _start_guard(experiment), "FINISHED", threading.Event()
@@ -101,7 +101,7 @@ def log_failure(experiment: str, about: str, error: BaseException) -> str:
         return str(known)
     client = mlflow_client()
     name, tags = f"{about}, {NO_ATTEMPT}", {"error": _as_tag(error)}
-    run_id = str(client.create_run(_experiment(experiment), run_name=name, tags=tags).info.run_id)
+    run_id = str(client.create_run(make_experiment(experiment), run_name=name, tags=tags).info.run_id)
     client.set_terminated(run_id, "FAILED")
     return run_id
 
@@ -127,7 +127,7 @@ def close_orphans(experiment_id: str) -> int:
 
 def clear_up(experiment: str) -> int | None:
     """Close a model's orphaned runs; returns how many, or None if another run holds the lock (it closed them)."""
-    found = _experiment_of(experiment)
+    found = find_experiment(experiment)
     try:
         with work_lock(experiment, "refuse", "closing runs whose process is gone"):
             return close_orphans(found) if found else 0
@@ -138,7 +138,7 @@ def clear_up(experiment: str) -> int | None:
 @with_retry("looking up runs")
 def running_under(experiment: str) -> list[str]:
     """For each run with status RUNNING, without trials: the place of its locks, for example ``HOST:FOLDER``."""
-    found = _experiment_of(experiment)
+    found = find_experiment(experiment)
     tags = [run.data.tags for run in _running(found)] if found else []
     return [t.get(LOCK_TAG, "an unknown host") for t in tags if MLFLOW_PARENT_RUN_ID not in t]
 
@@ -190,9 +190,16 @@ def require_experiment(experiment: str) -> None:
 
 
 @with_retry("experiment {0}")
-def _experiment(name: str) -> str:
+def make_experiment(name: str) -> str:
+    """Id of the experiment of this name, which is made if there is none.
+
+    Raises
+    ------
+    TrackingError
+        As `require_experiment`, and as `client.require_own_server`.
+    """
     client = mlflow_client()
-    found = _experiment_of(name)
+    found = find_experiment(name)
     if found:
         return found
     require_experiment(name)
@@ -204,13 +211,20 @@ def _experiment(name: str) -> str:
     try:
         return str(client.create_experiment(name, artifacts, tags=kind))
     except MlflowException:
-        raced = _experiment_of(name)
+        raced = find_experiment(name)
         if raced is None:
             raise
         return raced
 
 
-def _experiment_of(name: str) -> str | None:
+def find_experiment(name: str) -> str | None:
+    """Id of the experiment of this name; None if there is none, or it was deleted.
+
+    Raises
+    ------
+    TrackingError
+        As `client.require_own_server`.
+    """
     found = mlflow_client().get_experiment_by_name(name)
     if not found or found.lifecycle_stage != "active":
         return None

@@ -89,7 +89,7 @@ def proxied(served: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.long
 def test_artefacts_of_a_run_that_failed_go_through_a_server_that_proxies_them(proxied: Path) -> None:
     store, long_ago = client.mlflow_client(), int((time.time() - 100 * 86_400) * 1000)
-    experiment = run_lifecycle._experiment("trip-duration-green")
+    experiment = run_lifecycle.make_experiment("trip-duration-green")
     (reported,) = tracking_server.artefacts(client.tracking_uri(), ["trip-duration-green"], 10.0)
     assert (reported.label, reported.text.partition(", ")[2]) == (
         "ok",
@@ -132,7 +132,7 @@ def test_files_that_are_gone_from_a_server_are_no_outage(proxied: Path, tmp_path
 
 @pytest.mark.long
 def test_the_commands_that_restore_what_was_deleted_work(proxied: Path) -> None:
-    run_id = client.mlflow_client().create_run(run_lifecycle._experiment(NAME)).info.run_id
+    run_id = client.mlflow_client().create_run(run_lifecycle.make_experiment(NAME)).info.run_id
     delete_run(run_id)
     subprocess.run(run_history.explain_loss(run_id).split("`")[1], shell=True, cwd=PROJECT, check=True)
     assert run_history.stage_of(run_id) == run_history.ACTIVE

@@ -44,7 +44,7 @@ def connect(uri: str) -> None:
 
 def left(*, is_pending: bool = True, address: str = "") -> Checkpoint:
     """What an attempt leaves that logged to the connected store, which perhaps had another address then."""
-    run_lifecycle._experiment(NAME)
+    run_lifecycle.make_experiment(NAME)
     kept, noted = Checkpoint.of(NAME, KEY), server_facts.identity(NAME)
     kept.note("origin", {"attempt": "one", "forced": "false"})
     kept.note(STORE, {**noted, "address": address or noted["address"]})

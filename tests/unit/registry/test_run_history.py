@@ -21,7 +21,7 @@ SHA = "0123456789ab" + "c" * 52
 
 def start(started: int, **tags: str) -> str:
     """Id of a new run that started so many milliseconds after 1970."""
-    experiment = run_lifecycle._experiment(NAME)
+    experiment = run_lifecycle.make_experiment(NAME)
     return str(mlflow_client().create_run(experiment, start_time=started, tags=tags).info.run_id)
 
 
@@ -31,7 +31,7 @@ def end(run_id: str, ended: int, status: str = "FINISHED") -> None:
 
 def log_logged_model(run_id: str, text: str) -> Any:
     """A logged model of the run with one file."""
-    experiment = run_lifecycle._experiment(NAME)
+    experiment = run_lifecycle.make_experiment(NAME)
     model = mlflow_client().create_logged_model(experiment, source_run_id=run_id)
     folder = Path(model.artifact_location.removeprefix("file://"))
     (folder / "inner").mkdir(parents=True)
