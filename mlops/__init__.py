@@ -16,7 +16,7 @@ Nine packages ("rooms"). Each line may import those below it; the modules of the
 - `masking`: secrets are kept out of logs and messages
 - `config`, `addresses`, `month`, `errors`: settings, paths and addresses, calendar months, error classes
 
-`__main__` is the command line.
+`__main__` is the command line, `options` what it takes, and `commands` what each command does.
 """
 
 __version__ = "0.1.0"

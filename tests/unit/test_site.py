@@ -14,8 +14,8 @@ import yaml
 
 from benchmarks.__main__ import _parser as benchmarks_parser
 from docs.hooks import pages, reference
-from mlops.__main__ import _parser as mlops_parser
 from mlops.config import PROJECT, Settings
+from mlops.options import parser as mlops_parser
 from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
 

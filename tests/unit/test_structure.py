@@ -13,7 +13,7 @@ from mlops.config import PROJECT
 CHECKED = ("mlops", "stack", "benchmarks")
 MAX_MODULE_LINES = 400
 MAX_BODY_LINES = 40
-MAX_TOP_MODULES = 11  # modules directly in mlops/, with `__init__` and `__main__`
+MAX_TOP_MODULES = 12  # modules directly in mlops/, with `__init__` and `__main__`
 OF_MLFLOW = ("mlflow", "MlflowException")
 
 
