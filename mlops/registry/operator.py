@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from mlops.errors import (
     PromotionError,
     TrackingDownError,
 )
+from mlops.month import Month
 from mlops.registry import (
     alias_log,
     local_stack,
@@ -25,7 +26,7 @@ from mlops.registry import (
     version_files,
     versions,
 )
-from mlops.registry.alias_log import BY_OPERATOR, CHAMPION
+from mlops.registry.alias_log import BY_OPERATOR, CHAMPION, Entry
 from mlops.registry.overrides import Override
 from mlops.registry.versions import Version
 
@@ -151,6 +152,62 @@ def rollback(name: str, reason: str, to: str | None = None) -> Moved:
         return _move(versions.get(name, target), alias_log.ROLLBACK, reason, lock)
 
 
+def settled_journal(name: str) -> tuple[Entry, ...]:
+    """The journal of a model, with every move completed that a crash interrupted; waits for the lock."""
+    with _settled(name, "reading the journal"):
+        return alias_log.read(name)
+
+
+def move_of(entries: Sequence[Entry], month: Month) -> Entry | None:
+    """The move that the monitoring of a month made by itself; None if it made none."""
+    own = [entry for entry in entries if entry.state == alias_log.DONE and alias_log.made_for(entry) == month]
+    return own[-1] if own else None
+
+
+def was_rolled_back(entries: Sequence[Entry], number: str) -> bool:
+    """Whether a rollback, of a person or of monitoring, ever took `champion` away from the version."""
+    return any(
+        entry.before == number
+        for entry in entries
+        if (entry.alias, entry.verdict, entry.state) == (CHAMPION, alias_log.ROLLBACK, alias_log.DONE)
+    )
+
+
+def rollback_for(name: str, month: Month, champion: str, to: str, reason: str) -> Entry:
+    """Verify version `to` and make it champion instead of version `champion`, because of a month's monitoring.
+
+    Does nothing if the monitoring of that month has rolled back before. Returns the entry of the journal.
+
+    Raises
+    ------
+    PromotionError
+        When another version is champion by now, version `to` was itself rolled back or never champion, or its
+        verification fails. Then nothing was changed.
+    UntrustedError
+        When version `to` is not signed with this machine's key.
+    """
+    by = alias_log.by_monitoring(month)
+    with _settled(name, f"rolling back, {by}") as lock:
+        entries = alias_log.read(name)
+        own = move_of(entries, month)
+        if own:
+            return own
+        _require_way_back(name, entries, champion, to)
+        _move(versions.get(name, to), alias_log.ROLLBACK, reason, lock, by)
+        return alias_log.read(name)[-1]
+
+
+def _require_way_back(name: str, entries: Sequence[Entry], champion: str, to: str) -> None:
+    """Raise unless version `champion` is champion, and version `to` was and can be again."""
+    now = alias_log.current(name, CHAMPION)
+    if now != champion:
+        raise PromotionError(f"{name}: version {champion} is no longer champion, but version {now or 'none'}")
+    if to not in {reign.version for reign in alias_log.tenures(entries)}:
+        raise PromotionError(f"{name}: version {to} was never champion, so it cannot be rolled back to")
+    if was_rolled_back(entries, to):
+        raise PromotionError(f"{name}: version {to} was itself rolled back, so it cannot be rolled back to")
+
+
 def only_model(how: str = "with --model") -> str:
     """Name of the only registered model; `how` is for the error, to say how a command names one.
 
@@ -197,7 +254,7 @@ def _objection(name: str, number: str) -> str:
     return overrides.objection(version)
 
 
-def _move(version: Version, verdict: str, reason: str, lock: locks.Lock) -> Moved:
+def _move(version: Version, verdict: str, reason: str, lock: locks.Lock, by: str = "") -> Moved:
     _require_candidate(version)
     before = alias_log.current(version.name, CHAMPION)
     _require_sound(version)
@@ -207,7 +264,7 @@ def _move(version: Version, verdict: str, reason: str, lock: locks.Lock) -> Move
         version.name,
         CHAMPION,
         version.number,
-        by=alias_log.whoami(),
+        by=by or alias_log.whoami(),
         verdict=verdict,
         reason=reason,
         overrides="" if own == overrides.PROMOTE else own,
