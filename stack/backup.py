@@ -4,7 +4,8 @@ The files are MLflow's artefacts, Mage's copy of the project, old bytes of repub
 messages that were sent, the service's request log and API keys, and the key that signs versions. The archive does
 not contain the months: a version records their source and sha256, and `reproduce` accepts no other files. It does
 not contain `work/` of the state folder, which only saves time for an interrupted run, nor the output of blocks,
-scored files and copies of versions, which can be made or fetched again.
+scored files, copies of versions and what monitoring keeps to be faster, which can be made or fetched again. The
+records of compared months are in MLflow.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from benchmarks.__main__ import _parser as benchmarks_parser
 from mlops import config
 from mlops.config import OPERATIONAL, PROJECT, Settings
+from mlops.monitoring.settings import MonitoringSettings
 from mlops.options import parser as mlops_parser
 from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
@@ -38,6 +39,7 @@ UNITS = {
     "max_coverage_error": "share",
     "min_test_rows": "trips",
     "max_champion_age_months": "months",
+    "max_error_growth": "share",
     "connect_timeout": "seconds",
     "tracking_patience": "seconds",
 }
@@ -84,6 +86,13 @@ def settings_page() -> str:
             "`mlops.scoring.settings.ScoringSettings`.",
             "",
             *_settings_table(ScoringSettings.model_fields, ScoringSettings.model_fields),
+            "",
+            "## Settings of monitoring",
+            "",
+            "Variables of the Mage pipeline that compares months, options of `python -m mlops monitor`, and fields "
+            "of `mlops.monitoring.settings.MonitoringSettings`.",
+            "",
+            *_settings_table(MonitoringSettings.model_fields, MonitoringSettings.model_fields),
             "",
             "## Environment variables",
             "",

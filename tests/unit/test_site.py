@@ -14,7 +14,8 @@ import yaml
 
 from benchmarks.__main__ import _parser as benchmarks_parser
 from docs.hooks import pages, reference
-from mlops.config import PROJECT, Settings
+from mlops.config import PROJECT, CheckedSettings, Settings
+from mlops.monitoring.settings import MonitoringSettings
 from mlops.options import parser as mlops_parser
 from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
@@ -42,24 +43,25 @@ def tables(markdown: str) -> list[list[str]]:
 # --- Settings -------------------------------------------------------------------------------------------------
 
 
-def settings_of(kind: type[Settings] | type[ScoringSettings]) -> dict[str, list[str]]:
-    """Rows of the settings page about settings of training or of scoring."""
-    training, scoring = reference.settings_page().split("## Settings of scoring")
-    found = tables(scoring if kind is ScoringSettings else training)
+KINDS = (Settings, ScoringSettings, MonitoringSettings)
+
+
+def settings_of(kind: type[CheckedSettings]) -> dict[str, list[str]]:
+    """Rows of the settings page about settings of training, of scoring or of monitoring."""
+    parts = re.split(r"## Settings of (?:scoring|monitoring)", reference.settings_page())
+    found = tables(dict(zip(KINDS, parts, strict=True))[kind])
     return {row[0]: row for row in found if len(row) == 4}
 
 
-@pytest.mark.parametrize("kind", [Settings, ScoringSettings])
-def test_the_settings_page_has_every_setting_with_its_default(
-    kind: type[Settings] | type[ScoringSettings],
-) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_settings_page_has_every_setting_with_its_default(kind: type[CheckedSettings]) -> None:
     defaults = {name: row[1] for name, row in settings_of(kind).items()}
     read = {name: None if text == "none" else yaml.safe_load(text) for name, text in defaults.items()}
     assert read == {name: None if value == "" else value for name, value in kind().model_dump().items()}
 
 
-@pytest.mark.parametrize("kind", [Settings, ScoringSettings])
-def test_the_settings_page_has_every_meaning(kind: type[Settings] | type[ScoringSettings]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_settings_page_has_every_meaning(kind: type[CheckedSettings]) -> None:
     rows = settings_of(kind)
     for name, field in kind.model_fields.items():
         assert rows[name][3] == field.description

@@ -16,6 +16,7 @@ from mlops.operations.retention.policy import (
     COPY,
     INPUT,
     LOCK,
+    MONITORED,
     MONTH,
     PASSING,
     PREPARED,
@@ -30,13 +31,14 @@ _MONTHS = "months.csv"  # in the folder of an attempt: its months, with the file
 _NEEDED = ("raw", "path", "features")
 _PASSING = (
     "months/**/.*.part", "prepared/**/.*.tmp", "months/**/.*.tmp", "work/**/*.new", "versions/*/.*.tmp",
-    "scored/**/.*.tmp", "serving/**/.*.tmp", ".*.tmp",
+    "scored/**/.*.tmp", "serving/**/.*.tmp", "monitoring/**/.*.tmp", ".*.tmp",
 )  # fmt: skip
 
 
 def candidates() -> list[Candidate]:
     """Files and folders below the state folder that may be deleted once they are old."""
-    return [*_months(), *_inputs(), *_prepared(), *_attempts(), *_copies(), *_passing(), *_locks()]
+    kinds = (_months, _inputs, _prepared, _attempts, _copies, _monitored, _passing, _locks)
+    return [candidate for kind in kinds for candidate in kind()]
 
 
 def served_last() -> set[str]:
@@ -137,6 +139,13 @@ def _copies() -> Iterator[Candidate]:
         with contextlib.suppress(FileNotFoundError):  # the service may delete it meanwhile
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             yield Candidate(COPY, str(folder), _last_used(folder), size)
+
+
+def _monitored() -> Iterator[Candidate]:
+    """Samples, answers and sums of compared months, which are made again when a month is compared again."""
+    for path in config.state().monitoring.rglob("[!.]*.*"):
+        if path.is_file():
+            yield from _file(MONITORED, path)
 
 
 def _passing() -> Iterator[Candidate]:

@@ -23,6 +23,7 @@ from mlops.operations.retention.policy import (
     COPY,
     INPUT,
     LOCK,
+    MONITORED,
     MONTH,
     PASSING,
     PREPARED,
@@ -72,7 +73,7 @@ def replaced(state: Path, letter: str) -> Path:
 def run(*letters: str, days: float = OLD_DAYS, status: str = "FINISHED", trials: int = 0, **tags: str) -> str:
     """Id of a run that used the months with these letters, so many days ago."""
     client, ended = mlflow.MlflowClient(), int((time.time() - days * 86_400) * 1000)
-    experiment = run_lifecycle._experiment(NAME)
+    experiment = run_lifecycle.make_experiment(NAME)
     made = client.create_run(
         experiment, start_time=ended - 1000, tags={runs.RUN_KEY: "".join(letters), **tags}
     )
@@ -222,6 +223,14 @@ def test_fetched_inputs_go_with_their_locks(store: Path) -> None:
     with FileLock(store / "locks" / "b.parquet.lock"):
         assert tidy() == {INPUT: 1, LOCK: 1}
     assert [path.exists() for path in (old, lock, used, fetched)] == [False, False, True, True]
+
+
+def test_old_files_of_monitoring_go(store: Path) -> None:
+    folder = store / "monitoring" / "samples"
+    old, deeper = write(folder / "0123-1.parquet"), write(folder / "green" / "4567.parquet")
+    used, being_written = write(folder / "89ab-1.parquet", days=5), write(folder / ".cdef.tmp", days=0.9)
+    assert tidy() == {MONITORED: 2}
+    assert [path.exists() for path in (old, deeper, used, being_written)] == [False, False, True, True]
 
 
 def test_scored_files_and_the_request_log_stay_and_their_temporary_files_go(store: Path) -> None:
