@@ -89,8 +89,8 @@ def settings_page() -> str:
             "",
             "## Settings of monitoring",
             "",
-            "Variables of the Mage pipeline that compares months, options of `python -m mlops monitor`, and fields "
-            "of `mlops.monitoring.settings.MonitoringSettings`.",
+            "Variables of the Mage pipeline that compares months, options of `python -m mlops monitor`, and "
+            "fields of `mlops.monitoring.settings.MonitoringSettings`.",
             "",
             *_settings_table(MonitoringSettings.model_fields, MonitoringSettings.model_fields),
             "",

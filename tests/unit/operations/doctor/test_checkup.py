@@ -45,7 +45,7 @@ def open_ends(*, resume: bool = False) -> list[str]:
 
 def start(**tags: str) -> Any:
     """A run, RUNNING."""
-    return mlflow.MlflowClient().create_run(run_lifecycle._experiment(NAME), tags=tags)
+    return mlflow.MlflowClient().create_run(run_lifecycle.make_experiment(NAME), tags=tags)
 
 
 def register(**tags: str) -> None:

@@ -19,7 +19,7 @@ WHOLE = {RUN_KEY: KEY, "test_month": "2023-06", "outcome": "challenger"}
 
 def register(store: Path, months: str = "month,sha256\n", **tags: str) -> str:
     """Id of the run of a new, complete version."""
-    run_id = str(mlflow_client().create_run(run_lifecycle._experiment(NAME)).info.run_id)
+    run_id = str(mlflow_client().create_run(run_lifecycle.make_experiment(NAME)).info.run_id)
     if months:
         mlflow_client().log_text(run_id, months, "months.csv")
     bare_version(store, run_id=run_id, **{**WHOLE, **tags})
@@ -63,7 +63,7 @@ def test_a_deleted_experiment_is_one_finding(store: Path) -> None:
 
 
 def test_an_experiment_that_was_deleted_before_its_first_version_is_found(store: Path) -> None:
-    run_lifecycle._experiment(NAME)
+    run_lifecycle.make_experiment(NAME)
     reported = delete_experiment()
     assert Finding(f"{NAME}: {reported}", is_open=True) in list(checkup._models(resume=False))
 
