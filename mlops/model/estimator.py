@@ -87,7 +87,7 @@ def _sums(booster: xgb.Booster, table: Array) -> Array:
     sums = None
     for start in range(0, trees, GROUPED_TREES):
         group = (start, min(start + GROUPED_TREES, trees))
-        sums = booster.inplace_predict(table, group, predict_type="margin", base_margin=sums)
+        sums = booster.inplace_predict(table, iteration_range=group, predict_type="margin", base_margin=sums)
     return np.asarray(sums)
 
 
