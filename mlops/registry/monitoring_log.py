@@ -10,17 +10,16 @@ No experiment of a model changes: its runs, and what counts them, do not meet th
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mlops.config import without_credentials
 from mlops.errors import command
 from mlops.month import Month
-from mlops.registry import monitoring_record, run_lifecycle, runs
-from mlops.registry.client import mlflow_client, tracking_uri, with_retry  # first: it sets what mlflow reads
+from mlops.registry import monitoring_record, run_lifecycle, runs, server_facts
+from mlops.registry.client import mlflow_client, with_retry  # first: it sets what mlflow reads
 from mlops.registry.monitoring_record import Record
 
 # isort: split
@@ -43,9 +42,25 @@ def experiment_of(name: str) -> str:
     return f"{name}-monitoring"
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The compared months of a registered model.
+
+    Parameters
+    ----------
+    texts : dict of str to str
+        JSON of the record of each month (YYYY-MM), oldest first.
+    place : str
+        The run's page among MLflow's, for `server_facts.page`.
+    """
+
+    texts: dict[str, str]
+    place: str
+
+
 @with_retry("{0}: reading its compared months")
-def months(name: str) -> dict[str, str]:
-    """The JSON text of each compared month (YYYY-MM) of a registered model, oldest first; none compared: empty.
+def read(name: str) -> Kept | None:
+    """The compared months of a registered model, and where they are; None if no month was compared yet.
 
     Raises
     ------
@@ -53,9 +68,24 @@ def months(name: str) -> dict[str, str]:
         When the server does not answer, or the experiment was deleted in MLflow.
     """
     found = _run(name)
-    tags = dict(found.data.tags) if found else {}
+    if found is None:
+        return None
+    tags = dict(found.data.tags)
     keys = sorted(key for key in tags if key.startswith(_PREFIX))
-    return {key.removeprefix(_PREFIX): tags[key] for key in keys}
+    texts = {key.removeprefix(_PREFIX): tags[key] for key in keys}
+    return Kept(texts, f"experiments/{found.info.experiment_id}/runs/{found.info.run_id}")
+
+
+def months(name: str) -> dict[str, str]:
+    """The JSON text of each compared month (YYYY-MM) of a registered model, oldest first.
+
+    Raises
+    ------
+    TrackingError
+        As `read`.
+    """
+    kept = read(name)
+    return kept.texts if kept else {}
 
 
 def records(name: str) -> tuple[Record, ...]:
@@ -64,7 +94,7 @@ def records(name: str) -> tuple[Record, ...]:
     Raises
     ------
     TrackingError
-        As `months`.
+        As `read`.
     """
     found, unreadable = monitoring_record.parsed(months(name))
     for month in unreadable:
@@ -112,24 +142,16 @@ def write(name: str, month: str, text: str, metrics: Mapping[str, float], files:
     return run_id
 
 
-@with_retry("{0}: looking up the run of its compared months")
 def link(name: str) -> str:
-    """Where to see the compared months: a page of the server, or the command that opens one.
+    """Where to see the compared months: a page of the server, or the command that opens one; empty without any.
 
-    Empty if no month was compared yet.
+    Raises
+    ------
+    TrackingError
+        As `read`.
     """
-    found = _run(name)
-    if not found:
-        return ""
-    page = page_of(found.info.experiment_id, found.info.run_id)
-    return page if tracking_uri().startswith("http") else f"`make mlflow` shows it at {page}"
-
-
-def page_of(experiment_id: str, run_id: str) -> str:
-    """Address of a run's page: of the server, or of the one that ``make mlflow`` starts for a local store."""
-    uri, port = tracking_uri(), os.environ.get("MLFLOW_PORT") or "5000"  # as in the Makefile
-    server = without_credentials(uri).rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{port}"
-    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}"
+    kept = read(name)
+    return server_facts.shown_at(kept.place) if kept else ""
 
 
 def _run(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,25 @@ def command(arguments: str) -> str:
     """A command of MLflow's own command line for the connected tracking server, for people to copy."""
     uri = shlex.quote(without_credentials(tracking_uri()))
     return f"MLFLOW_TRACKING_URI={uri} .venv/bin/mlflow {arguments}"
+
+
+def page(place: str) -> str:
+    """Address of a page of MLflow: of the server, or of the one that ``make mlflow`` starts for a local store.
+
+    Parameters
+    ----------
+    place : str
+        As ``models/trip-duration-green``.
+    """
+    uri, port = tracking_uri(), os.environ.get("MLFLOW_PORT") or "5000"  # as in the Makefile
+    is_server = uri.startswith("http")
+    return f"{without_credentials(uri).rstrip('/') if is_server else f'http://127.0.0.1:{port}'}/#/{place}"
+
+
+def shown_at(place: str) -> str:
+    """Where a person sees a page of MLflow: its address, or for a local store the command that opens it."""
+    found = page(place)
+    return found if tracking_uri().startswith("http") else f"`make mlflow` shows it at {found}"
 
 
 @with_retry("experiment {0}")

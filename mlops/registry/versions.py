@@ -6,13 +6,11 @@ import contextlib
 import json
 import logging
 import math
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from mlops.config import without_credentials
 from mlops.errors import PromotionError
 from mlops.registry import alias_log, server_facts, signature
 from mlops.registry.alias_log import CHAMPION
@@ -321,10 +319,9 @@ def describe(version: Version, text: str) -> None:
 
 def link(version: Version) -> str:
     """Where to see the version: a page of the server, or for a local store the command that opens one."""
-    uri = tracking_uri()
-    if uri.startswith("http"):
-        return f"{without_credentials(uri).rstrip('/')}/#/models/{version.name}/versions/{version.number}"
-    port = os.environ.get("MLFLOW_PORT") or "5000"  # as in the Makefile
-    return (
-        f"`make mlflow` shows it at http://127.0.0.1:{port}/#/models/{version.name}/versions/{version.number}"
-    )
+    return server_facts.shown_at(page_of(version))
+
+
+def page_of(version: Version) -> str:
+    """Place of a version among MLflow's pages, for `server_facts.page`."""
+    return f"models/{version.name}/versions/{version.number}"

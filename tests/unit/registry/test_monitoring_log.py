@@ -9,7 +9,7 @@ import pytest
 from support.tracked import AWAY, NAME, Killed, fails_at, mlflow_client, runs_of, state_of
 
 from mlops.errors import TrackingError
-from mlops.registry import monitoring_log, run_lifecycle
+from mlops.registry import monitoring_log, run_lifecycle, server_facts
 from mlops.registry.monitoring_record import Record, to_json
 
 RECORD = Record("2023-11", "7", "6", "2023-10", 60_000, {"rmse": 4.2}, False, ())
@@ -124,5 +124,5 @@ def test_link_names_the_command_or_the_page(report: Path, monkeypatch: pytest.Mo
     experiment = mlflow_client().get_run(run_id).info.experiment_id
     page = f"#/experiments/{experiment}/runs/{run_id}"
     assert monitoring_log.link(NAME) == f"`make mlflow` shows it at http://127.0.0.1:5000/{page}"
-    monkeypatch.setattr(monitoring_log, "tracking_uri", lambda: "https://me:secret@mlflow.example/")
-    assert monitoring_log.page_of(experiment, run_id) == f"https://mlflow.example/{page}"
+    monkeypatch.setattr(server_facts, "tracking_uri", lambda: "https://me:secret@mlflow.example/")
+    assert server_facts.shown_at(page.removeprefix("#/")) == f"https://mlflow.example/{page}"
