@@ -1,4 +1,4 @@
-"""Messages about unattended runs: a month was judged, or an error prevents it.
+"""Messages about unattended runs: a month was judged, or compared, or an error prevents it.
 
 Each channel gets each message once. The same failure is sent again after a
 day, not at every try. What a channel did not take is sent to it again at the
@@ -34,10 +34,11 @@ from mlops.registry import client, run_lifecycle, runs, versions
 
 AGAIN_HOURS = 20.0  # before the same failure is sent again: a daily check then sends it every day
 CHANNELS = "channels"  # of a note: who took the message
+MONITORING = "trip_duration_monitoring"  # the pipeline whose failures are no failed runs of training
 
 
 def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | None:
-    """The message about a judged month; None for a table of another step.
+    """The message about a judged or a compared month; None for a table of another step.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     variables : mapping
         The variables that Mage gives to a block.
     """
+    if {"title", "text"} <= set(table):
+        return _of_compared(table.iloc[0], variables)
     if "kind" not in table:
         return None
     _connect(from_mage(variables))
@@ -60,6 +63,12 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
         _page(variables),
         _key(name, version.uri),
     )
+
+
+def _of_compared(month: pd.Series[Any], variables: Mapping[str, Any]) -> Message:
+    """The message about a month that monitoring compared; repeating the comparison sends it once."""
+    title = str(month["title"])
+    return Message(title, str(month["text"]), _page(variables), _key(str(month["model"]), title))
 
 
 def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | None:
@@ -82,18 +91,20 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
     with contextlib.suppress(MlopsError):  # send the message even if MLflow cannot be reached
         _connect(settings)
         name, is_there = schedule.guess_model_name(settings), True
-    text = masking.clean(str(error) or type(error).__name__)
+    text, is_monitoring = masking.clean(str(error) or type(error).__name__), _is_monitoring(variables)
     key = _key(name, text)
     with _notes():
         note = _noted(key, again=True)
         if note is None:
             note = _new_note(text)
-            if is_there and (is_scheduled(variables) or hasattr(error, "run_id")):
+            is_run = is_scheduled(variables) and not is_monitoring
+            if is_there and (is_run or hasattr(error, "run_id")):
                 with contextlib.suppress(MlopsError):
                     note["run"] = run_lifecycle.log_failure(name, run_once.title(settings), error)
             _write(key, note)
     shown = f"\nMLflow: run {note['run']}" if note.get("run") else ""
-    return Message(f"{name}: a run failed", f"{text}{shown}", _page(variables), key, again=True)
+    what = "monitoring" if is_monitoring else "a run"
+    return Message(f"{name}: {what} failed", f"{text}{shown}", _page(variables), key, again=True)
 
 
 def deliver(message: Message, channels_of_mage: Any) -> None:
@@ -113,6 +124,10 @@ def deliver(message: Message, channels_of_mage: Any) -> None:
         took = channels.send(message, channels_of_mage, note[CHANNELS])
         if took:
             _write(message.key, {**note, CHANNELS: [*note[CHANNELS], *took]})
+
+
+def _is_monitoring(variables: Mapping[str, Any]) -> bool:
+    return bool(variables.get("pipeline_uuid") == MONITORING)
 
 
 def _settings(variables: Mapping[str, Any]) -> Settings:

@@ -34,6 +34,10 @@ VARIABLES = {
     "service": "green", "source": "sample", "month": "next", "pipeline_uuid": "p", "pipeline_run_id": 7,
     "pipeline_run": run_of("time", "@daily"), "env": "prod",
 }  # fmt: skip
+MONITORING = VARIABLES | {
+    "pipeline_uuid": "trip_duration_monitoring", "model": "", "rollback": True, "max_error_growth": 0.08,
+}  # fmt: skip
+PAGE_OF_MONITORING = "http://mage:6789/pipelines/trip_duration_monitoring/runs/7"
 BY_HAND = {
     "a call of Mage's API": run_of("api", None),
     "Run@once": run_of("time", "@once"),
@@ -88,6 +92,27 @@ def test_a_judged_month_is_reported_once(store: Path, inbox: Inbox) -> None:
     assert inbox.messages == [(message.title, f"champion: it is better\nMage: {PAGE}")]
     send(notifications.of_result(board(judged(store)), VARIABLES), inbox)
     assert inbox.titles == [message.title, f"{NAME} 2023-05: version 2 is champion"]
+
+
+def test_a_compared_month_is_reported_once(inbox: Inbox, store: Path) -> None:
+    told = {
+        "model": [NAME],
+        "month": ["2023-06"],
+        "title": [f"{NAME} 2023-06: no alarm"],
+        "text": ["RMSE 4.02"],
+    }
+    for _ in range(2):
+        send(notifications.of_result(pd.DataFrame(told), MONITORING), inbox)
+    assert inbox.messages == [(f"{NAME} 2023-06: no alarm", f"RMSE 4.02\nMage: {PAGE_OF_MONITORING}")]
+    told["title"] = [f"{NAME} 2023-06: ALARM"]
+    send(notifications.of_result(pd.DataFrame(told), MONITORING), inbox)
+    assert inbox.titles[1:] == [f"{NAME} 2023-06: ALARM"]
+
+
+def test_a_failure_of_monitoring_is_no_failed_run_of_training(inbox: Inbox, store: Path) -> None:
+    send(notifications.of_failure(BROKEN, MONITORING), inbox)
+    assert inbox.messages == [(f"{NAME}: monitoring failed", f"{BROKEN}\nMage: {PAGE_OF_MONITORING}")]
+    assert runs_of() == []
 
 
 @pytest.mark.parametrize("status", [301, 404, 500])
