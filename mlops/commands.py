@@ -76,6 +76,18 @@ def score(options: argparse.Namespace) -> int:
     return 0
 
 
+def monitor(options: argparse.Namespace) -> int:
+    """Compare a month, or each month of a range; estimate one that has no durations yet; write the history page."""
+    from mlops.monitoring.by_command import Asked
+
+    asked = Asked.parse(vars(options))
+    from mlops.monitoring import by_command
+
+    for text in by_command.answer(asked):
+        print(text, flush=True)
+    return 0
+
+
 def show(options: argparse.Namespace) -> int:
     """Print a model's champion."""
     from mlops.registry import listings
@@ -98,6 +110,14 @@ def promote(options: argparse.Namespace) -> int:
     from mlops.operations import by_hand
 
     print(by_hand.promote(_model(options), options.version, options.reason, _agree(options)))
+    return 0
+
+
+def approve(options: argparse.Namespace) -> int:
+    """Make the version champion that waits for approval."""
+    from mlops.registry import operator
+
+    print(operator.approve(_model(options), options.version, options.reason))
     return 0
 
 

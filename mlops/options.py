@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from mlops import commands
 from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
+from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings
 
 
@@ -35,6 +36,7 @@ environment variables:
     _add_backfill(parsers)
     _add_replay(parsers)
     _add_score(parsers)
+    _add_monitor(parsers)
     _add_registry(parsers)
     _add_trust(parsers)
     _add_upkeep(parsers)
@@ -79,12 +81,20 @@ def _add_registry(parsers: Any) -> None:
     promote.add_argument("version", help="Number of the version.")
     promote.add_argument("--yes", action="store_true", help="Override the verdict without being asked.")
     _add_model(promote, commands.promote)
+    approve = _add_command(
+        parsers,
+        "approve",
+        "Make the version champion that waits for approval.",
+        f"Versions wait only with the setting require_approval; `registry` says which one waits. {verified}",
+    )
+    approve.add_argument("version", help="Number of the version.")
+    _add_model(approve, commands.approve)
     rollback = _add_command(parsers, "rollback", "Make an earlier champion the champion again.", verified)
     rollback.add_argument(
         "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
     )
     _add_model(rollback, commands.rollback)
-    for command in (promote, rollback):
+    for command in (promote, approve, rollback):
         command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
 
 
@@ -243,6 +253,43 @@ the reason. What the same version scored before is skipped, so a stopped command
     score.set_defaults(act=commands.score)
 
 
+def _add_monitor(parsers: Any) -> None:
+    monitor = _add_command(
+        parsers,
+        "monitor",
+        "Compare a published month with what the champion had promised, say why it differs, and react.",
+        """\
+The champion that served when the month was published is compared with its own test month, with the champion
+before it and with the pair median, on every trip. An alarm means that the data are wrong, or that the model got
+worse on the same kind of rides; other rides than before are no alarm. The errors, a report and the causes are
+kept in MLflow. The exit status is 0 when the month was compared, with or without an alarm.""",
+        """\
+  python -m mlops monitor                                           generated trips, no network
+  python -m mlops monitor --service green --month next --source tlc
+  python -m mlops monitor --service green --from 2023-07 --to 2023-10 --source ~/trip-data --json
+  python -m mlops monitor --service green --month 2023-11 --source tlc --before-labels
+  python -m mlops monitor --report history.html""",
+    )
+    month = MonitoringSettings.model_fields["month"]
+    unset = f"(default: {month.default}; none beside --from or --report)"
+    monitor.add_argument("--month", metavar="YYYY-MM|next", help=f"{month.description} {unset}")
+    for option, dest, meaning in (
+        ("--from", "first", "Compare each month of a range, oldest first: its first month."),
+        ("--to", "last", "Last month of the range."),
+    ):
+        monitor.add_argument(option, dest=dest, metavar="YYYY-MM", help=meaning)
+    for option, meaning in (
+        ("--json", "Print one JSON object, or a list for a range, instead of a text."),
+        ("--before-labels", "Only estimate the error of a month that is not published yet, from the service's "
+         "request log. Nothing is kept in MLflow, and no reaction follows."),
+    ):  # fmt: skip
+        monitor.add_argument(option, action="store_true", help=meaning)
+    page = "Write a page with the history of all models, which reads MLflow only; compares nothing without a month."
+    monitor.add_argument("--report", type=Path, metavar="FILE", help=page)
+    _add_settings(monitor, but=("month",), of=MonitoringSettings)
+    monitor.set_defaults(act=commands.monitor)
+
+
 def _add_settings(
     command: argparse.ArgumentParser, but: Sequence[str] = (), of: type[BaseModel] = Settings
 ) -> None:
@@ -272,6 +319,7 @@ _METAVARS = {
     **dict.fromkeys(SCHEDULE, "YYYY-MM"),
     "source": "SOURCE",
     "on_busy": "wait|refuse",
+    "require_approval": "never|borderline|always",
     "input": "PATH|URL",
     "model": "NAME",
     "version": "VERSION",
