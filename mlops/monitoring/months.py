@@ -180,7 +180,7 @@ def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | No
     compared = {Month.parse(record.month) for record in monitoring_log.records(name)}
     if unfinished := served.unfinished(name, compared):
         return unfinished
-    first = served.tested_on(name) + 1
+    first = served.champion_month(name) + 1
     while first in compared:
         first += 1
     asked = [each for each in Month.range(first - 1, first + LOOKED_AHEAD - 1) if each not in compared]

@@ -124,7 +124,7 @@ def line(entries: Sequence[Entry], current: str | None, month: Month | None = No
     return Line(tuple(numbers), frozenset(rolled_back))
 
 
-def tested_on(name: str) -> Month:
+def champion_month(name: str) -> Month:
     """Test month of the current champion.
 
     Raises
