@@ -51,7 +51,7 @@ NEXT = "next"  # value of `month`: the month that the schedule waits for
 SCHEDULE = ("start_month", "end_month")  # limits of `next`; ignored when `month` names a month
 OPERATIONAL = (
     *SCHEDULE, "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience",
-    "on_busy", "force",
+    "on_busy", "force", "require_approval",
 )  # fmt: skip  # settings that do not change the result
 
 
@@ -111,10 +111,7 @@ class Settings(CheckedSettings):
         "https://, s3:// or gs:// URL.",
     )
     publication_wait: float = Field(
-        0.0,
-        ge=0,
-        le=86_400,
-        description="With month next: maximum seconds to wait for the month to be published.",
+        0.0, ge=0, le=86_400, description="With month next: maximum seconds to wait until it is published."
     )
     source_patience: float = Field(
         0.0, ge=0, le=86_400, description="Maximum seconds to keep trying a source that does not answer."
@@ -204,6 +201,9 @@ class Settings(CheckedSettings):
         ge=1,
         description="Age in months above which a champion is replaced by a challenger that is not significantly "
         "worse.",
+    )
+    require_approval: Literal["never", "borderline", "always"] = Field(
+        "never", description="Promotions that wait until a person approves them: never, borderline, always."
     )
     connect_timeout: float = Field(
         5.0, gt=0, le=300, description="Maximum seconds to wait for the tracking server's first answer."

@@ -30,7 +30,7 @@ from mlops.operations import channels
 from mlops.operations.channels import Message as Message
 from mlops.pipeline import run_once, schedule
 from mlops.pipeline.schedule import REPUBLISHED
-from mlops.registry import client, run_lifecycle, runs, versions
+from mlops.registry import approvals, client, run_lifecycle, runs, versions
 
 AGAIN_HOURS = 20.0  # before the same failure is sent again: a daily check then sends it every day
 CHANNELS = "channels"  # of a note: who took the message
@@ -56,10 +56,12 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     version = versions.get(first["model"], first["number"])
     name, month = version.name, version.tags["test_month"]
     again = any(REPUBLISHED in other.tags for other in schedule.judged(name)[Month.parse(month)])
-    title = f"{name} {month}: version {version.number} is {version.tags[runs.OUTCOME]}"
+    outcome = version.tags[runs.OUTCOME]
+    title = f"{name} {month}: version {version.number} is {outcome}"
+    how = f"\n{approvals.how_to_approve(version)}" if outcome == approvals.WAITING else ""
     return Message(
         title + (", after the month was republished" if again else ""),
-        str(first["about"]),
+        f"{first['about']}{how}",
         _page(variables),
         _key(name, version.uri),
     )

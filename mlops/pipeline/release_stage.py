@@ -20,7 +20,7 @@ from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
 from mlops.pipeline.judge_stage import Judged
 from mlops.pipeline.run_result import RunResult
-from mlops.registry import alias_log, artifact, verification, versions
+from mlops.registry import alias_log, approvals, artifact, verification, versions
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.verification import Verification
 from mlops.registry.versions import OUTCOME, Version
@@ -73,29 +73,47 @@ def verify(attempt: Attempt, version: Version) -> Verification:
 def promote(
     attempt: Attempt, fitted: Fitted, judged: Judged, version: Version, verified: Verification, lock: Lock
 ) -> RunResult:
-    """Move the alias if the verdict and the verification allow it, log the card, and set the final tags."""
-    promoted = judged.verdict.promote and verified.passed
-    if promoted and alias_log.current(attempt.name, CHAMPION) != version.number:
+    """Move the alias if verdict, verification and settings allow it, log the card, and set the final tags."""
+    outcome, waits = _decide(attempt, judged, version, verified)
+    if outcome == CHAMPION and alias_log.current(attempt.name, CHAMPION) != version.number:
         lock.check()
         _move(attempt, CHAMPION, version, judged, judged.verdict.reason)
     if not verified.passed:
         logger.error("%s stays challenger: %s", version.uri, verified.reason)
+    if waits:
+        logger.warning("%s is %s: %s. %s", version.uri, outcome, waits, approvals.how_to_approve(version))
     _log_card(attempt, judged, version, verified)
-    outcome = CHAMPION if promoted else CHALLENGER
     reason = judged.verdict.reason if verified.passed else f"verification failed: {verified.reason}"
-    decided = outcome if promoted else f"{outcome} (verdict: {judged.verdict.outcome})"
     board = leaderboard.leaderboard(
         version,
-        f"{decided}: {reason}; {versions.link(version)}",
+        f"{_in_words(outcome, judged, waits)}: {reason}; {versions.link(version)}",
         judged.metrics,
         judged.record.evidence,
         fitted.best,
         fitted.trials,
     )
     attempt.run.log_table("leaderboard.csv", board)
+    waiting = approvals.tag_of(version, waits) if waits else {}
     card = f"runs:/{attempt.run.run_id}/model_card.html"
-    tags = {"card": card, "proof": verified.as_tag(), OUTCOME: outcome}
+    tags = {"card": card, "proof": verified.as_tag(), **waiting, OUTCOME: outcome}
     return RunResult.of_version(versions.tag(version, tags), board, reason)
+
+
+def _decide(attempt: Attempt, judged: Judged, version: Version, verified: Verification) -> tuple[str, str]:
+    """Outcome of the run, and why a person must approve it before the alias moves; empty if nobody must."""
+    if not (judged.verdict.promote and verified.passed):
+        return CHALLENGER, ""
+    if alias_log.current(attempt.name, CHAMPION) == version.number:  # an earlier attempt moved it
+        return CHAMPION, ""
+    settings = attempt.settings
+    waits = approvals.why_wait(settings.require_approval, judged.verdict.measured, settings.min_improvement)
+    return (approvals.WAITING, waits) if waits else (CHAMPION, "")
+
+
+def _in_words(outcome: str, judged: Judged, waits: str) -> str:
+    if waits:
+        return f"{outcome} ({waits})"
+    return outcome if outcome == CHAMPION else f"{outcome} (verdict: {judged.verdict.outcome})"
 
 
 def _move(attempt: Attempt, alias: str, version: Version, judged: Judged, reason: str) -> None:

@@ -9,9 +9,10 @@ import pandas as pd
 
 from mlops.pipeline import months_table
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
+from mlops.registry.approvals import WAITING
 from mlops.registry.versions import OUTCOME, Version
 
-Outcome = Literal["champion", "challenger", "nothing to do"]
+Outcome = Literal["champion", "challenger", "waiting for approval", "nothing to do"]
 NOTHING: Outcome = "nothing to do"
 
 
@@ -21,7 +22,7 @@ class RunResult:
 
     Parameters
     ----------
-    outcome : {"champion", "challenger", "nothing to do"}
+    outcome : {"champion", "challenger", "waiting for approval", "nothing to do"}
     version : Version or None
         The registered version; None if there was nothing to do.
     is_repeat : bool
@@ -46,7 +47,8 @@ class RunResult:
         cls, version: Version, board: pd.DataFrame, reason: str, *, is_repeat: bool = False
     ) -> RunResult:
         """The result of a run whose version has its final tag."""
-        outcome: Outcome = CHAMPION if version.tags[OUTCOME] == CHAMPION else CHALLENGER
+        known: dict[str, Outcome] = {CHAMPION: CHAMPION, WAITING: WAITING}
+        outcome = known.get(version.tags[OUTCOME], CHALLENGER)
         return cls(outcome, version, is_repeat, version.tags.get("test_month", ""), reason, board)
 
     @classmethod

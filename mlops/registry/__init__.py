@@ -17,6 +17,7 @@ In reading order:
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode
+- `approvals`: promotions that wait until a person approves them
 - `monitoring_record`: what is kept of a compared month, as a value and as JSON
 - `monitoring_log`: the compared months of a model in MLflow
 - `local_copy`: load a version from its copy on this machine, without MLflow

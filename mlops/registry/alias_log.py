@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 INTENT, DONE, DROPPED = "intent", "done", "dropped"
-# Verdicts beside those of `promotion.decide`: moved in MLflow's pages, by `rollback`, by `promote`.
-BY_HAND, ROLLBACK, BY_OPERATOR = "by hand", "rollback", "by operator"
+# Verdicts beside those of `promotion.decide`: moved in MLflow's pages, by `rollback`, by `promote`, by `approve`.
+BY_HAND, ROLLBACK, BY_OPERATOR, APPROVED = "by hand", "rollback", "by operator", "approved"
 SIGNED, BEFORE, FORGED = "signed", "before signatures", "forged"
 _PREFIX = "journal."
 _MONITORING = "monitoring of "

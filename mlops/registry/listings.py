@@ -20,7 +20,7 @@ from mlops.errors import (
     command,
     plain,
 )
-from mlops.registry import alias_log, overrides, run_history, runs, verification, versions
+from mlops.registry import alias_log, approvals, overrides, run_history, runs, verification, versions
 from mlops.registry.alias_log import Entry, Tenure
 from mlops.registry.overrides import Override
 from mlops.registry.versions import Version
@@ -35,10 +35,14 @@ def listing(name: str) -> str:
     entries, known = alias_log.read_all(name), {version.number: version for version in found}
     counted = [entry for entry in entries if entry.proof != alias_log.FORGED]
     moves = [_line(entry, overrides.override_of(entry, known)) for entry in entries[-MOVES_SHOWN:]]
+    waits = approvals.waiting(name)
     parts = [
         *(_version_lines(name, found, overrides.by_version(counted, known)) if found else []),
         *(["", "alias moves, newest last (UTC):", *moves] if moves else []),
-        *(f"NOTE: {text}" for text in (*noticed, *_proofs(entries[-MOVES_SHOWN:]))),
+        *(
+            f"NOTE: {text}"
+            for text in (*noticed, *_proofs(entries[-MOVES_SHOWN:]), *([waits] if waits else []))
+        ),
     ]
     return "\n".join(
         [name if found else f"{name}: no version is registered{' now' if moves else ' yet'}", *parts]

@@ -19,6 +19,7 @@ from mlops.errors import (
 from mlops.month import Month
 from mlops.registry import (
     alias_log,
+    approvals,
     local_stack,
     overrides,
     run_history,
@@ -94,6 +95,30 @@ def promote(name: str, number: str, reason: str, agree: Callable[[str], None] = 
                 f"{name}: the verdict of version {number} has just changed; look at it again"
             )
         return _move(versions.get(name, number), BY_OPERATOR, reason, lock)
+
+
+def approve(name: str, number: str, reason: str) -> Moved:
+    """Verify the version that waits for approval, then make it champion.
+
+    Raises
+    ------
+    PromotionError
+        When the version does not wait, or its verification fails.
+    ConfigError
+        When no reason is given, or the version is not a number.
+    """
+    _require_reason(reason)
+    require_number(number)
+    with _settled(name, f"approving version {number}") as lock:
+        waits = approvals.waiting(name)
+        if waits is None or waits.version.number != number:
+            versions.get(name, number)  # an unknown number is another error
+            other = f"version {waits.version.number} waits" if waits else "no version waits"
+            raise PromotionError(
+                f"{name}: version {number} does not wait for approval; {other}. A version waits until a newer one "
+                "does, or until champion moves. `promote` makes any version champion"
+            )
+        return _move(waits.version, alias_log.APPROVED, reason, lock)
 
 
 def require_number(version: str) -> None:

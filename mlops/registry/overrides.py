@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mlops.registry.alias_log import BY_HAND, BY_OPERATOR, CHAMPION, DONE, ROLLBACK, Entry
+from mlops.registry.alias_log import APPROVED, BY_HAND, BY_OPERATOR, CHAMPION, DONE, ROLLBACK, Entry
 from mlops.registry.versions import Version
 
 PROMOTE: Final = "promote"
 VERDICTS = (PROMOTE, "keep", "refuse")
 NONE: Final = "none"  # no verdict: the tag is missing
 UNREADABLE: Final = "unreadable"  # the tag is no verdict: somebody changed it
-BY_PEOPLE = (BY_OPERATOR, ROLLBACK, BY_HAND)
+BY_PEOPLE = (BY_OPERATOR, APPROVED, ROLLBACK, BY_HAND)
 
 
 @dataclass(frozen=True)

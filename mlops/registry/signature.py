@@ -16,7 +16,7 @@ from mlops import config, files
 from mlops.errors import command
 
 TAG = "signature"  # of a version: its files with their sha256, and the HMAC, as JSON
-VERSION, ENTRY = "version", "journal entry"  # what a signature can be of
+VERSION, ENTRY, APPROVAL = "version", "journal entry", "approval"  # what a signature can be of
 _ADDED = ("registered_model_meta",)  # files that MLflow's client adds to a version that it downloads
 
 
@@ -26,7 +26,7 @@ def sign(kind: str, content: Mapping[str, object]) -> str:
     Parameters
     ----------
     kind : str
-        `VERSION` or `ENTRY`, so that a signature of the one is none of the other.
+        `VERSION`, `ENTRY` or `APPROVAL`, so that a signature of the one is none of the other.
     content : mapping
         Values that JSON can hold; their order does not count.
 
