@@ -184,7 +184,7 @@ def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | No
     while first in compared:
         first += 1
     asked = [each for each in Month.range(first - 1, first + LOOKED_AHEAD - 1) if each not in compared]
-    available = _available(source, settings, asked)
+    available = published(source, settings, asked)
     found = [month for month in available if month >= first]
     if found:
         return min(found)
@@ -192,7 +192,8 @@ def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | No
     return NothingToDo(f"{name}: every published month was compared; {where}", str(first))
 
 
-def _available(source: Source, settings: MonitoringSettings, months: Sequence[Month]) -> tuple[Month, ...]:
+def published(source: Source, settings: MonitoringSettings, months: Sequence[Month]) -> tuple[Month, ...]:
+    """Those of the months that the source has, oldest first."""
     retry = retries.for_seconds(settings.source_patience)
     return retry(sources.months_available, source, settings.service, months)
 
@@ -207,7 +208,7 @@ def _watched(name: str, settings: MonitoringSettings, source: Source, file: cach
             counts=now.quality.rejected,
         )
     wanted = {about.tested_on, *file.month.before(BEFORE)}
-    others, notes = _others(source, settings, sorted(wanted), file.month)
+    others, notes = fetch_others(source, settings, sorted(wanted), file.month)
     faulty = _faulty(name)
     left_out = sorted(month for month in others if str(month) in faulty and month != about.tested_on)
     before = [
@@ -234,12 +235,12 @@ def _rejections(quality: Quality) -> str:
     return ", ".join(f"{count:,} as {rule}" for rule, count in quality.rejected.items() if count)
 
 
-def _others(
+def fetch_others(
     source: Source, settings: MonitoringSettings, wanted: Sequence[Month], month: Month
 ) -> tuple[dict[Month, Prepared], list[str]]:
     """The other months that the source has and that can be read, and notes about those that cannot."""
     found, notes = {}, []
-    for each in _available(source, settings, [*wanted, month]):
+    for each in published(source, settings, [*wanted, month]):
         if each == month:
             continue
         try:
