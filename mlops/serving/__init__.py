@@ -5,6 +5,7 @@ In reading order:
 - `settings`: settings of the service
 - `problems`: what a client gets instead of an answer
 - `questions`: what a client may ask
+- `plain_lists`: lists in the usual form, read faster
 - `errors`: errors of the service
 - `served`: a version that answers, and the trial before it does
 - `memory`: which version was served last, and copies of versions, on disk

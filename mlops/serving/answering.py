@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,17 +14,27 @@ import numpy as np
 from mlops.data.zones import ZoneNames
 from mlops.errors import MlopsError
 from mlops.model.learned_range import OUT_OF_RANGE
+from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry.local_copy import predict_columns
-from mlops.serving.answers import Group, Row
+from mlops.serving.answers import COLUMNS, Group
 from mlops.serving.errors import NoModelError, ServiceError
 from mlops.serving.problems import FieldError, ProblemError, shown, unprocessable
-from mlops.serving.questions import RULES, Asked, Question
+from mlops.serving.questions import RULES, Asked
 from mlops.serving.served import ANSWER_COLUMNS, Served
 
 ONE_BY_ONE: Final = 6  # requests; for more, a table is faster
 RETRY_SECONDS: Final = 5  # after which a client should ask again where no model is loaded
 _minutes: Final = operator.itemgetter(*ANSWER_COLUMNS)
 PLACES: Final = ("pickup_zone", "dropoff_zone")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Requests of one body that one version will answer; the fields are those of `Group`."""
+
+    served: Served
+    positions: Sequence[int]
+    requests: Mapping[str, Sequence[Any]]
 
 
 def answer(
@@ -43,15 +55,29 @@ def answer(
     MlopsError
         When a version gives no numbers.
     """
-    groups = []
-    for service in dict.fromkeys(question.service for question in asked.questions):
-        positions = [at for at, question in enumerate(asked.questions) if question.service == service]
+    parts = split(asked, served_for, names_for)
+    return [
+        Group(part.served, part.positions, part.requests, _answers(part.served, part.requests))
+        for part in parts
+    ]
+
+
+def split(
+    asked: Asked, served_for: Callable[[str | None], Served], names_for: Callable[[str], ZoneNames]
+) -> list[Part]:
+    """The requests of a body, a part for each service that they name. As `answer`, but without the answers."""
+    services, parts = asked.columns["service"], []
+    for service in dict.fromkeys(services):
+        positions = [at for at, each in enumerate(services) if each == service]
         served = _served(service, served_for, positions[0] if asked.is_list else None)
-        questions = [asked.questions[at] for at in positions]
-        requests = [_request(question) for question in questions]
-        _replace_names(requests, positions if asked.is_list else None, served.service, names_for)
-        groups.append(Group(served, positions, requests, _rows(served, requests)))
-    return groups
+        requests = {name: _chosen(asked.columns[name], positions) for name in REQUEST_COLUMNS}
+        requests |= _ids(requests, positions if asked.is_list else None, served.service, names_for)
+        parts.append(Part(served, positions, requests))
+    return parts
+
+
+def _chosen(values: Sequence[Any], positions: Sequence[int]) -> Sequence[Any]:
+    return values if len(positions) == len(values) else [values[at] for at in positions]
 
 
 def _served(service: str | None, served_for: Callable[[str | None], Served], position: int | None) -> Served:
@@ -72,37 +98,28 @@ def no_model(error: NoModelError) -> ProblemError:
     return ProblemError(503, detail, headers={"retry-after": str(RETRY_SECONDS)})
 
 
-def _request(question: Question) -> dict[str, Any]:
-    """The columns that the model reads."""
-    return {
-        "pickup_at": question.pickup_at,
-        "pickup_zone": question.pickup_zone,
-        "dropoff_zone": question.dropoff_zone,
-        "distance_miles": question.distance_miles,
-        "passenger_count": question.passenger_count,
-    }
-
-
-def _replace_names(
-    requests: Sequence[dict[str, Any]],
+def _ids(
+    requests: Mapping[str, Sequence[Any]],
     positions: Sequence[int] | None,
     service: str,
     names_for: Callable[[str], ZoneNames],
-) -> None:
-    """Put ids where zones have names."""
+) -> dict[str, list[Any]]:
+    """The columns in which zones have names, with ids instead."""
+    named = [place for place in PLACES if str in set(map(type, requests[place]))]
+    found = {place: list(requests[place]) for place in named}
     errors: list[FieldError] = []
-    for at, request in enumerate(requests):
-        for place in PLACES:
-            name = request[place]
-            if not isinstance(name, str):
-                continue
-            names = names_for(service)
-            request[place] = names.id_of(name)
-            if request[place] is None:
-                rule = f"{RULES[place]}; {_hint(names, name, is_first=not errors)}"
-                errors.append(FieldError(place, rule, shown(name), positions[at] if positions else None))
+    for at, place in itertools.product(range(len(requests["pickup_zone"])), named):
+        name = found[place][at]
+        if not isinstance(name, str):
+            continue
+        names = names_for(service)
+        found[place][at] = names.id_of(name)
+        if found[place][at] is None:
+            rule = f"{RULES[place]}; {_hint(names, name, is_first=not errors)}"
+            errors.append(FieldError(place, rule, shown(name), positions[at] if positions else None))
     if errors:
         raise unprocessable(errors)
+    return found
 
 
 def _hint(names: ZoneNames, name: str, *, is_first: bool) -> str:
@@ -115,34 +132,35 @@ def _hint(names: ZoneNames, name: str, *, is_first: bool) -> str:
     return f"no zone has this name, is it {' or '.join(near)}?" if near else "no zone has this name"
 
 
-def _rows(served: Served, requests: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
+def _answers(served: Served, requests: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """The model's answers, one by one or from a table; both are equal."""
-    return _alone(served, requests) if len(requests) <= ONE_BY_ONE else _together(served, requests)
+    count = len(requests["pickup_at"])
+    return _alone(served, requests) if count <= ONE_BY_ONE else _together(served, requests)
 
 
-def _alone(served: Served, requests: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
+def _alone(served: Served, requests: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     rows = []
-    for request in requests:
-        found = served.model.predict_one(request)
+    for values in zip(*requests.values(), strict=True):
+        found = served.model.predict_one(dict(zip(requests, values, strict=True)))
         minutes = _minutes(found)
         if not math.isfinite(sum(minutes)):
             raise _no_number(served)
         rows.append((*minutes, found.get(OUT_OF_RANGE)))
-    return rows
+    return dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
 
 
-def _together(served: Served, requests: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
+def _together(served: Served, requests: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     import pandas as pd
 
-    columns = {name: [request[name] for request in requests] for name in requests[0]}
-    table = {name: np.array(values, np.float64) for name, values in columns.items() if name != "pickup_at"}
-    pickup_at = pd.DatetimeIndex(columns["pickup_at"])  # 20 times as fast as numpy's conversion
+    table = {name: np.array(values, np.float64) for name, values in requests.items() if name != "pickup_at"}
+    times: Any = requests["pickup_at"]
+    pickup_at = pd.DatetimeIndex(times)  # 20 times as fast as numpy's conversion
     found = predict_columns(served.model, {"pickup_at": pickup_at, **table})
-    outside = found[OUT_OF_RANGE].tolist() if OUT_OF_RANGE in found else [None] * len(requests)
-    minutes = [np.asarray(found[name], np.float64) for name in ANSWER_COLUMNS]
-    if not np.isfinite(minutes).all():
+    minutes = {name: np.asarray(found[name], np.float64) for name in ANSWER_COLUMNS}
+    if not all(np.isfinite(each).all() for each in minutes.values()):
         raise _no_number(served)
-    return list(zip(*(each.tolist() for each in minutes), outside, strict=True))
+    outside = found[OUT_OF_RANGE].tolist() if OUT_OF_RANGE in found else [None] * len(pickup_at)
+    return {**{name: each.tolist() for name, each in minutes.items()}, OUT_OF_RANGE: outside}
 
 
 def _no_number(served: Served) -> MlopsError:

@@ -12,10 +12,7 @@ from pydantic_core import to_json
 from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.serving.served import ANSWER_COLUMNS, Served
 
-Row = tuple[float, float, float, float, float, bool | None]
-"""Minutes in the order of `ANSWER_COLUMNS`, and whether the request is out of range."""
-
-_COLUMNS: Final = (*ANSWER_COLUMNS, OUT_OF_RANGE)
+COLUMNS: Final = (*ANSWER_COLUMNS, OUT_OF_RANGE)
 
 
 def _minutes(description: str, example: float) -> Any:
@@ -67,35 +64,47 @@ class Group:
     served : Served
     positions : sequence of int
         Of the requests in the body.
-    requests : sequence of dict
-        As the model got them: the request columns.
-    rows : sequence of Row
-        One for each request.
+    requests : mapping
+        The request columns as the model got them, a value for each request, None for null.
+    answers : mapping
+        `COLUMNS` in this order, a value for each request.
     """
 
     served: Served
     positions: Sequence[int]
-    requests: Sequence[Mapping[str, Any]]
-    rows: Sequence[Row]
+    requests: Mapping[str, Sequence[Any]]
+    answers: Mapping[str, Sequence[float | bool | None]]
 
 
 def as_json(groups: Sequence[Group], is_list: bool, request_id: str) -> bytes:
     """Answers in the order of the requests, as JSON: an `Answer`, or a list of them."""
-    found: list[dict[str, Any]] = [{}] * sum(len(group.positions) for group in groups)
+    found = [b""] * sum(len(group.positions) for group in groups)
     for group in groups:
-        ends = [_end(group.served, is_given, request_id) for is_given in (False, True)]
-        for position, request, row in zip(group.positions, group.requests, group.rows, strict=True):
-            end = ends[request["distance_miles"] is not None]
-            found[position] = dict(zip(_COLUMNS, row, strict=True)) | end
-    return to_json(found if is_list else found[0])  # a third of the time that Python's `json` takes
+        for position, text in zip(group.positions, _texts(group, request_id), strict=True):
+            found[position] = text
+    return b"[%b]" % b",".join(found) if is_list else found[0]
 
 
-def _end(served: Served, is_given: bool, request_id: str) -> dict[str, Any]:
-    """What is the same in many answers of a group."""
-    return {
+def _texts(group: Group, request_id: str) -> list[bytes]:
+    """JSON of each answer. Whole columns are written at once, in a third of the time that objects take."""
+    columns = to_json(list(group.answers.values()))[2:-2].split(b"],[")
+    values = zip(*(column.split(b",") for column in columns), strict=True)
+    missing, given = (_template(group.served, is_given, request_id) for is_given in (False, True))
+    distances = group.requests["distance_miles"]
+    return [
+        (missing if distance is None else given) % each
+        for distance, each in zip(distances, values, strict=True)
+    ]
+
+
+def _template(served: Served, is_given: bool, request_id: str) -> bytes:
+    """JSON of an answer, with a place for each value of `COLUMNS`; the rest is the same in many answers."""
+    end = {
         "distance": "given" if is_given else "missing",
         "calibrated": is_given or served.knows_missing_distance,
         "service": served.service,
         "model_version": served.version,
         "request_id": request_id,
     }
+    places = b",".join(b'"%b":%%b' % name.encode() for name in COLUMNS)
+    return b"{%b,%b" % (places, to_json(end)[1:].replace(b"%", b"%%"))

@@ -64,7 +64,7 @@ def create_app(models: Models, settings: ServeSettings) -> App:
         try:
             metrics.answered(groups)
             for group in groups:
-                log.add(group.served.service, group.served.version, group.requests, group.rows)
+                log.add(group.served.service, group.served.version, group.requests, group.answers)
         except Exception:  # the answer is good all the same
             logger.exception("an answer was not counted or logged")
 

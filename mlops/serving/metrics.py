@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.serving.asgi import REASONS, REFUSED, App, Message, Receive, Scope, Send, notes
 
 if TYPE_CHECKING:  # these modules import much at run time
@@ -94,11 +95,11 @@ class Metrics:
         size = 0
         for group in groups:
             rides, outside, without = self._counters(group.served)
-            count = len(group.rows)
+            count = len(group.positions)
             size += count
             rides.inc(count)
-            outside.inc(sum(row[-1] is True for row in group.rows))
-            without.inc(sum(request["distance_miles"] is None for request in group.requests))
+            outside.inc(group.answers[OUT_OF_RANGE].count(True))
+            without.inc(group.requests["distance_miles"].count(None))
         self._sizes.observe(size)
 
     def logged(self, outcome: str, rows: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
-from mlops.serving import answering, answers, problems, questions
+from mlops.serving import answering, answers, plain_lists, problems, questions
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, header, notes
 from mlops.serving.models import Models
@@ -86,7 +86,8 @@ class Predict:
             await _send(send, 200, JSON, text)
 
     def _answer(self, body: bytes, request_id: str) -> tuple[list[Group], bytes]:
-        asked = questions.read(body, self._most)
+        plain = plain_lists.read(body, self._most) if len(body) > INLINE_BYTES else None
+        asked = plain or questions.read(body, self._most)
         groups = answering.answer(asked, self._models.get, self._models.zone_names)
         return groups, answers.as_json(groups, asked.is_list, request_id)
 

@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -164,9 +164,17 @@ class Question(BaseModel):
 
 @dataclass(frozen=True)
 class Asked:
-    """The requests of a body, and whether it was a list; a single request gets a single answer."""
+    """The requests of a body.
 
-    questions: Sequence[Question]
+    Parameters
+    ----------
+    columns : mapping
+        The fields of `Question`, a value of each for each request, None for null.
+    is_list : bool
+        Whether the body was a list; a single request gets a single answer.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
     is_list: bool
 
 
@@ -192,8 +200,8 @@ def read(body: bytes, most: int) -> Asked:
     Examples
     --------
     >>> body = b'{"pickup_at": "2023-07-03T12:30Z", "pickup_zone": 74.0, "dropoff_zone": null}'
-    >>> read(body, most=1000).questions[0].pickup_zone
-    74
+    >>> read(body, most=1000).columns["pickup_zone"]
+    [74]
     """
     value = _parse(body)
     is_list = isinstance(value, list)
@@ -204,12 +212,16 @@ def read(body: bytes, most: int) -> Asked:
         raise unprocessable([FieldError("body", "a request (a JSON object) or a list of them", shown(value))])
     try:
         if is_list:
-            return Asked(_QUESTIONS.validate_python(value), True)
-        return Asked((_QUESTION.validate_python(value),), False)
+            return _asked(_QUESTIONS.validate_python(value), is_list)
+        return _asked([_QUESTION.validate_python(value)], is_list)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)
         shown_errors = [_as_field_error(each, is_list) for each in found[:MOST_ERRORS]]
         raise unprocessable(shown_errors, len(found)) from error
+
+
+def _asked(questions: Sequence[Question], is_list: bool) -> Asked:
+    return Asked({name: [getattr(each, name) for each in questions] for name in RULES}, is_list)
 
 
 def _parse(body: bytes) -> Any:

@@ -96,27 +96,28 @@ class RequestLog:
         self,
         service: str,
         version: str,
-        requests: Sequence[Mapping[str, Any]],
-        rows: Sequence[Sequence[float | bool | None]],
+        requests: Mapping[str, Sequence[Any]],
+        answers: Mapping[str, Sequence[float | bool | None]],
     ) -> None:
         """Take a sample of these rows.
 
         Parameters
         ----------
         service, version : str
-        requests : sequence of mapping
-            As the model got them: `REQUEST`, of which the last two may be missing or None.
-        rows : sequence of sequence
-            The answer to each request: values of `ANSWER`, in this order; ``out_of_range`` may be None.
+        requests : mapping
+            A value for each request, as the model got it, of each of `REQUEST`; None or NaN for null.
+        answers : mapping
+            The same of each of `ANSWER`; ``out_of_range`` may be None.
         """
-        count = len(requests)
+        count = len(requests["pickup_at"])
         with self._lock:
             if self._skip >= count:  # the usual case: less than a microsecond
                 self._skip -= count
                 return
             taken = list(self._take(count))
             now = time.time()
-            self._rows += [_row(now, service, version, self._share, requests[i], rows[i]) for i in taken]
+            about = (now, service, version, self._share)
+            self._rows += [(*about, *_row(requests, answers, at)) for at in taken]
             if len(self._rows) > 4 * BUFFER_ROWS:
                 self._drop(len(self._rows) - 4 * BUFFER_ROWS)
         if len(self._rows) >= BUFFER_ROWS:
@@ -196,17 +197,12 @@ class _File:
 
 
 def _row(
-    now: float,
-    service: str,
-    version: str,
-    share: float,
-    request: Mapping[str, Any],
-    row: Sequence[float | bool | None],
+    requests: Mapping[str, Sequence[Any]], answers: Mapping[str, Sequence[float | bool | None]], at: int
 ) -> tuple[Any, ...]:
-    distance = request.get("distance_miles")
+    distance = requests["distance_miles"][at]
     is_given = distance is not None and distance == distance  # not NaN
-    asked = (request.get(name) for name in REQUEST)
-    return (now, service, version, share, *asked, *row, DISTANCE[is_given])
+    asked, answered = (requests[name][at] for name in REQUEST), (answers[name][at] for name in ANSWER)
+    return (*asked, *answered, DISTANCE[is_given])
 
 
 def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:

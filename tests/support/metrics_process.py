@@ -35,14 +35,13 @@ STATES = (
 )
 
 
-def ride(distance: float | None, outside: bool | None) -> tuple[dict[str, Any], tuple[Any, ...]]:
-    return {"distance_miles": distance}, (12.5, 9.0, 16.0, 7.0, 21.0, outside)
-
-
-def group(served: Any, *rides: tuple[dict[str, Any], tuple[Any, ...]]) -> Any:
+def group(served: Any, *rides: tuple[float | None, bool | None]) -> Any:
+    """Answered rides, of which each has a distance and says whether it is out of range."""
+    distances, outside = (list(column) for column in zip(*rides, strict=True))
     return SimpleNamespace(
-        served=served, requests=[asked for asked, _ in rides], rows=[row for _, row in rides]
-    )
+        served=served, positions=range(len(rides)), requests={"distance_miles": distances},
+        answers={"out_of_range": outside},
+    )  # fmt: skip
 
 
 async def work(counted: metrics.Metrics) -> None:
@@ -62,10 +61,8 @@ async def work(counted: metrics.Metrics) -> None:
             continue
     for path in ("/healthz", "/wp-admin", "/x" * 1000):
         await send_to(metrics.Count(answering(), counted), scope(path))
-    counted.answered([group(GREEN, ride(2.5, False))])
-    counted.answered(
-        [group(GREEN, ride(None, True), ride(1.0, True), ride(None, None)), group(OLD, ride(1.0, None))]
-    )
+    counted.answered([group(GREEN, (2.5, False))])
+    counted.answered([group(GREEN, (None, True), (1.0, True), (None, None)), group(OLD, (1.0, None))])
     counted.logged("written", 5)
     counted.logged("lost", 2)
 

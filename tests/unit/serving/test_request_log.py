@@ -36,7 +36,11 @@ ANSWER: dict[str, Any] = {
 
 def add(log: RequestLog, count: int = 1, service: str = "green", **changed: Any) -> None:
     request = {name: changed.pop(name, value) for name, value in REQUEST.items()}
-    log.add(service, "7", [request] * count, [tuple({**ANSWER, **changed}.values())] * count)
+    log.add(service, "7", columns([request] * count), columns([{**ANSWER, **changed}] * count))
+
+
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def counted(folder: Path, **options: Any) -> tuple[RequestLog, Counter[str]]:
@@ -70,10 +74,10 @@ def test_a_row_is_read_as_it_was_answered(tmp_path: Path) -> None:
 
 def test_values_of_numpy_and_versions_that_say_less_are_logged(tmp_path: Path) -> None:
     """As `predict` gives them for a list; and an answer without ``out_of_range``."""
-    log, minutes = RequestLog(tmp_path, share=1), list(ANSWER.values())[:-1]
-    rows = [(*map(np.float64, minutes), np.bool_(True)), (*minutes, None)]
-    at = pd.Timestamp("2023-07-03T08:30")
-    log.add("green", "7", [{**REQUEST, "pickup_at": at, "distance_miles": float("nan")}, REQUEST], rows)
+    log, at = RequestLog(tmp_path, share=1), pd.Timestamp("2023-07-03T08:30")
+    says_more = {name: np.float64(value) for name, value in ANSWER.items()} | {"out_of_range": np.bool_(True)}
+    requests = [{**REQUEST, "pickup_at": at, "distance_miles": float("nan")}, REQUEST]
+    log.add("green", "7", columns(requests), columns([says_more, {**ANSWER, "out_of_range": None}]))
     log.close()
     found = read(tmp_path)
     assert found["out_of_range"].tolist() == [True, pd.NA]
@@ -84,7 +88,7 @@ def test_values_of_numpy_and_versions_that_say_less_are_logged(tmp_path: Path) -
 def test_nothing_else_of_a_request_is_kept(tmp_path: Path) -> None:
     log = RequestLog(tmp_path, share=1)
     request = {**REQUEST, "name": "J. Doe", "address": "10.0.0.1"}
-    log.add("green", "7", [request], [tuple(ANSWER.values())])
+    log.add("green", "7", columns([request]), columns([ANSWER]))
     log.close()
     (path,) = files(tmp_path)
     assert pq.read_schema(path).names == [
@@ -124,8 +128,8 @@ def test_a_part_of_it_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("rows", [1, 7, 1000])
 def test_each_row_is_taken_with_the_same_probability(rows: int, tmp_path: Path) -> None:
     log, offered = RequestLog(tmp_path, share=0.05, seed=rows), 42_000
-    requests = [{**REQUEST, "pickup_zone": position} for position in range(rows)]
-    answers = [tuple(ANSWER.values())] * rows
+    requests = columns([{**REQUEST, "pickup_zone": position} for position in range(rows)])
+    answers = columns([ANSWER] * rows)
     for _ in range(offered // rows):
         log.add("green", "7", requests, answers)
     log.close()
