@@ -154,7 +154,7 @@ def test_roll_back_to_a_version_that_was_champion(machine: Machine) -> None:
     assert machine.alias("champion") == "1"
 
 
-@pytest.mark.parametrize("command", [("promote", "1"), ("rollback",)])
+@pytest.mark.parametrize("command", [("promote", "1"), ("approve", "1"), ("rollback",)])
 def test_no_move_without_a_reason(command: tuple[str, ...], machine: Machine) -> None:
     reported = refused(machine.mlops(*command, "--reason", " "), status=2)
     assert reported == "error: reason: expected a text that says why, for the journal; got nothing"
@@ -168,6 +168,34 @@ def test_an_alias_moved_by_hand_is_noticed_once_and_stays(machine: Machine) -> N
     assert "NOTE" not in later
     assert re.search(r"champion 2 -> 1  by hand \(unknown\): moved outside this project; noticed now", later)
     assert machine.alias("champion") == "1"
+
+
+def test_a_promotion_waits_for_approval_if_the_setting_asks_for_it(machine: Machine) -> None:
+    said(machine.mlops("rollback", *WHY))
+    ended = machine.train(seed=3, require_approval="always", **APRIL)
+    assert "waiting for approval (every promotion needs an approval): RMSE" in said(ended)
+    assert (
+        f"python -m mlops approve 4 --model {SAMPLE_MODEL} --reason ...; or give it the alias" in ended.stderr
+    )
+    fourth = machine.versions()[3]
+    assert (fourth.tags["outcome"], fourth.tags["verdict"]) == ("waiting for approval", "promote")
+    assert (machine.alias("champion"), machine.alias("challenger")) == ("1", "4")
+
+    # The setting is not in the run key: without it the run is the same, and decides nothing again.
+    again = machine.train(seed=3, **APRIL)
+    assert "already registered as waiting for approval" in said(again)
+    assert machine.alias("champion") == "1"
+    waits = "NOTE: version 4 waits for approval since"
+    assert waits in said(machine.mlops("registry"))
+
+    assert "version 2 does not wait for approval; version 4 waits." in refused(
+        machine.mlops("approve", "2", *WHY)
+    )
+    moved = said(machine.mlops("approve", "4", *WHY))
+    assert moved == f"{URI}/4 is now champion; previous champion: version 1\n"
+    text = said(machine.mlops("registry"))
+    assert re.search(r"champion 1 -> 4  approved \(.+@.+\): slow at night", text)
+    assert waits not in text
 
 
 # --- Damage -------------------------------------------------------------------------------------------------
@@ -292,6 +320,8 @@ def test_reproduce_refuses_a_month_that_was_replaced(machine: Machine, tmp_path:
     [
         ("promote 99 --reason x", 1, "there is no version 99; existing versions: 1, 2, 3"),
         ("promote abc --reason x", 2, "version: expected the number of a version, got 'abc'; `registry` lists"),
+        ("approve 99 --reason x", 1, "there is no version 99; existing versions: 1, 2, 3"),
+        ("approve 3 --reason x", 1, "version 3 does not wait for approval; no version waits."),
         ("rollback --to 99 --reason x", 1, "version 99 was never champion"),
         ("rollback --to abc --reason x", 2, "version: expected the number of a version, got 'abc'"),
         ("reproduce 99", 1, "there is no version 99; existing versions: 1, 2, 3"),

@@ -94,6 +94,19 @@ def test_a_judged_month_is_reported_once(store: Path, inbox: Inbox) -> None:
     assert inbox.titles == [message.title, f"{NAME} 2023-05: version 2 is champion"]
 
 
+def test_a_version_that_waits_is_reported_with_what_a_person_can_do(store: Path) -> None:
+    number = bare_version(store, test_month="2023-05", outcome="waiting for approval")
+    message = notifications.of_result(board(number, "waiting for approval (why): it is better"), VARIABLES)
+    assert message
+    assert message.title == f"{NAME} 2023-05: version 1 is waiting for approval"
+    first, second = message.text.splitlines()
+    assert first == "waiting for approval (why): it is better"
+    assert second.startswith("To make it champion: ")
+    assert second.endswith(
+        f"python -m mlops approve 1 --model {NAME} --reason ...; or give it the alias champion in MLflow's page"
+    )
+
+
 def test_a_compared_month_is_reported_once(inbox: Inbox, store: Path) -> None:
     told = {
         "model": [NAME],
