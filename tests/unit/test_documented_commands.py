@@ -37,6 +37,7 @@ RUN_BY = (
     ("python -m mlops registry --model", "pipelines/test_operator_commands.py", '"registry", f"--model='),
     ("python -m mlops registry", "pipelines/test_operator_commands.py", 'machine.mlops("registry")'),
     ("python -m mlops promote", "pipelines/test_operator_commands.py", 'machine.mlops("promote", '),
+    ("python -m mlops approve", "pipelines/test_operator_commands.py", 'machine.mlops("approve", '),
     ("python -m mlops rollback", "pipelines/test_operator_commands.py", 'machine.mlops("rollback", '),
     ("python -m mlops trust", "pipelines/test_operator_commands.py", 'machine.mlops("trust", '),
     ("python -m mlops reproduce", "pipelines/test_operator_commands.py", 'machine.mlops("reproduce", '),
