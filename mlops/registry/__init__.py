@@ -20,6 +20,10 @@ In reading order:
 - `approvals`: promotions that wait until a person approves them
 - `monitoring_record`: what is kept of a compared month, as a value and as JSON
 - `monitoring_log`: the compared months of a model in MLflow
+- `monitoring_history`: the same with trainings and alias moves
+- `monitoring_words`: what a record means, in words
+- `svg`: charts for pages without scripts
+- `monitoring_page`: the compared months of all models as one page
 - `local_copy`: load a version from its copy on this machine, without MLflow
 - `loading`: load a version to predict with it, in this process
 - `verification`: check that the registry serves the model that was tested

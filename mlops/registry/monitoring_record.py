@@ -188,7 +188,8 @@ def _shortened(record: Record, most: int, findings: int, slices: int, notes: int
 
 def _record(found: dict[str, Any]) -> Record:
     month = _text(found["month"])
-    Month.parse(month)
+    if str(Month.parse(month)) != month:
+        raise ValueError(f"month: expected YYYY-MM; got {month!r}")
     action = _text(found.get("action", "none"))
     if action not in ACTIONS:
         raise ValueError(f"action: expected one of {', '.join(ACTIONS)}; got {action!r}")
