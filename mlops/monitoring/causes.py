@@ -1,7 +1,8 @@
 """Whether a compared month raises an alarm, and its causes by name.
 
 A changed mix of rides is no alarm: the model is as good as before, the rides are others. An alarm needs a fault of
-the data, a champion that is worse than what it replaced, or an error that grew at constant mix.
+the data, a champion that is worse than what it replaced, or an error that grew at constant mix. An error that had
+grown by the month before raises no second alarm: it is named, and that is all.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mlops.monitoring.settings import MonitoringSettings
 GREW, WORSE_THAN_PREDECESSOR, WORSE_THAN_BASELINE = (
     "error_at_constant_mix", "worse_than_predecessor", "worse_than_baseline",
 )  # fmt: skip
+LAST_MONTH = "_last_month"  # ends the names of measured values of the month before the compared one
 MIX = "mix"
 SLOWNESS = ("slower_rides", "faster_rides", "season")  # explain an error that grew at constant mix
 MIX_SHARE = 0.02  # of the promised RMSE: a mix that changes RMSE by less is not named
@@ -67,6 +69,7 @@ def judge(
     faults = sorted((found for found in findings if found.is_fault), key=lambda found: -found.strength)
     others = sorted((found for found in findings if not found.is_fault), key=lambda found: -found.strength)
     worse = tuple(_worse(measured, settings))
+    is_new = [cause for cause in worse if cause != GREW or not has_grown(measured, settings, LAST_MONTH)]
     explained = [found for found in others if found.cause in SLOWNESS]
     rest = [found for found in others if found.cause not in SLOWNESS]
     ordered = [*faults, *(explained if GREW in worse else ()), *rest]
@@ -76,19 +79,29 @@ def judge(
     causes += [found.cause for found in ordered if not found.is_fault]
     if _mix_counts(measured):
         causes.append(MIX)
-    return Judgement(bool(faults or worse), tuple(dict.fromkeys(causes)), tuple(ordered))
+    return Judgement(bool(faults or is_new), tuple(dict.fromkeys(causes)), tuple(ordered))
 
 
 def _worse(measured: Mapping[str, float], settings: MonitoringSettings) -> Iterator[str]:
     """Causes that are in the errors themselves."""
-    rmse, promised = _value(measured, "rmse"), _value(measured, "rmse_promised")
     if is_beaten(measured, settings):
         yield WORSE_THAN_PREDECESSOR
-    if rmse > _value(measured, "rmse_baseline"):
+    if _value(measured, "rmse") > _value(measured, "rmse_baseline"):
         yield WORSE_THAN_BASELINE
-    grew = _value(measured, "change_within") > settings.max_error_growth * promised
-    if grew and _value(measured, "change_within_low") > 0:
+    if has_grown(measured, settings):
         yield GREW
+
+
+def has_grown(measured: Mapping[str, float], settings: MonitoringSettings, when: str = "") -> bool:
+    """Whether the champion's error at constant mix is above the promised one: significantly, and by enough.
+
+    Parameters
+    ----------
+    when : str
+        `LAST_MONTH` for the month before the compared one.
+    """
+    growth, low = _value(measured, f"change_within{when}"), _value(measured, f"change_within{when}_low")
+    return growth > settings.max_error_growth * _value(measured, "rmse_promised") and low > 0
 
 
 def is_beaten(measured: Mapping[str, float], settings: MonitoringSettings) -> bool:

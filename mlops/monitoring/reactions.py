@@ -53,7 +53,7 @@ def react(watched: Watched, record: Record, settings: MonitoringSettings) -> Rec
         obstacle = _obstacle(watched, record, settings, entries)
         if watched.predecessor and not obstacle:
             return _roll_back(watched, watched.predecessor.number, record)
-    if settings.retrain and _is_worse_at_constant_mix(record) and not _has_fault(record):
+    if settings.retrain and causes.has_grown(record.measured, settings) and not _has_fault(record):
         return _retrain(watched, record, settings)
     return _alert(record, obstacle)
 
@@ -99,10 +99,6 @@ def _fault_explains(watched: Watched, record: Record) -> bool:
         finding.is_fault and finding.cause not in VALUES_STAY_RIGHT for finding in record.findings
     )
     return distorted and overrides.verdict_of(watched.champion) == overrides.PROMOTE
-
-
-def _is_worse_at_constant_mix(record: Record) -> bool:
-    return record.alarm and record.value("change_within_low") > 0
 
 
 def _roll_back(watched: Watched, to: str, record: Record) -> Record:
