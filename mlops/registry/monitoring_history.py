@@ -3,80 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import quote
 
 from mlops.errors import ConfigError, TrackingDownError, TrackingError
 from mlops.month import Month
 from mlops.registry import alias_log, monitoring_log, monitoring_record, overrides, server_facts, versions
 from mlops.registry.alias_log import Entry
-from mlops.registry.monitoring_record import Record
+from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event, History, Record
 from mlops.registry.signed_version import Version
-
-TRAINED, PROMOTED, RETURNED = "trained", "promoted", "returned"  # kinds of events
-
-
-@dataclass(frozen=True)
-class Event:
-    """A version was trained, became champion, or became champion again.
-
-    Parameters
-    ----------
-    kind : str
-        `TRAINED`, `PROMOTED` or `RETURNED`.
-    month : str
-        YYYY-MM of the trips that it belongs to: the version's test month, or the month that was compared when
-        somebody moved the alias. Empty if it is unknown.
-    version : str
-    at : str
-        When it happened, UTC, ISO 8601; empty if it is unknown.
-    text : str
-        For people: who and why.
-    """
-
-    kind: str
-    month: str
-    version: str
-    at: str
-    text: str
-
-
-@dataclass(frozen=True)
-class History:
-    """The compared months of a registered model.
-
-    Parameters
-    ----------
-    name : str
-    records : tuple of Record
-        Oldest month first.
-    events : tuple of Event
-        Oldest first.
-    run_page, model_page : str
-        Addresses of MLflow's pages of the compared months and of the model; the first is empty without any.
-    problems : tuple of str
-        What could not be read, as sentences.
-    """
-
-    name: str
-    records: tuple[Record, ...] = ()
-    events: tuple[Event, ...] = ()
-    run_page: str = ""
-    model_page: str = ""
-    problems: tuple[str, ...] = ()
-
-    @property
-    def newest(self) -> Record | None:
-        """The newest compared month; None if there is none."""
-        return self.records[-1] if self.records else None
-
-    def report_page(self, month: str) -> str:
-        """Address of MLflow's page with a month's report; empty if there is none."""
-        return f"{self.run_page}/artifacts/{month}/report.html" if self.run_page else ""
-
-    def version_page(self, number: str) -> str:
-        """Address of MLflow's page of a version; empty without a number."""
-        return f"{self.model_page}/versions/{quote(number, safe='')}" if self.model_page and number else ""
 
 
 def collect(names: Iterable[str]) -> tuple[History, ...]:

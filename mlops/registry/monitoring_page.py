@@ -14,8 +14,7 @@ from mlops.errors import command
 from mlops.month import Month
 from mlops.registry import monitoring_words as words
 from mlops.registry import svg
-from mlops.registry.monitoring_history import PROMOTED, RETURNED, TRAINED, Event, History
-from mlops.registry.monitoring_record import Record
+from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event, History, Record
 from mlops.registry.svg import Line, Mark, Plot, Point
 
 MOST_MONTHS: Final = 120  # in a chart; the table has all
@@ -54,6 +53,7 @@ summary{cursor:pointer;color:var(--soft)}
 """.strip()
 STYLE: Final = f"{COLOURS}\n{TEXTS}\n{svg.STYLE}"
 
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _LEGEND = (
     '<p class="legend">Each point of the champion links to the report of the month in MLflow. A ring is an alarm. '
     "Below the months: an empty triangle is a training, a full one a new champion, an arrow a champion that came "
@@ -77,6 +77,7 @@ def page(histories: Iterable[History], notes: Sequence[str] = ()) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         "<title>Compared months</title>"
         f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body><main>'
         "<h1>Compared months</h1>"

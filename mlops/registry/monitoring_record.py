@@ -1,4 +1,4 @@
-"""What is kept of a compared month, as a value and as JSON. Monitoring writes it; the service reads it, too.
+"""Compared months as values, and the JSON of one. Monitoring writes it; the service reads it, too.
 
 Nothing here imports MLflow, which takes seconds. The JSON of a month is a tag, so it is short (`LONGEST`).
 """
@@ -10,12 +10,14 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
+from urllib.parse import quote
 
 from mlops.errors import ConfigError, one_line
 from mlops.month import Month
 
 LONGEST: Final = 4_500  # characters of a month's JSON; a tag holds 5,000
 ACTIONS: Final = ("none", "alert", "retrain", "rollback")
+TRAINED, PROMOTED, RETURNED = "trained", "promoted", "returned"  # kinds of events
 _CUTS = ((400, 12, 12, 8), (200, 8, 8, 4), (120, 5, 5, 2), (80, 3, 3, 1), (60, 1, 1, 0), (40, 0, 0, 0))
 
 
@@ -102,6 +104,69 @@ class Record:
     def value(self, name: str) -> float:
         """A measured value, or NaN."""
         return self.measured.get(name, math.nan)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A version was trained, became champion, or became champion again.
+
+    Parameters
+    ----------
+    kind : str
+        `TRAINED`, `PROMOTED` or `RETURNED`.
+    month : str
+        YYYY-MM of the trips that it belongs to: the version's test month, or the month that was compared when
+        somebody moved the alias. Empty if it is unknown.
+    version : str
+    at : str
+        When it happened, UTC, ISO 8601; empty if it is unknown.
+    text : str
+        For people: who and why.
+    """
+
+    kind: str
+    month: str
+    version: str
+    at: str
+    text: str
+
+
+@dataclass(frozen=True)
+class History:
+    """The compared months of a registered model.
+
+    Parameters
+    ----------
+    name : str
+    records : tuple of Record
+        Oldest month first.
+    events : tuple of Event
+        Oldest first.
+    run_page, model_page : str
+        Addresses of MLflow's pages of the compared months and of the model; the first is empty without any.
+    problems : tuple of str
+        What could not be read, as sentences.
+    """
+
+    name: str
+    records: tuple[Record, ...] = ()
+    events: tuple[Event, ...] = ()
+    run_page: str = ""
+    model_page: str = ""
+    problems: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> Record | None:
+        """The newest compared month; None if there is none."""
+        return self.records[-1] if self.records else None
+
+    def report_page(self, month: str) -> str:
+        """Address of MLflow's page with a month's report; empty if there is none."""
+        return f"{self.run_page}/artifacts/{month}/report.html" if self.run_page else ""
+
+    def version_page(self, number: str) -> str:
+        """Address of MLflow's page of a version; empty without a number."""
+        return f"{self.model_page}/versions/{quote(number, safe='')}" if self.model_page and number else ""
 
 
 def to_json(record: Record) -> str:

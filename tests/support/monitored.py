@@ -6,8 +6,7 @@ import math
 from typing import Any
 
 from mlops.month import Month
-from mlops.registry.monitoring_history import PROMOTED, RETURNED, TRAINED, Event, History
-from mlops.registry.monitoring_record import Finding, Record
+from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event, Finding, History, Record
 
 NAME = "trip-duration-green"
 FINDING = Finding("unit_of_distance", "34 % of the distances look like kilometres", 0.34, True, 8.1)

@@ -13,8 +13,7 @@ from mlops.errors import TrackingDownError
 from mlops.month import Month
 from mlops.registry import alias_log, client, monitoring_history, monitoring_log
 from mlops.registry.alias_log import BY_OPERATOR, CHAMPION, ROLLBACK
-from mlops.registry.monitoring_history import PROMOTED, RETURNED, TRAINED, History
-from mlops.registry.monitoring_record import to_json
+from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, History, to_json
 
 OURS = {"run_key": "ab" * 32, "outcome": "champion", "verdict": "promote"}
 

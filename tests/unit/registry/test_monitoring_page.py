@@ -12,7 +12,7 @@ from support.monitored import NAME, alarm, history, measured, record
 
 from mlops.registry import monitoring_page
 from mlops.registry import monitoring_words as words
-from mlops.registry.monitoring_history import PROMOTED, RETURNED, TRAINED, Event, History
+from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event, History
 
 NASTY = '<script>alert(1)</script>"&\x1b[2J'
 
