@@ -19,14 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from mlops.monitoring.cells import CELL
+from mlops.monitoring.measures import MEASURES, RMSE
 
 Array = npt.NDArray[np.float64]
 
-MEASURES = {
-    "rmse": "squared", "mae": "absolute", "bias": "error", "coverage_80": "inside_80", "coverage_95": "inside_95",
-    "interval_score_80": "score_80", "interval_score_95": "score_95",
-}  # fmt: skip
-"""Measures that can be split, and the sums that they are made of."""
 RESAMPLES, SEED = 1000, 1955
 AIRPORT_RIDES, OTHER_RIDES, ALL_RIDES = "airport rides", "other rides", "all rides"
 LEAST_TRIPS, LEAST_SHARE = 200, 0.002  # of a slice in each month; smaller ones are mostly noise
@@ -66,7 +62,7 @@ class Change:
     Parameters
     ----------
     contender, measure : str
-        As ``champion``, and one of `MEASURES`.
+        As ``champion``, and one of `measures.MEASURES`.
     before, now : float
         The measure in each month, minutes (a share for coverage).
     total, mix, within : float
@@ -106,7 +102,7 @@ class Change:
         return everything
 
 
-def split(before: pd.DataFrame, now: pd.DataFrame, contender: str, measure: str = "rmse") -> Change:
+def split(before: pd.DataFrame, now: pd.DataFrame, contender: str, measure: str = RMSE) -> Change:
     """The change of a measure, split into mix and error at constant mix.
 
     Parameters
@@ -116,7 +112,7 @@ def split(before: pd.DataFrame, now: pd.DataFrame, contender: str, measure: str 
     contender : str
         ``champion``, ``predecessor`` or ``baseline``; both tables have its sums.
     measure : str
-        One of `MEASURES`.
+        One of `measures.MEASURES`.
 
     Examples
     --------
@@ -126,9 +122,9 @@ def split(before: pd.DataFrame, now: pd.DataFrame, contender: str, measure: str 
     >>> before, now = month("2023-06-01", [2000.0, 6000.0]), month("2023-07-01", [2000.0, 12500.0])
     >>> found = split(before, now, "champion")
     >>> round(found.total, 4), round(found.mix, 4), round(found.within, 4), found.main_slice.slice
-    (0.9795, 0.0, 0.9795, 'airport rides')
+    (0.9795, 0.0, 0.9795, 'airport rides (to JFK)')
     """
-    pair = _Pair.of(before, now, f"{contender}_{MEASURES[measure]}", is_root=measure == "rmse")
+    pair = _Pair.of(before, now, f"{contender}_{MEASURES[measure]}", is_root=measure == RMSE)
     parts = pair.parts()
     change = float(parts.within.sum())
     total, mix, within = _intervals(pair)

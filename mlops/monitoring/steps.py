@@ -10,7 +10,8 @@ import logging
 import pandas as pd
 
 from mlops import config
-from mlops.monitoring import months
+from mlops.monitoring import comparing, months
+from mlops.monitoring.comparing import Compared
 from mlops.monitoring.months import NothingToDo
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import months_table
@@ -40,3 +41,21 @@ def load_month(settings: MonitoringSettings) -> pd.DataFrame:
     for note in filter(None, (found.no_predecessor, *found.notes)):
         logger.info("%s %s: %s", found.name, found.month, note)
     return months.as_table(found)
+
+
+def compare_month(table: pd.DataFrame, settings: MonitoringSettings) -> Compared:
+    """The month compared with what the champion had promised.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `load_month`.
+    settings : MonitoringSettings
+
+    Raises
+    ------
+    MlopsError
+        As `comparing.compare`.
+    """
+    months.connect(settings)
+    return comparing.compare(months.from_table(table), config.threads())

@@ -1,0 +1,125 @@
+"""A month compared with what the champion had promised: answers, sums of errors, and the parts of the change."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from mlops.errors import MlopsError, TrackingDownError, one_line
+from mlops.evaluation.comparison import Evidence
+from mlops.monitoring import answers, changes, measures, sums
+from mlops.monitoring.changes import Change
+from mlops.monitoring.months import Prepared, Watched
+from mlops.monitoring.sums import BASELINE, CHAMPION, PREDECESSOR
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """The errors of a month, and how they differ from those on the champion's test month.
+
+    Parameters
+    ----------
+    watched : Watched
+        Without its predecessor if that one could not answer.
+    now : DataFrame
+        Sums of the month, from `sums.sum_up`.
+    promised : DataFrame or None
+        Sums of the champion's test month; None if the source no longer has it.
+    changes : mapping of str to Change
+        The champion's changes by measure; empty without `promised`.
+    evidence : Evidence or None
+        Champion and predecessor for the verdict's paired test; None without a predecessor.
+    notes : tuple of str
+        What limits the comparison, as sentences without their full stops.
+    """
+
+    watched: Watched
+    now: pd.DataFrame
+    promised: pd.DataFrame | None
+    changes: Mapping[str, Change]
+    evidence: Evidence | None
+    notes: tuple[str, ...]
+
+    @property
+    def trips(self) -> int:
+        """Trips of the month that were compared."""
+        return int(self.now["trips"].sum())
+
+
+def compare(watched: Watched, threads: int) -> Compared:
+    """Answers, sums and changes of a month.
+
+    Parameters
+    ----------
+    watched : Watched
+    threads : int
+        Threads that a model may use.
+
+    Raises
+    ------
+    MlopsError
+        When the champion cannot answer; a predecessor that cannot is left out, with a note.
+    TrackingDownError
+        When the registry does not answer.
+    """
+    given = {CHAMPION: answers.answer(watched.champion, watched.now, threads)}
+    notes = [*filter(None, (watched.no_predecessor,)), *watched.notes]
+    why = _ask_predecessor(watched, threads, given)
+    if why:
+        notes.append(why)
+    now = sums.sum_up(watched.now, given, sums.baseline_of(watched.before))
+    promised = _promised(watched, watched.promised, threads) if watched.promised else None
+    evidence = None
+    if watched.predecessor and PREDECESSOR in given:
+        evidence = sums.evidence(now, watched.champion, watched.predecessor)
+    return Compared(watched, now, promised, _changes(promised, now), evidence, tuple(notes))
+
+
+def measured(compared: Compared) -> dict[str, float]:
+    """The measured values as a `record.Record` keeps them, minutes; those that there are none of are left out."""
+    found = measures.measure(compared.now, CHAMPION)
+    found["rmse_low"], found["rmse_high"] = measures.interval(compared.now, CHAMPION)
+    for contender in (PREDECESSOR, BASELINE):
+        found[f"rmse_{contender}"] = measures.measure(compared.now, contender).get("rmse", math.nan)
+    if compared.promised is not None:
+        found["rmse_promised"] = measures.measure(compared.promised, CHAMPION)["rmse"]
+    if change := compared.changes.get("rmse"):
+        found |= {"change": change.total, "change_mix": change.mix, "change_within": change.within}
+        found["change_within_low"], found["change_within_high"] = change.within_interval
+    if evidence := compared.evidence:
+        found["gain_predecessor"] = evidence.rmse("champion") - evidence.rmse("challenger")
+        found["gain_predecessor_low"], found["gain_predecessor_high"] = evidence.gain_interval()
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _ask_predecessor(watched: Watched, threads: int, given: dict[str, Path]) -> str:
+    """Add the predecessor's answers; why there are none, or an empty text."""
+    if watched.predecessor is None:
+        return ""
+    try:
+        given[PREDECESSOR] = answers.answer(watched.predecessor, watched.now, threads)
+    except TrackingDownError:
+        raise  # an outage says nothing about the predecessor
+    except MlopsError as error:
+        logger.warning("%s cannot be compared: %s", watched.predecessor.uri, error)
+        return f"version {watched.predecessor.number}, the predecessor, cannot answer: {one_line(error, 300)}"
+    return ""
+
+
+def _promised(watched: Watched, month: Prepared, threads: int) -> pd.DataFrame:
+    return sums.sum_up(month, {CHAMPION: answers.answer(watched.champion, month, threads)})
+
+
+def _changes(promised: pd.DataFrame | None, now: pd.DataFrame) -> dict[str, Change]:
+    if promised is None:
+        return {}
+    columns = {name: f"{CHAMPION}_{column}" for name, column in measures.MEASURES.items()}
+    there = [name for name, column in columns.items() if column in promised and column in now]
+    return {name: changes.split(promised, now, CHAMPION, name) for name in there}
