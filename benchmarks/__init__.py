@@ -12,4 +12,6 @@ code is in `course`. The peers are scripts in `peers/`, which run in their own e
 `ablate` and `serve` have sections and a report of their own. `ablate` is `ablations`. `serve` is `load` (the
 service under load, by means of `servers` and `wrk`) and `scored` (batch scoring, beside the course's in
 `course_batch`); both ask the version of `registered`, where their calls into `mlops` are.
+
+`estimates` is a script: how good the error is that monitoring expects before durations are known.
 """

@@ -39,12 +39,12 @@ ENDLESS_TRIALS = 10_000
 # Months
 
 
-def months_held(source: str, service: str) -> list[str]:
+def months_held(source: str, service: str, first: str = "2023-01", last: str = "2023-10") -> list[str]:
     """Months of a source, oldest first."""
     from mlops.data import sources
     from mlops.month import Month
 
-    asked = Month.range(Month(2023, 1), Month(2023, 10))
+    asked = Month.range(Month.parse(first), Month.parse(last))
     return [str(month) for month in sorted(sources.months_available(_open(source), service, asked))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import ours, plan, report
+from benchmarks import estimates, ours, plan, report
 from benchmarks.cells import Cell, Job, Result, Results, cell_key, run_all
 from benchmarks.plan import FULL, QUICK, Bench, bench_of
 from benchmarks.sections import Row, Section, Table, estimate
@@ -353,3 +354,21 @@ def test_every_feature_of_the_ablations_exists() -> None:
     features = ours.feature_list()
     for name, variant in command.ablations.variants().items():
         assert set(variant.get("without", ())) <= set(features), name
+
+
+def test_expected_errors_are_printed_beside_the_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("MLOPS_THREADS", "1")
+    for month in Month.range(Month(2023, 1), Month(2023, 4)):
+        write_month(tmp_path / f"green_tripdata_{month}.parquet", "green", month, rows=1500)
+    assert estimates.main(["--source", str(tmp_path), "--months", "green 2023-04"]) == 0
+    header, line, total = capsys.readouterr().out.splitlines()
+    assert header.split() == ["month", "truth", "estimate", "widths", "cells", "month", "before"]
+    truth, estimated, widths, by_cells, before = map(float, line.split()[2:])
+    assert estimated == pytest.approx((widths + by_cells) / 2, abs=0.001)
+    assert total.startswith("mean absolute difference in 1 months, minutes: estimate ")
+    differences = [float(number) for number in re.findall(r"\d+\.\d+", total)]
+    values = (estimated, widths, by_cells, before)
+    assert differences == pytest.approx([abs(value - truth) for value in values], abs=0.0015)
