@@ -13,9 +13,10 @@ import pandas as pd
 from mlops.errors import MlopsError, TrackingDownError, one_line
 from mlops.evaluation.comparison import Evidence
 from mlops.monitoring import answers, changes, measures, sums
+from mlops.monitoring.causes import LAST_MONTH
 from mlops.monitoring.changes import Change
 from mlops.monitoring.months import Prepared, Watched
-from mlops.monitoring.sums import BASELINE, CHAMPION, PREDECESSOR
+from mlops.monitoring.sums import BASELINE, CHAMPION, CONTENDERS, PREDECESSOR
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ class Compared:
         Sums of the month, from `sums.sum_up`.
     promised : DataFrame or None
         Sums of the champion's test month; None if the source no longer has it.
+    last_month : DataFrame or None
+        Sums of the month before; None if it is the champion's test month, or if it is not there.
     changes : mapping of str to Change
         The champion's changes by measure; empty without `promised`.
     evidence : Evidence or None
@@ -43,6 +46,7 @@ class Compared:
     watched: Watched
     now: pd.DataFrame
     promised: pd.DataFrame | None
+    last_month: pd.DataFrame | None
     changes: Mapping[str, Change]
     evidence: Evidence | None
     notes: tuple[str, ...]
@@ -75,11 +79,12 @@ def compare(watched: Watched, threads: int) -> Compared:
     if why:
         notes.append(why)
     now = sums.sum_up(watched.now, given, sums.baseline_of(watched.before))
-    promised = _promised(watched, watched.promised, threads) if watched.promised else None
+    promised = _champions(watched, watched.promised, threads)
+    last_month = _champions(watched, _month_before(watched), threads)
     evidence = None
     if watched.predecessor and PREDECESSOR in given:
         evidence = sums.evidence(now, watched.champion, watched.predecessor)
-    return Compared(watched, now, promised, _changes(promised, now), evidence, tuple(notes))
+    return Compared(watched, now, promised, last_month, changes_of(promised, now), evidence, tuple(notes))
 
 
 def measured(compared: Compared) -> dict[str, float]:
@@ -93,6 +98,7 @@ def measured(compared: Compared) -> dict[str, float]:
     if change := compared.changes.get("rmse"):
         found |= {"change": change.total, "change_mix": change.mix, "change_within": change.within}
         found["change_within_low"], found["change_within_high"] = change.within_interval
+    found |= _grown_last_month(compared)
     if evidence := compared.evidence:
         found["gain_predecessor"] = evidence.rmse("champion") - evidence.rmse("challenger")
         found["gain_predecessor_low"], found["gain_predecessor_high"] = evidence.gain_interval()
@@ -113,13 +119,44 @@ def _ask_predecessor(watched: Watched, threads: int, given: dict[str, Path]) -> 
     return ""
 
 
-def _promised(watched: Watched, month: Prepared, threads: int) -> pd.DataFrame:
+def _champions(watched: Watched, month: Prepared | None, threads: int) -> pd.DataFrame | None:
+    """Sums of the champion's errors in another month."""
+    if month is None:
+        return None
     return sums.sum_up(month, {CHAMPION: answers.answer(watched.champion, month, threads)})
 
 
-def _changes(promised: pd.DataFrame | None, now: pd.DataFrame) -> dict[str, Change]:
+def _month_before(watched: Watched) -> Prepared | None:
+    """The month before, if it is there and the champion was tested on an earlier one."""
+    last = watched.before[-1] if watched.before else None
+    is_later = watched.promised is not None and last is not None and watched.promised.month < last.month
+    return last if is_later and last and last.month == watched.month - 1 else None
+
+
+def _grown_last_month(compared: Compared) -> dict[str, float]:
+    """How much the error at constant mix had changed by the month before."""
+    if compared.promised is None or compared.last_month is None:
+        return {}
+    change = changes.split(compared.promised, compared.last_month, CHAMPION)
+    low, high = change.within_interval
+    found = {"change_within": change.within, "change_within_low": low, "change_within_high": high}
+    return {name.replace("within", f"within{LAST_MONTH}"): value for name, value in found.items()}
+
+
+def changes_of(promised: pd.DataFrame | None, now: pd.DataFrame) -> dict[str, Change]:
+    """The champion's changes by measure, from the sums of both months; none without its test month."""
     if promised is None:
         return {}
     columns = {name: f"{CHAMPION}_{column}" for name, column in measures.MEASURES.items()}
     there = [name for name, column in columns.items() if column in promised and column in now]
     return {name: changes.split(promised, now, CHAMPION, name) for name in there}
+
+
+def measures_by_contender(now: pd.DataFrame, promised: pd.DataFrame | None) -> pd.DataFrame:
+    """A row for each of `measures.MEASURES`; columns ``measure`` and the contenders, NaN where there is none."""
+    found = {name: measures.measure(now, name) for name in CONTENDERS}
+    if promised is not None:
+        found["promised"] = measures.measure(promised, CHAMPION)
+    table = pd.DataFrame(found, index=[*measures.MEASURES], dtype=float)
+    table = table.reindex(columns=[CHAMPION, "promised", PREDECESSOR, BASELINE])
+    return table.rename_axis("measure").reset_index().rename(columns={BASELINE: "pair median"})
