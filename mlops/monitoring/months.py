@@ -176,11 +176,13 @@ def _fetch(source: Source, settings: MonitoringSettings, month: Month) -> cache.
 
 
 def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | NothingToDo:
-    """The oldest published month after the champion's test month that was not compared yet."""
+    """The oldest published month, from the champion's test month on, that was not compared yet."""
     compared = {Month.parse(record.month) for record in monitoring_log.records(name)}
     if unfinished := served.unfinished(name, compared):
         return unfinished
-    first = served.champion_month(name) + 1
+    first = served.champion_month(name)
+    if not _has_champion_for(name, first):
+        first += 1
     while first in compared:
         first += 1
     asked = [each for each in Month.range(first - 1, first + LOOKED_AHEAD - 1) if each not in compared]
@@ -190,6 +192,15 @@ def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | No
         return min(found)
     where = f"{settings.service} {first} is not published yet at {source.url}"
     return NothingToDo(f"{name}: every published month was compared; {where}", str(first))
+
+
+def _has_champion_for(name: str, month: Month) -> bool:
+    """Whether some champion does not know the month: training may have judged it before it was compared."""
+    try:
+        served.find(name, month)
+    except ConfigError:
+        return False
+    return True
 
 
 def published(source: Source, settings: MonitoringSettings, months: Sequence[Month]) -> tuple[Month, ...]:
