@@ -26,6 +26,8 @@ Array = npt.NDArray[np.float64]
 RESAMPLES, SEED = 1000, 1955
 AIRPORT_RIDES, OTHER_RIDES, ALL_RIDES = "airport rides", "other rides", "all rides"
 LEAST_TRIPS, LEAST_SHARE = 200, 0.002  # of a slice in each month; smaller ones are mostly noise
+MAIN_PART, MAIN_ODDS = 0.4, 2.0
+"""A slice explains a change if it contributes this part of it, and per trip so many times what others contribute."""
 _ANY = "any_airport"  # dimension beside those of `CELL`: whether a ride has to do with an airport
 _ORDER = ("airport", _ANY, "distance", "hour_band", "week")  # in which a slice is described
 
@@ -97,7 +99,8 @@ class Change:
         """The slice that explains most of `within`; all rides if no slice changed much more than the others."""
         everything = SliceChange(ALL_RIDES, self.within, 1.0, self.within, ())
         for found in self.slices:
-            if self.within and found.contribution / self.within >= max(0.4, 2 * found.share):
+            part = found.contribution / self.within if self.within else 0.0
+            if part >= MAIN_PART and part * (1 - found.share) >= MAIN_ODDS * found.share * (1 - part):
                 return found
         return everything
 
