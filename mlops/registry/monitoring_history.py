@@ -8,7 +8,7 @@ from mlops.errors import ConfigError, TrackingDownError, TrackingError
 from mlops.month import Month
 from mlops.registry import alias_log, monitoring_log, monitoring_record, overrides, server_facts, versions
 from mlops.registry.alias_log import Entry
-from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event, History, Record
+from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event, History, Record, moment
 from mlops.registry.signed_version import Version
 
 
@@ -75,7 +75,9 @@ def _moved(
 
 def _compared_at(at: str, records: Sequence[Record]) -> str:
     """The newest month that was compared before a time, both as ISO 8601 in UTC; empty if there is none."""
-    return max((record.month for record in records if record.at and record.at <= at), default="")
+    moved = moment(at)
+    before = (r.month for r in records if moved and r.compared_at and r.compared_at <= moved)
+    return max(before, default="")
 
 
 def _test_month(version: Version) -> str:

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -100,6 +101,11 @@ class Record:
     at: str = ""
     run_id: str = ""
     notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def compared_at(self) -> datetime | None:
+        """When it was compared, UTC; None if that is unknown."""
+        return moment(self.at)
 
     def value(self, name: str) -> float:
         """A measured value, or NaN."""
@@ -193,6 +199,21 @@ def to_json(record: Record) -> str:
         f"record of {record.month}: expected at most {LONGEST} characters of JSON; got {len(text)}, with "
         f"{len(record.measured)} measured values. Keep fewer"
     )
+
+
+def moment(text: str) -> datetime | None:
+    """A time as ISO 8601, which is UTC if it does not say; None for another text.
+
+    Examples
+    --------
+    >>> moment("2026-11-27T20:00:00") == moment("2026-11-27T21:00:00+01:00")
+    True
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 def from_json(text: str) -> Record | None:

@@ -11,6 +11,7 @@ In reading order:
 - `memory`: which version was served last, and copies of versions, on disk
 - `champions`: asks the registry; the only module here that imports MLflow
 - `following`: follows the champion of one service
+- `compared`: the compared months of the models, ``/monitoring``
 - `models`: the versions that answer
 - `places`: names of the zones of each service
 - `answers`: what a client gets

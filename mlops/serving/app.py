@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mlops import config
-from mlops.serving import description, problems, request_log, status
+from mlops.serving import compared, description, problems, request_log, status
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
@@ -32,7 +32,7 @@ from mlops.serving.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
 
-ROUTES: Final = (PATH, "/model", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs")
+ROUTES: Final = (PATH, "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs")
 RESTORE_SECONDS: Final = 8.0  # for loading remembered versions before the first request is answered
 
 Lifespan = Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]
@@ -107,10 +107,16 @@ def _routes(
         text, kind = await asyncio.to_thread(metrics.page)
         return Response(text, media_type=kind)
 
+    async def monitoring() -> Response:
+        """The error of the champions in each compared month, as a page for people."""
+        page = await asyncio.to_thread(models.compared.page, models.problem)
+        return HTMLResponse(page, headers={"content-security-policy": compared.POLICY})
+
     _get(app, "/model", model, refusals=(401, 403, 429, 500))
     _get(app, "/healthz", healthz, refusals=(500,))
     _get(app, "/readyz", readyz, refusals=(500, 503))
     _get(app, "/metrics", numbers, refusals=(401, 403, 429, 500), kind="text/plain")
+    _get(app, "/monitoring", monitoring, refusals=(401, 403, 429, 500), kind="text/html")
     _add_description(app, description.describe(app, settings))
     return app
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlops import config
 from mlops.errors import ConfigError, TrackingError, command
-from mlops.registry import client, loading, versions
+from mlops.registry import client, loading, monitoring_history, versions
+from mlops.registry.monitoring_record import History
 from mlops.registry.signed_version import Version, service_of
 from mlops.serving.served import Served
 
@@ -57,6 +60,17 @@ def load(version: Version) -> Served:
         As `loading.load` and `Served.of`.
     """
     return Served.of(loading.load(version, config.state().versions))
+
+
+def histories(names: Sequence[str]) -> tuple[History, ...]:
+    """The compared months of these models.
+
+    Raises
+    ------
+    TrackingDownError
+        When the registry does not answer.
+    """
+    return monitoring_history.collect(names)
 
 
 def _is_of_a_service(name: str) -> bool:

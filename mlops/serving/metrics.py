@@ -8,6 +8,7 @@ describes the models is that of the worker that makes the page.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import shutil
 import time
@@ -147,6 +148,30 @@ class Metrics:
                     rmse.add_metric([served.service], served.test_rmse)
         yield from (info, age, loaded, rmse, problem)
 
+    def describe_months(self) -> Iterator[Any]:
+        """The newest compared month of each service, as Prometheus' gauges."""
+        from prometheus_client.core import GaugeMetricFamily as Gauge
+
+        rmse, promised, alarm, age = (
+            Gauge(f"{PREFIX}_compared_{name}", described, labels=["service", "month", "version"])
+            for name, described in (
+                ("rmse_minutes", "Error of the champion on the newest compared month."),
+                ("promised_rmse_minutes", "Error of this champion on its test month."),
+                ("alarm", "1 if the newest compared month raised an alarm."),
+                ("age_seconds", "Time since the newest compared month was compared."),
+            )
+        )
+        now = datetime.now(timezone.utc)
+        for service, record in self._models.compared.newest():
+            labels = [service, record.month, record.champion]
+            alarm.add_metric(labels, record.alarm)
+            for gauge, value in ((rmse, "rmse"), (promised, "rmse_promised")):
+                if math.isfinite(record.value(value)):
+                    gauge.add_metric(labels, record.value(value))
+            if record.compared_at:
+                age.add_metric(labels, (now - record.compared_at).total_seconds())
+        yield from (rmse, promised, alarm, age)
+
     def _counters(self, served: Served) -> tuple[Any, Any, Any]:
         key = served.service, served.version
         found = self._of_version.get(key)
@@ -158,7 +183,7 @@ class Metrics:
 
 
 class _Joined:
-    """What Prometheus' library asks for a page: all numbers, then the models."""
+    """What Prometheus' library asks for a page: all numbers, then the models, then the compared months."""
 
     def __init__(self, registry: Any, metrics: Metrics) -> None:
         self._registry, self._metrics = registry, metrics
@@ -167,6 +192,7 @@ class _Joined:
         """All families of numbers."""
         yield from self._registry.collect()
         yield from self._metrics.describe_models()
+        yield from self._metrics.describe_months()
 
 
 class Count:

@@ -16,6 +16,7 @@ from mlops.data.zones import ZoneNames
 from mlops.errors import TrackingError, one_line
 from mlops.registry.signed_version import PREFIX, service_of
 from mlops.serving import memory
+from mlops.serving.compared import PAUSES, Compared
 from mlops.serving.errors import AmbiguousServiceError, NoModelError, ServiceError, UnknownServiceError
 from mlops.serving.following import NOT_ASKED, Follower
 from mlops.serving.places import Places
@@ -75,6 +76,11 @@ class Models:
         As ``green`` or ``sample``; without any, every champion that there is, also one that comes later.
     refresh_seconds : float
         Pause between two questions which versions are champions.
+
+    Attributes
+    ----------
+    compared : Compared
+        The compared months of the models.
     """
 
     def __init__(self, services: Sequence[str] = (), refresh_seconds: float = 30.0) -> None:
@@ -84,6 +90,7 @@ class Models:
         self._problem, self._failures = NOT_ASKED, 0
         self._registry: Any = None
         self._places = Places()
+        self.compared = Compared(PAUSES * refresh_seconds)
         self._stopping, self._restored = threading.Event(), threading.Event()
         for service in services:
             self._add(f"{PREFIX}{service}")
@@ -150,6 +157,7 @@ class Models:
             registry = self._registry = self._registry or _connect()
             self._follow_all(registry)
             self._keep_places()
+            self.compared.look(registry, list(self._followers))
             self._problem, self._failures = "", 0
         except Exception as error:  # nothing may end the thread
             if not isinstance(error, TrackingError):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from support.asgi_calls import answering, pieces, scope, send_to
+from support.monitored import alarm
 
 from mlops.serving import metrics
 from mlops.serving.asgi import Receive, Refusal, Scope, Send, refuse
@@ -33,6 +34,9 @@ STATES = (
     SimpleNamespace(service="green", served=GREEN, problem=""),
     SimpleNamespace(service="yellow", served=OLD, problem="the registry cannot be asked"),
 )
+
+
+COMPARED = alarm("2023-10", at=(NOW - timedelta(hours=2)).isoformat())
 
 
 def group(served: Any, *rides: tuple[float | None, bool | None]) -> Any:
@@ -72,7 +76,9 @@ def main(workers: int, folder: Path) -> None:
         metrics.share_between_workers(folder)
     for _ in range(workers - 1):
         subprocess.run([sys.executable, __file__, "1", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    models: Any = SimpleNamespace(states=lambda: STATES)
+    months = [("green", COMPARED), ("yellow", alarm(measured={}, at="unknown"))]
+    compared = SimpleNamespace(newest=lambda: months)
+    models: Any = SimpleNamespace(states=lambda: STATES, compared=compared)
     counted = metrics.Metrics(models, ("/predict", "/healthz"))
     asyncio.run(work(counted))
     text, kind = counted.page()

@@ -335,7 +335,7 @@ def test_predict_takes_only_post(method: str, service: Service) -> None:
 
 
 def test_a_get_has_a_head(service: Service) -> None:
-    for path in ("/model", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"):
+    for path in ("/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs"):
         assert send(service, path=path, method="HEAD")[::2] == (200, b""), path
         status, headers, problem = send(service, path=path, method="POST")
         assert (status, headers["allow"]) == (405, "GET, HEAD")

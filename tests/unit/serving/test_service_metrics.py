@@ -99,6 +99,14 @@ def test_models_are_described(page: dict[str, float]) -> None:
     }  # fmt: skip
 
 
+def test_the_newest_compared_month_is_described(page: dict[str, float]) -> None:
+    green, yellow = (f'{{month="2023-10",service="{name}",version="7"}}' for name in ("green", "yellow"))
+    assert chosen(page, "trip_duration_compared_rmse_minutes") == {green: 5.31}
+    assert chosen(page, "trip_duration_compared_promised_rmse_minutes") == {green: 4.24}
+    assert chosen(page, "trip_duration_compared_alarm") == {green: 1, yellow: 1}
+    assert chosen(page, "trip_duration_compared_age_seconds") == {green: pytest.approx(7200, abs=60)}
+
+
 def test_rows_of_the_log_are_counted(page: dict[str, float]) -> None:
     assert chosen(page, "trip_duration_log_rows_total") == {'{outcome="written"}': 5, '{outcome="lost"}': 2}
 
