@@ -1,14 +1,79 @@
-"""What the Mage blocks of `trip_duration_monitoring` need beside the steps: their settings, and what they test."""
+"""What the Mage blocks of `trip_duration_monitoring` need beside the steps: their settings, and what they test.
+
+If there is nothing to do, the steps return the reason as a table, and every test passes.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mlops import mage
+from mlops.errors import DataQualityError, MlopsError
+from mlops.monitoring import record
+from mlops.monitoring.judging import FOLDER
+from mlops.monitoring.months import EARLIER, NOW, PROMISED
+from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
+from mlops.pipeline import months_table
+
+SMALLEST = 1e-9  # minutes: the parts of a change add up to it within this
 
 
 def from_mage(variables: Mapping[str, Any]) -> MonitoringSettings:
     """Settings from the keyword arguments that Mage gives to a block, like `mage.from_mage` for training."""
     return MonitoringSettings.parse(mage.own_variables(variables))
+
+
+def check_months(table: pd.DataFrame) -> None:
+    """Raise `DataQualityError` unless one month is compared, at most one was promised, and all files are there."""
+    if months_table.is_nothing(table):
+        return
+    roles = table["role"].tolist()
+    if roles.count(NOW) != 1 or roles.count(PROMISED) > 1 or set(roles) - {NOW, PROMISED, EARLIER}:
+        raise DataQualityError(
+            f"load_month: expected one compared month, perhaps the promised one, and months before; got {roles}"
+        )
+    gone = [path for path in table["path"] if not Path(path).is_file()]
+    empty = table.loc[table["test_rows"] <= 0, "month"].tolist()
+    if gone or empty:
+        raise DataQualityError(
+            f"load_month: expected clean trips of each month; missing {gone}, empty {empty}"
+        )
+
+
+def check_comparison(table: pd.DataFrame) -> None:
+    """Raise `MlopsError` unless the champion's error is known and the parts of its change add up to it."""
+    if months_table.is_nothing(table):
+        return
+    path = Path(table[FOLDER].iloc[0]) / "record.json"
+    found = record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if found is None or not math.isfinite(found.value("rmse")):
+        raise MlopsError(f"compare_month: expected the champion's RMSE in {path}; got {found}")
+    parts = found.value("change_mix") + found.value("change_within")
+    difference = abs(parts - found.value("change"))
+    if difference > SMALLEST:
+        raise MlopsError(
+            f"compare_month: expected parts that add up to the change; they differ by {difference} minutes"
+        )
+
+
+def check_record(table: pd.DataFrame) -> None:
+    """Raise `MlopsError` unless the month has a record and a message."""
+    if months_table.is_nothing(table):
+        return
+    found = record_of(table)
+    first = table.iloc[0]
+    if found is None or found.month != first["month"] or not (first["title"] and first["text"]):
+        raise MlopsError(
+            f"react_and_report: expected the record of a month, and a message; got {first.to_dict()}"
+        )
+
+
+def record_of(table: pd.DataFrame) -> Record | None:
+    """The record in the table of the last step; None if there is none that can be read."""
+    return record.from_json(str(table["record"].iloc[0])) if len(table) == 1 and "record" in table else None

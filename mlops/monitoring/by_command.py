@@ -5,88 +5,70 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlops.errors import ConfigError
-from mlops.month import Month
+import pandas as pd
+
+from mlops.errors import MlopsError
+from mlops.files import atomic_write
+from mlops.monitoring import before_labels, blocks, months, steps
+from mlops.monitoring.asked import Asked
+from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
-
-if TYPE_CHECKING:
-    from mlops.monitoring.record import Record
+from mlops.pipeline import months_table
+from mlops.registry import monitoring_history, monitoring_page, versions
+from mlops.registry.signed_version import PREFIX
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a command line asks for.
+class Outcome:
+    """A compared month, or the reason why there is nothing to compare.
 
     Parameters
     ----------
-    settings : MonitoringSettings
-    months : tuple of str
-        Months to compare, oldest first: one, perhaps ``next``, or those of a range; none for the history alone.
-    is_range : bool
-    as_json, before_labels : bool
-    report : Path or None
-        File for the history page.
+    month : str
+        YYYY-MM: the compared month, or the one that is waited for.
+    text : str
+        For people.
+    name : str
+        Registered model; empty without a record.
+    record : Record or None
+        None if there is nothing to do.
     """
 
-    settings: MonitoringSettings
-    months: tuple[str, ...]
-    is_range: bool = False
-    as_json: bool = False
-    before_labels: bool = False
-    report: Path | None = None
+    month: str
+    text: str
+    name: str = ""
+    record: Record | None = None
 
-    @classmethod
-    def parse(cls, options: Mapping[str, Any]) -> Asked:
-        """What is asked for, from the options by their names.
-
-        Raises
-        ------
-        ConfigError
-            When a setting is wrong, or two options contradict each other.
-
-        Examples
-        --------
-        >>> Asked.parse({"first": "2023-07", "last": "2023-08"}).months
-        ('2023-07', '2023-08')
-        """
-        month, first, last = (options.get(name) for name in ("month", "first", "last"))
-        names = [name for name in MonitoringSettings.model_fields if name in options and name != "month"]
-        given = {name: options[name] for name in names} | ({"month": month} if month else {})
-        settings = MonitoringSettings.parse(given)
-        report, before_labels = options.get("report"), bool(options.get("before_labels"))
-        _require_possible(month, first, last, before_labels, report)
-        if first and last:
-            months = _range(first, last)
-        else:
-            months = () if report and not month else (settings.month,)
-        return cls(settings, months, bool(first), bool(options.get("json")), before_labels, report)
-
-
-def _require_possible(
-    month: str | None, first: str | None, last: str | None, before_labels: bool, report: Path | None
-) -> None:
-    if bool(first) != bool(last):
-        raise ConfigError(f"{'--to' if first else '--from'}: missing; a range needs --from and --to")
-    if first and month:
-        raise ConfigError(f"--month: expected no month beside --from and --to; got {month}")
-    if before_labels and (first or report):
-        raise ConfigError(f"--before-labels: expected one --month; got {'--from' if first else '--report'}")
-    if report and report.is_dir():
-        raise ConfigError(f"--report: expected the name of a file to write; got the folder {report}")
-
-
-def _range(first: str, last: str) -> tuple[str, ...]:
-    ends = Month.parse(first), Month.parse(last)
-    if ends[1] < ends[0]:
-        raise ConfigError(f"--to: expected {ends[0]} or a later month; got {ends[1]}")
-    return tuple(map(str, Month.range(*ends)))
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program; a number that is not known is null."""
+        if self.record is None:
+            nothing: dict[str, Any] = {
+                "champion_version": None,
+                "rmse": None,
+                "alarm": False,
+                "causes": [],
+                "action": "none",
+            }
+            return {"month": self.month, **nothing, "nothing_to_do": self.text}
+        found = asdict(self.record)
+        first = {
+            "month": self.month,
+            "model": self.name,
+            "champion_version": found.pop("champion"),
+            "predecessor_version": found.pop("predecessor") or None,
+            "rmse": self.record.value("rmse"),
+            "alarm": found.pop("alarm"),
+            "causes": list(found.pop("causes")),
+            "action": found.pop("action"),
+        }
+        return {name: _finite(value) for name, value in {**first, **found}.items()}
 
 
 def answer(asked: Asked) -> Iterator[str]:
@@ -95,6 +77,82 @@ def answer(asked: Asked) -> Iterator[str]:
     Raises
     ------
     MlopsError
-        As the steps; with JSON for a range, the months that were compared before it come first, in a whole list.
+        As the steps. The months that were compared before it are printed first; as JSON, in a whole list.
     """
-    raise NotImplementedError
+    if asked.before_labels:
+        expected = before_labels.expect(asked.settings)
+        yield _dumped(expected.as_json()) if asked.as_json else str(expected)
+        return
+    outcomes: list[Outcome] = []
+    failure: MlopsError | None = None
+    for month in asked.months:
+        try:
+            outcomes.append(compare(asked.settings.model_copy(update={"month": month})))
+        except MlopsError as error:
+            failure = error
+            break
+        if not asked.as_json:
+            yield outcomes[-1].text
+    if asked.as_json and outcomes:
+        found = [outcome.as_json() for outcome in outcomes]
+        yield _dumped(found if asked.is_range else found[0])
+    if failure:
+        raise failure
+    if asked.report:
+        write_history(asked.report, asked.settings)
+
+
+def compare(settings: MonitoringSettings) -> Outcome:
+    """Compare one month in the three steps of the pipeline.
+
+    Raises
+    ------
+    MlopsError
+        As the steps.
+    """
+    found = steps.load_month(settings)
+    blocks.check_months(found)
+    found = steps.compare_month(found, settings)
+    blocks.check_comparison(found)
+    found = steps.react_and_report(found, settings)
+    blocks.check_record(found)
+    return _outcome(found)
+
+
+def _outcome(table: pd.DataFrame) -> Outcome:
+    first = table.iloc[0]
+    record = blocks.record_of(table)
+    if record is None:
+        return Outcome(str(first["month"]), f"nothing to do: {first[months_table.NOTHING_TO_DO]}")
+    return Outcome(record.month, f"{first['title']}\n{first['text']}", str(first["model"]), record)
+
+
+def write_history(target: Path, settings: MonitoringSettings) -> None:
+    """Write the page with the compared months of all models of the registry.
+
+    Raises
+    ------
+    TrackingError
+        When the registry does not answer.
+    OSError
+        When the file cannot be written.
+    """
+    months.connect(settings)
+    names = sorted(name for name in versions.model_names() if name.startswith(PREFIX))
+    page = monitoring_page.page(monitoring_history.collect(names))
+    with atomic_write(target.absolute()) as passing:
+        passing.write_text(page, encoding="utf-8")
+    logger.info("%s: the history of %d models", target, len(names))
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for each number that is not finite, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
