@@ -19,6 +19,8 @@ from support.doors import (
     BLOCKS,
     MAINTENANCE,
     MAINTENANCE_BLOCKS,
+    MONITORING,
+    MONITORING_BLOCKS,
     PIPELINE,
     PROJECT,
     SCORING,
@@ -27,7 +29,9 @@ from support.doors import (
     write_months,
 )
 
+from mlops.config import CheckedSettings
 from mlops.errors import DataQualityError, MlopsError, TripSchemaError
+from mlops.monitoring.settings import MonitoringSettings
 from mlops.operations.retention import cleanup
 from mlops.scoring.settings import ScoringSettings
 
@@ -80,9 +84,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def test_the_folders_hold_the_pipeline_s_blocks() -> None:
     reported = {"notify": "callbacks"}
-    assert {
-        path.stem: path.parent.name for path in FILES
-    } == BLOCKS | MAINTENANCE_BLOCKS | SCORING_BLOCKS | reported
+    others = MAINTENANCE_BLOCKS | SCORING_BLOCKS | MONITORING_BLOCKS
+    assert {path.stem: path.parent.name for path in FILES} == BLOCKS | others | reported
 
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)
@@ -107,7 +110,12 @@ def test_no_block_s_folder_shadows_an_installed_package() -> None:
 
 @pytest.mark.parametrize(
     ("pipeline", "expected"),
-    [(PIPELINE, BLOCKS), (MAINTENANCE, MAINTENANCE_BLOCKS), (SCORING, SCORING_BLOCKS)],
+    [
+        (PIPELINE, BLOCKS),
+        (MAINTENANCE, MAINTENANCE_BLOCKS),
+        (SCORING, SCORING_BLOCKS),
+        (MONITORING, MONITORING_BLOCKS),
+    ],
 )
 def test_a_pipeline_s_blocks_are_in_the_order_of_its_steps(pipeline: str, expected: dict[str, str]) -> None:
     blocks = read(PROJECT / "pipelines" / pipeline / "metadata.yaml")["blocks"]
@@ -138,20 +146,34 @@ def test_the_project_is_known_and_says_nothing_home() -> None:
     assert not Path(project["variables_dir"]).is_absolute()
 
 
-def test_the_scoring_pipeline_s_variables_are_the_default_settings() -> None:
-    pipeline = read(PROJECT / "pipelines" / SCORING / "metadata.yaml")
-    assert pipeline["variables"] == ScoringSettings().model_dump()
-    assert list(pipeline["variables"]) == list(ScoringSettings.model_fields)
+@pytest.mark.parametrize(("name", "settings"), [(SCORING, ScoringSettings), (MONITORING, MonitoringSettings)])
+def test_a_pipeline_s_variables_are_the_default_settings(name: str, settings: type[CheckedSettings]) -> None:
+    pipeline = read(PROJECT / "pipelines" / name / "metadata.yaml")
+    assert pipeline["variables"] == settings().model_dump()
+    assert list(pipeline["variables"]) == list(settings.model_fields)
 
 
-def test_scoring_follows_training_and_is_off_until_somebody_wants_it() -> None:
-    (trigger,) = read(PROJECT / "pipelines" / SCORING / "triggers.yaml")["triggers"]
-    trainings = read(PROJECT / "pipelines" / PIPELINE / "triggers.yaml")["triggers"]
-    (training,) = [other for other in trainings if other["name"] == "green_daily_check"]
-    starts = [croniter(each["schedule_interval"], datetime(2026, 7, 1)) for each in (training, trigger)]
-    trained, scored = (start.get_next(datetime).hour for start in starts)
-    assert (trained, scored, trigger["status"]) == (0, 4, "inactive")
-    assert ScoringSettings.parse(trigger["variables"]).month == "next"
+def test_monitoring_comes_before_training_and_scoring_after_it() -> None:
+    def trigger(pipeline: str, name: str) -> dict[str, Any]:
+        triggers = read(PROJECT / "pipelines" / pipeline / "triggers.yaml")["triggers"]
+        (found,) = [each for each in triggers if each["name"] == name]
+        return dict(found)
+
+    training = trigger(PIPELINE, "green_daily_check")
+    scoring, monitoring = (
+        trigger(SCORING, "green_daily_scoring"),
+        trigger(MONITORING, "green_daily_monitoring"),
+    )
+    evening = datetime(2026, 7, 1, 22)
+    starts = [
+        croniter(each["schedule_interval"], evening).get_next(datetime) - evening
+        for each in (monitoring, training, scoring)
+    ]
+    assert [start.total_seconds() / 3600 for start in starts] == [1, 2, 6]
+    assert (scoring["status"], monitoring["status"]) == ("inactive", "inactive")
+    assert ScoringSettings.parse(scoring["variables"]).month == "next"
+    settings = MonitoringSettings.parse(monitoring["variables"])
+    assert (settings.month, settings.rollback, settings.retrain) == ("next", True, False)
 
 
 def test_maintenance_and_mage_keep_files_for_the_default_number_of_days() -> None:

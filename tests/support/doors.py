@@ -50,6 +50,12 @@ SCORING_BLOCKS = {
     "predict_durations": "transformers",
     "export_predictions": "data_exporters",
 }
+MONITORING = "trip_duration_monitoring"
+MONITORING_BLOCKS = {
+    "load_month": "data_loaders",
+    "compare_month": "transformers",
+    "react_and_report": "data_exporters",
+}
 SAMPLE_MODEL = "trip-duration-sample"
 BIN = Path(sys.executable).parent
 _OWN = ("MLOPS_", "MLFLOW_", "MAGE_", "AWS_", "LOCK_URL")  # settings of the person who runs the tests
