@@ -27,7 +27,7 @@ RESAMPLES, SEED = 1000, 1955
 AIRPORT_RIDES, OTHER_RIDES, ALL_RIDES = "airport rides", "other rides", "all rides"
 LEAST_TRIPS, LEAST_SHARE = 200, 0.002  # of a slice in each month; smaller ones are mostly noise
 MAIN_PART, MAIN_ODDS = 0.4, 2.0
-"""A slice explains a change if it contributes this part of it, and per trip so many times what others contribute."""
+"""A slice explains a change if it contributes this part, and per trip so many times what the others contribute."""
 _ANY = "any_airport"  # dimension beside those of `CELL`: whether a ride has to do with an airport
 _ORDER = ("airport", _ANY, "distance", "hour_band", "week")  # in which a slice is described
 
