@@ -1,11 +1,12 @@
 """Models that predict how long New York taxi trips take: load, clean, fit, judge, register, serve.
 
-Nine packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
+Ten packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
 
-- `commands`: what each command of the command line does
+- `options`, `commands`: what the command line takes, and what each of its commands does
 - `operations`: running the system over time: backfill, backtest, doctor, retention
 - `serving`: the champion behind HTTP
 - `scoring`: the champion on files
+- `monitoring`: the champion on each published month, and what is done about a bad one
 - `pipeline`: one month from its source to the registry; start reading at `pipeline.steps`
 - `registry`: MLflow: runs, versions, aliases
 - `evaluation`: metrics of a model, and the verdict whether it becomes champion
@@ -16,7 +17,7 @@ Nine packages ("rooms"). Each line may import those below it; the modules of the
 - `masking`: secrets are kept out of logs and messages
 - `config`, `addresses`, `month`, `errors`: settings, paths and addresses, calendar months, error classes
 
-`__main__` is the command line, `options` what it takes, and `commands` what each command does.
+`__main__` is the command line.
 """
 
 __version__ = "0.1.0"

@@ -28,7 +28,7 @@ LOW, HIGH = INTERVAL_COLUMNS[:2]
 
 @dataclass(frozen=True)
 class Estimate:
-    """RMSE to expect, minutes; NaN where it cannot be told.
+    """RMSE to expect, minutes; NaN where it is not known.
 
     Parameters
     ----------

@@ -108,17 +108,17 @@ def test_a_version_that_waits_is_reported_with_what_a_person_can_do(store: Path)
 
 
 def test_a_compared_month_is_reported_once(inbox: Inbox, store: Path) -> None:
-    told = {
+    board = {
         "model": [NAME],
         "month": ["2023-06"],
         "title": [f"{NAME} 2023-06: no alarm"],
         "text": ["RMSE 4.02"],
     }
     for _ in range(2):
-        send(notifications.of_result(pd.DataFrame(told), MONITORING), inbox)
+        send(notifications.of_result(pd.DataFrame(row), MONITORING), inbox)
     assert inbox.messages == [(f"{NAME} 2023-06: no alarm", f"RMSE 4.02\nMage: {PAGE_OF_MONITORING}")]
-    told["title"] = [f"{NAME} 2023-06: ALARM"]
-    send(notifications.of_result(pd.DataFrame(told), MONITORING), inbox)
+    row["title"] = [f"{NAME} 2023-06: ALARM"]
+    send(notifications.of_result(pd.DataFrame(row), MONITORING), inbox)
     assert inbox.titles[1:] == [f"{NAME} 2023-06: ALARM"]
 
 
