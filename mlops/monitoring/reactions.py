@@ -108,9 +108,7 @@ def _roll_back(watched: Watched, to: str, record: Record) -> Record:
         entry = operator.rollback_for(watched.name, watched.month, number, to, _reason(record, number, to))
     except (PromotionError, UntrustedError) as error:
         logger.error("%s: version %s stays champion: %s", watched.name, number, error)
-        return _alert(
-            replace(record, alarm=True), f"version {number} stays champion, the rollback failed: {error}"
-        )
+        return _failed(record, f"version {number} stays champion, the rollback failed: {error}")
     return _rolled_back(record, entry)
 
 
@@ -121,9 +119,9 @@ def _reason(record: Record, champion: str, predecessor: str) -> str:
         for name in ("rmse", "gain_predecessor", "gain_predecessor_low", "gain_predecessor_high")
     )
     return (
-        f"on {record.trips:,} trips of {record.month} RMSE {rmse:.4f} of version {champion} is {gain / rmse:.2%} "
-        f"above the RMSE {rmse - gain:.4f} of version {predecessor}; the 95 % interval of the difference is "
-        f"{low:.4f} to {high:.4f} minutes"
+        f"RMSE {rmse:.4f} of version {champion} is {gain / (rmse - gain):.2%} above the {rmse - gain:.4f} of "
+        f"version {predecessor} on {record.trips:,} trips of {record.month}; the 95 % interval of the difference "
+        f"is {low:.4f} to {high:.4f} minutes"
     )
 
 
@@ -140,7 +138,7 @@ def _retrain(watched: Watched, record: Record, settings: MonitoringSettings) -> 
         raise
     except MlopsError as error:
         logger.error("%s: training on %s failed: %s", watched.name, watched.month, error)
-        return _alert(record, f"training on {watched.month} failed: {error}")
+        return _failed(record, f"training on {watched.month} failed: {error}")
     made = result.version
     done = (
         f"version {made.number} was trained and tested on {watched.month}: {result.outcome}" if made else ""
@@ -166,6 +164,11 @@ def _recorded(watched: Watched) -> Mapping[str, str]:
     except TrackingError as error:
         logger.warning("%s: trained with the default settings: %s", watched.champion.uri, error)
         return {}
+
+
+def _failed(record: Record, said: str) -> Record:
+    """An alert in any case: somebody must do what could not be done."""
+    return _alert(replace(record, alarm=True), said)
 
 
 def _alert(record: Record, said: str) -> Record:
