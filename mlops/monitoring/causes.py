@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops.monitoring.faults import Finding
+from mlops.monitoring.record import Finding, Record
 from mlops.monitoring.settings import MonitoringSettings
 
 GREW, WORSE_THAN_PREDECESSOR, WORSE_THAN_BASELINE = (
@@ -19,7 +19,9 @@ GREW, WORSE_THAN_PREDECESSOR, WORSE_THAN_BASELINE = (
 )  # fmt: skip
 LAST_MONTH = "_last_month"  # ends the names of measured values of the month before the compared one
 MIX = "mix"
-SLOWNESS = ("slower_rides", "faster_rides", "season")  # explain an error that grew at constant mix
+SLOWER, FASTER, SEASON = "slower_rides", "faster_rides", "season"
+SLOWNESS = (SLOWER, FASTER, SEASON)  # explain an error that grew at constant mix
+LEAST_BIAS = 0.5  # minutes by which rides must be longer or shorter than expected, to be named
 MIX_SHARE = 0.02  # of the promised RMSE: a mix that changes RMSE by less is not named
 
 
@@ -90,6 +92,28 @@ def _worse(measured: Mapping[str, float], settings: MonitoringSettings) -> Itera
         yield WORSE_THAN_BASELINE
     if has_grown(measured, settings):
         yield GREW
+
+
+def of_bias(measured: Mapping[str, float], last_year: Record | None) -> Iterator[Finding]:
+    """Rides that are longer or shorter than the champion expects, at constant mix; and the season, if it is why.
+
+    Parameters
+    ----------
+    measured : mapping
+        With ``bias_within``, ``bias_within_low`` and ``bias_within_high``: predicted minus actual minutes.
+    last_year : Record or None
+        The same month of the year before.
+    """
+    change, low, high = (_value(measured, f"bias_within{end}") for end in ("", "_low", "_high"))
+    if not abs(change) > LEAST_BIAS or low <= 0 <= high:
+        return
+    cause, word = (SLOWER, "longer") if change < 0 else (FASTER, "shorter")
+    strength = abs(change) / LEAST_BIAS
+    text = f"rides take {abs(change):.1f} minutes {word} than the champion expects, at constant mix"
+    yield Finding(cause, text, 1.0, False, strength)
+    if last_year and cause in last_year.causes:
+        text = f"rides took {word} than expected in {last_year.month}, too"
+        yield Finding(SEASON, text, 1.0, False, strength)
 
 
 def has_grown(measured: Mapping[str, float], settings: MonitoringSettings, when: str = "") -> bool:

@@ -98,6 +98,9 @@ def measured(compared: Compared) -> dict[str, float]:
     if change := compared.changes.get("rmse"):
         found |= {"change": change.total, "change_mix": change.mix, "change_within": change.within}
         found["change_within_low"], found["change_within_high"] = change.within_interval
+    if bias := compared.changes.get("bias"):
+        low, high = bias.within_interval
+        found |= {"bias_within": bias.within, "bias_within_low": low, "bias_within_high": high}
     found |= _grown_last_month(compared)
     if evidence := compared.evidence:
         found["gain_predecessor"] = evidence.rmse("champion") - evidence.rmse("challenger")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -101,18 +102,23 @@ class Judged:
         )
 
 
-def judge(compared: Compared, settings: MonitoringSettings) -> Judged:
+def judge(compared: Compared, settings: MonitoringSettings, earlier: Sequence[Record] = ()) -> Judged:
     """Alarm and causes of a compared month.
 
     Parameters
     ----------
     compared : Compared
     settings : MonitoringSettings
+    earlier : sequence of Record
+        Compared months of the same model.
     """
     watched = compared.watched
     found = faults.find(watched.now, watched.before) if watched.before else ()
     table = pd.DataFrame()
     measured = comparing.measured(compared) | _estimated(compared) | _largest(table)
+    last_year = next((each for each in earlier if each.month == str(watched.month - 12)), None)
+    if not any(finding.cause in causes.SLOWNESS for finding in found):
+        found = (*found, *causes.of_bias(measured, last_year))
     judgement = causes.judge(measured, found, settings)
     return Judged(watched, _record(compared, measured, judgement), compared.now, compared.promised, table)
 

@@ -16,6 +16,7 @@ from mlops.monitoring.judging import FOLDER, Judged
 from mlops.monitoring.months import NothingToDo
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import months_table
+from mlops.registry import monitoring_log
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def compare_month(table: pd.DataFrame, settings: MonitoringSettings) -> pd.DataF
         return table
     months.connect(settings)
     compared = comparing.compare(months.from_table(table), config.threads())
-    judged = judging.judge(compared, settings)
+    judged = judging.judge(compared, settings, monitoring_log.records(compared.watched.name))
     for finding in judged.record.findings:
         logger.info("%s: %s", finding.cause, finding.text)
     return judged.as_table(judged.write())
