@@ -20,6 +20,9 @@ In reading order:
 - `judging`: a compared month with its alarm and causes, kept for the next step
 - `reactions`: rollback and retraining
 - `record`: what is kept of a month
+- `message`: the one message about it
+- `drawings`: charts of the report
+- `report`: the report as a page
 - `publishing`: the month in MLflow
 - `blocks`: what the Mage blocks need beside the steps
 - `before_labels`: the error to expect of a month that is not published, from the request log

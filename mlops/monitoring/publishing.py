@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from mlops import config
+from mlops.monitoring import estimates, measures, message, report
 from mlops.monitoring import record as records
 from mlops.monitoring.judging import Judged
 from mlops.monitoring.record import Record
-from mlops.registry import monitoring_log, monitoring_words
+from mlops.monitoring.report import ReportData
+from mlops.registry import monitoring_log
 
 REPORT = "report.html"
 FLAG = "alarm"  # metric: 1 with an alarm, else 0
@@ -38,16 +40,32 @@ def publish(judged: Judged, done: Record) -> Record:
     metrics = {**done.measured, FLAG: float(done.alarm)}
     config.state().monitoring.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.state().monitoring) as folder:
-        files = _files(judged, Path(folder))
+        files = _files(judged, done, Path(folder))
         run_id = monitoring_log.write(name, month, records.to_json(done), metrics, files)
     return replace(done, run_id=run_id)
 
 
-def _files(judged: Judged, folder: Path) -> list[Path]:
+def _files(judged: Judged, done: Record, folder: Path) -> list[Path]:
     """The files of the month, written to `folder`."""
-    sums = folder / "sums.parquet"
+    sums, page = folder / "sums.parquet", folder / REPORT
     judged.now.to_parquet(sums, index=False)
-    return [sums]
+    page.write_text(report.page(_shown(judged, done)), encoding="utf-8")
+    return [sums, page]
+
+
+def _shown(judged: Judged, done: Record) -> ReportData:
+    name = judged.watched.name
+    earlier = [each for each in monitoring_log.records(name) if each.month < done.month]
+    return ReportData(
+        name=name,
+        record=done,
+        errors=report.errors_of(done, judged.now, judged.promised),
+        change=judged.changes.get("rmse"),
+        by_slice=measures.by_slice(judged.now),
+        drift=judged.drift,
+        earlier=earlier,
+        track_record=str(estimates.track_record(earlier)),
+    )
 
 
 def as_table(judged: Judged, done: Record) -> pd.DataFrame:
@@ -62,7 +80,7 @@ def as_table(judged: Judged, done: Record) -> pd.DataFrame:
         "causes": ", ".join(done.causes),
         "action": done.action,
         "title": f"{name} {done.month}: {'alarm' if done.alarm else 'no alarm'}",
-        "text": monitoring_words.headline(done),
+        "text": message.text(done, monitoring_log.link(name)),
         "record": records.to_json(done),
     }
     return pd.DataFrame([row])

@@ -120,7 +120,7 @@ def _state(text: str, kind: str, *, is_html: bool = False) -> str:
 
 def _charts(history: History) -> Iterator[str]:
     """Error, coverage and drift by month."""
-    months = _axis(history.records)
+    months = axis(history.records)
     by_month = {record.month: record for record in history.records}
     shown = [by_month.get(month) for month in months]
 
@@ -144,10 +144,10 @@ def _charts(history: History) -> Iterator[str]:
     title = "Trips inside the champion's ranges; dotted: as they should be"
     yield svg.plot(Plot(title, months, covered, levels=(0.8, 0.95), is_share=True, height=220))
     drift = (line("largest", "champion", "drift_largest"),)
-    yield svg.plot(Plot("Largest drift of an input", months, drift, has_zero=True, height=190))
+    yield svg.plot(Plot("Largest drift of an input (PSI)", months, drift, has_zero=True, height=190))
 
 
-def _axis(records: Sequence[Record]) -> list[str]:
+def axis(records: Sequence[Record]) -> list[str]:
     """Every month from the first record to the last one, at most `MOST_MONTHS`."""
     months = Month.range(Month.parse(records[0].month), Month.parse(records[-1].month))
     return list(map(str, months[-MOST_MONTHS:]))

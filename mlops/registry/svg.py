@@ -18,6 +18,8 @@ WIDTH: Final = 760.0  # of every chart, in the units of its texts, which are 15 
 STYLE: Final = """
 .chart{display:block;width:100%;min-width:34rem;height:auto;
 font:15px system-ui,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
+.chart.narrow{min-width:0;max-width:38rem}
+.chart.narrow text{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
 .chart text{fill:var(--ink)}.chart .soft{fill:var(--soft)}.chart .strong{font-weight:600}
 .chart .middle{text-anchor:middle}.chart .end{text-anchor:end}
 .chart .grid{stroke:var(--line);stroke-width:1}.chart .axis{stroke:var(--soft);stroke-width:1}
@@ -27,6 +29,7 @@ font:15px system-ui,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
 .chart .dot{stroke:none}.chart .dot.champion,.chart .bar.champion{fill:var(--champion)}
 .chart .dot.predecessor{fill:var(--predecessor)}.chart .dot.baseline{fill:var(--soft)}
 .chart .dot.promised{fill:var(--ink)}
+.chart .whole{stroke-dasharray:none}
 .chart .band{fill:var(--champion);opacity:.16}.chart .hit{fill:transparent}
 .chart .worse{fill:var(--alarm)}.chart .better{fill:var(--good)}.chart .neutral{fill:var(--soft)}
 .chart .ring{fill:none;stroke:var(--alarm);stroke-width:2.5}.chart .hollow{fill:var(--paper);stroke:var(--soft)}
@@ -137,11 +140,11 @@ def plot(drawn: Plot) -> str:
     if not known:
         return ""
     known += drawn.levels
-    ticks = _ticks(0.0 if drawn.has_zero else min(known), max(known))
-    frame = _Frame(len(drawn.months), ticks[0], ticks[-1], drawn.height)
+    marked = ticks(0.0 if drawn.has_zero else min(known), max(known))
+    frame = _Frame(len(drawn.months), marked[0], marked[-1], drawn.height)
     rail = _RAIL if drawn.marks else 0.0
     parts = [
-        *_grid(frame, ticks, drawn),
+        *_grid(frame, marked, drawn),
         *(_level(frame, level) for level in drawn.levels),
         *(part for line in reversed(drawn.lines) for part in _line(frame, line)),
         *_end_labels(frame, drawn),
@@ -179,17 +182,17 @@ class _Frame:
         return self.bottom - share * (self.bottom - _TOP)
 
 
-def _grid(frame: _Frame, ticks: Sequence[float], drawn: Plot) -> Iterator[str]:
-    digits = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9))
-    for tick in ticks:
+def _grid(frame: _Frame, marked: Sequence[float], drawn: Plot) -> Iterator[str]:
+    digits = decimals(marked)
+    for tick in marked:
         y = frame.y(tick)
         shown = f"{100 * tick:.{max(0, digits - 2)}f} %" if drawn.is_share else f"{tick:.{digits}f}"
         yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{frame.right}"/>'
-        yield _text(_LEFT - 8, y + 5, shown, "soft end")
+        yield text_at(_LEFT - 8, y + 5, shown, "soft end")
     each = math.ceil(7 * _LETTER / frame.step)
     for place, month in enumerate(drawn.months):
         if (len(drawn.months) - 1 - place) % each == 0:
-            yield _text(frame.x(place), frame.bottom + 20, month, "soft middle")
+            yield text_at(frame.x(place), frame.bottom + 20, month, "soft middle")
 
 
 def _level(frame: _Frame, level: float) -> str:
@@ -257,7 +260,7 @@ def _end_labels(frame: _Frame, drawn: Plot) -> Iterator[str]:
     over = max(0.0, below - frame.bottom)
     for y, line, value in places:
         shown = f"{100 * value:.0f} %" if drawn.is_share else f"{value:.2f}"
-        yield _text(frame.right + 8, y - over + 5, f"{line.name} {shown}", line.kind)
+        yield text_at(frame.right + 8, y - over + 5, f"{line.name} {shown}", line.kind)
 
 
 def _marks(frame: _Frame, marks: Sequence[Mark]) -> Iterator[str]:
@@ -272,19 +275,19 @@ def _marks(frame: _Frame, marks: Sequence[Mark]) -> Iterator[str]:
 
 def _mark(x: float, y: float, mark: Mark, label: str) -> str:
     path, kind = _SIGNS[mark.kind]
-    below = _text(0, 20, label, "soft middle") if label else ""
+    below = text_at(0, 20, label, "soft middle") if label else ""
     return (
         f'<g transform="translate({x:.1f} {y:.1f})"><title>{escaped(mark.title)}</title>'
         f'<path class="{kind}" d="{path}"/>{below}</g>'
     )
 
 
-def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
+def ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     """Round values that enclose both, about so many steps.
 
     Examples
     --------
-    >>> _ticks(4.1, 4.8)
+    >>> ticks(4.1, 4.8)
     [4.0, 4.2, 4.4, 4.6, 4.8]
     """
     span = (high - low) or abs(high) or 1.0
@@ -294,16 +297,34 @@ def _ticks(low: float, high: float, wanted: int = 4) -> list[float]:
     return [round(step * each, 10) for each in range(first, max(last, first + 1) + 1)]
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
+def decimals(marked: Sequence[float]) -> int:
+    """Decimals that tell neighbouring ticks apart.
+
+    Examples
+    --------
+    >>> decimals([4.0, 4.25]), decimals([0.0, 10.0])
+    (2, 0)
+    """
+    step = marked[1] - marked[0]
+    return next(count for count in range(12) if abs(round(step, count) - step) < 1e-9 or count == 11)
+
+
+def text_at(x: float, y: float, text: str, kind: str) -> str:
+    """A text whose baseline begins at a place; `kind` are classes of the style sheet, as ``soft end``."""
     style = f' class="{kind}"' if kind else ""
     return f'<text x="{x:.1f}" y="{y:.1f}"{style}>{escaped(text)}</text>'
 
 
-def figure(title: str, height: float, parts: Iterable[str]) -> str:
-    """A drawing below its title. Where it is wider than the page, its right end is shown, which is the newest."""
-    name = escaped(title)
-    return (
-        f'<figure><figcaption>{name}</figcaption><div class="scroll" tabindex="0"><svg class="chart" '
-        f'viewBox="0 0 {WIDTH:.0f} {height:.0f}" role="img" aria-label="{name}">{"".join(parts)}'
-        "</svg></div></figure>"
+def figure(title: str, height: float, parts: Iterable[str], width: float = WIDTH) -> str:
+    """A drawing below its title.
+
+    One as wide as `WIDTH` is scrolled where the page is narrower, and shows its right end, the newest months.
+    Narrower ones shrink.
+    """
+    name, is_wide = escaped(title), width >= WIDTH
+    drawing = (
+        f'<svg class="chart{"" if is_wide else " narrow"}" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="{name}">{"".join(parts)}</svg>'
     )
+    shown = f'<div class="scroll" tabindex="0">{drawing}</div>' if is_wide else drawing
+    return f"<figure><figcaption>{name}</figcaption>{shown}</figure>"
