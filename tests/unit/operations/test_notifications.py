@@ -108,7 +108,7 @@ def test_a_version_that_waits_is_reported_with_what_a_person_can_do(store: Path)
 
 
 def test_a_compared_month_is_reported_once(inbox: Inbox, store: Path) -> None:
-    board = {
+    row = {
         "model": [NAME],
         "month": ["2023-06"],
         "title": [f"{NAME} 2023-06: no alarm"],
