@@ -16,6 +16,7 @@ In reading order:
 - `places`: names of the zones of each service
 - `answers`: what a client gets
 - `answering`: from requests to answers
+- `together`: large bodies, of which those that wait are answered together
 - `asgi`: what the middlewares share
 - `headers`: an id for each request, and the headers for security
 - `keys`: API keys

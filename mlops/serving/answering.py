@@ -55,11 +55,29 @@ def answer(
     MlopsError
         When a version gives no numbers.
     """
-    parts = split(asked, served_for, names_for)
-    return [
-        Group(part.served, part.positions, part.requests, _answers(part.served, part.requests))
-        for part in parts
-    ]
+    return [group for part in split(asked, served_for, names_for) for group in compute([part])]
+
+
+def compute(parts: Sequence[Part]) -> list[Group]:
+    """The answers of one version to these parts, also of several bodies: they are computed as one table.
+
+    Raises
+    ------
+    MlopsError
+        When the version gives no numbers.
+    """
+    requests = {name: _joined([part.requests[name] for part in parts]) for name in REQUEST_COLUMNS}
+    answers = _answers(parts[0].served, requests)
+    ends = list(itertools.accumulate(len(part.positions) for part in parts))
+    groups = []
+    for part, start, end in zip(parts, (0, *ends), ends, strict=False):
+        own = {name: values[start:end] for name, values in answers.items()}
+        groups.append(Group(part.served, part.positions, part.requests, own))
+    return groups
+
+
+def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    return columns[0] if len(columns) == 1 else list(itertools.chain.from_iterable(columns))
 
 
 def split(

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -68,8 +67,7 @@ def create_app(models: Models, settings: ServeSettings) -> App:
         except Exception:  # the answer is good all the same
             logger.exception("an answer was not counted or logged")
 
-    pool = ThreadPoolExecutor(1, "lists")  # one: the arithmetic of a table has threads of its own
-    predict = Predict(models, settings.most_requests, pool, watch)
+    predict = Predict(models, settings.most_requests, watch)
     app: App = _routes(models, predict, metrics, settings, _lifespan(models, log))
     limits = {field.name: getattr(settings, field.name) for field in dataclasses.fields(Limits)}
     app = LimitCheck(PredictFirst(app, predict), Limits(**limits))

@@ -6,17 +6,17 @@ the model does.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import Final
 
 from mlops.serving import answering, answers, plain_lists, problems, questions
+from mlops.serving.answering import Part
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, Receive, Scope, Send, header, notes
 from mlops.serving.models import Models
 from mlops.serving.problems import ProblemError
+from mlops.serving.together import Together
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,6 @@ class Predict:
     models : Models
     most_requests : int
         Longest list.
-    pool : Executor
-        Where large bodies are answered.
     watch : callable
         Called with the groups of each answer: for metrics and the request log.
     """
@@ -57,11 +55,10 @@ class Predict:
         self,
         models: Models,
         most_requests: int,
-        pool: Executor,
         watch: Callable[[Sequence[Group]], None],
     ) -> None:
-        self._models, self._most = models, most_requests
-        self._pool, self._watch = pool, watch
+        self._models, self._most, self._watch = models, most_requests, watch
+        self._large = Together(self._parts_of_large)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of the server."""
@@ -74,8 +71,7 @@ class Predict:
             if len(body) <= INLINE_BYTES:
                 groups, text = self._answer(body, request_id)
             else:
-                loop = asyncio.get_running_loop()
-                groups, text = await loop.run_in_executor(self._pool, self._answer, body, request_id)
+                groups, text = await self._large.answer(body, request_id)
             self._watch(groups)
         except ProblemError as problem:
             await send_problem(send, problem, request_id)
@@ -86,10 +82,13 @@ class Predict:
             await _send(send, 200, JSON, text)
 
     def _answer(self, body: bytes, request_id: str) -> tuple[list[Group], bytes]:
-        plain = plain_lists.read(body, self._most) if len(body) > INLINE_BYTES else None
-        asked = plain or questions.read(body, self._most)
+        asked = questions.read(body, self._most)
         groups = answering.answer(asked, self._models.get, self._models.zone_names)
         return groups, answers.as_json(groups, asked.is_list, request_id)
+
+    def _parts_of_large(self, body: bytes) -> tuple[list[Part], bool]:
+        asked = plain_lists.read(body, self._most) or questions.read(body, self._most)
+        return answering.split(asked, self._models.get, self._models.zone_names), asked.is_list
 
 
 def failure() -> ProblemError:
