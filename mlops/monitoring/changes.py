@@ -270,7 +270,7 @@ def _slices(pair: _Pair, parts: _Parts) -> Iterator[SliceChange]:
                 n >= max(LEAST_TRIPS, LEAST_SHARE * each.sum()) for n, each in zip(counts, trips, strict=True)
             )
             about = dict(zip(names, map(str, values), strict=True))
-            if enough and about.get("airport") != "" and not (len(about) > 1 and OTHER_RIDES in values):
+            if enough and about.get("airport") != "" and OTHER_RIDES not in values:
                 contribution = float(parts.within[chosen].sum())
                 share = counts[1] / float(trips[1].sum())
                 yield SliceChange(_in_words(about), _alone(pair, chosen), share, contribution, names)

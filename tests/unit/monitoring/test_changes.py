@@ -162,7 +162,7 @@ def test_small_slices_are_not_named() -> None:
         for mse in (16.0, 900.0)
     )
     found = split(before, now, "champion")
-    assert {each.slice for each in found.slices} == {"6-10 h", "weekend", "1-2 mi", "other rides"} | {
+    assert {each.slice for each in found.slices} == {"6-10 h", "weekend", "1-2 mi"} | {
         each.slice for each in found.slices if len(each.dimensions) == 2
     }
     assert found.cells[0].contribution > 0
