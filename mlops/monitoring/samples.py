@@ -6,7 +6,6 @@ copies of a trip are in the sample together or not at all, and months are compar
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -29,8 +28,8 @@ from mlops.monitoring.months import Prepared
 logger = logging.getLogger(__name__)
 
 MOST_TRIPS = 200_000
-_LAYOUT = 1  # changes with the columns or the choice of trips, so that older files are not read
-_VENDORS = ("vendorid", "hvfhs_license_num")  # TLC's columns, lower case
+_LAYOUT = 2  # changes with the columns or the choice of trips, so that older files are not read
+_VENDORS, _SURCHARGE = ("vendorid", "hvfhs_license_num"), "extra"  # TLC's columns, lower case
 _MINUTE, _DAY = 60_000_000, 86_400_000_000  # microseconds
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -47,7 +46,8 @@ class Sample:
         Counts of all trips of the file.
     rows : DataFrame
         A sample of the trips as published, before cleaning: columns as from `raw_trips.read_trips`, and ``vendor``
-        (int64, -1 if unknown), ``is_clean`` and ``for_training`` (bool).
+        (int64, -1 if unknown), ``surcharge`` (dollars for rush hours and nights, NaN if unknown), ``is_clean`` and
+        ``for_training`` (bool).
     share : float
         Share of the file's trips that are in `rows`.
     """
@@ -71,7 +71,7 @@ def sample(prepared: Prepared) -> pd.DataFrame:
     TripSchemaError
         When the published file cannot be read.
     """
-    return read(prepared).clean[TRIP_SCHEMA.names].reset_index(drop=True)
+    return pd.DataFrame(read(prepared).clean[TRIP_SCHEMA.names].reset_index(drop=True))
 
 
 def read(prepared: Prepared) -> Sample:
@@ -96,7 +96,7 @@ def read(prepared: Prepared) -> Sample:
 def _stored(path: Path) -> pd.DataFrame | None:
     """A kept sample; None if there is none that can be read."""
     try:
-        return pq.read_table(path).to_pandas()
+        return pd.DataFrame(pq.read_table(path).to_pandas())
     except (OSError, pa.ArrowException):
         return None
 
@@ -106,7 +106,7 @@ def choose(prepared: Prepared, most: int = MOST_TRIPS) -> pd.DataFrame:
     limit = most / max(prepared.quality.rows, 1)
     parts = [batch[_is_chosen(batch, limit)] for batch in _published(prepared)]
     rows = pd.concat(parts, ignore_index=True).iloc[:most]
-    columns: Columns = {name: rows[name].to_numpy() for name in rows}
+    columns: Columns = {str(name): rows[name].to_numpy() for name in rows}
     kept, _ = clean({**columns, "place": np.arange(len(rows))}, prepared.month)
     is_clean, for_training = np.zeros((2, len(rows)), bool)
     is_clean[kept["place"]] = True
@@ -115,12 +115,11 @@ def choose(prepared: Prepared, most: int = MOST_TRIPS) -> pd.DataFrame:
 
 
 def _published(prepared: Prepared) -> Iterator[pd.DataFrame]:
-    """The trips of the published file, with their vendor, in batches."""
+    """The trips of the published file, with vendor and surcharge, in batches."""
     service = _service_of(prepared)
-    for trips, vendor in zip(
-        read_trips(prepared.raw, service, prepared.label), _vendors(prepared), strict=True
-    ):
-        yield pd.DataFrame({**trips, "vendor": vendor})
+    batches = read_trips(prepared.raw, service, prepared.label)
+    for trips, others in zip(batches, _other_columns(prepared), strict=True):
+        yield pd.DataFrame({**trips, **others})
 
 
 def _service_of(prepared: Prepared) -> str:
@@ -136,18 +135,27 @@ def _service_of(prepared: Prepared) -> str:
     )
 
 
-def _vendors(prepared: Prepared) -> Iterator[npt.NDArray[np.int64]]:
-    """Number of each trip's vendor, in batches like those of `read_trips`; -1 where it is unknown."""
+def _other_columns(prepared: Prepared) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    """Vendor and surcharge of each trip, in batches like those of `read_trips`; -1 and NaN where unknown."""
     with opened(prepared.raw, prepared.label) as file:
-        names = [name for name in file.schema_arrow.names if name.lower() in _VENDORS]
-        rows = file.metadata.num_rows
-        if not names:
-            yield from (np.full(min(BATCH_ROWS, rows - n), -1) for n in range(0, rows, BATCH_ROWS))
-            return
-        for batch in file.iter_batches(BATCH_ROWS, columns=names[:1], use_threads=False):
-            column = pd.Series(batch.column(0).to_pandas())
-            numbers = column.astype(str).str.extract(r"(\d+)", expand=False)
-            yield pd.to_numeric(numbers, errors="coerce").fillna(-1).to_numpy(np.int64)
+        spelt = {name.lower(): name for name in file.schema_arrow.names}
+        vendor = next((spelt[name] for name in _VENDORS if name in spelt), None)
+        surcharge = spelt.get(_SURCHARGE)
+        wanted = [name for name in (vendor, surcharge) if name]
+        for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
+            frame = batch.to_pandas()
+            unknown = pd.Series(np.nan, range(batch.num_rows))
+            yield {
+                "vendor": _numbers(frame.get(vendor, unknown)).fillna(-1).to_numpy(np.int64),
+                "surcharge": _numbers(frame.get(surcharge, unknown)).to_numpy(np.float64),
+            }
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    """Numbers, also those in texts as HV0003; NaN where there is none."""
+    if not pd.api.types.is_numeric_dtype(values):
+        values = values.astype(str).str.extract(r"(\d+)", expand=False)
+    return pd.to_numeric(values, errors="coerce")
 
 
 def _is_chosen(trips: pd.DataFrame, limit: float) -> npt.NDArray[np.bool_]:

@@ -1,8 +1,11 @@
-"""What may be wrong with a month's data: each detector looks for one kind of fault and says how much of it is there.
+"""What may be wrong with a month's data: each detector looks for one kind of fault, and says how much is there.
 
-In reading order: `spread` (what is usual among the months before).
+In reading order: `search` (the story: all detectors, and which finding explains others), `spread` (what is usual),
+`profile` (a month as arrays and tables), `compared` (a month beside the others), then the detectors: `rows`,
+`columns`, `distances`, `zones`, `clocks`, `counts`, `speed`.
 """
 
+from mlops.monitoring.faults.search import find, find_in
 from mlops.registry.monitoring_record import Finding
 
-__all__ = ["Finding"]
+__all__ = ["Finding", "find", "find_in"]

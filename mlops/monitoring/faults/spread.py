@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Array = npt.NDArray[Any]
-CONFIDENCE = 0.999
+_T = (
+    318.3, 22.33, 10.21, 7.173, 5.893, 5.208, 4.785, 4.501, 4.297, 4.144, 4.025, 3.930, 3.852, 3.787, 3.733,
+)  # fmt: skip
+"""Student's t with 1, 2, ... degrees of freedom at the probability 0.999 (one-sided)."""
 FEWEST = 3  # months from which a spread can be learned
+PRIOR_MONTHS = 8
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,17 @@ class Measured:
         return self.difference / self.threshold if math.isfinite(self.difference) else 0.0
 
 
+def student(freedom: int) -> float:
+    """Quantile 0.999 of Student's t distribution.
+
+    Examples
+    --------
+    >>> student(5), round(student(1000), 2)
+    (5.893, 3.1)
+    """
+    return _T[freedom - 1] if freedom <= len(_T) else 3.09 + 9.6 / freedom
+
+
 def spread(values: Sequence[float]) -> float:
     """Largest difference to the mean that another value of the same kind has with a probability of 0.999.
 
@@ -63,8 +77,7 @@ def spread(values: Sequence[float]) -> float:
     0.45
     """
     count = len(values)
-    quantile = float(stats.t.ppf(CONFIDENCE, count - 1))
-    return quantile * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
+    return student(count - 1) * float(np.std(values, ddof=1)) * math.sqrt(1 + 1 / count)
 
 
 def without_one(items: Sequence[Any]) -> list[tuple[Any, tuple[Any, ...]]]:
@@ -108,3 +121,34 @@ def measured_share(found: Array, before: Sequence[Array], change: Any, floor: fl
 
     alone = [share(values, others) for values, others in without_one(before) if others]
     return Measured(share(found, before), tuple(alone), floor)
+
+
+def pooled_spreads(groups: Mapping[str, Sequence[float]], errors: Mapping[str, float]) -> dict[str, float]:
+    """`spread` of each group of values, where the groups say together how far values are from each other.
+
+    A group's variance is averaged with the usual multiple of its squared standard error, as if that were learned
+    from `PRIOR_MONTHS` more months. Thus a few months that are alike by chance give no small threshold.
+
+    Source: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression, 2004.
+
+    Parameters
+    ----------
+    groups : mapping of str to sequence of float
+        Values of the months before.
+    errors : mapping of str to float
+        Standard error of a month's value, from its number of trips.
+    """
+    if not groups:
+        return {}
+    count = len(next(iter(groups.values())))
+    if count < FEWEST:
+        return {name: 5 * errors[name] for name in groups}
+    variances = {name: float(np.var(values, ddof=1)) for name, values in groups.items()}
+    usual = float(np.median([variances[name] / errors[name] ** 2 for name in groups]))
+    freedom = PRIOR_MONTHS + count - 1
+    quantile = student(freedom) * math.sqrt(1 + 1 / count)
+    pooled = {
+        name: (PRIOR_MONTHS * usual * errors[name] ** 2 + (count - 1) * variance) / freedom
+        for name, variance in variances.items()
+    }
+    return {name: quantile * math.sqrt(variance) for name, variance in pooled.items()}
