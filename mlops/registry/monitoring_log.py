@@ -23,7 +23,7 @@ from mlops.registry.client import mlflow_client, with_retry  # first: it sets wh
 from mlops.registry.monitoring_record import Record
 
 # isort: split
-from mlflow.entities import Metric
+from mlflow.entities import Metric, ViewType
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,7 @@ def read(name: str) -> Kept | None:
     found = _run(name)
     if found is None:
         return None
-    tags = dict(found.data.tags)
-    keys = sorted(key for key in tags if key.startswith(_PREFIX))
-    texts = {key.removeprefix(_PREFIX): tags[key] for key in keys}
-    return Kept(texts, f"experiments/{found.info.experiment_id}/runs/{found.info.run_id}")
+    return Kept(_texts(found), f"experiments/{found.info.experiment_id}/runs/{found.info.run_id}")
 
 
 def months(name: str) -> dict[str, str]:
@@ -100,6 +97,31 @@ def records(name: str) -> tuple[Record, ...]:
     for month in unreadable:
         logger.warning("%s", explain_unreadable(name, month))
     return found
+
+
+@with_retry("{0}: looking for its compared months")
+def find_problems(name: str) -> tuple[str, ...]:
+    """What is wrong with the compared months of a model, with the next act, as sentences; none if nothing is.
+
+    Raises
+    ------
+    TrackingError
+        When the server does not answer.
+    """
+    experiment = experiment_of(name)
+    deleted = run_lifecycle.find_deleted(experiment)
+    if deleted:
+        return (f"{name}: {deleted}",)
+    found = _run(name)
+    if found:
+        _, unreadable = monitoring_record.parsed(_texts(found))
+        return tuple(explain_unreadable(name, month) for month in unreadable)
+    experiment_id = run_lifecycle.find_experiment(experiment)
+    gone = _search(name, experiment_id, ViewType.DELETED_ONLY) if experiment_id else None
+    if gone is None:
+        return ()
+    act = server_facts.command(f"runs restore --run-id {gone.info.run_id}")
+    return (f"{name}: the run with its compared months was deleted in MLflow; restore it: `{act}`",)
 
 
 def explain_unreadable(name: str, month: str) -> str:
@@ -161,10 +183,18 @@ def _run(name: str) -> Any:
     if experiment_id is None:
         run_lifecycle.require_experiment(experiment)
         return None
-    query = f"tags.`{MODEL}` = '{name}'"
-    oldest = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    found = mlflow_client().search_runs([experiment_id], query, max_results=1, order_by=oldest)
+    return _search(name, experiment_id, ViewType.ACTIVE_ONLY)
+
+
+def _search(name: str, experiment_id: str, view: int) -> Any:
+    query, oldest = f"tags.`{MODEL}` = '{name}'", ["attributes.start_time ASC", "attributes.run_id ASC"]
+    found = mlflow_client().search_runs([experiment_id], query, view, max_results=1, order_by=oldest)
     return found[0] if found else None
+
+
+def _texts(run: Any) -> dict[str, str]:
+    tags = dict(run.data.tags)
+    return {key.removeprefix(_PREFIX): tags[key] for key in sorted(tags) if key.startswith(_PREFIX)}
 
 
 @with_retry("{0}: starting the run of its compared months")

@@ -1,4 +1,4 @@
-"""Is a model's history whole: its experiment, runs, files, aliases, journal? People can delete any of it."""
+"""Is a model's history whole: experiment, runs, files, journal, compared months? People can delete them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops import config
 from mlops.errors import UntrustedError
 from mlops.operations.doctor.finding import Finding, Findings
 from mlops.pipeline import schedule
-from mlops.registry import alias_log, run_history, run_lifecycle, version_files, versions
+from mlops.registry import alias_log, monitoring_log, run_history, run_lifecycle, version_files, versions
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.versions import Version
 
@@ -35,6 +35,8 @@ def look_over(name: str) -> Findings:
         ):  # all its runs are deleted with an experiment, and restored with it
             yield from _run(version)
     yield from _aliases(name, {version.number: version for version in found})
+    for problem in monitoring_log.find_problems(name):
+        yield Finding(problem, is_open=True)
     for key in alias_log.unreadable(name):
         text = f"{name}: its tag {key} is no entry of the journal; delete it in MLflow, or restore a backup"
         yield Finding(text, is_open=True)
