@@ -15,7 +15,7 @@ from mlops import config
 from mlops.errors import TripSchemaError
 from mlops.files import atomic_folder
 from mlops.monitoring import causes, comparing, estimates, faults, months, record
-from mlops.monitoring.changes import Change
+from mlops.monitoring.changes import Change, SliceChange
 from mlops.monitoring.comparing import Compared
 from mlops.monitoring.months import Watched
 from mlops.monitoring.record import Record
@@ -138,7 +138,7 @@ def _largest(table: pd.DataFrame) -> dict[str, float]:
 
 def _record(compared: Compared, measured: dict[str, float], judgement: causes.Judgement) -> Record:
     watched, change = compared.watched, compared.changes.get("rmse")
-    slices = change.slices[:SLICES] if change else ()
+    slices = _telling(change)[:SLICES] if change else ()
     return Record(
         month=str(watched.month),
         champion=watched.champion.number,
@@ -153,6 +153,17 @@ def _record(compared: Compared, measured: dict[str, float], judgement: causes.Ju
         at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         notes=compared.notes,
     )
+
+
+def _telling(change: Change) -> list[SliceChange]:
+    """Slices that explain the change at constant mix: those that changed more than all rides together.
+
+    All of them where the whole did not change for sure.
+    """
+    low, high = change.within_interval
+    if low <= 0 <= high:
+        return [*change.slices]
+    return [each for each in change.slices if each.minutes / change.within > 1]
 
 
 def _place(watched: Watched) -> Path:

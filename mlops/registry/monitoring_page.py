@@ -198,7 +198,7 @@ def _month(history: History, record: Record) -> str:
         *(_two(value(f"rmse_{name}")) for name in ("promised", "predecessor", "baseline")),
     )
     what = f"{'Alarm: ' if record.alarm else ''}{words.causes(record) or 'as promised'}"
-    done = "" if record.action == "none" else f". {words.done(record)}"
+    done = "" if record.action == "none" else f"; {words.done(record)}"
     cells = [
         f'<td class="short">{_link(record.month, history.report_page(record.month))}</td>',
         f'<td class="short">{_link(f"version {record.champion}", history.version_page(record.champion))}</td>',

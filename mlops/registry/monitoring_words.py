@@ -25,7 +25,7 @@ CAUSES: Final = {
 }
 ACTIONS: Final = {
     "none": "nothing",
-    "alert": "a message was sent",
+    "alert": "nothing was changed",
     "retrain": "training was started",
     "rollback": "the predecessor is champion again",
 }
