@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mlops.errors import MlopsError, one_line
 from mlops.model import version_code
@@ -64,7 +65,7 @@ class Loaded:
 def predict_columns(model: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
     """Answers of a version's model to many requests, as arrays of shape (n,) in the order of the requests.
 
-    Rows with the same zones are predicted one after the other. They take similar ways through the trees, so the
+    Rows that are alike are predicted one after the other. They take similar ways through the trees, so the
     processor guesses more branches right: up to a fifth less time, and the same answers.
 
     Parameters
@@ -76,11 +77,24 @@ def predict_columns(model: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
     """
     import pandas as pd
 
-    order = np.lexsort((columns["dropoff_zone"], columns["pickup_zone"]))
+    order = _alike(columns)
     requests = pd.DataFrame({name: values[order] for name, values in columns.items()}, copy=False)
     answers = model.predict(requests)
-    back = np.argsort(order)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
     return {name: answers[name].to_numpy()[back] for name in answers}
+
+
+def _alike(columns: Mapping[str, Any]) -> npt.NDArray[np.intp]:
+    """Order by zones, then by the hour of a weekday or of the weekend.
+
+    Small integers are sorted fastest. A zone's id that is none of them, or null, only comes in another place.
+    """
+    hours = np.asarray(columns["pickup_at"], "datetime64[h]").astype(np.int64)
+    is_weekend = (hours // 24 + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+    with np.errstate(invalid="ignore"):
+        pickup, dropoff = (columns[name].astype(np.int16) for name in ("pickup_zone", "dropoff_zone"))
+    return np.asarray(np.lexsort(((hours % 24 + 24 * is_weekend).astype(np.int16), dropoff, pickup)))
 
 
 def limit_threads(model: Any, threads: int) -> None:
