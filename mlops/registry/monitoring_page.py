@@ -18,6 +18,7 @@ from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, Event,
 from mlops.registry.svg import Line, Mark, Plot, Point
 
 MOST_MONTHS: Final = 120  # in a chart; the table has all
+LED_IN: Final = 3  # months that a chart may have before the first one that was compared
 COLOURS: Final = """
 :root{color-scheme:light dark;--ink:#1d2733;--soft:#5b6875;--line:#dde3e9;--paper:#fff;--shade:#f4f6f8;
 --champion:#0062a8;--predecessor:#b35900;--alarm:#b3261e;--good:#1a7f4b}
@@ -120,7 +121,7 @@ def _state(text: str, kind: str, *, is_html: bool = False) -> str:
 
 def _charts(history: History) -> Iterator[str]:
     """Error, coverage and drift by month."""
-    months = axis(history.records)
+    months = [*_led_in(history), *axis(history.records)][-MOST_MONTHS:]
     by_month = {record.month: record for record in history.records}
     shown = [by_month.get(month) for month in months]
 
@@ -145,6 +146,14 @@ def _charts(history: History) -> Iterator[str]:
     yield svg.plot(Plot(title, months, covered, levels=(0.8, 0.95), is_share=True, height=220))
     drift = (line("largest", "champion", "drift_largest"),)
     yield svg.plot(Plot("Largest drift of an input (PSI)", months, drift, has_zero=True, height=190))
+
+
+def _led_in(history: History) -> list[str]:
+    """Up to `LED_IN` months before the first record, if a version was trained or became champion then."""
+    first = Month.parse(history.records[0].month)
+    before = [str(first - count) for count in range(LED_IN, 0, -1)]
+    known = [place for place, month in enumerate(before) if any(e.month == month for e in history.events)]
+    return before[known[0] :] if known else []
 
 
 def axis(records: Sequence[Record]) -> list[str]:

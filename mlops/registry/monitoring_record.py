@@ -16,6 +16,7 @@ from urllib.parse import quote
 from mlops.errors import ConfigError, one_line
 from mlops.month import Month
 
+FIRST: Final = "2000-01"  # no taxi file is older
 LONGEST: Final = 4_500  # characters of a month's JSON; a tag holds 5,000
 ACTIONS: Final = ("none", "alert", "retrain", "rollback")
 TRAINED, PROMOTED, RETURNED = "trained", "promoted", "returned"  # kinds of events
@@ -274,7 +275,7 @@ def _shortened(record: Record, most: int, findings: int, slices: int, notes: int
 
 def _record(found: dict[str, Any]) -> Record:
     month = _text(found["month"])
-    if str(Month.parse(month)) != month:
+    if str(Month.parse(month)) != month or month < FIRST:
         raise ValueError(f"month: expected YYYY-MM; got {month!r}")
     action = _text(found.get("action", "none"))
     if action not in ACTIONS:

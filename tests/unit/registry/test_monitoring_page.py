@@ -49,7 +49,7 @@ def test_all_months_of_a_model_are_on_the_page() -> None:
     errors, coverage, drift = charts(page)
     shown = texts(errors)
     ends = ["pair median 6.41", "champion 5.31", "predecessor 4.60", "promised 4.24"]
-    assert shown[-10:-6] == ends and shown[-6:] == ["v5", "v6", "v5", "v4", "v3", "v2"]
+    assert shown[-11:-7] == ends and shown[-7:] == ["v5", "v6", "v5", "v4", "v3", "v2", "v1"]
     assert texts(coverage)[-2:] == ["95 % range 88 %", "80 % range 71 %"]
     assert texts(drift)[-1] == "largest 6.20"
     assert [f">{each.month}</a>" in page for each in made.records] == [True] * 6
@@ -124,6 +124,13 @@ def test_of_several_events_in_a_month_the_return_is_shown() -> None:
     )
     (errors, *_) = charts(page)
     assert [each.get("class") for each in errors.iter("path")][-1] == "worse"  # an arrow
+
+
+def test_the_training_before_the_first_compared_month_is_shown() -> None:
+    events = tuple(Event(TRAINED, month, "1", "", "") for month in ("2023-01", "2023-07"))
+    (errors, *_) = charts(monitoring_page.page([History(NAME, (record("2023-09"),), events)]))
+    assert {"2023-07", "2023-08", "2023-09"} <= {*texts(errors)} and texts(errors)[-1] == "v1"
+    assert "2023-06" not in texts(errors)
 
 
 def test_old_months_are_in_the_table_only() -> None:

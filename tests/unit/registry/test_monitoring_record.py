@@ -71,7 +71,8 @@ def test_too_many_values_are_an_error() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"month": "2023-13"}, {"month": " 2023-11"}, {"month": "２０２３-11"}, {"month": None}, {"trips": -1},
+        {"month": "2023-13"}, {"month": "0001-01"},
+        {"month": " 2023-11"}, {"month": "２０２３-11"}, {"month": None}, {"trips": -1},
         {"trips": True}, {"trips": 1.5}, {"alarm": "no"}, {"alarm": 0}, {"measured": {"rmse": "4"}},
         {"measured": {"rmse": True}}, {"measured": []}, {"causes": "mix"}, {"causes": [1]}, {"action": "delete"},
         {"slices": [["cell", 1.0]]}, {"slices": [["cell", "1", 0.5]]}, {"findings": [{"cause": "mix"}]},
