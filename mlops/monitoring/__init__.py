@@ -25,6 +25,7 @@ In reading order:
 - `report`: the report as a page
 - `publishing`: the month in MLflow
 - `blocks`: what the Mage blocks need beside the steps
+- `asked_rides`: how far the requests are from the trips of the months before
 - `before_labels`: the error to expect of a month that is not published, from the request log
 - `asked`: what a command line asks for
 - `by_command`: the answer to a command line

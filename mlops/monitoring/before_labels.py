@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,8 @@ from mlops.data import ingest, request_log_files
 from mlops.data.sources import Source
 from mlops.errors import ConfigError, DataQualityError
 from mlops.model.request_columns import CITY
-from mlops.monitoring import answers, estimates, months, served, sums
+from mlops.monitoring import answers, asked_rides, estimates, months, served, sums
+from mlops.monitoring.asked_rides import Moved
 from mlops.monitoring.estimates import Estimate, TrackRecord
 from mlops.monitoring.months import Prepared
 from mlops.monitoring.served import Served
@@ -28,6 +29,7 @@ from mlops.registry.signed_version import service_of
 
 logger = logging.getLogger(__name__)
 
+NAMED = 3  # features that moved, in the text
 FEWEST_REQUESTS = 500  # with fewer, their mix is mostly chance
 
 
@@ -51,6 +53,8 @@ class Expected:
         Logged requests of the month that this version answered.
     estimate : Estimate
     track_record : TrackRecord
+    drift : tuple of Moved
+        How far the requests are from the trips of the months before, the furthest first.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Expected:
     requests: int
     estimate: Estimate
     track_record: TrackRecord
+    drift: tuple[Moved, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The same for a program; a number that is not known is null."""
@@ -80,6 +85,7 @@ class Expected:
                 "mean_absolute_difference": _number(known.difference),
                 "same_as_month_before": _number(known.naive),
             },
+            "drift": [asdict(moved) | {"is_large": moved.is_large} for moved in self.drift],
         }
 
     def __str__(self) -> str:
@@ -91,9 +97,16 @@ class Expected:
             f"{self.promised:.2f} on {self.promised_month}\n"
             f"  from the widths of its ranges: {_shown(self.estimate.from_widths)}\n"
             f"  from the mix of rides: {_shown(self.estimate.from_cells)}\n"
-            f"  requests: {self.requests:,} in the service's log\n"
+            f"  requests: {self.requests:,} in the service's log{self._moved()}\n"
             f"  {self.track_record}"
         )
+
+    def _moved(self) -> str:
+        large = [moved for moved in self.drift if moved.is_large][:NAMED]
+        named = ", ".join(
+            f"{moved.feature} (PSI {moved.psi:.2f}, usual below {moved.threshold:.2f})" for moved in large
+        )
+        return f"; unlike the trips of the months before in {named}" if named else ""
 
 
 def expect(settings: MonitoringSettings) -> Expected:
@@ -115,14 +128,17 @@ def expect(settings: MonitoringSettings) -> Expected:
     month = _unpublished(name, settings, source) if of_months.is_next else of_months.test_month
     about = served.find(name, month)
     asked = requests_of(name, month, about.champion.number)
-    before = _promised(about, settings, source, month)
-    given = {sums.CHAMPION: answers.answer(about.champion, before, config.threads())}
-    promised = sums.sum_up(before, given)
+    before = _months_before(about, settings, source, month)
+    tested = before[about.tested_on]
+    given = {sums.CHAMPION: answers.answer(about.champion, tested, config.threads())}
+    promised = sums.sum_up(tested, given)
     rmse = math.sqrt(promised[estimates.SQUARED].sum() / promised["trips"].sum())
     found = estimates.estimate(promised, estimates.requests_as_sums(asked))
     known = estimates.track_record(monitoring_log.records(name))
-    number, tested = about.champion.number, str(about.tested_on)
-    return Expected(name, str(month), number, tested, rmse, len(asked), found, known)
+    usual = [before[each] for each in month.before(months.BEFORE) if each in before]
+    moved = asked_rides.drift(asked, month, usual)
+    about_version = about.champion.number, str(about.tested_on)
+    return Expected(name, str(month), *about_version, rmse, len(asked), found, known, moved)
 
 
 def requests_of(name: str, month: Month, version: str) -> pd.DataFrame:
@@ -159,14 +175,18 @@ def _unpublished(name: str, settings: MonitoringSettings, source: Source) -> Mon
     return next(month for month in (*asked[1:], asked[-1] + 1) if month not in there)
 
 
-def _promised(about: Served, settings: MonitoringSettings, source: Source, month: Month) -> Prepared:
-    found, _ = months.fetch_others(source, settings, [about.tested_on], month)
+def _months_before(
+    about: Served, settings: MonitoringSettings, source: Source, month: Month
+) -> dict[Month, Prepared]:
+    """The champion's test month, and the other months before, as far as the source has them."""
+    wanted = sorted({about.tested_on, *month.before(months.BEFORE)})
+    found, _ = months.fetch_others(source, settings, wanted, month)
     if about.tested_on not in found:
         raise ConfigError(
             f"source: expected {about.tested_on}, on which version {about.champion.number} was tested, at "
             f"{source.url}; it is not there. Name the source that it was trained from."
         )
-    return found[about.tested_on]
+    return found
 
 
 def _number(value: float) -> float | None:

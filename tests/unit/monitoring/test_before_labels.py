@@ -82,6 +82,7 @@ def test_the_same_rides_have_the_error_of_the_test_month(
     expected = [found.estimate.rmse, found.estimate.from_widths, found.estimate.from_cells]
     assert expected == pytest.approx([found.promised] * 3, rel=1e-4)  # answers are kept as float32
     assert found.track_record.months == 0
+    assert found.drift == ()  # their pickups are in July
 
 
 def test_next_is_the_first_month_that_is_not_published(
@@ -89,6 +90,24 @@ def test_next_is_the_first_month_that_is_not_published(
 ) -> None:
     log(asked)
     assert before_labels.expect(settings(source, "next")).month == "2023-08"
+
+
+def test_requests_are_compared_with_the_trips_of_the_months_before(
+    sound: Path, source: Path, asked: pd.DataFrame
+) -> None:
+    """Four weeks later the same rides are as usual; ten times as far, they are not."""
+    later = asked.assign(pickup_at=asked["pickup_at"] + pd.Timedelta(days=28))
+    log(later)
+    usual = {moved.feature: moved for moved in before_labels.expect(settings(source)).drift}
+    assert set(usual) == {
+        "distance", "passengers", "hour", "weekday", "pickup zone", "drop-off zone", "pair of zones"
+    }  # fmt: skip
+    assert not usual["distance"].is_large
+    log(later.assign(distance_miles=10 * later["distance_miles"]))
+    found = before_labels.expect(settings(source))
+    assert (found.drift[0].feature, found.drift[0].is_large) == ("distance", True)
+    assert "unlike the trips of the months before in distance (PSI " in str(found)
+    assert found.as_json()["drift"][0]["is_large"] is True
 
 
 def test_only_requests_of_the_month_that_the_champion_answered_count(
