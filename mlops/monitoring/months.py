@@ -221,7 +221,7 @@ def _watched(name: str, settings: MonitoringSettings, source: Source, file: cach
     wanted = {about.tested_on, *file.month.before(BEFORE)}
     others, notes = fetch_others(source, settings, sorted(wanted), file.month)
     faulty = _faulty(name)
-    left_out = sorted(month for month in others if str(month) in faulty and month != about.tested_on)
+    left_out = [month for month in file.month.before(BEFORE) if month in others and str(month) in faulty]
     before = [
         others[month] for month in file.month.before(BEFORE) if month in others and str(month) not in faulty
     ]

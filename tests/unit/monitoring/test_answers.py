@@ -74,6 +74,22 @@ def test_answers_are_computed_once(month: Prepared, monkeypatch: pytest.MonkeyPa
         answers.answer(other, month, 1)
 
 
+def test_the_model_may_use_so_many_threads(month: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Any, int]] = []
+    monkeypatch.setattr(answers, "limit_threads", lambda *arguments: given.append(arguments))
+    model = Model(duration_minutes=miles)
+    answers.answer(loads(monkeypatch, model), month, 3)
+    assert given == [(model, 3)]
+
+
+def test_answers_to_other_trips_are_replaced(month: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = loads(monkeypatch, Model(duration_minutes=miles))
+    path = answers.answer(version, month, 1)
+    pq.write_table(pq.read_table(path).slice(1), path)
+    answers.answer(version, month, 1)
+    assert pq.read_metadata(path).num_rows == 350
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1"])
 def test_a_damaged_file_is_replaced(content: bytes, month: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     version = loads(monkeypatch, Model(duration_minutes=miles))

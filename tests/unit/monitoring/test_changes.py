@@ -175,12 +175,14 @@ def test_intervals_are_those_of_days() -> None:
     even = pd.concat([month({"trips": 100, "mse": 9.0}, day=day) for day in days])
     found = split(before, even, "champion")
     assert found.within_interval == pytest.approx((1, 1))
-    odd = pd.concat([month({"trips": 100, "mse": 54.0 if day == days[4] else 4.0}, day=day) for day in days])
+    mse = dict.fromkeys(days, 4.0) | {days[4]: 29.0, days[5]: 29.0}
+    odd = pd.concat([month({"trips": 100, "mse": mse[day]}, day=day) for day in days])
     found = split(before, odd, "champion")
     assert found.within == pytest.approx(1)
-    assert found.within_interval == pytest.approx((0, 2.36), abs=0.01)
+    # In 95 % of the draws, 0 to 5 of the ten days are one of the two: the root of 4 + 25 * 0.5, minus 2.
+    assert found.within_interval == pytest.approx((0, 2.06), abs=0.01)
     assert found.mix_interval == pytest.approx((0, 0))
-    assert dict(found.days)[days[4]] == pytest.approx(1)
+    assert dict(found.days)[days[4]] == pytest.approx(0.5)
 
 
 def test_the_same_months_give_the_same_intervals() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_the_numbers_of_a_month(sound: Path, city: Path) -> None:
     assert 0 < values["coverage_80"] < values["coverage_95"] <= 1
     assert found.trips == found.watched.now.quality.test_rows
     assert (found.notes, set(found.changes)) == ((), set(comparing.measures.MEASURES))
+
+
+def test_the_gain_is_what_the_predecessor_would_have_saved(sound: Path, city: Path) -> None:
+    found = compared(city)
+    assert found.evidence is not None
+    days = found.evidence.days.assign(challenger=found.evidence.days["challenger"] / 4)
+    better = replace(found, evidence=replace(found.evidence, days=days))
+    values = measured(better)
+    assert values["gain_predecessor"] == pytest.approx(values["rmse"] / 2)
+    assert 0 < values["gain_predecessor_low"] < values["gain_predecessor"] < values["gain_predecessor_high"]
 
 
 def test_a_rerun_asks_no_version_again(sound: Path, city: Path, monkeypatch: pytest.MonkeyPatch) -> None:

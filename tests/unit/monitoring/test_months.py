@@ -182,6 +182,27 @@ def test_a_month_before_whose_data_had_a_fault_is_no_example(sound: Path, folder
     assert found.notes == ("2023-05 is no example of usual trips: its data had a fault",)
 
 
+def test_a_promised_month_whose_data_had_a_fault_is_only_the_promise(sound: Path, city: Path) -> None:
+    record("2023-07", FAULT)
+    found = find(city)
+    assert found.promised is not None
+    assert str(found.promised.month) == "2023-07"
+    assert [str(each.month) for each in found.before] == ["2023-03", "2023-04", "2023-05", "2023-06"]
+    assert found.notes == ("2023-07 is no example of usual trips: its data had a fault",)
+
+
+def test_a_file_that_changes_meanwhile(sound: Path, city: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run fetches a republished month."""
+
+    def change(path: Path, *about: object) -> None:
+        path.write_bytes(path.read_bytes()[:-1])
+
+    monkeypatch.setattr(months.raw_trips, "check_columns", change)
+    monkeypatch.setattr(months, "_model_of", lambda file: NAME)
+    with pytest.raises(DataQualityError, match="another run has replaced this file. Start this run again"):
+        find(city)
+
+
 def test_a_damaged_month_before_is_left_out(sound: Path, folder: Path) -> None:
     damaged = folder / "green_tripdata_2023-04.parquet"
     damaged.write_bytes(damaged.read_bytes()[:5000])
