@@ -199,7 +199,7 @@ def test_a_file_that_changes_meanwhile(sound: Path, city: Path, monkeypatch: pyt
 
     monkeypatch.setattr(months.raw_trips, "check_columns", change)
     monkeypatch.setattr(months, "_model_of", lambda file: NAME)
-    with pytest.raises(DataQualityError, match="another run has replaced this file. Start this run again"):
+    with pytest.raises(DataQualityError, match=r"another run has replaced this file. Start this run again"):
         find(city)
 
 
