@@ -142,7 +142,7 @@ def write_history(target: Path, settings: MonitoringSettings) -> None:
     page = monitoring_page.page(monitoring_history.collect(names))
     with atomic_write(target.absolute()) as passing:
         passing.write_text(page, encoding="utf-8")
-    logger.info("%s: the history of %d models", target, len(names))
+    logger.info("%s: the history of %s", target, ", ".join(names) or "no model: none is registered")
 
 
 def _finite(value: Any) -> Any:

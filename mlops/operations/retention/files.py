@@ -101,7 +101,7 @@ def _lock_of(kind: str, path: Path) -> Path | None:
         return path.with_name(f".{path.name}.lock")
     if kind == COPY:
         return config.state().locks / f"{path.parent.name}-{path.name}.lock"
-    return config.state().locks / f"{path.name}.lock" if kind in (PREPARED, INPUT) else None
+    return config.state().locks / f"{path.name}.lock" if kind in (PREPARED, INPUT, MONITORED) else None
 
 
 def _months() -> Iterator[Candidate]:
