@@ -208,9 +208,15 @@ def _number(value: float, column: str) -> str:
     return f"{value:.3g}" if abs(value) < 1 else f"{value:,.2f}"
 
 
+def _until_now(data: ReportData) -> list[Record]:
+    """The months before this one, and this one, oldest first."""
+    earlier = [each for each in data.earlier if each.month < data.record.month]
+    return [*earlier, data.record][-MOST_MONTHS:]
+
+
 def _over_months(data: ReportData) -> str:
     """RMSE by month, of this month and those before; empty without any before."""
-    records = [*(each for each in data.earlier if each.month < data.record.month), data.record][-MOST_MONTHS:]
+    records = _until_now(data)
     if len(records) < 2:
         return ""
     months = monitoring_page.axis(records)
@@ -247,7 +253,7 @@ def _estimate(data: ReportData) -> str:
 
 def _estimated(data: ReportData) -> str:
     """Estimates and errors by month; empty with fewer than two months."""
-    records = [*(each for each in data.earlier if each.month < data.record.month), data.record][-MOST_MONTHS:]
+    records = _until_now(data)
     known = [each for each in records if math.isfinite(each.value("rmse_estimated"))]
     if len(known) < 2:
         return ""

@@ -156,7 +156,6 @@ def write(name: str, month: str, text: str, metrics: Mapping[str, float], files:
         When the server refuses or does not answer, or the experiment was deleted in MLflow.
     """
     step = _step(month)
-    run_lifecycle.require_experiment(experiment_of(name))
     run_id = _run_id(name)
     _log_files(run_id, files, month)
     _log_metrics(run_id, metrics, step)

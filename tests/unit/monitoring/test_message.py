@@ -78,6 +78,30 @@ def test_without_the_promised_month_there_are_no_parts() -> None:
     assert "How much: the month of the promise is not known" in shown and "Where: in all rides." in shown
 
 
+def test_long_texts_are_shortened_and_what_to_do_stays() -> None:
+    long = Finding("unit_of_distance", "kilometres " * 200, 0.5, True, 2.0)
+    made = alarm(findings=(long,) * 3, done="returned " * 200, notes=("note " * 99,) * 2)
+    shown = message.text(made, "https://mlflow.example/run")
+    assert 1_000 < len(shown) <= message.LONGEST
+    starts = [
+        "Alarm",
+        "Since",
+        "How much",
+        "Where",
+        "Why",
+        "Why",
+        "Why",
+        "Done",
+        "To do",
+        "Note",
+        "Note",
+        "Report",
+    ]
+    lines = shown.splitlines()
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
+    assert "To do: ask the publisher" in shown and lines[-1] == "Report: https://mlflow.example/run"
+
+
 @given(texts, texts, st.lists(texts, max_size=4), st.text(max_size=200))
 def test_it_is_short_and_keeps_what_matters(text: str, done: str, notes: list[str], link: str) -> None:
     long = Finding("unit_of_distance", text, 0.5, True, 2.0)
