@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from mlops.errors import MlopsError
+from mlops.errors import ConfigError, MlopsError, one_line
 from mlops.files import atomic_write
 from mlops.monitoring import before_labels, blocks, months, steps
 from mlops.monitoring.asked import Asked
@@ -134,14 +134,19 @@ def write_history(target: Path, settings: MonitoringSettings) -> None:
     ------
     TrackingError
         When the registry does not answer.
-    OSError
+    ConfigError
         When the file cannot be written.
     """
     months.connect(settings)
     names = sorted(name for name in versions.model_names() if name.startswith(PREFIX))
     page = monitoring_page.page(monitoring_history.collect(names))
-    with atomic_write(target.absolute()) as passing:
-        passing.write_text(page, encoding="utf-8")
+    try:
+        with atomic_write(target.absolute()) as passing:
+            passing.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"--report: expected a file that this user may write; got {target}: {one_line(error)}"
+        ) from error
     logger.info("%s: the history of %s", target, ", ".join(names) or "no model: none is registered")
 
 

@@ -126,3 +126,11 @@ def test_people_read_the_message_and_then_that_there_is_nothing_to_do(
         f"nothing to do: {NAME}: every published month was compared; green 2023-09 is not"
     )
     assert "2023-07" in (tmp_path / "history.html").read_text()
+
+
+def test_a_history_that_cannot_be_written_is_refused(sound: Path) -> None:
+    asked = Asked.parse({"report": Path("/proc/history.html")})
+    with pytest.raises(
+        ConfigError, match=r"--report: expected a file that this user may write; got /proc/hist"
+    ):
+        list(by_command.answer(asked))
