@@ -191,7 +191,7 @@ def _origin(version: Version) -> str:
 
 
 def _changed(file: Path) -> datetime:
-    """When a file was written, in the whole milliseconds in which MLflow keeps its times, rounded down as they are."""
+    """When a file was written, in whole milliseconds, rounded down: so MLflow keeps its times."""
     return datetime.fromtimestamp(file.stat().st_mtime_ns // 1_000_000 / 1000, timezone.utc)
 
 
