@@ -2,7 +2,7 @@
 
 In reading order: `search` (the story: all detectors, and which finding explains others), `spread` (what is usual),
 `profile` (a month as arrays and tables), `compared` (a month beside the others), then the detectors: `rows`,
-`columns`, `distances`, `zones`, `clocks`, `counts`, `speed`.
+`columns`, `distances`, `zones`, `clocks`, `counts`, `speed`, and `inputs` for what no other names.
 """
 
 from mlops.monitoring.faults.search import find, find_in

@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 STEP = math.log(1.609344) / 9  # of the logarithm of the ratio, so that kilometres are 9 whole steps
 LOWEST, HIGHEST = -120, 190  # steps: from 0.002 to 20,000 times the usual distance
 NEAREST = 4  # steps; a smaller factor is a change of the routes, not of the unit
+FAR = 16  # steps; a factor of 2.3
 FEWEST_TRIPS = 10  # of a pair in the months before
 FLOOR = 0.04
 LEAST_MOVING = 0.2  # with fewer distances above 0, their unit is not the problem
@@ -27,12 +28,27 @@ UNITS = {
 }  # fmt: skip
 
 
-def unit_of_distance(compared: Compared) -> Iterator[Finding]:
+def find(compared: Compared) -> Iterator[Finding]:
+    """Findings about distances that do not fit their zones."""
+    if compared.before and (compared.now.miles > 0).mean() >= LEAST_MOVING:
+        tables = [_ratios(profile, others) for profile, others in compared.against_others]
+        yield from unit_of_distance(compared, tables[0], tables[1:])
+        yield from mismatched_distances(tables[0], tables[1:])
+
+
+def mismatched_distances(now: Array, before: Sequence[Array]) -> Iterator[Finding]:
+    """Distances far from what is usual between their zones, in both directions, as after mixing up rows."""
+    low, high = -FAR - LOWEST, FAR - LOWEST + 1
+    ends = [(float(table[:low].sum()), float(table[high:].sum())) for table in (now, *before)]
+    sums = [2 * min(end) for end in ends]
+    measured = Measured(sums[0], tuple(sums[1:]), FLOOR)
+    if measured.strength >= 1:
+        text = f"{measured.now:.0%} of the distances are far from the usual ones between their zones"
+        yield Finding("mismatched_distances", text, measured.difference, True, measured.strength)
+
+
+def unit_of_distance(compared: Compared, now: Array, before: Sequence[Array]) -> Iterator[Finding]:
     """Distances that are a factor too large or too small for their zones."""
-    if not compared.before or (compared.now.miles > 0).mean() < LEAST_MOVING:
-        return
-    tables = [_ratios(profile, others) for profile, others in compared.against_others]
-    now, before = tables[0], tables[1:]
     usual = np.mean(before, axis=0) if before else _ratios(compared.before[0], compared.before)
     step = max((s for s in range(LOWEST, HIGHEST) if abs(s) >= NEAREST), key=lambda s: _gain(now, usual, s))
     measured = _measured(now, before, usual, step)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from mlops.monitoring import samples
-from mlops.monitoring.faults import clocks, columns, counts, distances, rows, speed, zones
+from mlops.monitoring.faults import clocks, columns, counts, distances, inputs, rows, speed, zones
 from mlops.monitoring.faults.compared import Compared
 from mlops.monitoring.faults.profile import Profile
 from mlops.monitoring.months import Prepared
@@ -16,20 +14,22 @@ from mlops.registry.monitoring_record import Finding
 
 Detector = Callable[[Compared], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
-    rows.find, columns.find, distances.unit_of_distance, zones.find, clocks.find, counts.find, speed.find,
+    rows.find, columns.find, distances.find, zones.find, clocks.find, counts.find, speed.find,
+    inputs.find,
 )  # fmt: skip
 FEWEST_TRIPS = 100  # of a month; with fewer, only the counts of the file are compared
 ORDER = (
     "stale_copy", "outside_month", "repeated_day", "duplicated_trips", "negative_durations", "short_durations",
     "long_durations", "rounded_times", "capped_durations", "rounded_durations", "rounded_distances",
     "zero_distances", "absurd_distances", "constant_values", "missing_values", "equal_zones", "renumbered_zones",
-    "swapped_zones", "new_zone", "unit_of_distance", "clock_shift", "swapped_days", "missing_trips", "more_trips",
-    "slower_rides", "faster_rides", "season", "mix", "drift",
+    "swapped_zones", "new_zone", "mismatched_distances", "unit_of_distance", "clock_shift", "swapped_days",
+    "missing_trips", "more_trips", "mismatched_durations", "slower_rides", "faster_rides", "drift",
 )  # fmt: skip
 """Causes before what may be their consequences."""
-_SPEED = {"slower_rides", "faster_rides"}
+_SPEED = {"slower_rides", "faster_rides", "mismatched_durations"}
+_DISTANCES = {"unit_of_distance", "mismatched_distances", *_SPEED}
 _TIMES = {"clock_shift", "swapped_days", "missing_trips", "more_trips", *_SPEED}
-_ZONES = {"swapped_zones", "new_zone", "unit_of_distance", "equal_zones", "missing_trips", *_SPEED}
+_ZONES = {"swapped_zones", "new_zone", "equal_zones", "missing_trips", *_DISTANCES}
 EXPLAINS: dict[str, set[str]] = {
     "stale_copy": {*_TIMES, *_ZONES, "renumbered_zones"},
     "outside_month": {*_TIMES, *_ZONES, "renumbered_zones"},
@@ -40,17 +40,20 @@ EXPLAINS: dict[str, set[str]] = {
     "long_durations": {"missing_trips", *_SPEED},
     "rounded_times": {"capped_durations", "rounded_durations", "short_durations", "duplicated_trips"},
     "capped_durations": {"rounded_durations", *_SPEED},
-    "rounded_distances": {"zero_distances", "constant_values", "unit_of_distance", *_SPEED},
-    "zero_distances": {"unit_of_distance", *_SPEED},
-    "constant_values": {"unit_of_distance", *_SPEED},
-    "equal_zones": {"swapped_zones", "unit_of_distance", "missing_trips", *_SPEED},
+    "rounded_distances": {"zero_distances", "constant_values", *_DISTANCES},
+    "zero_distances": _DISTANCES,
+    "absurd_distances": {"mismatched_distances"},
+    "constant_values": _DISTANCES,
+    "equal_zones": {"swapped_zones", "missing_trips", *_DISTANCES},
     "renumbered_zones": _ZONES,
-    "swapped_zones": {"unit_of_distance", "missing_trips", *_SPEED},
-    "unit_of_distance": {"absurd_distances", *_SPEED},
+    "swapped_zones": {"missing_trips", *_DISTANCES},
+    "mismatched_distances": _DISTANCES,
+    "unit_of_distance": _SPEED,
+    "mismatched_durations": _SPEED,
     "clock_shift": {"swapped_days", "missing_trips", *_SPEED},
     "swapped_days": {"missing_trips", *_SPEED},
 }
-"""Findings that follow from a fault, so that they are not reported beside it."""
+"""Findings that follow from a fault, so that they are not reported beside it; each explains ``drift``."""
 
 
 def find(now: Prepared, before: Sequence[Prepared]) -> tuple[Finding, ...]:
@@ -86,11 +89,19 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     strongest: dict[str, Finding] = {}
     for found in sorted(findings, key=lambda found: (not found.is_fault, -found.strength)):
         strongest.setdefault(found.cause, found)
+    by_order = sorted(strongest.values(), key=lambda found: ORDER.index(found.cause))
     kept: list[Finding] = []
     explained: set[str] = set()
-    for found in sorted(strongest.values(), key=lambda found: (not found.is_fault, ORDER.index(found.cause))):
+    for found in (found for found in by_order if found.is_fault):
         if found.cause not in explained:
             kept.append(found)
-            explained |= EXPLAINS.get(found.cause, set()) if found.is_fault else set()
-    strengths = np.maximum.accumulate([found.strength for found in kept[::-1]])[::-1]
-    return tuple(replace(found, strength=float(value)) for found, value in zip(kept, strengths, strict=True))
+            explained |= {"drift", *EXPLAINS.get(found.cause, set())}
+    explained |= {"drift"} if _SPEED & strongest.keys() else set()
+    others = [found for found in by_order if not found.is_fault and found.cause not in explained]
+    return (*_as_strong(kept), *_as_strong(others))
+
+
+def _as_strong(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """The findings, each at least as strong as those after it."""
+    for place, found in enumerate(findings):
+        yield replace(found, strength=max(later.strength for later in findings[place:]))

@@ -23,6 +23,7 @@ ALL, SLICE = (
 FAULT_OF_ALL, FAULT_STRENGTH = 0.14, 2.0  # from here on all rides changed by more than a city does
 FAULT_OF_SLICE, FAULT_OF_ZONE = 0.08, 0.16  # a single zone changes with what is built or closed in it
 FROM_ZONE = "rides from zone"
+FAR, FAR_SHARE = 1.0, 0.04  # a factor of 2.7; smallest share of interest
 FEWEST_TRIPS = 80  # of a slice in each month
 BUSIEST = 12  # pickup zones that are slices
 SLOWER, FASTER = "slower_rides", "faster_rides"
@@ -37,6 +38,17 @@ def find(compared: Compared) -> Iterator[Finding]:
         return
     yield from all_rides(compared)
     yield from one_slice(compared)
+    yield from mismatched_durations(compared)
+
+
+def mismatched_durations(compared: Compared) -> Iterator[Finding]:
+    """Durations far from what is usual at their zones, distance and hour, in both directions."""
+    ends = [(float((t.longer < -FAR).mean()), float((t.longer > FAR).mean())) for t in compared.durations]
+    sums = [2 * min(end) for end in ends]
+    measured = Measured(sums[0], tuple(sums[1:]), FAR_SHARE)
+    if measured.strength >= 1:
+        text = f"{measured.now:.0%} of the durations are far from the usual ones at their zones and distance"
+        yield Finding("mismatched_durations", text, measured.difference, True, measured.strength)
 
 
 def _cause(difference: float) -> str:

@@ -59,6 +59,10 @@ def _some(trips: pd.DataFrame, share: float, rng: np.random.Generator) -> Any:
     return rng.random(len(trips)) < share
 
 
+def _without(trips: pd.DataFrame, where: Any) -> pd.DataFrame:
+    return pd.DataFrame(trips[~where])
+
+
 def _minutes(trips: pd.DataFrame) -> Any:
     return (trips["dropoff_at"] - trips["pickup_at"]).dt.total_seconds() / 60
 
@@ -111,7 +115,7 @@ def new_zone(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Gen
 @_written
 def missing(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator) -> pd.DataFrame:
     """A share of the trips is gone."""
-    return trips[~_some(trips, share, rng)]
+    return _without(trips, _some(trips, share, rng))
 
 
 @_written
@@ -123,7 +127,7 @@ def twice(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Genera
 @_written
 def no_weekends(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator) -> pd.DataFrame:
     """A share of the rides on weekends is gone."""
-    return trips[~(_is_weekend(trips) & _some(trips, share, rng))]
+    return _without(trips, (_is_weekend(trips) & _some(trips, share, rng)))
 
 
 @_written
@@ -175,7 +179,7 @@ def repeated_day(trips: pd.DataFrame, month: Month, days: float, rng: np.random.
     for number in range(1, int(days) + 1):
         copied = trips[day == 14]
         parts.append(_shifted(copied, np.ones(len(copied), bool), pd.Timedelta(days=number)))
-    return pd.concat(parts).sort_values("pickup_at", kind="stable")
+    return pd.DataFrame(pd.concat(parts).sort_values("pickup_at", kind="stable"))
 
 
 @_written
@@ -221,27 +225,27 @@ def ends_first(trips: pd.DataFrame, month: Month, share: float, rng: np.random.G
 @_written
 def no_vendor(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator) -> pd.DataFrame:
     """A share of the trips of vendor 1 is gone."""
-    return trips[~((trips["VendorID"] == 1) & _some(trips, share, rng))]
+    return _without(trips, ((trips["VendorID"] == 1) & _some(trips, share, rng)))
 
 
 @_written
 def no_zone(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator) -> pd.DataFrame:
     """A share of the rides from the busiest pickup zone is gone."""
     busiest = trips["start"].value_counts().index[0]
-    return trips[~((trips["start"] == busiest) & _some(trips, share, rng))]
+    return _without(trips, ((trips["start"] == busiest) & _some(trips, share, rng)))
 
 
 @_written
 def no_nights(trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator) -> pd.DataFrame:
     """A share of the rides from 22 to 4 o'clock is gone."""
     hour = trips["pickup_at"].dt.hour
-    return trips[~(((hour >= 22) | (hour < 4)) & _some(trips, share, rng))]
+    return _without(trips, (((hour >= 22) | (hour < 4)) & _some(trips, share, rng)))
 
 
 @_written
 def no_days(trips: pd.DataFrame, month: Month, days: float, rng: np.random.Generator) -> pd.DataFrame:
     """So many days, from the 10th on, have no trips."""
-    return trips[~trips["pickup_at"].dt.day.between(10, 9 + days)]
+    return _without(trips, trips["pickup_at"].dt.day.between(10, 9 + days))
 
 
 @_written
@@ -285,4 +289,23 @@ def stale(raw: Path, month: Month, back: float, target: Path) -> Path:
 @_written
 def _moved(trips: pd.DataFrame, month: Month, days: float, rng: np.random.Generator) -> pd.DataFrame:
     moved = _shifted(trips, np.ones(len(trips), bool), pd.Timedelta(days=int(days)))
-    return moved[moved["pickup_at"] < month.end]
+    return _without(moved, moved["pickup_at"] >= month.end)
+
+
+@_written
+def shuffled_distances(
+    trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator
+) -> pd.DataFrame:
+    """A share of the trips has the distance of another trip."""
+    other = rng.permutation(trips["miles"].to_numpy())
+    return trips.assign(miles=np.where(_some(trips, share, rng), other, trips["miles"]))
+
+
+@_written
+def shuffled_durations(
+    trips: pd.DataFrame, month: Month, share: float, rng: np.random.Generator
+) -> pd.DataFrame:
+    """A share of the trips has the duration of another trip."""
+    minutes = _minutes(trips).to_numpy()
+    other = rng.permutation(minutes)
+    return _with_minutes(trips, np.where(_some(trips, share, rng), other, minutes))

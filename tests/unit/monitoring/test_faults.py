@@ -1,0 +1,81 @@
+"""Faults put into a month of the synthetic city are found and named; months without one are not suspected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import faults as benchmark
+from benchmarks import faulty_months
+from mlops.data.synthetic.source import write_month
+from mlops.data.trips import clean_file
+from mlops.month import Month
+from mlops.monitoring import samples
+from mlops.monitoring.faults import Finding, find, find_in
+from mlops.monitoring.faults.search import ordered
+from mlops.monitoring.months import Prepared
+from mlops.monitoring.samples import Sample
+
+MAY = Month(2023, 5)
+KINDS = {kind.name: kind for kind in (*benchmark.LISTED, *benchmark.OTHERS)}
+# The synthetic city has no surcharge by the hour, and few rides to each zone.
+WEAKEST = {
+    "kilometres": 0.3, "clock": 1, "new_zone": 0.01, "missing": 0.5, "twice": 0.1, "no_weekends": 0.5,
+    "slow_airports": 0.3, "swapped_zones": 1, "no_afternoon": 1, "whole_minutes": 0.3, "repeated_day": 1,
+    "one_passenger": 1, "no_passengers": 0.3, "zero_distance": 0.3, "whole_miles": 0.3, "capped": 30,
+    "ends_first": 0.1, "no_vendor": 1, "no_days": 1, "renumbered": 1, "other_year": 0.3, "stale": 1,
+    "shuffled_distances": 0.3, "shuffled_durations": 0.5,
+}  # fmt: skip
+
+
+def prepared(raw: Path, month: Month = MAY) -> Prepared:
+    clean = raw.with_name(f"clean_{raw.name}")
+    return Prepared(month, raw, clean, raw.stem, raw.name, clean_file(raw, "green", month, clean))
+
+
+def sample_of(raw: Path, month: Month = MAY) -> Sample:
+    known = prepared(raw, month)
+    return Sample(str(month), known.quality, samples.choose(known), 1.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("months")
+
+
+@pytest.fixture(scope="module")
+def before(folder: Path) -> list[Sample]:
+    return [sample_of(raw_month(folder, month), month) for month in MAY.before(4)]
+
+
+def raw_month(folder: Path, month: Month) -> Path:
+    path = folder / f"green_tripdata_{month}.parquet"
+    if not path.exists():
+        write_month(path, "green", month, rows=12_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found_with(folder: Path, before: list[Sample]) -> Callable[[str, float], tuple[Finding, ...]]:
+    def find_fault(name: str, strength: float) -> tuple[Finding, ...]:
+        faulty_months.NEW_ZONE = 300  # the synthetic city has rides in all of TLC's zones
+        target = folder / "faulty.parquet"
+        getattr(faulty_months, name)(raw_month(folder, MAY), MAY, strength, target)
+        return find_in(sample_of(target), before)
+
+    return find_fault
+
+
+@pytest.mark.parametrize("name", WEAKEST)
+def test_a_fault_is_found_and_named_first(
+    name: str, found_with: Callable[[str, float], tuple[Finding, ...]]
+) -> None:
+    first = found_with(name, WEAKEST[name])[0]
+    assert (first.cause, first.is_fault) == (KINDS[name].cause, True), first.text
+
+
+def test_a_month_without_a_fault_is_not_suspected(folder: Path, before: list[Sample]) -> None:
+    assert not [each for each in find_in(sample_of(raw_month(folder, MAY)), before) if each.is_fault]
