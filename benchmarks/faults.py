@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -20,10 +20,10 @@ from benchmarks.machine import machine, packages
 from mlops.config import PROJECT
 from mlops.data.sources import file_name
 from mlops.data.trips import clean_file
-from mlops.files import sha256_of
-from mlops.monitoring import faults
+from mlops.monitoring import faults, samples
 from mlops.monitoring.faults import Finding
 from mlops.monitoring.months import Prepared
+from mlops.monitoring.samples import Sample
 from mlops.month import Month
 
 logger = logging.getLogger(__name__)
@@ -139,6 +139,7 @@ class Bench:
     source: Path
     folder: Path
     months: dict[str, list[Month]]
+    taken: dict[tuple[str, Month], Sample] = field(default_factory=dict)
 
     def without_fault(self) -> Iterator[tuple[str, Month, tuple[Finding, ...]]]:
         """Service, month and findings of each month that has enough months before it."""
@@ -146,11 +147,8 @@ class Bench:
             for month in months:
                 if len(self._before(service, month)) >= FEWEST_BEFORE:
                     logger.info("%s %s", service, month)
-                    yield (
-                        service,
-                        month,
-                        faults.find(self._real(service, month), self._before(service, month)),
-                    )
+                    found = faults.find_in(self._real(service, month), self._before(service, month))
+                    yield service, month, found
 
     def with_fault(self, service: str, month: Month) -> Iterator[Case]:
         """Findings in a month with each fault at each strength."""
@@ -160,23 +158,25 @@ class Bench:
                 logger.info("%s %s: %s %s", service, month, kind.name, strength)
                 raw = self.folder / "faulty.parquet"
                 getattr(faulty_months, kind.name)(self._raw(service, month), month, strength, raw)
-                found = faults.find(self._prepared(raw, service, month), before)
+                found = faults.find_in(self._sample(raw, service, month), before)
                 yield Case(kind, strength, service, month, found)
 
     def _raw(self, service: str, month: Month) -> Path:
         return self.source / file_name(service, month)
 
-    def _real(self, service: str, month: Month) -> Prepared:
-        return self._prepared(self._raw(service, month), service, month)
+    def _real(self, service: str, month: Month) -> Sample:
+        if (service, month) not in self.taken:
+            self.taken[service, month] = self._sample(self._raw(service, month), service, month)
+        return self.taken[service, month]
 
-    def _before(self, service: str, month: Month) -> list[Prepared]:
+    def _before(self, service: str, month: Month) -> list[Sample]:
         known = [each for each in month.before(MONTHS_BEFORE) if each in self.months.get(service, [])]
         return [self._real(service, each) for each in known]
 
-    def _prepared(self, raw: Path, service: str, month: Month) -> Prepared:
+    def _sample(self, raw: Path, service: str, month: Month) -> Sample:
         clean = self.folder / f"clean_{raw.name}"
         quality = clean_file(raw, service, month, clean)
-        return Prepared(month, raw, clean, sha256_of(raw), raw.name, quality)
+        return samples.take(Prepared(month, raw, clean, "", raw.name, quality))
 
 
 def report(

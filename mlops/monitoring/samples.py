@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,23 @@ def read(prepared: Prepared) -> Sample:
         with atomic_write(path) as temporary:
             pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), temporary, compression="zstd")
         logger.info("%s: a sample of %s trips is kept in %s", prepared.month, f"{len(rows):,}", path)
-    total = max(prepared.quality.rows, 1)
-    return Sample(str(prepared.month), prepared.quality, rows, min(1.0, len(rows) / total))
+    return _of(prepared, rows)
+
+
+def take(prepared: Prepared) -> Sample:
+    """The sample of a month, made now and not kept.
+
+    Raises
+    ------
+    TripSchemaError
+        When the published file cannot be read.
+    """
+    return _of(prepared, choose(prepared))
+
+
+def _of(prepared: Prepared, rows: pd.DataFrame) -> Sample:
+    share = min(1.0, len(rows) / max(prepared.quality.rows, 1))
+    return Sample(str(prepared.month), prepared.quality, rows, share)
 
 
 def _stored(path: Path) -> pd.DataFrame | None:
@@ -167,8 +182,3 @@ def _is_chosen(trips: pd.DataFrame, limit: float) -> npt.NDArray[np.bool_]:
     mixed = kind.to_numpy(np.uint64) * _FACTOR
     mixed = (mixed ^ (mixed >> np.uint64(32))) * _FACTOR
     return np.asarray((mixed >> np.uint64(11)) < np.uint64(limit * 0.98 * 2**53))
-
-
-def describe(taken: Sample) -> dict[str, Any]:
-    """Counts of a sample for a report: trips published, kept, rejected by rule."""
-    return {"month": taken.month, "trips in the sample": len(taken.rows), **asdict(taken.quality)}

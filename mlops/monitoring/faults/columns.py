@@ -124,6 +124,8 @@ CHECKS = (
 
 def find(compared: Compared) -> Iterator[Finding]:
     """A finding for each check whose share grew by more than is usual."""
+    if not compared.before:
+        return
     for check in CHECKS:
         measured = compared.measured(check.share, check.floor)
         if measured.strength >= 1:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks import faults as benchmark
 from benchmarks import faulty_months
 from mlops.data.synthetic.source import write_month
 from mlops.data.trips import clean_file
-from mlops.month import Month
 from mlops.monitoring import samples
-from mlops.monitoring.faults import Finding, find, find_in
+from mlops.monitoring.faults import Finding, find_in
 from mlops.monitoring.faults.search import ordered
 from mlops.monitoring.months import Prepared
 from mlops.monitoring.samples import Sample
+from mlops.month import Month
 
 MAY = Month(2023, 5)
 KINDS = {kind.name: kind for kind in (*benchmark.LISTED, *benchmark.OTHERS)}
@@ -37,8 +36,7 @@ def prepared(raw: Path, month: Month = MAY) -> Prepared:
 
 
 def sample_of(raw: Path, month: Month = MAY) -> Sample:
-    known = prepared(raw, month)
-    return Sample(str(month), known.quality, samples.choose(known), 1.0)
+    return samples.take(prepared(raw, month))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def before(folder: Path) -> list[Sample]:
 def raw_month(folder: Path, month: Month) -> Path:
     path = folder / f"green_tripdata_{month}.parquet"
     if not path.exists():
-        write_month(path, "green", month, rows=12_000)
+        write_month(path, "green", month, rows=20_000)
     return path
 
 
@@ -79,3 +77,41 @@ def test_a_fault_is_found_and_named_first(
 
 def test_a_month_without_a_fault_is_not_suspected(folder: Path, before: list[Sample]) -> None:
     assert not [each for each in find_in(sample_of(raw_month(folder, MAY)), before) if each.is_fault]
+
+
+def finding(cause: str, is_fault: bool = True, strength: float = 2.0) -> Finding:
+    return Finding(cause, "", 0.1, is_fault, strength)
+
+
+def test_what_follows_from_a_fault_is_not_reported_beside_it() -> None:
+    found = ordered([finding("missing_trips", strength=9), finding("clock_shift"), finding("drift", False)])
+    assert [each.cause for each in found] == ["clock_shift"]
+
+
+def test_causes_come_before_consequences_and_faults_before_differences() -> None:
+    given = [finding("slower_rides", False, 5), finding("new_zone", strength=1), finding("duplicated_trips")]
+    found = ordered(given)
+    assert [each.cause for each in found] == ["duplicated_trips", "new_zone", "slower_rides"]
+
+
+def test_a_cause_is_at_least_as_strong_as_what_comes_after_it() -> None:
+    found = ordered([finding("new_zone", strength=7), finding("duplicated_trips", strength=2)])
+    assert [each.strength for each in found] == [7, 7]
+
+
+def test_of_one_cause_the_strongest_finding_is_reported() -> None:
+    found = ordered([finding("missing_trips", strength=2), finding("missing_trips", strength=3)])
+    assert [each.strength for each in found] == [3]
+
+
+def test_without_months_before_only_the_month_itself_is_judged(folder: Path) -> None:
+    target = faulty_months.twice(raw_month(folder, MAY), MAY, 1, folder / "twice.parquet")
+    assert [each.cause for each in find_in(sample_of(target), [])] == ["duplicated_trips"]
+    assert not find_in(sample_of(raw_month(folder, MAY)), [])
+
+
+def test_a_month_without_trips_inside_it_is_named_and_nothing_fails(
+    folder: Path, before: list[Sample]
+) -> None:
+    target = faulty_months.other_year(raw_month(folder, MAY), MAY, 1, folder / "other.parquet")
+    assert [each.cause for each in find_in(sample_of(target), before)] == ["outside_month"]
