@@ -90,7 +90,5 @@ def test_the_number_in_the_name_of_a_licence_is_the_vendor(tmp_path: Path) -> No
 def test_a_file_of_no_service_is_refused_with_what_it_has(tmp_path: Path) -> None:
     month = prepared(tmp_path, trip())
     pq.write_table(pq.read_table(month.raw).select(["PULocationID"]), month.raw)
-    with pytest.raises(
-        TripSchemaError, match="raw: expected the columns of green, yellow or fhvhv trips"
-    ):
+    with pytest.raises(TripSchemaError, match="raw: expected the columns of green, yellow or fhvhv trips"):
         samples.take(month)
