@@ -14,7 +14,7 @@ import pandas as pd
 from mlops import config
 from mlops.errors import TripSchemaError
 from mlops.files import atomic_folder
-from mlops.monitoring import causes, comparing, estimates, faults, months, record
+from mlops.monitoring import causes, comparing, drift, estimates, faults, months, record
 from mlops.monitoring.changes import Change, SliceChange
 from mlops.monitoring.comparing import Compared
 from mlops.monitoring.months import Watched
@@ -114,7 +114,7 @@ def judge(compared: Compared, settings: MonitoringSettings, earlier: Sequence[Re
     """
     watched = compared.watched
     found = faults.find(watched.now, watched.before) if watched.before else ()
-    table = pd.DataFrame()
+    table = drift.table(watched.now, watched.before)
     measured = comparing.measured(compared) | _estimated(compared) | _largest(table)
     last_year = next((each for each in earlier if each.month == str(watched.month - 12)), None)
     if not any(finding.cause in causes.SLOWNESS for finding in found):
