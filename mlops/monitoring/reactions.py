@@ -44,6 +44,12 @@ def react(watched: Watched, record: Record, settings: MonitoringSettings) -> Rec
     TrackingDownError
         When the registry does not answer; the next run continues.
     """
+    found = _react(watched, record, settings)
+    logger.info("%s %s: %s", watched.name, watched.month, ": ".join(filter(None, (found.action, found.done))))
+    return found
+
+
+def _react(watched: Watched, record: Record, settings: MonitoringSettings) -> Record:
     entries = operator.settled_journal(watched.name)
     own = operator.move_of(entries, watched.month)
     if own:

@@ -10,11 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from support.chaos import MOVE_ALIAS, Moment, command
+from support.corrupted_months import corrupted, with_durations
 from support.doors import SAMPLE_MODEL, Ended, Machine, kept_state, wait_until, with_store
 
 from mlops.data.synthetic.source import write_month
@@ -41,21 +39,6 @@ STAGES = {
     "after the record": Moment("after", "mlops.registry.monitoring_log:write"),
 }
 Disaster = tuple[Machine, Callable[[], Machine]]
-
-
-def corrupted(durations: np.ndarray) -> np.ndarray:
-    """Durations that are three times as long, and those of other trips."""
-    return 3 * np.random.default_rng(1).permutation(durations)
-
-
-def with_durations(path: Path, target: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Write the same month with other durations."""
-    table = pq.read_table(path)
-    pickup, dropoff = (table[f"lpep_{end}_datetime"].to_numpy() for end in ("pickup", "dropoff"))
-    ends = pickup + change(dropoff - pickup)
-    place = table.schema.get_field_index("lpep_dropoff_datetime")
-    field = table.schema.field(place)
-    pq.write_table(table.set_column(place, field, pa.array(ends, field.type)), target)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import requests
 import yaml
+from support.corrupted_months import corrupted, with_durations
 from support.doors import PIPELINE
 from support.mage_api import MageApi
 from support.stack_process import (
@@ -190,9 +191,9 @@ def test_a_client_without_a_key_to_the_artefacts_trains_a_champion(trained, trai
     assert kept & (served | {"mlflow.db"}) == set()
 
 
-def mage_run(stack, project, settings, **environment):
+def mage_run(stack, project, settings, pipeline=PIPELINE, **environment):
     """Output of a run inside the Mage service, as with `docker compose exec mage mage run ...`."""
-    command = ["mage", "run", str(project), PIPELINE, "--runtime-vars", json.dumps(settings)]
+    command = ["mage", "run", str(project), pipeline, "--runtime-vars", json.dumps(settings)]
     done = subprocess.run(
         [Path(sys.executable).parent / command[0], *command[1:]],
         env={**stack.environment("mage"), "MLOPS_THREADS": "1", **environment},
@@ -313,6 +314,32 @@ def test_the_service_answers_with_the_champion_within_15_seconds_after_it_was_ki
     seconds = time.monotonic() - began
     sys.stdout.write(f"serving was healthy {healthy:.1f} s and answered {seconds:.1f} s after SIGKILL\n")
     assert answer.json()["model_version"] == version_of(trained, "champion")["version"]
+
+
+def test_monitoring_rolls_a_champion_back_that_was_trained_on_corrupted_months(
+    trained, trainer, settings, tmp_path
+):
+    """The whole story, and kills at each stage of it, are in test_monitoring_story.py."""
+    for path in Path(settings["source"]).iterdir():
+        is_learnt = path.stem < "green_tripdata_2023-03"
+        with_durations(path, tmp_path / path.name, corrupted if is_learnt else lambda durations: durations)
+    before, (machine, _) = version_of(trained, "champion")["version"], trainer
+    given = {**settings, "source": str(tmp_path)}
+    machine.python("-m", "mlops", "train", *(f"--{k.replace('_', '-')}={v}" for k, v in given.items()))
+    bad = version_of(trained, "challenger")["version"]
+    machine.python("-m", "mlops", "promote", bad, "--yes", "--reason=it looks good")
+    april = {"month": "2023-04", "source": settings["source"]}
+    reported = mage_run(trained, trained.served, april, "trip_duration_monitoring")
+
+    assert version_of(trained, "champion")["version"] == before
+    done = f"version {before} is champion again instead of version {bad}: RMSE"
+    assert f"{MODEL} 2023-04: rollback: {done}" in reported
+    journal = machine.python("-m", "mlops", "registry", f"--model={MODEL}")
+    assert f"champion {bad} -> {before}  rollback (monitoring of 2023-04): RMSE" in journal
+    until = time.monotonic() + 60
+    while predict(trained).json().get("model_version") != before:
+        assert time.monotonic() < until, "the service does not answer with the former champion"
+        time.sleep(0.5)
 
 
 TRIGGERS = "pipelines/maintenance/triggers.yaml"

@@ -70,10 +70,14 @@ def stays() -> bool:
 # --- Rollback -----------------------------------------------------------------------------------------------
 
 
-def test_a_champion_that_its_predecessor_beats_gives_way_to_it_after_a_verification() -> None:
+def test_a_champion_that_its_predecessor_beats_gives_way_to_it_after_a_verification(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "mlops")
     mlflow_client().set_model_version_tag(NAME, "2", "proof", "")
     found = reacted(report(**BEATEN))
 
+    assert f"{NAME} 2023-08: rollback: version 2 is champion again" in caplog.text
     assert said(found) == ROLLED_BACK
     assert (champion(), moves()[3:]) == ("2", [MOVE])
     entry = alias_log.read(NAME)[-1]
