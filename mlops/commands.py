@@ -77,7 +77,7 @@ def score(options: argparse.Namespace) -> int:
 
 
 def monitor(options: argparse.Namespace) -> int:
-    """Compare a month, or each month of a range; estimate one that has no durations yet; write the history page."""
+    """Compare a month or each month of a range, estimate one without durations, or write the history page."""
     from mlops.monitoring.asked import Asked
 
     asked = Asked.parse(vars(options))

@@ -284,7 +284,7 @@ kept in MLflow. The exit status is 0 when the month was compared, with or withou
          "request log. Nothing is kept in MLflow, and no reaction follows."),
     ):  # fmt: skip
         monitor.add_argument(option, action="store_true", help=meaning)
-    page = "Write a page with the history of all models, which reads MLflow only; compares nothing without a month."
+    page = "Write a page with the history of all models, from MLflow only; compares nothing without a month."
     monitor.add_argument("--report", type=Path, metavar="FILE", help=page)
     _add_settings(monitor, but=("month",), of=MonitoringSettings)
     monitor.set_defaults(act=commands.monitor)
