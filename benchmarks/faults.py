@@ -220,15 +220,20 @@ def _summary(
 
 
 def _expected(cases: Sequence[Case]) -> list[str]:
-    header = ("fault", "month", "strength", "expected", "found", "named")
-    rows = [
-        (
-            case.kind.meaning, f"{case.service} {case.month}", f"{case.strength:g}", case.kind.cause,
-            ", ".join(case.causes) or "nothing", case.result,
-        )
-        for case in sorted(cases, key=lambda case: (*LISTED, *OTHERS).index(case.kind))
-    ]  # fmt: skip
-    return _table(header, rows)
+    """One row for each kind and month: what was found first at each strength, and the smallest that is named."""
+    rows: dict[tuple[Kind, str], list[Case]] = {}
+    for case in sorted(cases, key=lambda case: (*LISTED, *OTHERS).index(case.kind)):
+        rows.setdefault((case.kind, f"{case.service} {case.month}"), []).append(case)
+    header = ("fault", "month", "expected", "largest", "middle", "smallest", "smallest that is named")
+    return _table(
+        header, [(kind.meaning, month, kind.cause, *_row(each)) for (kind, month), each in rows.items()]
+    )
+
+
+def _row(cases: Sequence[Case]) -> list[str]:
+    shown = [f"{case.strength:g}: {', '.join(case.causes) or '**nothing**'}" for case in cases]
+    named = [f"{case.strength:g}" for case in cases if case.result == NAMED]
+    return [*shown, named[-1] if named else MISSED]
 
 
 def _clean(clean: Sequence[tuple[str, Month, tuple[Finding, ...]]]) -> list[str]:

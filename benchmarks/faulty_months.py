@@ -280,7 +280,7 @@ def slow_everywhere(
 
 
 def stale(raw: Path, month: Month, back: float, target: Path) -> Path:
-    """The file of the month `back` months before, with the dates of this month; `raw` is only where it lies."""
+    """The file is that of so many months before, with the dates of this month."""
     earlier = month - int(back)
     source = raw.with_name(raw.name.replace(str(month), str(earlier)))
     return _moved(source, month, float((month.start - earlier.start).days), target)

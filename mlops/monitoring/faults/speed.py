@@ -22,7 +22,6 @@ ALL, SLICE = (
 )  # smallest changes of interest: of all rides, of a slice beside the others (logarithm)
 FAULT_OF_ALL, FAULT_STRENGTH = 0.14, 2.0  # from here on all rides changed by more than a city does
 FAULT_OF_SLICE, FAULT_OF_ZONE = 0.08, 0.16  # a single zone changes with what is built or closed in it
-FROM_ZONE = "rides from zone"
 FAR, FAR_SHARE = 1.0, 0.04  # a factor of 2.7; smallest share of interest
 FEWEST_TRIPS = 80  # of a slice in each month
 BUSIEST = 12  # pickup zones that are slices
@@ -90,7 +89,7 @@ def one_slice(compared: Compared) -> Iterator[Finding]:
         return
     name = max(clear, key=lambda key: clear[key].difference ** 2 * float(slices[0][key].mean()))
     change, share = clear[name].signed, float(slices[0][name].mean())
-    least = FAULT_OF_ZONE if name.startswith(FROM_ZONE) else FAULT_OF_SLICE
+    least = FAULT_OF_ZONE if name in {_from_zone(zone) for zone in busiest} else FAULT_OF_SLICE
     text = f"{name} take {_percent(change)} than before, beside all other rides ({share:.1%} of the trips)"
     yield Finding(_cause(change), text, share, abs(change) >= least, clear[name].strength)
 
@@ -134,6 +133,10 @@ class Change:
         return self.difference / self.threshold
 
 
+def _from_zone(zone: int) -> str:
+    return f"rides from zone {zone}"
+
+
 def _apart(longer: Array, where: Array) -> float:
     """Mean within a slice minus the mean of all other trips."""
     return float(longer[where].mean() - longer[~where].mean()) if where.any() and not where.all() else 0.0
@@ -164,4 +167,4 @@ def _slices(profile: Profile, taken: Durations, busiest: Array) -> dict[str, Arr
     slices |= {f"rides {name}": reach == place for place, name in enumerate(names)}
     vendor = profile.vendor[taken.where]
     slices |= {f"rides of vendor {number}": vendor == number for number in np.unique(vendor) if number >= 0}
-    return slices | {f"{FROM_ZONE} {zone}": start == zone for zone in busiest}
+    return slices | {_from_zone(zone): start == zone for zone in busiest}
