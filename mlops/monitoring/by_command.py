@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import months_table
 from mlops.registry import monitoring_history, monitoring_page, versions
+from mlops.registry.monitoring_record import finite
 from mlops.registry.signed_version import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Outcome:
             "causes": list(found.pop("causes")),
             "action": found.pop("action"),
         }
-        return {name: _finite(value) for name, value in {**first, **found}.items()}
+        return {name: finite(value) for name, value in {**first, **found}.items()}
 
 
 def answer(asked: Asked) -> Iterator[str]:
@@ -148,15 +148,6 @@ def write_history(target: Path, settings: MonitoringSettings) -> None:
             f"--report: expected a file that this user may write; got {target}: {one_line(error)}"
         ) from error
     logger.info("%s: the history of %s", target, ", ".join(names) or "no model: none is registered")
-
-
-def _finite(value: Any) -> Any:
-    """The value with None for each number that is not finite, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _dumped(value: object) -> str:

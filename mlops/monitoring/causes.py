@@ -43,11 +43,6 @@ class Judgement:
     causes: tuple[str, ...]
     findings: tuple[Finding, ...]
 
-    @property
-    def has_fault(self) -> bool:
-        """Whether the month's data are wrong, so that its errors say nothing about the model."""
-        return any(finding.is_fault for finding in self.findings)
-
 
 def judge(
     measured: Mapping[str, float], findings: Sequence[Finding], settings: MonitoringSettings

@@ -267,8 +267,7 @@ def fetch_others(
 
 def _faulty(name: str) -> set[str]:
     """Compared months whose data had a fault."""
-    records = monitoring_log.records(name)
-    return {record.month for record in records if any(found.is_fault for found in record.findings)}
+    return {record.month for record in monitoring_log.records(name) if record.has_fault}
 
 
 # --- As a table, which one step passes to the next -----------------------------------------------------------

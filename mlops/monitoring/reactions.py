@@ -59,7 +59,7 @@ def _react(watched: Watched, record: Record, settings: MonitoringSettings) -> Re
         obstacle = _obstacle(watched, record, settings, entries)
         if watched.predecessor and not obstacle:
             return _roll_back(watched, watched.predecessor.number, record)
-    if settings.retrain and causes.has_grown(record.measured, settings) and not _has_fault(record):
+    if settings.retrain and causes.has_grown(record.measured, settings) and not record.has_fault:
         return _retrain(watched, record, settings)
     return _alert(record, obstacle)
 
@@ -89,10 +89,6 @@ def _obstacle(
 def _by_hand(watched: Watched) -> str:
     to = watched.predecessor.number if watched.predecessor else ""
     return f"to do it by hand: {command(f'rollback --model {watched.name} --to {to} --reason ...')}"
-
-
-def _has_fault(record: Record) -> bool:
-    return any(finding.is_fault for finding in record.findings)
 
 
 def _fault_explains(watched: Watched, record: Record) -> bool:

@@ -108,6 +108,11 @@ class Record:
         """When it was compared, UTC; None if that is unknown."""
         return moment(self.at)
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether the month's data are wrong."""
+        return any(finding.is_fault for finding in self.findings)
+
     def value(self, name: str) -> float:
         """A measured value, or NaN."""
         return self.measured.get(name, math.nan)
@@ -245,17 +250,17 @@ def parsed(texts: Mapping[str, str]) -> tuple[tuple[Record, ...], tuple[str, ...
     return tuple(known.values()), tuple(month for month in read if month not in known)
 
 
-def _dumped(record: Record) -> str:
-    return json.dumps(_finite(asdict(record)), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _finite(value: Any) -> Any:
-    """The value with None for each number that is not finite, which JSON has no word for."""
+def finite(value: Any) -> Any:
+    """The value with None for each number in it that is not finite: JSON has no word for such a number."""
     if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: finite(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _dumped(record: Record) -> str:
+    return json.dumps(finite(asdict(record)), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _shortened(record: Record, most: int, findings: int, slices: int, notes: int) -> Record:

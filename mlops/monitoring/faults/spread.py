@@ -101,28 +101,6 @@ def share_changed(found: Array, usual: Array, changed: Array) -> float:
     return float((weight * direction * (found - usual)).sum()) / length if length > 0 else 0.0
 
 
-def measured_share(found: Array, before: Sequence[Array], change: Any, floor: float) -> Measured:
-    """Share of a month's trips that look changed, and the same of each month before against the others.
-
-    Parameters
-    ----------
-    found : array
-        The month's shares by cell.
-    before : sequence of array
-        The same of the months before.
-    change : callable
-        Maps usual shares to those that changed trips would have.
-    floor : float
-    """
-
-    def share(values: Array, others: Sequence[Array]) -> float:
-        usual = np.mean(others, axis=0)
-        return share_changed(values, usual, change(usual))
-
-    alone = [share(values, others) for values, others in without_one(before) if others]
-    return Measured(share(found, before), tuple(alone), floor)
-
-
 def pooled_spreads(groups: Mapping[str, Sequence[float]], errors: Mapping[str, float]) -> dict[str, float]:
     """`spread` of each group of values, where the groups say together how far values are from each other.
 
