@@ -19,14 +19,15 @@ In reading order:
 - `estimates`: the error to expect before durations are known
 - `judging`: a compared month with its alarm and causes, kept for the next step
 - `reactions`: rollback and retraining
-- `record`: what is kept of a month
 - `message`: the one message about it
 - `drawings`: charts of the report
 - `report`: the report as a page
 - `publishing`: the month in MLflow
-- `blocks`: what the Mage blocks need beside the steps
+- `blocks`: settings of the Mage blocks, and the tests of what a step returned
 - `asked_rides`: how far the requests are from the trips of the months before
 - `before_labels`: the error to expect of a month that is not published, from the request log
 - `asked`: what a command line asks for
 - `by_command`: the answer to a command line
+
+What is kept of a compared month is `registry.monitoring_record`, because the service reads it, too.
 """

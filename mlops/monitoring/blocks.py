@@ -1,5 +1,6 @@
-"""What the Mage blocks of `trip_duration_monitoring` need beside the steps: their settings, and what they test.
+"""What comes beside the steps: the settings from Mage's variables, and the tests of what a step returned.
 
+The Mage blocks of `trip_duration_monitoring` use both; the command line runs the same tests.
 If there is nothing to do, the steps return the reason as a table, and every test passes.
 """
 
@@ -14,12 +15,12 @@ import pandas as pd
 
 from mlops import mage
 from mlops.errors import DataQualityError, MlopsError
-from mlops.monitoring import record
 from mlops.monitoring.judging import FOLDER
 from mlops.monitoring.months import EARLIER, NOW, PROMISED
-from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import months_table
+from mlops.registry import monitoring_record
+from mlops.registry.monitoring_record import Record
 
 SMALLEST = 1e-9  # minutes: the parts of a change add up to it within this
 
@@ -51,7 +52,7 @@ def check_comparison(table: pd.DataFrame) -> None:
     if months_table.is_nothing(table):
         return
     path = Path(table[FOLDER].iloc[0]) / "record.json"
-    found = record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    found = monitoring_record.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
     if found is None or not math.isfinite(found.value("rmse")):
         raise MlopsError(f"compare_month: expected the champion's RMSE in {path}; got {found}")
     parts = found.value("change_mix") + found.value("change_within")
@@ -76,4 +77,5 @@ def check_record(table: pd.DataFrame) -> None:
 
 def record_of(table: pd.DataFrame) -> Record | None:
     """The record in the table of the last step; None if there is none that can be read."""
-    return record.from_json(str(table["record"].iloc[0])) if len(table) == 1 and "record" in table else None
+    is_there = len(table) == 1 and "record" in table
+    return monitoring_record.from_json(str(table["record"].iloc[0])) if is_there else None

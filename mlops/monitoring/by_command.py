@@ -15,11 +15,10 @@ from mlops.errors import ConfigError, MlopsError, one_line
 from mlops.files import atomic_write
 from mlops.monitoring import before_labels, blocks, months, steps
 from mlops.monitoring.asked import Asked
-from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import months_table
 from mlops.registry import monitoring_history, monitoring_page, versions
-from mlops.registry.monitoring_record import finite
+from mlops.registry.monitoring_record import Record, finite
 from mlops.registry.signed_version import PREFIX
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops.monitoring.record import Finding, Record
 from mlops.monitoring.settings import MonitoringSettings
+from mlops.registry.monitoring_record import Finding, Record
 
 GREW, WORSE_THAN_PREDECESSOR, WORSE_THAN_BASELINE = (
     "error_at_constant_mix", "worse_than_predecessor", "worse_than_baseline",

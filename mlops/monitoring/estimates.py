@@ -18,8 +18,8 @@ import pandas as pd
 from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.monitoring import cells
 from mlops.monitoring.cells import CELL
-from mlops.monitoring.record import Record
 from mlops.month import Month
+from mlops.registry.monitoring_record import Record
 
 WIDTH = "champion_width_80_squared"  # sum of the squared widths of the champion's 80 % ranges, square minutes
 SQUARED = "champion_squared"

@@ -14,12 +14,13 @@ import pandas as pd
 from mlops import config
 from mlops.errors import TripSchemaError
 from mlops.files import atomic_folder
-from mlops.monitoring import causes, comparing, drift, estimates, faults, months, record
+from mlops.monitoring import causes, comparing, drift, estimates, faults, months
 from mlops.monitoring.changes import Change, SliceChange
 from mlops.monitoring.comparing import Compared
 from mlops.monitoring.months import Watched
-from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
+from mlops.registry import monitoring_record
+from mlops.registry.monitoring_record import Record
 
 SLICES = 8  # that a record keeps
 FOLDER = "folder"  # column of the tables that the steps return: where everything about the month is
@@ -60,7 +61,7 @@ class Judged:
         with atomic_folder(folder) as passing:
             for name, table in self._tables().items():
                 table.to_parquet(passing / f"{name}.parquet", index=False)
-            (passing / "record.json").write_text(record.to_json(self.record), encoding="utf-8")
+            (passing / "record.json").write_text(monitoring_record.to_json(self.record), encoding="utf-8")
         return folder
 
     def _tables(self) -> dict[str, pd.DataFrame]:
@@ -173,6 +174,6 @@ def _place(watched: Watched) -> Path:
 
 def _kept_record(folder: Path) -> Record | None:
     try:
-        return record.from_json((folder / "record.json").read_text(encoding="utf-8"))
+        return monitoring_record.from_json((folder / "record.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

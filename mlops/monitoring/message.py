@@ -8,8 +8,8 @@ from typing import Final
 
 from mlops.errors import command, one_line, plain
 from mlops.monitoring.causes import LAST_MONTH
-from mlops.monitoring.record import Record
 from mlops.registry import monitoring_words as words
+from mlops.registry.monitoring_record import Record
 
 LONGEST: Final = 1_500  # characters
 SLICES, FINDINGS, NOTES = 2, 3, 2  # that a message names

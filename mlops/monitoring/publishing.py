@@ -10,11 +10,10 @@ import pandas as pd
 
 from mlops import config
 from mlops.monitoring import estimates, measures, message, report
-from mlops.monitoring import record as records
 from mlops.monitoring.judging import Judged
-from mlops.monitoring.record import Record
 from mlops.monitoring.report import ReportData
-from mlops.registry import monitoring_log
+from mlops.registry import monitoring_log, monitoring_record
+from mlops.registry.monitoring_record import Record
 
 REPORT = "report.html"
 FLAG = "alarm"  # metric: 1 with an alarm, else 0
@@ -41,7 +40,7 @@ def publish(judged: Judged, done: Record) -> Record:
     config.state().monitoring.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=config.state().monitoring) as folder:
         files = _files(judged, done, Path(folder))
-        run_id = monitoring_log.write(name, month, records.to_json(done), metrics, files)
+        run_id = monitoring_log.write(name, month, monitoring_record.to_json(done), metrics, files)
     return replace(done, run_id=run_id)
 
 
@@ -81,6 +80,6 @@ def as_table(judged: Judged, done: Record) -> pd.DataFrame:
         "action": done.action,
         "title": f"{name} {done.month}: {'alarm' if done.alarm else 'no alarm'}",
         "text": message.text(done, monitoring_log.link(name)),
-        "record": records.to_json(done),
+        "record": monitoring_record.to_json(done),
     }
     return pd.DataFrame([row])

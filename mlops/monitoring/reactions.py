@@ -14,11 +14,11 @@ from mlops.config import Settings
 from mlops.errors import MlopsError, PromotionError, TrackingDownError, TrackingError, UntrustedError, command
 from mlops.monitoring import causes
 from mlops.monitoring.months import Watched
-from mlops.monitoring.record import Record
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import steps
 from mlops.registry import alias_log, operator, overrides, runs
 from mlops.registry.alias_log import CHAMPION, Entry
+from mlops.registry.monitoring_record import Record
 
 NONE, ALERT, RETRAIN, ROLLBACK = "none", "alert", "retrain", "rollback"
 VALUES_STAY_RIGHT = (

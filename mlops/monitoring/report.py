@@ -21,10 +21,10 @@ from mlops.errors import plain
 from mlops.monitoring import drawings, measures, message
 from mlops.monitoring.changes import Change
 from mlops.monitoring.drawings import Error
-from mlops.monitoring.record import Record
 from mlops.monitoring.sums import BASELINE, CHAMPION, PREDECESSOR
 from mlops.registry import monitoring_page, svg
 from mlops.registry import monitoring_words as words
+from mlops.registry.monitoring_record import Record
 from mlops.registry.svg import Line, Plot, Point
 
 MOST_SLICES, MOST_MONTHS = 8, 24  # that are drawn

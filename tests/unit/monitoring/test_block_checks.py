@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from mlops.errors import ConfigError, DataQualityError, MlopsError
-from mlops.monitoring import blocks, record
-from mlops.monitoring.record import Record
+from mlops.monitoring import blocks
 from mlops.pipeline import months_table
+from mlops.registry import monitoring_record
+from mlops.registry.monitoring_record import Record
 
 MEASURED = {"rmse": 4.2, "change": 0.3, "change_mix": 0.1, "change_within": 0.3 - 0.1}
 RECORD = Record("2023-07", "2", "1", "2023-06", 900, MEASURED, False, ("mix",))
@@ -29,7 +30,7 @@ def months(folder: Path, **changed: list[Any]) -> pd.DataFrame:
 
 def compared(folder: Path, **measured: float) -> pd.DataFrame:
     found = replace(RECORD, measured=MEASURED | measured)
-    (folder / "record.json").write_text(record.to_json(found), encoding="utf-8")
+    (folder / "record.json").write_text(monitoring_record.to_json(found), encoding="utf-8")
     return pd.DataFrame({"measure": ["rmse"], "folder": [str(folder)]})
 
 
@@ -39,7 +40,7 @@ def recorded(**changed: str) -> pd.DataFrame:
         "model": "m",
         "title": "no alarm",
         "text": "RMSE",
-        "record": record.to_json(RECORD),
+        "record": monitoring_record.to_json(RECORD),
     }
     return pd.DataFrame([row | changed])
 

@@ -16,8 +16,8 @@ from mlops.errors import ConfigError, MonthNotPublishedError
 from mlops.monitoring import by_command
 from mlops.monitoring.asked import Asked
 from mlops.monitoring.by_command import Outcome
-from mlops.monitoring.record import Finding, Record
 from mlops.month import Month
+from mlops.registry.monitoring_record import Finding, Record
 
 RECORD = Record(
     "2023-07", "2", "", "2023-06", 900, {"rmse": 4.2, "rmse_promised": math.nan}, True, ("new_zone",)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mlops.monitoring.estimates import estimate, requests_as_sums, track_record
-from mlops.monitoring.record import Record
+from mlops.registry.monitoring_record import Record
 
 SHORT = {"hour_band": "6-10 h", "week": "weekend", "distance": "1-2 mi", "airport": ""}
 LONG = SHORT | {"distance": "10 mi and more", "airport": "from JFK"}

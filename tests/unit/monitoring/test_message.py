@@ -9,8 +9,8 @@ from support.monitored import FINDING, alarm, measured, record
 
 from mlops.errors import command
 from mlops.monitoring import message
-from mlops.monitoring.record import Finding
 from mlops.registry import monitoring_words
+from mlops.registry.monitoring_record import Finding
 
 SLOWER = Finding("slower_rides", "speed fell by 6 %", 1.0, False, 2.0)
 texts = st.text(max_size=3000)

@@ -27,12 +27,12 @@ from mlops.errors import (
 )
 from mlops.monitoring import months, steps
 from mlops.monitoring.months import NothingToDo, Watched
-from mlops.monitoring.record import Finding, Record, to_json
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.month import Month
 from mlops.pipeline import months_table
 from mlops.pipeline import steps as pipeline
 from mlops.registry import alias_log, monitoring_log
+from mlops.registry.monitoring_record import Finding, Record, to_json
 
 AUGUST = "2023-08"
 

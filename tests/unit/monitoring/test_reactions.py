@@ -15,10 +15,10 @@ from mlops.data.trips import Quality
 from mlops.errors import TrackingDownError
 from mlops.monitoring import reactions
 from mlops.monitoring.months import Prepared, Watched
-from mlops.monitoring.record import Finding, Record
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.month import Month
 from mlops.registry import alias_log, versions
+from mlops.registry.monitoring_record import Finding, Record
 
 AUGUST = Month(2023, 8)
 USUAL = MonitoringSettings(month="2023-08")

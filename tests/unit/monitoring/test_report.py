@@ -13,9 +13,9 @@ from support.monitored import FINDING, NAME, alarm, history, record
 from mlops.monitoring import drawings, message, report
 from mlops.monitoring.changes import Change
 from mlops.monitoring.drawings import Error
-from mlops.monitoring.record import Finding
 from mlops.monitoring.report import ReportData
 from mlops.registry import monitoring_words as words
+from mlops.registry.monitoring_record import Finding
 
 NASTY = '<script>alert(1)</script>"&\x1b[2J'
 ERRORS = (
