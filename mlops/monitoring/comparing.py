@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from mlops.monitoring.months import Prepared, Watched
 from mlops.monitoring.sums import BASELINE, CHAMPION, CONTENDERS, PREDECESSOR
 
 logger = logging.getLogger(__name__)
+
+EXPLAINED = ("rmse", "bias")  # measures whose change is split into its parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Compared:
     last_month : DataFrame or None
         Sums of the month before; None if it is the champion's test month, or if it is not there.
     changes : mapping of str to Change
-        The champion's changes by measure; empty without `promised`.
+        The champion's changes of the measures in `EXPLAINED`; empty without `promised`.
     evidence : Evidence or None
         Champion and predecessor for the verdict's paired test; None without a predecessor.
     notes : tuple of str
@@ -146,11 +148,13 @@ def _grown_last_month(compared: Compared) -> dict[str, float]:
     return {name.replace("within", f"within{LAST_MONTH}"): value for name, value in found.items()}
 
 
-def changes_of(promised: pd.DataFrame | None, now: pd.DataFrame) -> dict[str, Change]:
+def changes_of(
+    promised: pd.DataFrame | None, now: pd.DataFrame, wanted: Sequence[str] = EXPLAINED
+) -> dict[str, Change]:
     """The champion's changes by measure, from the sums of both months; none without its test month."""
     if promised is None:
         return {}
-    columns = {name: f"{CHAMPION}_{column}" for name, column in measures.MEASURES.items()}
+    columns = {name: f"{CHAMPION}_{measures.MEASURES[name]}" for name in wanted}
     there = [name for name, column in columns.items() if column in promised and column in now]
     return {name: changes.split(promised, now, CHAMPION, name) for name in there}
 

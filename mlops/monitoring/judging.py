@@ -50,9 +50,9 @@ class Judged:
     drift: pd.DataFrame
 
     @property
-    def changes(self) -> dict[str, Change]:
-        """The champion's changes by measure, from the sums."""
-        return comparing.changes_of(self.promised, self.now)
+    def change(self) -> Change | None:
+        """The change of the champion's RMSE, from the sums; None without its test month."""
+        return comparing.changes_of(self.promised, self.now, ("rmse",)).get("rmse")
 
     def write(self) -> Path:
         """Replace what the folder of this month and version has; the folder."""
@@ -88,7 +88,7 @@ class Judged:
         return cls(watched, kept, tables["now"], tables.get("promised"), tables["drift"])
 
     def as_table(self, folder: Path) -> pd.DataFrame:
-        """The month for people, newest error first: a row for each measure, a column for each contender.
+        """The month for people: a row for each measure, a column for each contender.
 
         Returns
         -------

@@ -59,7 +59,7 @@ def _shown(judged: Judged, done: Record) -> ReportData:
         name=name,
         record=done,
         errors=report.errors_of(done, judged.now, judged.promised),
-        change=judged.changes.get("rmse"),
+        change=judged.change,
         by_slice=measures.by_slice(judged.now),
         drift=judged.drift,
         earlier=earlier,

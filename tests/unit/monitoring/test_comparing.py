@@ -64,7 +64,7 @@ def test_the_numbers_of_a_month(sound: Path, city: Path) -> None:
     assert values["rmse_baseline"] > 0
     assert 0 < values["coverage_80"] < values["coverage_95"] <= 1
     assert found.trips == found.watched.now.quality.test_rows
-    assert (found.notes, set(found.changes)) == ((), set(comparing.measures.MEASURES))
+    assert (found.notes, set(found.changes)) == ((), set(comparing.EXPLAINED))
 
 
 def test_the_gain_is_what_the_predecessor_would_have_saved(sound: Path, city: Path) -> None:
