@@ -63,6 +63,9 @@ class Sample:
         return self.rows[self.rows["is_clean"]]
 
 
+_UNKNOWN = {"vendor": -1, "surcharge": np.nan}  # where the file does not say it
+
+
 def sample(prepared: Prepared) -> pd.DataFrame:
     """At most 200,000 clean trips of a month, with the columns of `data.trips.TRIP_SCHEMA`.
 
@@ -131,10 +134,9 @@ def choose(prepared: Prepared, most: int = MOST_TRIPS) -> pd.DataFrame:
 
 def _published(prepared: Prepared) -> Iterator[pd.DataFrame]:
     """The trips of the published file, with vendor and surcharge, in batches."""
-    service = _service_of(prepared)
-    batches = read_trips(prepared.raw, service, prepared.label)
-    for trips, others in zip(batches, _other_columns(prepared), strict=True):
-        yield pd.DataFrame({**trips, **others})
+    others = _other_columns(prepared)
+    for trips in read_trips(prepared.raw, _service_of(prepared), prepared.label):
+        yield pd.DataFrame({**trips, **_UNKNOWN, **next(others, {})})
 
 
 def _service_of(prepared: Prepared) -> str:
@@ -151,18 +153,20 @@ def _service_of(prepared: Prepared) -> str:
 
 
 def _other_columns(prepared: Prepared) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    """Vendor and surcharge of each trip, in batches like those of `read_trips`; -1 and NaN where unknown."""
+    """Vendor and surcharge in batches like those of `read_trips`, as far as the file has them."""
     with opened(prepared.raw, prepared.label) as file:
         spelt = {name.lower(): name for name in file.schema_arrow.names}
         vendor = next((spelt[name] for name in _VENDORS if name in spelt), None)
         surcharge = spelt.get(_SURCHARGE)
-        wanted = [name for name in (vendor, surcharge) if name]
-        for batch in file.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
+        columns = {name: column for name, column in (("vendor", vendor), ("surcharge", surcharge)) if column}
+        if not columns:  # without a column, Arrow makes other batches
+            return
+        for batch in file.iter_batches(BATCH_ROWS, columns=[*columns.values()], use_threads=False):
             frame = batch.to_pandas()
-            unknown = pd.Series(np.nan, range(batch.num_rows))
+            found = {name: _numbers(frame[column]) for name, column in columns.items()}
             yield {
-                "vendor": _numbers(frame.get(vendor, unknown)).fillna(-1).to_numpy(np.int64),
-                "surcharge": _numbers(frame.get(surcharge, unknown)).to_numpy(np.float64),
+                name: numbers.fillna(_UNKNOWN[name]).astype(type(_UNKNOWN[name])).to_numpy()
+                for name, numbers in found.items()
             }
 
 

@@ -92,3 +92,11 @@ def test_a_file_of_no_service_is_refused_with_what_it_has(tmp_path: Path) -> Non
     pq.write_table(pq.read_table(month.raw).select(["PULocationID"]), month.raw)
     with pytest.raises(TripSchemaError, match="raw: expected the columns of green, yellow or fhvhv trips"):
         samples.take(month)
+
+
+def test_a_file_of_many_row_groups_without_vendor_and_surcharge(tmp_path: Path) -> None:
+    month = prepared(tmp_path, *[trip() for _ in range(30)])
+    pq.write_table(pq.read_table(month.raw), month.raw, row_group_size=7)
+    rows = samples.take(month).rows
+    assert (len(rows), set(rows["vendor"])) == (30, {-1})
+    assert rows["surcharge"].isna().all()
