@@ -13,7 +13,7 @@ In reading order:
 - `measures`: errors overall and by slice
 - `changes`: the change of the error in two parts: mix, and error at constant mix
 - `samples`: trips to compare inputs with
-- `drift`: how far each feature moved
+- `drift`: how far each input moved, of the trips or of the requests
 - `faults`: what may be wrong with the data
 - `causes`: alarm or not, and why
 - `estimates`: the error to expect before durations are known
@@ -24,7 +24,6 @@ In reading order:
 - `report`: the report as a page
 - `publishing`: the month in MLflow
 - `blocks`: settings of the Mage blocks, and the tests of what a step returned
-- `asked_rides`: how far the requests are from the trips of the months before
 - `before_labels`: the error to expect of a month that is not published, from the request log
 - `asked`: what a command line asks for
 - `by_command`: the answer to a command line

@@ -16,8 +16,8 @@ from mlops.data import ingest, request_log_files
 from mlops.data.sources import Source
 from mlops.errors import ConfigError, DataQualityError
 from mlops.model.request_columns import CITY
-from mlops.monitoring import answers, asked_rides, estimates, months, served, sums
-from mlops.monitoring.asked_rides import Moved
+from mlops.monitoring import answers, drift, estimates, months, served, sums
+from mlops.monitoring.drift import Moved
 from mlops.monitoring.estimates import Estimate, TrackRecord
 from mlops.monitoring.months import Prepared
 from mlops.monitoring.served import Served
@@ -136,7 +136,7 @@ def expect(settings: MonitoringSettings) -> Expected:
     found = estimates.estimate(promised, estimates.requests_as_sums(asked))
     known = estimates.track_record(monitoring_log.records(name))
     usual = [before[each] for each in month.before(months.BEFORE) if each in before]
-    moved = asked_rides.drift(asked, month, usual)
+    moved = drift.of_requests(asked, month, usual)
     about_version = about.champion.number, str(about.tested_on)
     return Expected(name, str(month), *about_version, rmse, len(asked), found, known, moved)
 
