@@ -9,11 +9,12 @@ import pytest
 
 from benchmarks import faults as benchmark
 from benchmarks import faulty_months
+from mlops.config import PROJECT
 from mlops.data.synthetic.source import write_month
 from mlops.data.trips import clean_file
-from mlops.monitoring import samples
+from mlops.monitoring import causes, samples
 from mlops.monitoring.faults import Finding, find_in
-from mlops.monitoring.faults.search import ordered
+from mlops.monitoring.faults.search import ORDER, ordered
 from mlops.monitoring.months import Prepared
 from mlops.monitoring.samples import Sample
 from mlops.month import Month
@@ -115,3 +116,15 @@ def test_a_month_without_trips_inside_it_is_named_and_nothing_fails(
 ) -> None:
     target = faulty_months.other_year(raw_month(folder, MAY), MAY, 1, folder / "other.parquet")
     assert [each.cause for each in find_in(sample_of(target), before)] == ["outside_month"]
+
+
+def test_every_cause_is_explained_on_the_page_about_monitoring() -> None:
+    page = (PROJECT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    others = (
+        causes.WORSE_THAN_PREDECESSOR,
+        causes.WORSE_THAN_BASELINE,
+        causes.GREW,
+        causes.MIX,
+        causes.SEASON,
+    )
+    assert [cause for cause in (*ORDER, *others) if f"`{cause}`" not in page] == []
