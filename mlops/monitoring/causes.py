@@ -102,12 +102,12 @@ def of_bias(measured: Mapping[str, float], last_year: Record | None) -> Iterator
     change, low, high = (_value(measured, f"bias_within{end}") for end in ("", "_low", "_high"))
     if not abs(change) > LEAST_BIAS or low <= 0 <= high:
         return
-    cause, word = (SLOWER, "longer") if change < 0 else (FASTER, "shorter")
+    cause, word = (SLOWER, "more") if change < 0 else (FASTER, "less")
     strength = abs(change) / LEAST_BIAS
     text = f"rides take {abs(change):.1f} minutes {word} than the champion expects, at constant mix"
     yield Finding(cause, text, 1.0, False, strength)
     if last_year and cause in last_year.causes:
-        text = f"rides took {word} than expected in {last_year.month}, too"
+        text = f"rides took {word} time than expected in {last_year.month}, too"
         yield Finding(SEASON, text, 1.0, False, strength)
 
 

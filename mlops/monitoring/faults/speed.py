@@ -55,7 +55,7 @@ def _cause(difference: float) -> str:
 
 
 def _percent(difference: float) -> str:
-    return f"{abs(math.expm1(difference)):.0%} {'longer' if difference > 0 else 'shorter'}"
+    return f"{abs(math.expm1(difference)):.0%} {'more' if difference > 0 else 'less'} time"
 
 
 def _both_ways(now: float, before: Sequence[float], floor: float) -> Measured:
