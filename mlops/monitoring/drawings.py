@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from mlops.registry import monitoring_words as words
 from mlops.registry import svg
 
-_WIDTH, _ROW = (
-    520.0,
-    48.0,
-)  # of the charts with rows, which a phone shows whole; a row has a text above its bar
+# Of the charts with rows, which a phone shows whole; a row has a text above its bar.
+_WIDTH, _ROW = 520.0, 48.0
 _SIDE, _BELOW = 22.0, 26.0  # left and right of the axis; height of its numbers
 
 

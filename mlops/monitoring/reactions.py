@@ -21,10 +21,8 @@ from mlops.registry.alias_log import CHAMPION, Entry
 from mlops.registry.monitoring_record import Record
 
 NONE, ALERT, RETRAIN, ROLLBACK = "none", "alert", "retrain", "rollback"
-VALUES_STAY_RIGHT = (
-    "missing_trips",
-    "duplicated_trips",
-)  # faults of the count; each trip that is there is right
+VALUES_STAY_RIGHT = ("missing_trips", "duplicated_trips")
+"""Faults of the count: the trips that are there are right."""
 logger = logging.getLogger(__name__)
 
 

@@ -22,9 +22,8 @@ WAITING: Final = "waiting for approval"  # outcome of a run, beside champion and
 TAG: Final = "waits_for_approval"
 NEVER, BORDERLINE = "never", "borderline"  # of the setting; the third is always
 CLEAR_GAIN = 2.0  # times `min_improvement`: a gain of less is borderline
-CLEAR_LOW = (
-    0.25  # of the gain: the lower end of its 95 % interval is below it where a 99 % interval touches zero
-)
+# Of the gain: the lower end of its 95 % interval is below it where a 99 % interval touches zero.
+CLEAR_LOW = 0.25
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,8 @@ from mlops.monitoring.faults.spread import Measured, pooled_spreads
 from mlops.registry.monitoring_record import Finding
 
 Array = npt.NDArray[Any]
-ALL, SLICE = (
-    0.03,
-    0.06,
-)  # smallest changes of interest: of all rides, of a slice beside the others (logarithm)
+# Smallest changes of interest (logarithm): of all rides, of a slice beside the others.
+ALL, SLICE = 0.03, 0.06
 FAULT_OF_ALL, FAULT_STRENGTH = 0.14, 2.0  # from here on all rides changed by more than a city does
 FAULT_OF_SLICE, FAULT_OF_ZONE = 0.08, 0.16  # a single zone changes with what is built or closed in it
 FAR, FAR_SHARE = 1.0, 0.04  # a factor of 2.7; smallest share of interest

@@ -14,11 +14,8 @@ from mlops.monitoring.faults.spread import Measured, shares
 from mlops.registry.monitoring_record import Finding
 
 Array = npt.NDArray[Any]
-NEW, RARE, TIMES = (
-    0.0015,
-    0.0005,
-    8.0,
-)  # smallest share of interest; share of a rare zone; growth that makes it new
+# Smallest share of interest; share of a rare zone; growth that makes it new.
+NEW, RARE, TIMES = 0.0015, 0.0005, 8.0
 SWAPPED, RENUMBERED = 0.03, 0.08
 MANY = 6  # so many new zones at once are old ones with other numbers
 _SMOOTHING = 0.3  # trips of a pair that are added, spread like the products of the zones' shares
