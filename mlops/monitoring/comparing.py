@@ -16,9 +16,11 @@ from mlops.monitoring import answers, changes, measures, sums
 from mlops.monitoring.causes import LAST_MONTH
 from mlops.monitoring.changes import Change
 from mlops.monitoring.months import Prepared, Watched
-from mlops.monitoring.sums import BASELINE, CHAMPION, CONTENDERS, PREDECESSOR
+from mlops.monitoring.sums import BASELINE, CHAMPION, CONTENDERS, DAY, PREDECESSOR
 
 logger = logging.getLogger(__name__)
+
+FEWEST_DAYS = 7  # of a month; with fewer, a bootstrap over days gives an interval that is too narrow, or none
 
 EXPLAINED = ("rmse", "bias")  # measures whose change is split into its parts
 
@@ -58,6 +60,11 @@ class Compared:
         """Trips of the month that were compared."""
         return int(self.now["trips"].sum())
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the month has trips on fewer than `FEWEST_DAYS` days, so that nothing is significant."""
+        return _days(self.now) < FEWEST_DAYS
+
 
 def compare(watched: Watched, threads: int) -> Compared:
     """Answers, sums and changes of a month.
@@ -81,6 +88,8 @@ def compare(watched: Watched, threads: int) -> Compared:
     if why:
         notes.append(why)
     now = sums.sum_up(watched.now, given, sums.baseline_of(watched.before))
+    if _days(now) < FEWEST_DAYS:
+        notes.insert(0, _too_short(watched, _days(now)))
     promised = _champions(watched, watched.promised, threads)
     last_month = _champions(watched, _month_before(watched), threads)
     evidence = None
@@ -89,8 +98,15 @@ def compare(watched: Watched, threads: int) -> Compared:
     return Compared(watched, now, promised, last_month, changes_of(promised, now), evidence, tuple(notes))
 
 
+def _days(now: pd.DataFrame) -> int:
+    return int(now[DAY].nunique())
+
+
 def measured(compared: Compared) -> dict[str, float]:
-    """The measured values as a `record.Record` keeps them, minutes; those that there are none of are left out."""
+    """The measured values as a `record.Record` keeps them, minutes; those that there are none of are left out.
+
+    A month of fewer than `FEWEST_DAYS` days has no intervals: so it is never a reason to roll back or to train.
+    """
     found = measures.measure(compared.now, CHAMPION)
     found["rmse_low"], found["rmse_high"] = measures.interval(compared.now, CHAMPION)
     for contender in (PREDECESSOR, BASELINE):
@@ -107,7 +123,16 @@ def measured(compared: Compared) -> dict[str, float]:
     if evidence := compared.evidence:
         found["gain_predecessor"] = evidence.rmse("champion") - evidence.rmse("challenger")
         found["gain_predecessor_low"], found["gain_predecessor_high"] = evidence.gain_interval()
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {
+        name: value
+        for name, value in found.items()
+        if math.isfinite(value) and not (compared.is_short and _needs_days(name))
+    }
+
+
+def _needs_days(name: str) -> bool:
+    """Whether a value is an end of an interval of the compared month, or says nothing without its interval."""
+    return name == "bias_within" or (name.endswith(("_low", "_high")) and LAST_MONTH not in name)
 
 
 def _ask_predecessor(watched: Watched, threads: int, given: dict[str, Path]) -> str:
@@ -122,6 +147,14 @@ def _ask_predecessor(watched: Watched, threads: int, given: dict[str, Path]) -> 
         logger.warning("%s cannot be compared: %s", watched.predecessor.uri, error)
         return f"version {watched.predecessor.number}, the predecessor, cannot answer: {one_line(error, 300)}"
     return ""
+
+
+def _too_short(watched: Watched, days: int) -> str:
+    counted = f"{days} day{'s' if days > 1 else ''}"
+    return (
+        f"{watched.month} has trips on {counted} only: with fewer than {FEWEST_DAYS}, nobody can say "
+        "whether a model is worse"
+    )
 
 
 def _champions(watched: Watched, month: Prepared | None, threads: int) -> pd.DataFrame | None:

@@ -123,3 +123,21 @@ def test_an_outage_says_nothing_about_a_version(number: str, sound: Path, city: 
         comparing.answers.answer(watched.champion, watched.now, 1)
     with fails_at("get_model_version_download_uri", AWAY), pytest.raises(TrackingDownError):
         compare(watched, threads=1)
+
+
+def test_a_month_of_few_days_proves_nothing(sound: Path, city: Path) -> None:
+    found = compared(city)
+    first_days = sorted(found.now["day"].unique())[: comparing.FEWEST_DAYS]
+    week = replace(found, now=found.now[found.now["day"].isin(first_days)])
+    short = replace(found, now=found.now[found.now["day"].isin(first_days[:-1])])
+    bounds = {"rmse_low", "rmse_high", "change_within_low", "gain_predecessor_low", "bias_within"}
+    assert bounds <= measured(week).keys()
+    assert not bounds & measured(short).keys()
+    assert measured(short)["rmse"] > 0
+
+
+def test_a_month_of_few_days_says_so(sound: Path, city: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparing, "FEWEST_DAYS", 32)
+    assert compared(city).notes[0] == (
+        "2023-08 has trips on 31 days only: with fewer than 32, nobody can say whether a model is worse"
+    )
