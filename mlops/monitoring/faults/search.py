@@ -17,6 +17,7 @@ DETECTORS: tuple[Detector, ...] = (
     rows.find, columns.find, distances.find, zones.find, clocks.find, counts.find, speed.find,
     inputs.find,
 )  # fmt: skip
+OF_FEW_TRIPS: tuple[Detector, ...] = (rows.find, counts.find)
 FEWEST_TRIPS = 100  # of a month; with fewer, only the counts of the file are compared
 ORDER = (
     "stale_copy", "outside_month", "repeated_day", "duplicated_trips", "negative_durations", "short_durations",
@@ -77,7 +78,7 @@ def find(now: Prepared, before: Sequence[Prepared]) -> tuple[Finding, ...]:
 def find_in(now: samples.Sample, before: Sequence[samples.Sample]) -> tuple[Finding, ...]:
     """The same for samples of the months."""
     compared = Compared(Profile(now), tuple(map(Profile, before)))
-    detectors = DETECTORS if len(compared.now.rows) >= FEWEST_TRIPS else DETECTORS[:1]
+    detectors = DETECTORS if len(compared.now.rows) >= FEWEST_TRIPS else OF_FEW_TRIPS
     return ordered([found for detector in detectors for found in detector(compared)])
 
 

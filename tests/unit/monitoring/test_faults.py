@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import faults as benchmark
@@ -128,3 +129,11 @@ def test_every_cause_is_explained_on_the_page_about_monitoring() -> None:
         causes.SEASON,
     )
     assert [cause for cause in (*ORDER, *others) if f"`{cause}`" not in page] == []
+
+
+def test_a_month_of_one_trip_has_missing_trips(folder: Path, before: list[Sample]) -> None:
+    whole, target = pq.read_table(raw_month(folder, MAY)), folder / "one_trip.parquet"
+    pq.write_table(whole.slice(9_000, 1), target)
+    assert [(found.cause, found.is_fault) for found in find_in(sample_of(target), before)] == [
+        ("missing_trips", True)
+    ]
