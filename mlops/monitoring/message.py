@@ -53,7 +53,9 @@ def _lines(record: Record) -> Iterator[str]:
     if record.alarm:
         yield f"Since: {since(record)}."
         yield from (
-            f"{name}: {said}" for name, said in (("How much", how_much(record)), ("Where", where(record)))
+            f"{name}: {said}"
+            for name, said in (("How much", how_much(record)), ("Where", where(record)))
+            if said
         )
     yield from (f"Why: {one_line(found.text, _LINE)}." for found in record.findings[:FINDINGS])
     if record.done or record.alarm:
@@ -84,7 +86,9 @@ def how_much(record: Record) -> str:
 
 
 def where(record: Record) -> str:
-    """The slices whose error changed most, as a sentence."""
+    """The slices whose error changed most, as a sentence; empty where the error on the same rides fell."""
+    if record.value("change_within") <= 0:
+        return ""
     found = [
         f"{name} {words.signed(minutes)} minutes ({words.percent(share)} of trips)"
         for name, minutes, share in record.slices[:SLICES]

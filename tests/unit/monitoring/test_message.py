@@ -110,3 +110,9 @@ def test_it_is_short_and_keeps_what_matters(text: str, done: str, notes: list[st
     assert len(shown) <= message.LONGEST
     assert shown.startswith("Alarm for 2023-10: RMSE is 5.31 minutes")
     assert all(each.isprintable() or each == "\n" or each == "\t" for each in shown.replace(link, ""))
+
+
+def test_an_error_that_fell_is_nowhere_larger() -> None:
+    grew, fell = alarm(measured=measured(5.3, 4.2)), alarm(measured=measured(4.2, 4.2, change_within=-0.1))
+    assert "\nWhere: " in message.text(grew)
+    assert "\nWhere: " not in message.text(fell)
