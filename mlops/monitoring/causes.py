@@ -21,6 +21,8 @@ LAST_MONTH = "_last_month"  # ends the names of measured values of the month bef
 MIX = "mix"
 SLOWER, FASTER, SEASON = "slower_rides", "faster_rides", "season"
 SLOWNESS = (SLOWER, FASTER, SEASON)  # explain an error that grew at constant mix
+MAY_LAST = (SLOWER, FASTER, "new_zone", "missing_trips", "more_trips")
+"""Faults that may be changes of the city: the trips that are there are right, and the next month may be alike."""
 LEAST_BIAS = 0.5  # minutes by which rides must be longer or shorter than expected, to be named
 MIX_SHARE = 0.02  # of the promised RMSE: a mix that changes RMSE by less is not named
 
@@ -89,6 +91,11 @@ def _worse(measured: Mapping[str, float], settings: MonitoringSettings) -> Itera
         yield GREW
 
 
+def has_wrong_trips(record: Record) -> bool:
+    """Whether the month's trips themselves are wrong, so that nothing can be learnt from them."""
+    return any(found.is_fault and found.cause not in MAY_LAST for found in record.findings)
+
+
 def of_bias(measured: Mapping[str, float], last_year: Record | None) -> Iterator[Finding]:
     """Rides that are longer or shorter than the champion expects, at constant mix; and the season, if it is why.
 
@@ -100,7 +107,7 @@ def of_bias(measured: Mapping[str, float], last_year: Record | None) -> Iterator
         The same month of the year before.
     """
     change, low, high = (_value(measured, f"bias_within{end}") for end in ("", "_low", "_high"))
-    if not abs(change) > LEAST_BIAS or low <= 0 <= high:
+    if not abs(change) > LEAST_BIAS or not (low > 0 or high < 0):
         return
     cause, word = (SLOWER, "more") if change < 0 else (FASTER, "less")
     strength = abs(change) / LEAST_BIAS

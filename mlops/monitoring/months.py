@@ -18,7 +18,7 @@ from mlops.data.synthetic.columns import is_sample
 from mlops.data.trips import Quality
 from mlops.errors import ConfigError, DataQualityError, TripSchemaError
 from mlops.files import atomic_write
-from mlops.monitoring import served
+from mlops.monitoring import causes, served
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.month import Month
 from mlops.pipeline import months_table, run_key, run_once, schedule
@@ -69,7 +69,7 @@ class Watched:
     now : Prepared
         The month that is compared.
     before : tuple of Prepared
-        Months before it, oldest first, for drift; perhaps none. Months whose data had a fault are left out.
+        Months before it, oldest first, for drift; perhaps none. Months whose trips were wrong are left out.
     promised : Prepared or None
         The champion's test month, on which it was judged; None if the source no longer has it.
     champion : Version
@@ -225,7 +225,7 @@ def _watched(name: str, settings: MonitoringSettings, source: Source, file: cach
     before = [
         others[month] for month in file.month.before(BEFORE) if month in others and str(month) not in faulty
     ]
-    notes += [f"{month} is no example of usual trips: its data had a fault" for month in left_out]
+    notes += [f"{month} is no example of usual trips: its trips were wrong" for month in left_out]
     if not before:
         notes.append(
             f"no earlier month is there to compare the trips of {file.month} with: nothing is said of drift"
@@ -266,8 +266,8 @@ def fetch_others(
 
 
 def _faulty(name: str) -> set[str]:
-    """Compared months whose data had a fault."""
-    return {record.month for record in monitoring_log.records(name) if record.has_fault}
+    """Compared months whose trips were wrong; a lasting change of the city is learnt like any other."""
+    return {record.month for record in monitoring_log.records(name) if causes.has_wrong_trips(record)}
 
 
 # --- As a table, which one step passes to the next -----------------------------------------------------------

@@ -21,8 +21,9 @@ from mlops.registry.alias_log import CHAMPION, Entry
 from mlops.registry.monitoring_record import Record
 
 NONE, ALERT, RETRAIN, ROLLBACK = "none", "alert", "retrain", "rollback"
-VALUES_STAY_RIGHT = ("missing_trips", "duplicated_trips")
-"""Faults of the count: the trips that are there are right."""
+VALUES_STAY_RIGHT = ("duplicated_trips", *causes.MAY_LAST)
+"""Faults in spite of which the trips that are there are right."""
+CAN_BE_LEARNT = (causes.SLOWER, causes.FASTER, "new_zone")  # faults that training is the answer to
 logger = logging.getLogger(__name__)
 
 
@@ -57,7 +58,7 @@ def _react(watched: Watched, record: Record, settings: MonitoringSettings) -> Re
         obstacle = _obstacle(watched, record, settings, entries)
         if watched.predecessor and not obstacle:
             return _roll_back(watched, watched.predecessor.number, record)
-    if settings.retrain and causes.has_grown(record.measured, settings) and not record.has_fault:
+    if settings.retrain and causes.has_grown(record.measured, settings) and _can_be_learnt(record):
         return _retrain(watched, record, settings)
     return _alert(record, obstacle)
 
@@ -99,6 +100,10 @@ def _fault_explains(watched: Watched, record: Record) -> bool:
         finding.is_fault and finding.cause not in VALUES_STAY_RIGHT for finding in record.findings
     )
     return distorted and overrides.verdict_of(watched.champion) == overrides.PROMOTE
+
+
+def _can_be_learnt(record: Record) -> bool:
+    return all(found.cause in CAN_BE_LEARNT for found in record.findings if found.is_fault)
 
 
 def _roll_back(watched: Watched, to: str, record: Record) -> Record:

@@ -177,9 +177,10 @@ def test_the_first_month(sound: Path, tmp_path: Path) -> None:
 def test_a_month_before_whose_data_had_a_fault_is_no_example(sound: Path, folder: Path) -> None:
     record("2023-05", FAULT)
     record("2023-06", Finding("season", "another season", 1.0, False, 2.0))
+    record("2023-07", Finding("slower_rides", "rides take more time", 1.0, True, 2.0))  # may last
     found = find(folder)
     assert [str(each.month) for each in found.before] == ["2023-03", "2023-04", "2023-06", "2023-07"]
-    assert found.notes == ("2023-05 is no example of usual trips: its data had a fault",)
+    assert found.notes == ("2023-05 is no example of usual trips: its trips were wrong",)
 
 
 def test_a_promised_month_whose_data_had_a_fault_is_only_the_promise(sound: Path, city: Path) -> None:
@@ -188,7 +189,7 @@ def test_a_promised_month_whose_data_had_a_fault_is_only_the_promise(sound: Path
     assert found.promised is not None
     assert str(found.promised.month) == "2023-07"
     assert [str(each.month) for each in found.before] == ["2023-03", "2023-04", "2023-05", "2023-06"]
-    assert found.notes == ("2023-07 is no example of usual trips: its data had a fault",)
+    assert found.notes == ("2023-07 is no example of usual trips: its trips were wrong",)
 
 
 def test_a_file_that_changes_meanwhile(sound: Path, city: Path, monkeypatch: pytest.MonkeyPatch) -> None:

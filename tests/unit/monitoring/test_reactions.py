@@ -275,6 +275,12 @@ def test_nothing_is_trained_unless_the_error_at_constant_mix_grew_on_right_data(
     assert reacted(found, settings=retraining(tmp_path, **setting)).done == ""
 
 
+def test_slower_rides_are_learnt_however_much_slower_they_are(tmp_path: Path) -> None:
+    with fails_at("get_run", AWAY), pytest.raises(TrackingDownError):  # it began to train
+        slower = replace(FAULT, cause="slower_rides")
+        reacted(report(findings=(slower,), **WORSE), settings=retraining(tmp_path))
+
+
 def test_after_a_rollback_nothing_is_trained_in_the_same_month(tmp_path: Path) -> None:
     for _ in range(2):
         found = reacted(report(**{**WORSE, **BEATEN}), settings=retraining(tmp_path))
