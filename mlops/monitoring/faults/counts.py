@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from mlops.model.request_columns import CITY
 from mlops.monitoring.faults.compared import Compared
 from mlops.monitoring.faults.profile import HOURS, ZONES, Profile
-from mlops.monitoring.faults.spread import Measured
+from mlops.monitoring.faults.spread import FEWEST, Measured
 from mlops.registry.monitoring_record import Finding
 
 Array = npt.NDArray[Any]
@@ -34,10 +36,11 @@ def find(compared: Compared) -> Iterator[Finding]:
     yield from missing_days(compared)
     yield from missing_hours(compared)
     yield from missing_weekends(compared)
-    yield from missing_part(compared, "hours", BANDS, _by_band, HOUR_BAND)
-    yield from missing_part(compared, "weekday", WEEKDAYS, _by_weekday, WEEKDAY)
-    yield from missing_zone(compared)
-    yield from missing_vendor(compared)
+    if len(compared.before) >= FEWEST:  # of many parts, one is unlike one or two months by chance
+        yield from missing_part(compared, "hours", BANDS, _by_band, HOUR_BAND)
+        yield from missing_part(compared, "weekday", WEEKDAYS, _by_weekday, WEEKDAY)
+        yield from missing_zone(compared)
+        yield from missing_vendor(compared)
     yield from missing_share(compared)
 
 
@@ -70,12 +73,19 @@ def missing_hours(compared: Compared) -> Iterator[Finding]:
     """Hours without trips within days that have some."""
     now, usual = compared.now, _usual_by_hour(compared.before)[np.minimum(compared.now.day_kinds, 2)]
     counts = now.by_day_and_hour
-    empty = counts <= GAP_SHARE * usual
+    empty = (counts <= GAP_SHARE * usual) & _exists(now)
     longest, start, lost = _longest_run(empty.ravel(), usual.ravel() * now.taken.share)
     if lost >= FEWEST_OF_A_GAP and longest < HOURS:
         begin = now.month.start + timedelta(hours=start)
         text = f"no trips for {longest} hours from {begin:%Y-%m-%d %H} h on, usually {lost:.0f} in the sample"
         yield _finding(text, lost / max(float(usual.sum()), 1.0), lost / FEWEST_OF_A_GAP)
+
+
+def _exists(profile: Profile) -> Array:
+    """Whether each hour of the month is on New York's clocks, shape (days, 24); one in March is not."""
+    hours = pd.date_range(profile.month.start, profile.month.end, freq="h", inclusive="left")
+    there = hours.tz_localize(CITY, ambiguous=np.zeros(len(hours), bool), nonexistent="NaT").notna()
+    return np.asarray(there, bool).reshape(-1, HOURS)
 
 
 def _longest_run(is_empty: Array, usual: Array) -> tuple[int, int, float]:

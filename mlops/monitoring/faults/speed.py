@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mlops.monitoring.faults.compared import Compared, Durations
 from mlops.monitoring.faults.profile import AIRPORTS, Profile
-from mlops.monitoring.faults.spread import Measured, pooled_spreads
+from mlops.monitoring.faults.spread import FEWEST, Measured, pooled_spreads
 from mlops.registry.monitoring_record import Finding
 
 Array = npt.NDArray[Any]
@@ -88,8 +88,11 @@ def one_slice(compared: Compared) -> Iterator[Finding]:
     name = max(clear, key=lambda key: clear[key].difference ** 2 * float(slices[0][key].mean()))
     change, share = clear[name].signed, float(slices[0][name].mean())
     least = FAULT_OF_ZONE if name in {_from_zone(zone) for zone in busiest} else FAULT_OF_SLICE
+    is_fault = (
+        abs(change) >= least and len(compared.before) >= FEWEST
+    )  # of many slices, one differs by chance
     text = f"{name} take {_percent(change)} than before, beside all other rides ({share:.1%} of the trips)"
-    yield Finding(_cause(change), text, share, abs(change) >= least, clear[name].strength)
+    yield Finding(_cause(change), text, share, is_fault, clear[name].strength)
 
 
 def _changes(months: Sequence[Durations], slices: Sequence[dict[str, Array]]) -> dict[str, Change]:

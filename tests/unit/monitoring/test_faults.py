@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,9 +14,10 @@ from benchmarks import faults as benchmark
 from benchmarks import faulty_months
 from mlops.config import PROJECT
 from mlops.data.synthetic.source import write_month
-from mlops.data.trips import clean_file
+from mlops.data.trips import Quality, clean_file
 from mlops.monitoring import causes, samples
-from mlops.monitoring.faults import Finding, find_in
+from mlops.monitoring.faults import Finding, counts, find_in
+from mlops.monitoring.faults.profile import Profile
 from mlops.monitoring.faults.search import ORDER, ordered
 from mlops.monitoring.months import Prepared
 from mlops.monitoring.samples import Sample
@@ -83,6 +86,32 @@ def test_a_month_without_a_fault_is_not_suspected(folder: Path, before: list[Sam
 
 def finding(cause: str, is_fault: bool = True, strength: float = 2.0) -> Finding:
     return Finding(cause, "", 0.1, is_fault, strength)
+
+
+@pytest.mark.parametrize("months", [1, 2])
+def test_a_month_without_a_fault_is_not_suspected_beside_few_months(
+    folder: Path, before: list[Sample], months: int
+) -> None:
+    now = sample_of(raw_month(folder, MAY))
+    assert [found.cause for found in find_in(now, before[-months:]) if found.is_fault] == []
+
+
+def test_a_part_of_the_rides_is_no_fault_beside_few_months(folder: Path, before: list[Sample]) -> None:
+    raw = folder / "slow.parquet"
+    faulty_months.slow_airports(raw_month(folder, MAY), MAY, 0.3, raw)
+    found = {len(others): find_in(sample_of(raw), others) for others in (before[-2:], before)}
+    assert [{each.cause: each.is_fault for each in found[count]}.get("slower_rides") for count in (2, 4)] == [
+        False,
+        True,
+    ]
+
+
+def test_the_hour_that_the_clocks_skip_is_not_missing() -> None:
+    march, november = (
+        Profile(Sample(month, Quality(0, 0, 0), pd.DataFrame(), 1.0)) for month in ("2023-03", "2023-11")
+    )
+    assert counts._exists(november).all()
+    assert [tuple(place) for place in np.argwhere(~counts._exists(march))] == [(11, 2)]  # the 12th, 2 h
 
 
 def test_what_follows_from_a_fault_is_not_reported_beside_it() -> None:
