@@ -176,18 +176,16 @@ def _fetch(source: Source, settings: MonitoringSettings, month: Month) -> cache.
 
 
 def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | NothingToDo:
-    """The oldest published month, from the champion's test month on, that was not compared yet."""
+    """The oldest published month, from the champion's test month on, that is after all compared ones."""
     compared = {Month.parse(record.month) for record in monitoring_log.records(name)}
     if unfinished := served.unfinished(name, compared):
         return unfinished
     first = served.champion_month(name)
     if not _has_champion_for(name, first):
         first += 1
-    while first in compared:
-        first += 1
-    asked = [each for each in Month.range(first - 1, first + LOOKED_AHEAD - 1) if each not in compared]
-    available = published(source, settings, asked)
-    found = [month for month in available if month >= first]
+    first = max([first, *(month + 1 for month in compared)])  # also after a rollback to an older champion
+    asked = [*Month.range(first - 1, first + LOOKED_AHEAD - 1)]  # one that is there shows that the source answers
+    found = [month for month in published(source, settings, asked) if month >= first]
     if found:
         return min(found)
     where = f"{settings.service} {first} is not published yet at {source.url}"

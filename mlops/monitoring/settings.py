@@ -29,8 +29,8 @@ class MonitoringSettings(CheckedSettings):
     service: Service = Field("green", description="Taxi service: green, yellow or fhvhv.")
     month: str = Field(
         "2023-07",
-        description="Month to compare, YYYY-MM, or next: the oldest published month, from the champion's test "
-        "month on, that was not compared yet.",
+        description="Month to compare, YYYY-MM, or next: the first published month after all compared ones, from "
+        "the champion's test month on.",
     )
     source: str = Field(
         "sample",

@@ -158,6 +158,12 @@ def test_next_does_not_go_back_before_the_first_champion(sound: Path, folder: Pa
     assert str(find(folder, "next").month) == "2023-06"
 
 
+def test_next_does_not_go_back_after_a_rollback_to_an_older_champion(sound: Path, folder: Path) -> None:
+    record("2023-08")
+    crown("1", by=alias_log.by_monitoring(Month(2023, 8)), verdict=alias_log.ROLLBACK)
+    assert str(find(folder, "next").month) == "2023-09"
+
+
 def test_next_is_the_month_whose_rollback_was_interrupted(sound: Path, folder: Path) -> None:
     crown("1", by=alias_log.by_monitoring(Month(2023, 8)), verdict=alias_log.ROLLBACK)
     found = find(folder, "next")
