@@ -184,7 +184,9 @@ def _next(name: str, settings: MonitoringSettings, source: Source) -> Month | No
     if not _has_champion_for(name, first):
         first += 1
     first = max([first, *(month + 1 for month in compared)])  # also after a rollback to an older champion
-    asked = [*Month.range(first - 1, first + LOOKED_AHEAD - 1)]  # one that is there shows that the source answers
+    asked = [
+        *Month.range(first - 1, first + LOOKED_AHEAD - 1)
+    ]  # one that is there shows that the source answers
     found = [month for month in published(source, settings, asked) if month >= first]
     if found:
         return min(found)
