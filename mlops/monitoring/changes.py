@@ -11,6 +11,7 @@ Source: E. Kitagawa, "Components of a Difference Between Two Rates", JASA 1955.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mlops.monitoring.cells import CELL
-from mlops.monitoring.measures import MEASURES, RMSE
+from mlops.monitoring.measures import FEWEST_DAYS, MEASURES, RMSE
 
 Array = npt.NDArray[np.float64]
 
@@ -228,7 +229,12 @@ def _cube(sums: pd.DataFrame, index: pd.MultiIndex, column: str) -> tuple[list[s
 
 
 def _intervals(pair: _Pair) -> tuple[tuple[float, float], ...]:
-    """95 % intervals of change, mix and error at constant mix: days of both months are drawn again."""
+    """95 % intervals of change, mix and error at constant mix: days of both months are drawn again.
+
+    NaN if one of the months has few days.
+    """
+    if min(len(pair.before), len(pair.now)) < FEWEST_DAYS:
+        return ((math.nan, math.nan),) * 3
     rng = np.random.default_rng(SEED)
     drawn = []
     for month in (pair.before, pair.now):

@@ -20,7 +20,6 @@ from mlops.monitoring.sums import BASELINE, CHAMPION, CONTENDERS, DAY, PREDECESS
 
 logger = logging.getLogger(__name__)
 
-FEWEST_DAYS = 7  # of a month; with fewer, a bootstrap over days gives an interval that is too narrow, or none
 
 EXPLAINED = ("rmse", "bias")  # measures whose change is split into its parts
 
@@ -62,8 +61,8 @@ class Compared:
 
     @property
     def is_short(self) -> bool:
-        """Whether the month has trips on fewer than `FEWEST_DAYS` days, so that nothing is significant."""
-        return _days(self.now) < FEWEST_DAYS
+        """Whether the month has trips on fewer than `measures.FEWEST_DAYS` days: nothing is significant."""
+        return _days(self.now) < measures.FEWEST_DAYS
 
 
 def compare(watched: Watched, threads: int) -> Compared:
@@ -88,7 +87,7 @@ def compare(watched: Watched, threads: int) -> Compared:
     if why:
         notes.append(why)
     now = sums.sum_up(watched.now, given, sums.baseline_of(watched.before))
-    if _days(now) < FEWEST_DAYS:
+    if _days(now) < measures.FEWEST_DAYS:
         notes.insert(0, _too_short(watched, _days(now)))
     promised = _champions(watched, watched.promised, threads)
     last_month = _champions(watched, _month_before(watched), threads)
@@ -105,7 +104,7 @@ def _days(now: pd.DataFrame) -> int:
 def measured(compared: Compared) -> dict[str, float]:
     """The measured values as a `record.Record` keeps them, minutes; those that there are none of are left out.
 
-    A month of fewer than `FEWEST_DAYS` days has no intervals: so it is never a reason to roll back or to train.
+    A month of few days has no intervals: so it is never a reason to roll back or to train.
     """
     found = measures.measure(compared.now, CHAMPION)
     found["rmse_low"], found["rmse_high"] = measures.interval(compared.now, CHAMPION)
@@ -122,17 +121,9 @@ def measured(compared: Compared) -> dict[str, float]:
     found |= _grown_last_month(compared)
     if evidence := compared.evidence:
         found["gain_predecessor"] = evidence.rmse("champion") - evidence.rmse("challenger")
-        found["gain_predecessor_low"], found["gain_predecessor_high"] = evidence.gain_interval()
-    return {
-        name: value
-        for name, value in found.items()
-        if math.isfinite(value) and not (compared.is_short and _needs_days(name))
-    }
-
-
-def _needs_days(name: str) -> bool:
-    """Whether a value is an end of an interval of the compared month, or says nothing without its interval."""
-    return name == "bias_within" or (name.endswith(("_low", "_high")) and LAST_MONTH not in name)
+        if not compared.is_short:
+            found["gain_predecessor_low"], found["gain_predecessor_high"] = evidence.gain_interval()
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _ask_predecessor(watched: Watched, threads: int, given: dict[str, Path]) -> str:
@@ -152,7 +143,7 @@ def _ask_predecessor(watched: Watched, threads: int, given: dict[str, Path]) -> 
 def _too_short(watched: Watched, days: int) -> str:
     counted = f"{days} day{'s' if days > 1 else ''}"
     return (
-        f"{watched.month} has trips on {counted} only: with fewer than {FEWEST_DAYS}, nobody can say "
+        f"{watched.month} has trips on {counted} only: with fewer than {measures.FEWEST_DAYS}, nobody can say "
         "whether a model is worse"
     )
 

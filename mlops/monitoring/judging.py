@@ -162,7 +162,7 @@ def _telling(change: Change) -> list[SliceChange]:
     All of them where the whole did not change for sure.
     """
     low, high = change.within_interval
-    if low <= 0 <= high:
+    if not (low > 0 or high < 0):
         return [*change.slices]
     return [each for each in change.slices if each.minutes / change.within > 1]
 

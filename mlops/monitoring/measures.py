@@ -21,6 +21,7 @@ MEASURES = {
 """Measures, and the sums that they are made of; minutes, coverage as a share."""
 RMSE = "rmse"
 RESAMPLES, SEED = 1000, 1979
+FEWEST_DAYS = 7  # with fewer, a bootstrap over days gives an interval that is too narrow, or none
 ALL = "all trips"
 
 
@@ -47,7 +48,7 @@ def measure(sums: pd.DataFrame, contender: str) -> dict[str, float]:
 
 
 def interval(sums: pd.DataFrame, contender: str, name: str = RMSE) -> tuple[float, float]:
-    """95 % interval of a measure, by bootstrap over days; NaN if the contender does not have it."""
+    """95 % interval of a measure, by bootstrap over days; NaN without the measure, or of few days."""
     column = f"{contender}_{MEASURES[name]}"
     if column not in sums:
         return float("nan"), float("nan")
@@ -86,6 +87,8 @@ def _row(part: pd.DataFrame, sums: pd.DataFrame) -> dict[str, float]:
 def _interval(by_day: Array, *, is_root: bool) -> tuple[float, float]:
     """95 % interval of a mean or its root, from trips and sums by day, shape (days, 2)."""
     days = len(by_day)
+    if days < FEWEST_DAYS:
+        return float("nan"), float("nan")
     weights = np.random.default_rng(SEED).multinomial(days, np.full(days, 1 / days), RESAMPLES)
     trips, sums = (weights @ by_day).T
     values = np.sqrt(sums / trips) if is_root else sums / trips

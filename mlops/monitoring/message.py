@@ -15,17 +15,6 @@ LONGEST: Final = 1_500  # characters
 SLICES, FINDINGS, NOTES = 2, 3, 2  # that a message names
 _LINE = 280  # characters of a line whose text comes from elsewhere
 
-FAULTS: Final = {
-    "unit_of_distance": "ask the publisher for the unit of the distances",
-    "clock_shift": "compare the clock of the file with the file of another service of the same month",
-    "duplicated_trips": "ask for a file without the repeated trips",
-    "missing_trips": "ask for the whole file, or wait until it is published again",
-    "new_zone": "look whether the zone is on the publisher's map of zones",
-    "swapped_zones": "ask the publisher which column is the pickup",
-    "missing_values": "ask for the missing values",
-}
-"""What to do about wrong data, by cause."""
-
 
 def text(record: Record, link: str = "") -> str:
     """The message: what, since when, how much, the likely cause, what was done, what to do; `LONGEST` at most.
@@ -68,7 +57,8 @@ def _lines(record: Record) -> Iterator[str]:
 def since(record: Record) -> str:
     """Which month differs from which, and whether the month before differed already."""
     against = f", compared with {record.promised_month}" if record.promised_month else ""
-    shown = f"{record.month}{against}; {record.trips:,} trips, answered by version {record.champion}"
+    trips = f"{record.trips:,} trip{'' if record.trips == 1 else 's'}"
+    shown = f"{record.month}{against}; {trips}, answered by version {record.champion}"
     is_older = record.value(f"change_within{LAST_MONTH}_low") > 0
     return f"{shown}. The error on the same rides had grown by the month before" if is_older else shown
 
@@ -100,7 +90,7 @@ def to_do(record: Record) -> str:
     """What a person should do next, as a sentence."""
     faults = [found.cause for found in record.findings if found.is_fault]
     if faults:
-        acts = dict.fromkeys(FAULTS.get(cause, f"find out why: {words.cause(cause)}") for cause in faults)
+        acts = dict.fromkeys(map(words.act, faults))
         again = command(f"monitor --month {record.month} ...")
         return f"{'; '.join(acts)}. Do not train on this month before that. Then compare it again: {again}"
     if record.action == "rollback":

@@ -3,25 +3,69 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 from mlops.registry.monitoring_record import Record
 
-CAUSES: Final = {
-    "unit_of_distance": "distances in another unit",
-    "clock_shift": "a clock that is wrong",
-    "duplicated_trips": "trips that occur twice",
-    "missing_trips": "missing trips",
-    "new_zone": "a new zone",
-    "swapped_zones": "pickup and drop-off swapped",
-    "slower_rides": "slower rides",
-    "faster_rides": "faster rides",
-    "mix": "another mix of rides",
-    "season": "the season",
-    "missing_values": "missing values",
-    "error_at_constant_mix": "a larger error on the same rides",
-    "worse_than_predecessor": "a champion that is worse than its predecessor",
-    "worse_than_baseline": "a champion that is worse than the pair median",
+
+@dataclass(frozen=True)
+class Cause:
+    """A cause in words, and what to do where the data are wrong; empty for a cause that is no fault."""
+
+    words: str
+    act: str = ""
+
+
+_WHOLE = "ask for the whole file, or wait until it is published again"
+_ONCE = "ask for a file without the repeated trips"
+_ROWS = "ask the publisher whether rows were mixed up"
+_TIMES = "ask the publisher how the times were made"
+_LOST = "ask the publisher for the values that were lost"
+CAUSES: Final[dict[str, Cause]] = {
+    "unit_of_distance": Cause("distances in another unit", "ask the publisher for the unit of the distances"),
+    "clock_shift": Cause(
+        "a clock that is wrong",
+        "compare the clock of the file with the file of another service of the same month",
+    ),
+    "swapped_days": Cause("trips on wrong days", _TIMES),
+    "duplicated_trips": Cause("trips that occur twice", _ONCE),
+    "repeated_day": Cause("a day that occurs twice", _ONCE),
+    "stale_copy": Cause("trips of another month", "ask for the file of this month"),
+    "outside_month": Cause("trips of another month", "ask for the file of this month"),
+    "missing_trips": Cause("missing trips", _WHOLE),
+    "more_trips": Cause("far more trips", "ask whether the file has trips of other services"),
+    "new_zone": Cause("a new zone", "look whether the zone is on the publisher's map of zones"),
+    "swapped_zones": Cause("pickup and drop-off swapped", "ask the publisher which column is the pickup"),
+    "renumbered_zones": Cause(
+        "zones with other numbers", "compare the publisher's list of zones with the old one"
+    ),
+    "equal_zones": Cause("rides that end where they begin", "ask the publisher for the drop-off zones"),
+    "missing_values": Cause("missing values", "ask for the missing values"),
+    "constant_values": Cause("a column with one value", _LOST),
+    "zero_distances": Cause("distances of 0", _LOST),
+    "rounded_distances": Cause("rounded distances", _LOST),
+    "rounded_durations": Cause("rounded durations", _LOST),
+    "rounded_times": Cause("rounded times", _LOST),
+    "capped_durations": Cause("durations that were cut off", _LOST),
+    "absurd_distances": Cause("impossible distances", "ask the publisher for the unit of the distances"),
+    "negative_durations": Cause("rides that end before they begin", _TIMES),
+    "short_durations": Cause("rides of less than a minute", _TIMES),
+    "long_durations": Cause("rides of more than an hour", _TIMES),
+    "mismatched_distances": Cause("distances of other rides", _ROWS),
+    "mismatched_durations": Cause("durations of other rides", _ROWS),
+    "slower_rides": Cause(
+        "slower rides", "look for what made these rides slower: the roads, or the times in the file"
+    ),
+    "faster_rides": Cause(
+        "faster rides", "look for what made these rides faster: the roads, or the times in the file"
+    ),
+    "mix": Cause("another mix of rides"),
+    "season": Cause("the season"),
+    "drift": Cause("other values than before"),
+    "error_at_constant_mix": Cause("a larger error on the same rides"),
+    "worse_than_predecessor": Cause("a champion that is worse than its predecessor"),
+    "worse_than_baseline": Cause("a champion that is worse than the pair median"),
 }
 ACTIONS: Final = {
     "none": "nothing",
@@ -39,7 +83,19 @@ def cause(name: str) -> str:
     >>> cause("mix"), cause("some_new_cause")
     ('another mix of rides', 'some new cause')
     """
-    return CAUSES.get(name, name.replace("_", " "))
+    return CAUSES[name].words if name in CAUSES else name.replace("_", " ")
+
+
+def act(name: str) -> str:
+    """What to do about a fault of the data.
+
+    Examples
+    --------
+    >>> act("swapped_zones"), act("some_new_cause")
+    ('ask the publisher which column is the pickup', 'find out why: some new cause')
+    """
+    known = CAUSES.get(name)
+    return known.act if known and known.act else f"find out why: {cause(name)}"
 
 
 def causes(record: Record, most: int = 3) -> str:

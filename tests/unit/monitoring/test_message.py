@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support.monitored import FINDING, alarm, measured, record
 
 from mlops.errors import command
-from mlops.monitoring import message
+from mlops.monitoring import causes, message
+from mlops.monitoring.faults import search
 from mlops.registry import monitoring_words
 from mlops.registry.monitoring_record import Finding
 
@@ -69,8 +70,10 @@ def test_what_to_do(changes: dict[str, object], expected: str) -> None:
     assert message.to_do(alarm(**changes)).startswith(expected)
 
 
-def test_every_fault_with_advice_has_a_name_in_words() -> None:
-    assert message.FAULTS.keys() <= monitoring_words.CAUSES.keys()
+def test_every_cause_that_is_searched_has_words_and_advice() -> None:
+    known = monitoring_words.CAUSES
+    assert [cause for cause in search.ORDER if cause not in known or not known[cause].act] == ["drift"]
+    assert {*causes.SLOWNESS, causes.GREW, causes.MIX, causes.WORSE_THAN_PREDECESSOR} <= known.keys()
 
 
 def test_without_the_promised_month_there_are_no_parts() -> None:
