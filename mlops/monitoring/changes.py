@@ -25,10 +25,8 @@ from mlops.monitoring.measures import FEWEST_DAYS, MEASURES, RMSE
 Array = npt.NDArray[np.float64]
 
 RESAMPLES, SEED = 1000, 1955
-AIRPORT_RIDES, OTHER_RIDES, ALL_RIDES = "airport rides", "other rides", "all rides"
+AIRPORT_RIDES, OTHER_RIDES = "airport rides", "other rides"
 LEAST_TRIPS, LEAST_SHARE = 200, 0.002  # of a slice in each month; smaller ones are mostly noise
-MAIN_PART, MAIN_ODDS = 0.4, 2.0
-"""A slice explains a change if it contributes this part, and per trip so many times what the others contribute."""
 _ANY = "any_airport"  # dimension beside those of `CELL`: whether a ride has to do with an airport
 _ORDER = ("airport", _ANY, "distance", "hour_band", "week")  # in which a slice is described
 
@@ -95,16 +93,6 @@ class Change:
     slices: tuple[SliceChange, ...]
     days: tuple[tuple[str, float], ...]
 
-    @property
-    def main_slice(self) -> SliceChange:
-        """The slice that explains most of `within`; all rides if no slice changed much more than the others."""
-        everything = SliceChange(ALL_RIDES, self.within, 1.0, self.within, ())
-        for found in self.slices:
-            part = found.contribution / self.within if self.within else 0.0
-            if part >= MAIN_PART and part * (1 - found.share) >= MAIN_ODDS * found.share * (1 - part):
-                return found
-        return everything
-
 
 def split(before: pd.DataFrame, now: pd.DataFrame, contender: str, measure: str = RMSE) -> Change:
     """The change of a measure, split into mix and error at constant mix.
@@ -125,7 +113,7 @@ def split(before: pd.DataFrame, now: pd.DataFrame, contender: str, measure: str 
     ...     return pd.DataFrame({"day": day, "trips": [500, 500], "champion_squared": squared, **cell})
     >>> before, now = month("2023-06-01", [2000.0, 6000.0]), month("2023-07-01", [2000.0, 12500.0])
     >>> found = split(before, now, "champion")
-    >>> round(found.total, 4), round(found.mix, 4), round(found.within, 4), found.main_slice.slice
+    >>> round(found.total, 4), round(found.mix, 4), round(found.within, 4), found.slices[0].slice
     (0.9795, 0.0, 0.9795, 'airport rides (to JFK)')
     """
     pair = _Pair.of(before, now, f"{contender}_{MEASURES[measure]}", is_root=measure == RMSE)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from mlops.config import CheckedSettings, Service, Settings, without_credentials
+from mlops.config import CheckedSettings, Service, Settings
 
 _OF_MONTHS = ("service", "month", "source", "source_patience", "connect_timeout", "tracking_patience")
 
@@ -93,8 +93,3 @@ class MonitoringSettings(CheckedSettings):
     def of_months(self) -> Settings:
         """The settings with which training would fetch the same month."""
         return Settings.parse({name: getattr(self, name) for name in _OF_MONTHS})
-
-    def describe(self) -> dict[str, str]:
-        """All settings as text; URLs are without credentials."""
-        shown = self.model_dump() | {"source": without_credentials(self.source)}
-        return {name: str(value) for name, value in shown.items()}
