@@ -95,7 +95,7 @@ class Together:
         for each in bodies:
             with each.own_errors():
                 each.parts, each.is_list = self._read(each.body)
-        of_version = defaultdict(list)
+        of_version: dict[int, list[tuple[_Waiting, Part]]] = defaultdict(list)
         for each in bodies:
             for part in each.parts:
                 of_version[id(part.served)].append((each, part))
