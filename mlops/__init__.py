@@ -1,8 +1,8 @@
 """Models that predict how long New York taxi trips take: load, clean, fit, judge, register, serve.
 
-Ten packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
+Eleven packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
 
-- `options`, `commands`: what the command line takes, and what each of its commands does
+- `command_line`: the commands, their options, and what each does
 - `operations`: running the system over time: backfill, backtest, doctor, retention
 - `serving`: the champion behind HTTP
 - `scoring`: the champion on files

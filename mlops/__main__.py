@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
-from mlops import commands, config, files, masking, options
+from mlops import config, files, masking
+from mlops.command_line import commands, options
 from mlops.config import Settings
 from mlops.errors import ConfigError, MlopsError
 from mlops.monitoring.settings import MonitoringSettings

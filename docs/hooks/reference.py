@@ -16,9 +16,9 @@ from pydantic.fields import FieldInfo
 
 from benchmarks.__main__ import _parser as benchmarks_parser
 from mlops import config
+from mlops.command_line.options import parser as mlops_parser
 from mlops.config import OPERATIONAL, PROJECT, Settings
 from mlops.monitoring.settings import MonitoringSettings
-from mlops.options import parser as mlops_parser
 from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
 

@@ -14,9 +14,9 @@ import yaml
 
 from benchmarks.__main__ import _parser as benchmarks_parser
 from docs.hooks import pages, reference
+from mlops.command_line.options import parser as mlops_parser
 from mlops.config import PROJECT, CheckedSettings, Settings
 from mlops.monitoring.settings import MonitoringSettings
-from mlops.options import parser as mlops_parser
 from mlops.scoring.settings import ScoringSettings
 from stack.__main__ import _parser as stack_parser
 

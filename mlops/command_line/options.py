@@ -9,14 +9,14 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from mlops import commands
+from mlops.command_line import commands
 from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of `python -m mlops`; each command sets `act`, a function of `mlops.commands`."""
+    """The parser of `python -m mlops`; each command sets `act`, a function of `mlops.command_line.commands`."""
     made = argparse.ArgumentParser(
         prog="python -m mlops",
         formatter_class=argparse.RawDescriptionHelpFormatter,
