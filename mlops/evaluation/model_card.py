@@ -91,6 +91,12 @@ class Card:
     rules : mapping of str to str
         All cleaning rules of the run in order, in words, each with its source if it is not one of the project's;
         empty if the run had the project's rules.
+    waits : str
+        Why the version waits for a person's approval; empty if it does not.
+    experiment, experiment_note : str
+        Name of an experiment, which is never registered, and what it tries; empty for a version.
+    difference : sequence of str
+        What an experiment does differently from the champion's run, one line for each difference.
     """
 
     name: str
@@ -110,11 +116,16 @@ class Card:
     verification: Mapping[str, Any] | None = None
     plots: Sequence[Path] = ()
     rules: Mapping[str, str] = field(default_factory=dict)
+    waits: str = ""
+    experiment: str = ""
+    experiment_note: str = ""
+    difference: Sequence[str] = ()
 
     @property
     def title(self) -> str:
-        """Model name, version if it is registered, test month, and whether its trips are synthetic."""
+        """Model name, version or experiment, test month, and whether its trips are synthetic."""
         version = f", version {self.version}" if self.version else ""
+        version = f", experiment {self.experiment}" if self.experiment else version
         trips = "synthetic trips of " if self.is_synthetic else ""
         return f"{self.name}{version}, tested on {trips}{self.settings['month']}"
 

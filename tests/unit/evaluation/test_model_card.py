@@ -369,3 +369,30 @@ def test_a_version_with_own_rules_names_them_in_order_and_shows_their_source() -
         "        return trips > LIMIT\n"
     ) in section(own, "Data")
     assert "<pre><code>LIMIT = 30\n# ```\ndef far(trips, month):" in page(replace(CARD, rules=rules))
+
+
+def test_an_experiment_says_so_first_and_what_differs() -> None:
+    card = replace(
+        CARD,
+        version=None,
+        experiment="short-trips",
+        experiment_note="Train on <short> trips only",
+        difference=("setting train_months: 6, champion's 12", "rule below_2_miles"),
+    )
+    text = markdown(card)
+
+    assert text.startswith(
+        "# trip-duration-green, experiment short-trips, tested on 2023-06\n\n"
+        "**This is an experiment.** It is not registered, and nothing uses it.\n\n"
+        "What it tries: Train on \\<short> trips only\n\n"
+        "What differs from the champion's run:\n\n"
+        "- setting train_months: 6, champion's 12\n- rule below_2_miles\n\nPredicts how many minutes"
+    )
+    assert "experiment" not in markdown(CARD)
+
+
+def test_a_version_that_waits_for_approval_says_so_first() -> None:
+    text = markdown(replace(CARD, waits="every promotion needs an approval"))
+
+    assert text.split("\n\n")[1] == "**Waits for approval:** every promotion needs an approval"
+    assert "Waits for approval" not in markdown(CARD)
