@@ -48,6 +48,7 @@ NOT_DECIDING = {
     "mlops/pipeline/code_hash.py": "computes a part of the key, not a result",
     "mlops/pipeline/rule_texts.py": "texts of rules, for people and to compare",
     "mlops/pipeline/table_schema.py": "checks tables and words the errors",
+    "mlops/pipeline/block_tables.py": "what the blocks show; the steps read the full tables",
     "mlops/pipeline/checkpoint.py": "stores finished work for the next attempt",
     "mlops/pipeline/run_once.py": "decides when an attempt runs, not its result",
     "mlops/pipeline/release_stage.py": "acts on a verdict that is already made",

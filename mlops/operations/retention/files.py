@@ -120,8 +120,9 @@ def _inputs() -> Iterator[Candidate]:
 def _prepared() -> Iterator[Candidate]:
     for path in config.state_dir().glob("prepared/*/*/*.parquet"):
         yield from _file(PREPARED, path, path.stem.split("_")[-2])  # SERVICE_MONTH_SHA256_RULES
-    for path in config.state_dir().glob("prepared/*/*.csv"):
-        yield from _file(PREPARED, path)
+    for pattern in ("prepared/*/*.csv", "prepared/tables/*.parquet"):  # tables that blocks pass on
+        for path in config.state_dir().glob(pattern):
+            yield from _file(PREPARED, path)
 
 
 def _attempts() -> Iterator[Candidate]:
