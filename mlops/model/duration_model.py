@@ -35,6 +35,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 Array = npt.NDArray[Any]
 FORMAT = 3
 FORMAT_BEFORE = 2  # is read, too
+MEAN_MINUTES = "mean_minutes"  # beside the features in `DurationModel.contributions`
 WITHOUT_DISTANCE = "_without_distance"  # ends the names of the files for requests without a distance
 
 # Replaces NaN: XGBoost stores a matrix without NaN in a quarter of the memory. No feature is negative.
@@ -122,16 +123,35 @@ class DurationModel:
         """
         asked = read_requests(as_columns(request))
         columns = features_of(asked)
-        estimator = self.estimator
-        if self.without_distance and np.isnan(columns["distance_miles"][0]):
-            estimator = self.without_distance
-        answer = estimator.predict_one(self._table(columns)[0])
+        answer = self._estimator_for(columns).predict_one(self._table(columns)[0])
         if self.tables:
             answer += possible(self.tables.bounds(columns, np.array(answer)))[0].tolist()
         return {
             **dict(zip(self._columns, answer, strict=True)),
             **({OUT_OF_RANGE: bool(self.learned.outside(asked)[0])} if self.learned else {}),
         }
+
+    def contributions(self, request: Mapping[str, Any]) -> dict[str, float]:
+        """Minutes that each feature adds to the prediction for one requested ride.
+
+        Parameters
+        ----------
+        request : mapping
+            As in `predict_one`.
+
+        Returns
+        -------
+        dict of str to float
+            The features in order, and last `MEAN_MINUTES`, the mean prediction. All add up to the prediction
+            before it is limited to 1 to 60 minutes.
+        """
+        columns = features_of(read_requests(as_columns(request)))
+        minutes = self._estimator_for(columns).contributions(self._table(columns))[0]
+        return dict(zip((*self.features, MEAN_MINUTES), minutes.tolist(), strict=True))
+
+    def matrix(self, requests: pd.DataFrame) -> Array:
+        """What the trees read: float32 of shape (n, features), `MISSING` for a value that is not known."""
+        return self._table(features_of(read_requests(requests)))
 
     def get_raw_model(self) -> DurationModel:
         """The model itself; MLflow's wrapper calls this, so that callers reach `predict_one`."""
@@ -163,6 +183,12 @@ class DurationModel:
         if self.tables:
             return np.hstack([answers, possible(self.tables.bounds(columns, answers[:, 0]))])
         return answers
+
+    def _estimator_for(self, columns: Mapping[str, Array]) -> Estimator:
+        """The estimator that answers one request."""
+        if self.without_distance and np.isnan(columns["distance_miles"][0]):
+            return self.without_distance
+        return self.estimator
 
     def _table(self, columns: Mapping[str, Array]) -> Array:
         return feature_matrix(

@@ -53,6 +53,22 @@ class Estimator:
         bounds = self.intervals.bounds_one(row, minutes) if self.intervals else []
         return [minutes, *map(_possible, bounds)]
 
+    def contributions(self, table: Array) -> Array:
+        """Minutes that each column adds to the prediction of each of n rows, and the mean prediction as last column.
+
+        Returns
+        -------
+        float64 array of shape (n, columns + 1)
+            Each row adds up to the prediction before it is limited to 1 to 60 minutes.
+
+        Notes
+        -----
+        Source: S. Lundberg et al., "From local explanations to global understanding with explainable AI for
+        trees", Nature Machine Intelligence 2, 2020 (TreeSHAP), as XGBoost implements it.
+        """
+        rows = xgb.DMatrix(table, feature_types=self.booster.feature_types)
+        return np.asarray(self.booster.predict(rows, pred_contribs=True), np.float64)
+
     def save(self, folder: Path, ending: str = "") -> list[float] | None:
         """Write ``booster.ubj`` and ``scale.ubj``, `ending` in their names; gives the intervals' quantiles."""
         self.booster.save_model(folder / f"booster{ending}.ubj")
