@@ -54,7 +54,7 @@ class Estimator:
         return [minutes, *map(_possible, bounds)]
 
     def contributions(self, table: Array) -> Array:
-        """Minutes that each column adds to the prediction of each of n rows, and the mean prediction as last column.
+        """Minutes that each column adds to the prediction of each of n rows; the last column is the mean prediction.
 
         Returns
         -------
