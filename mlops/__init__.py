@@ -1,6 +1,6 @@
 """Models that predict how long New York taxi trips take: load, clean, fit, judge, register, serve.
 
-Eleven packages ("rooms"). Each line may import those below it; the modules of the last three lines serve all rooms:
+Eleven packages ("rooms"). Each line may import those below it; the modules of the last four lines serve all rooms:
 
 - `command_line`: the commands, their options, and what each does
 - `operations`: running the system over time: backfill, backtest, doctor, retention
@@ -15,7 +15,8 @@ Eleven packages ("rooms"). Each line may import those below it; the modules of t
 - `data`: from TLC's files to clean trips
 - `mage`, `files`, `locks`: support for Mage blocks, atomic file writes, locks between runs
 - `masking`: secrets are kept out of logs and messages
-- `config`, `addresses`, `month`, `errors`: settings, paths and addresses, calendar months, error classes
+- `config`, `state_folder`: settings of a run, paths of everything that is written
+- `addresses`, `month`, `errors`: checked addresses, calendar months, error classes
 
 `__main__` is the command line.
 """

@@ -21,8 +21,6 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -40,8 +38,11 @@ from mlops.addresses import sqlite_file as sqlite_file
 from mlops.addresses import without_credentials as without_credentials
 from mlops.errors import ConfigError
 from mlops.month import Month, MonthError
+from mlops.state_folder import PROJECT as PROJECT
+from mlops.state_folder import StateFolder as StateFolder
+from mlops.state_folder import state as state
+from mlops.state_folder import state_dir as state_dir
 
-PROJECT = Path(__file__).resolve().parent.parent
 TLC_SITE = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 Service = Literal["green", "yellow", "fhvhv"]
 SERVICES: tuple[str, ...] = get_args(Service)
@@ -49,9 +50,10 @@ FIRST_YEAR, LAST_YEAR = 2009, 2099  # of a pickup time that is answered; TLC's r
 Kind = TypeVar("Kind", bound="CheckedSettings")
 NEXT = "next"  # value of `month`: the month that the schedule waits for
 SCHEDULE = ("start_month", "end_month")  # limits of `next`; ignored when `month` names a month
+EXPERIMENT = ("experiment", "experiment_note")  # make the run an experiment, which registers nothing
 OPERATIONAL = (
     *SCHEDULE, "source", "source_patience", "publication_wait", "connect_timeout", "tracking_patience",
-    "on_busy", "force", "require_approval",
+    "on_busy", "force", "require_approval", *EXPERIMENT,
 )  # fmt: skip  # settings that do not change the result
 
 
@@ -222,6 +224,15 @@ class Settings(CheckedSettings):
         False, description="Train again although the registry already has a version with this run key."
     )
 
+    experiment: str | None = Field(
+        None,
+        description="Name of an experiment: the run is tested and compared with the champion like any other, and "
+        "nothing is registered. Letters, digits, spaces and . _ -, at most 60 characters; needs a named month.",
+    )
+    experiment_note: str = Field(
+        "", max_length=2000, description="What the experiment tries and why, for the pages of MLflow."
+    )
+
     @field_validator("month", *SCHEDULE)
     @classmethod
     def _a_month(cls, text: str | None, field: ValidationInfo) -> str | None:
@@ -242,6 +253,31 @@ class Settings(CheckedSettings):
             return text.lower()
         text = re.sub(r"^(https?|s3|gs):/?(?=[^/])", r"\1://", text, flags=re.IGNORECASE)  # https:/host
         return re.sub(r"^[a-z][a-z0-9+.-]*://", lambda scheme: scheme[0].lower(), text, flags=re.IGNORECASE)
+
+    @field_validator("experiment")
+    @classmethod
+    def _an_experiment(cls, text: str | None) -> str | None:
+        name = (text or "").strip()
+        if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,59}", name):
+            raise ValueError(
+                "expected at most 60 characters: letters a to z, digits, spaces and . _ -, the first of them a "
+                f"letter or digit; got {name!r}"
+            )
+        return name or None
+
+    @field_validator("experiment_note", mode="before")
+    @classmethod
+    def _a_note(cls, text: object) -> object:
+        return "" if text is None else text  # an empty field of Mage's form
+
+    @model_validator(mode="after")
+    def _a_named_month(self) -> Settings:
+        if self.experiment and self.is_next:
+            raise ValueError(
+                f"month: an experiment needs a named test month, YYYY-MM; got {NEXT} with experiment "
+                f"{self.experiment!r}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_range(self) -> Settings:
@@ -276,72 +312,6 @@ class Settings(CheckedSettings):
         """All settings as text, for a run's parameters; the source's URL is without credentials."""
         shown = self.model_dump() | {"source": without_credentials(self.source)}
         return {name: str(value) for name, value in shown.items()}
-
-
-def state_dir() -> Path:
-    """State folder of this project on this machine (not created here).
-
-    Raises
-    ------
-    ConfigError
-        When its path, or that of this checkout, has a character with which a file would be written elsewhere.
-    """
-    folder = Path(os.environ.get("MLOPS_STATE_DIR") or PROJECT / ".state").expanduser().resolve()
-    addresses.require_usable(PROJECT, folder)
-    return folder
-
-
-@dataclass(frozen=True)
-class StateFolder:
-    """Path of each kind of state; this is the only place that names files below the state folder.
-
-    Parameters
-    ----------
-    months, prepared : Path
-        Copies of the sources' files; the clean trips made from them.
-    checkpoints : Path
-        Checkpoints that let the next attempt continue a run.
-    locks, sent : Path
-        Lock files; records of the messages that were sent.
-    artifacts, tracking_store : Path
-        Artefacts and database of MLflow, when no tracking server is configured.
-    registry_key, mlflow_login : Path
-        The key that signs versions and journal; the folder with user and password of `make mlflow`.
-    backtests : Path
-        Results of ``python -m mlops replay``.
-    stack : Path
-        What ``make stack`` runs: its data, secrets and logs.
-    versions, scored, serving, monitoring : Path
-        Checked copies of versions; results of ``score``; the service's memory and log; what monitoring keeps.
-    """
-
-    months: Path
-    prepared: Path
-    checkpoints: Path
-    locks: Path
-    sent: Path
-    artifacts: Path
-    tracking_store: Path
-    registry_key: Path
-    mlflow_login: Path
-    backtests: Path
-    stack: Path
-    versions: Path
-    scored: Path
-    serving: Path
-    monitoring: Path
-
-
-def state() -> StateFolder:
-    """Paths inside this machine's state folder (none is created here)."""
-    root = state_dir()
-    return StateFolder(
-        months=root / "months", prepared=root / "prepared", checkpoints=root / "work", locks=root / "locks",
-        sent=root / "told", artifacts=root / "artifacts", tracking_store=root / "mlflow.db",
-        registry_key=root / "registry.key", mlflow_login=root / "mlflow", backtests=root / "replay",
-        stack=root / "stack", versions=root / "versions", scored=root / "scored", serving=root / "serving",
-        monitoring=root / "monitoring",
-    )  # fmt: skip
 
 
 def tracking_uri() -> str:
@@ -397,4 +367,5 @@ def _bad_value(problem: Mapping[str, Any]) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
     message = f"{name}: {message[0].lower()}{message[1:]}"
-    return message if is_own and got and str(got) in message else f"{message}; got {got!r}"
+    is_shown = is_own and got and (str(got) in message or repr(got) in message)
+    return message if is_shown else f"{message}; got {got!r}"

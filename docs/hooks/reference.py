@@ -53,6 +53,8 @@ TEXTS = {
     "version": "alias or number",
     "to": "folder or URL",
     "table": "name",
+    "experiment": "name",
+    "experiment_note": "text",
 }
 BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 

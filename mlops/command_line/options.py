@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from mlops.command_line import commands
-from mlops.config import OPERATIONAL, SCHEDULE, SERVICES, Settings
+from mlops.config import EXPERIMENT, OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings
 
@@ -197,7 +197,7 @@ def _add_backfill(parsers: Any) -> None:
         ("--to", "last", "Last test month."),
     ):
         backfill.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=meaning)
-    _add_settings(backfill, but=("month", *SCHEDULE, "publication_wait"))
+    _add_settings(backfill, but=("month", *SCHEDULE, "publication_wait", *EXPERIMENT))
     backfill.set_defaults(act=commands.backfill)
 
 
@@ -320,6 +320,8 @@ _METAVARS = {
     "source": "SOURCE",
     "on_busy": "wait|refuse",
     "require_approval": "never|borderline|always",
+    "experiment": "NAME",
+    "experiment_note": "TEXT",
     "input": "PATH|URL",
     "model": "NAME",
     "version": "VERSION",

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 import yaml
 
-from mlops import config
+from mlops import config, state_folder
 from mlops.config import PROJECT, Settings
 from mlops.errors import ConfigError
 from mlops.mage import MAGE_VARIABLES, from_mage
@@ -321,7 +321,7 @@ def test_a_link_to_a_state_folder_counts_as_the_folder(
 def test_a_checkout_with_such_a_name_is_refused(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(config, "PROJECT", tmp_path / name)
+    monkeypatch.setattr(state_folder, "PROJECT", tmp_path / name)
     text = refused_folder(monkeypatch, str(tmp_path / "state"))
     assert text.startswith(
         f"the checkout {str(tmp_path / name)!r} cannot be used, because its path contains "
@@ -374,3 +374,41 @@ def test_an_sqlite_address_without_a_file_is_refused(
         config.tracking_uri()
     assert str(refused.value).startswith("MLFLOW_TRACKING_URI: ")
     assert address in str(refused.value)
+
+
+# --- Experiments --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["short trips", "a", "2", "No.1_b-c", " trimmed ", "x" * 60])
+def test_an_experiment_has_a_name_that_a_person_reads(name: str) -> None:
+    assert Settings.parse({"experiment": name}).experiment == name.strip()
+
+
+@pytest.mark.parametrize("name", [None, "", "  "])
+def test_without_a_name_it_is_no_experiment(name: str | None) -> None:
+    assert Settings.parse({"experiment": name, "experiment_note": None}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "-dash", "Zürich", "two\nlines", "x" * 61, "100%", "."])
+def test_another_name_of_an_experiment_is_refused(name: str) -> None:
+    assert refusal(experiment=name) == (
+        "experiment: expected at most 60 characters: letters a to z, digits, spaces and . _ -, the first of them "
+        f"a letter or digit; got {name!r}"
+    )
+
+
+def test_an_experiment_needs_a_named_month() -> None:
+    assert refusal(experiment="short trips", month="next", start_month="2023-04") == (
+        "month: an experiment needs a named test month, YYYY-MM; got next with experiment 'short trips'"
+    )
+
+
+def test_a_note_is_not_a_book() -> None:
+    assert refusal(experiment_note="x" * 2001).startswith(
+        "experiment_note: string should have at most 2000 characters; got 'xxx"
+    )
+
+
+def test_an_experiment_and_its_note_are_no_reason_for_another_key() -> None:
+    settings = Settings(experiment="short trips", experiment_note="why not")
+    assert settings.result_settings() == Settings().result_settings()
