@@ -54,11 +54,11 @@ class Estimator:
         return [minutes, *map(_possible, bounds)]
 
     def contributions(self, table: Array) -> Array:
-        """Minutes that each column adds to the prediction of each of n rows; the last column is the mean prediction.
+        """Minutes that each column adds to the prediction of each of n rows, and the mean prediction.
 
         Returns
         -------
-        float64 array of shape (n, columns + 1)
+        float64 array of shape (n, columns + 1), the mean prediction last
             Each row adds up to the prediction before it is limited to 1 to 60 minutes.
 
         Notes
