@@ -163,14 +163,15 @@ def one_fit(
     """Validation RMSE of one fit with the search's default first point; the last clean month is scored."""
     from mlops.training.boosting import build_matrix, train
     from mlops.training.feature_files import FeatureFiles
-    from mlops.training.search import FIRST_GUESS, LADDER
+    from mlops.training.search import LADDER
+    from mlops.training.search_space import first_guess
 
     tables = feature_files(cleaned, folder)
     names = tuple(name for name in feature_list() if name not in without)
     training = FeatureFiles(tuple(tables[:-1]), True, half_life_months=chosen.half_life_months)
     held_out = FeatureFiles(tuple(tables[-1:]), False)
     matrix = build_matrix(training, held_out, features=names, seed=chosen.seed, threads=threads)
-    parameters = {**FIRST_GUESS, "learning_rate": LADDER[1].learning_rate}
+    parameters = {**first_guess(), "learning_rate": LADDER[1].learning_rate}
     found = train(
         matrix, parameters, seed=chosen.seed, threads=threads, rounds=LADDER[1].rounds, stop_early=True
     )

@@ -23,7 +23,7 @@ from mlops.pipeline.months_table import NOT_LOGGED
 from mlops.pipeline.rule_texts import RuleText
 from mlops.registry import versions
 from mlops.registry.runs import Run
-from mlops.training import search
+from mlops.training import search_space
 from mlops.training.coverage_aim import PARAMETERS, Aim, Covered, next_aim
 from mlops.training.fit import Fitting, Tuned
 from mlops.training.search import Trial
@@ -198,7 +198,7 @@ def origin_of(kept: Checkpoint, settings: Settings) -> dict[str, str]:
 
 def starts_of(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
     """First points of a search, from the rows of a ``warm_start.csv``."""
-    return [search.clip_to_bounds({name: row[name] for name in search.BOUNDS if name in row}) for row in rows]
+    return [search_space.clip_to_bounds(row) for row in rows]
 
 
 def warm_starts(attempt: Attempt) -> list[Mapping[str, float]]:
@@ -210,7 +210,7 @@ def warm_starts(attempt: Attempt) -> list[Mapping[str, float]]:
         return []
     noted = attempt.checkpoint.noted("starts")
     if noted is None:
-        found = versions.warm_starts(attempt.name, attempt.settings.month, search.BOUNDS)
+        found = versions.warm_starts(attempt.name, attempt.settings.month, search_space.first_guess())
         rows = [{"run_id": s.run_id, "month": s.month, "whose": s.whose, **s.parameters} for s in found]
         noted = {"starts": rows}
         attempt.checkpoint.note("starts", noted)

@@ -4,7 +4,8 @@ In reading order:
 
 - `feature_files`: the features of a month's trips, written once and read in batches
 - `boosting`: bin the trips once, and fit boosted trees on them
-- `search`: the search for hyperparameters: its space, rungs, trials and budget
+- `search_space`: the hyperparameters that the search tries: the place to change them
+- `search`: the search for hyperparameters: rungs, trials and budget
 - `coverage_aim`: the coverage that the intervals are calibrated to, from that of earlier months
 - `calibration`: learn how large errors usually are, and calibrate the intervals on the validation month
 - `fit`: tune on the validation month, learn the intervals, fit again with that month

@@ -1,4 +1,6 @@
-"""The search for hyperparameters: its space, TPE, rungs and a budget. The only module that imports hyperopt.
+"""The search for hyperparameters: TPE, rungs and a budget. The only module that imports hyperopt.
+
+What is searched is in `search_space`.
 
 Many trials use few trips, the best of them use more, and the best of those use all (successive halving). The
 budget is a number of trials and rounds, so a run can be repeated to the last digit. ``tuning_seconds`` is an
@@ -26,41 +28,9 @@ from hyperopt.fmin import generate_trial
 
 from mlops.errors import TuningError
 from mlops.training.boosting import Fit
+from mlops.training.search_space import LOG, SPACE, WHOLE, Parameter, first_guess, require_usable
 
 logger = logging.getLogger(__name__)
-
-BOUNDS = {
-    # Depth 5 misses zone x zone x hour. Above 8 the model is too large to serve, and the gain is within the noise.
-    "max_depth": (6, 8),
-    # Trips in a leaf. The noise of one trip is 4 minutes, so the mean of a few trips is not reliable.
-    "min_child_weight": (10, 200),
-    # Share of the rows and columns that a tree uses. The encodings are correlated, so half the columns are enough.
-    "subsample": (0.6, 1.0),
-    "colsample_bytree": (0.3, 0.8),
-    # Shrinkage of leaves, up to the weight of 150 trips. Values below 1 made no difference.
-    "reg_lambda": (1, 150),
-    "reg_alpha": (0.001, 10),
-}
-"""Bounds of the search space, with their reasons. The learning rate is not searched: see `Rung`."""
-
-SPACE = {
-    "max_depth": hp.quniform("max_depth", *BOUNDS["max_depth"], 1),
-    "min_child_weight": hp.loguniform("min_child_weight", *map(math.log, BOUNDS["min_child_weight"])),
-    "subsample": hp.uniform("subsample", *BOUNDS["subsample"]),
-    "colsample_bytree": hp.uniform("colsample_bytree", *BOUNDS["colsample_bytree"]),
-    "reg_lambda": hp.loguniform("reg_lambda", *map(math.log, BOUNDS["reg_lambda"])),
-    "reg_alpha": hp.loguniform("reg_alpha", *map(math.log, BOUNDS["reg_alpha"])),
-}
-
-FIRST_GUESS = {
-    "max_depth": 8,
-    "min_child_weight": 50.0,
-    "subsample": 0.9,
-    "colsample_bytree": 0.5,
-    "reg_lambda": 20.0,
-    "reg_alpha": 0.01,
-}
-"""The first trial. It was good on every month that we tried, so a search of one trial gives a usable model too."""
 
 RANDOM_TRIALS = 4  # drawn at random after the starts: TPE needs some results first
 PATIENCE = 8  # the gain of the last 8 trials is the estimate for the trials left
@@ -192,6 +162,7 @@ def run_search(
     tuning_seconds: float | None = None,
     on_trial: Callable[[Trial], None] = lambda trial: None,
     done: Sequence[Trial] = (),
+    space: Sequence[Parameter] = SPACE,
 ) -> Search:
     """Best parameters that the rungs find: TPE on the lowest, then the best trials of each rung again on the next.
 
@@ -210,7 +181,7 @@ def run_search(
     seed : int
         Seed of TPE.
     starts : sequence of mapping
-        Points that did well in earlier searches, tried after `FIRST_GUESS` and before TPE's suggestions.
+        Points that did well in earlier searches, tried after the first guess and before TPE's suggestions.
     tuning_seconds : float, optional
         Time limit in seconds. The seconds of the trials in `done` count.
     on_trial : callable
@@ -218,14 +189,20 @@ def run_search(
     done : sequence of Trial
         The first trials of an earlier attempt at the same search, in order. They are restored up to the first that
         this search would not evaluate. If the best trial is a restored one, it is evaluated again to get its fit.
+    space : sequence of Parameter
+        What is searched.
 
     Raises
     ------
     TuningError
         When every trial of a rung failed.
+    ConfigError
+        When the space cannot be searched; see `search_space.require_usable`.
     """
+    require_usable(space)
     climb = _Search(evaluate, tuple(rungs), tuning_seconds, on_trial, done)
-    climb.explore([FIRST_GUESS, *(start for start in starts if dict(start) != FIRST_GUESS)], seed)
+    guess = first_guess(space)
+    climb.explore([guess, *(start for start in starts if dict(start) != guess)], seed, space)
     for below in range(len(rungs) - 1):
         climb.retry(below)
     best = climb.ranked(len(rungs) - 1)[0]
@@ -238,17 +215,18 @@ def run_search(
     return Search(tuple(climb.trials), best, fit, climb.hit_ceiling)
 
 
-def clip_to_bounds(point: Mapping[str, float]) -> dict[str, float]:
-    """The point inside `BOUNDS` that is nearest to `point`. Missing parameters come from `FIRST_GUESS`.
+def hyperopt_space(space: Sequence[Parameter]) -> dict[str, Any]:
+    """Hyperopt's distribution of each parameter."""
+    return {parameter.name: _distribution(parameter) for parameter in space}
 
-    Examples
-    --------
-    >>> clip_to_bounds({"max_depth": 30, "gamma": 1.0})["max_depth"]
-    8.0
-    """
-    known = {name: value for name, value in point.items() if name in BOUNDS and value == value}
-    given = {**FIRST_GUESS, **known}
-    return {name: float(min(max(given[name], low), high)) for name, (low, high) in BOUNDS.items()}
+
+def _distribution(parameter: Parameter) -> Any:
+    name, low, high = parameter.name, parameter.low, parameter.high
+    if parameter.kind == WHOLE:
+        return hp.quniform(name, low, high, 1)
+    if parameter.kind == LOG:
+        return hp.loguniform(name, math.log(low), math.log(high))
+    return hp.uniform(name, low, high)
 
 
 class _Search:
@@ -270,7 +248,7 @@ class _Search:
         self.fit: Fit | None = None  # of the best trial of the highest rung so far; None if that was restored
         self.hit_ceiling = False
 
-    def explore(self, starts: Sequence[Mapping[str, float]], seed: int) -> None:
+    def explore(self, starts: Sequence[Mapping[str, float]], seed: int, space: Sequence[Parameter]) -> None:
         """Take the trials of the lowest rung: first the starts, then TPE's suggestions."""
 
         def suggest(new_ids: list[int], domain: Any, trials: Trials, seed: int) -> Any:
@@ -278,17 +256,16 @@ class _Search:
                 return [generate_trial(new_ids[0], dict(starts[len(trials.trials)]))]
             return tpe.suggest(new_ids, domain, trials, seed, n_startup_jobs=len(starts) + RANDOM_TRIALS)
 
+        typed = {parameter.name: parameter.value for parameter in space}
+
         def objective(point: Mapping[str, float]) -> dict[str, Any]:
-            trial = self._take(
-                {name: int(value) if name == "max_depth" else float(value) for name, value in point.items()},
-                0,
-            )
+            trial = self._take({name: typed[name](value) for name, value in point.items()}, 0)
             return {"loss": trial.validation_rmse, "status": STATUS_FAIL if trial.error else STATUS_OK}
 
         with contextlib.suppress(AllTrialsFailed):
             fmin(
                 objective,
-                SPACE,
+                hyperopt_space(space),
                 algo=suggest,
                 max_evals=self.rungs[0].trials,
                 early_stop_fn=lambda trials: (self._settled(len(starts)) or self._over(0), {}),

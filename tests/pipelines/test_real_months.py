@@ -24,7 +24,7 @@ from mlops.model.duration_model import DurationModel
 from mlops.model.estimator import Estimator
 from mlops.month import Month
 from mlops.registry import alias_log, client, runs, versions
-from mlops.training import feature_files, search
+from mlops.training import feature_files, search_space
 from mlops.training.boosting import build_matrix, train
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -154,7 +154,7 @@ def test_a_model_of_shuffled_durations_is_refused_with_its_slices_named(
         for batch in feature_files.FeatureFiles((features,), for_training=True)
     ]
     matrix = build_matrix(batches, seed=1, threads=1)
-    fit = train(matrix, {"learning_rate": 0.2, **_whole(search.FIRST_GUESS)}, seed=1, threads=1, rounds=40)
+    fit = train(matrix, {"learning_rate": 0.2, **search_space.first_guess()}, seed=1, threads=1, rounds=40)
     shuffled = DurationModel(matrix.encoder, Estimator(fit.booster)).predict(tested.requests)
     found = tested.verdict(shuffled["duration_minutes"].to_numpy())
 
@@ -170,7 +170,3 @@ def test_a_model_better_on_one_day_only_is_stopped_by_the_bootstrap(tested: Last
         assert found.measured["improvement"] > 0.01
         assert found.outcome == "keep"
         assert found.reason.endswith("but must be above zero")
-
-
-def _whole(parameters: dict[str, float]) -> dict[str, float]:
-    return {name: int(value) if name == "max_depth" else value for name, value in parameters.items()}

@@ -24,12 +24,12 @@ from mlops.registry import runs, versions
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, Run
 from mlops.registry.versions import Start
-from mlops.training import search
+from mlops.training import search_space
 from mlops.training.coverage_aim import Aim, Covered, next_aim
 from mlops.training.search import Trial
 
 KEY = "ab" * 32
-START = Start(dict.fromkeys(search.BOUNDS, 1.0), "run 1", "2023-05", "champion")
+START = Start(dict.fromkeys(search_space.first_guess(), 1.0), "run 1", "2023-05", "champion")
 
 
 def trial(number: int, rmse: float = 4.5) -> Trial:

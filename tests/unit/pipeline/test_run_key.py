@@ -200,8 +200,8 @@ def test_code_that_decides_nothing_does_not_change_the_key(
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("mlops/training/search.py", "BOUNDS", "LIMITS"),
-        ("mlops/training/search.py", "0.9", "0.8"),
+        ("mlops/training/search_space.py", "200", "300"),
+        ("mlops/training/search.py", "1 / 9", "1 / 8"),
         ("mlops/data/trips.py", "LONGEST_MILES = 100.0", "LONGEST_MILES = 90.0"),
         ("mlops/model/features.py", "int8", "int16"),
         ("mlops/evaluation/promotion.py", "int = 3", "int = 4"),

@@ -22,7 +22,7 @@ from mlops.pipeline.run_result import RunResult
 from mlops.registry.client import mlflow_client
 from mlops.registry.versions import Version
 from mlops.training.coverage_aim import Aim, Covered, next_aim
-from mlops.training.search import BOUNDS
+from mlops.training.search_space import SPACE
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_a_run_learns_from_the_last_one_unless_switched_off(quick: Settings) -> 
     table = pd.read_csv(mlflow_client().download_artifacts(second.info.run_id, "warm_start.csv"))
     assert table["month"].tolist() == ["2023-03"]
     assert table["whose"].tolist() == ["champion"]
-    for name in BOUNDS:
+    for name in (parameter.name for parameter in SPACE):
         assert table[name].tolist() == [pytest.approx(float(first.data.params[name]))]
     measured = Covered("2023-03", 0.5, first.data.metrics["test_coverage_95"])
     aims = [Aim.parse(run.data.params) for run in (first, second, third)]

@@ -24,7 +24,8 @@ from mlops.training.boosting import Matrix, train
 from mlops.training.coverage_aim import Aim
 from mlops.training.feature_files import FeatureFiles
 from mlops.training.fit import Fitting, Tuned
-from mlops.training.search import FIRST_GUESS, Rung, clip_to_bounds
+from mlops.training.search import Rung
+from mlops.training.search_space import clip_to_bounds, first_guess
 
 SETTINGS = Settings(max_trials=3, seed=5)
 FITTING = Fitting.of(SETTINGS, threads=1)
@@ -162,7 +163,7 @@ def test_what_did_well_before_is_tried_after_the_first_guess(months: tuple[Path,
         {name: value for name, value in trial.parameters.items() if name != "learning_rate"}
         for trial in tuned.search.trials[:3]
     )
-    assert (first, second) == (FIRST_GUESS, start)
+    assert (first, second) == (first_guess(), start)
     assert third not in (first, second)
     assert reported == list(tuned.search.trials)
 

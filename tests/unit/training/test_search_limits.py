@@ -12,14 +12,13 @@ from support.searches import bowl, falling, fit, in_turn, of_rung, reported, run
 from mlops.training import search
 from mlops.training.boosting import Fit
 from mlops.training.search import (
-    FIRST_GUESS,
     PATIENCE,
     RANDOM_TRIALS,
     Evaluate,
     Rung,
-    clip_to_bounds,
     run_search,
 )
+from mlops.training.search_space import clip_to_bounds, first_guess
 
 SETTLING = RANDOM_TRIALS + PATIENCE  # trials after the starts before a search may end early
 
@@ -121,7 +120,7 @@ def test_however_slow_a_trial_is_each_rung_has_one(
         found = run_search(clock(seconds), rungs(9, 3, 2), seed=1, tuning_seconds=1)
 
     assert [trial.rung for trial in found.trials] == [1, 2, 3]
-    assert [searched(trial) for trial in found.trials] == [FIRST_GUESS] * 3
+    assert [searched(trial) for trial in found.trials] == [first_guess()] * 3
     assert found.best.number == 3
     assert found.hit_ceiling
     assert f"after {3 * seconds:.0f} s and 3 trials" in caplog.text

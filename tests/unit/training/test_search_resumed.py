@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from support.searches import bowl, breaks, failing_at, fit, in_turn, reported, rungs
 
 from mlops.training.boosting import Fit
-from mlops.training.search import Evaluate, Rung, Trial, clip_to_bounds, run_search
+from mlops.training.search import Evaluate, Rung, Trial, run_search
+from mlops.training.search_space import clip_to_bounds
 
 # --- Starts -------------------------------------------------------------------------------------------------
 
