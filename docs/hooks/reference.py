@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from benchmarks.__main__ import _parser as benchmarks_parser
 from mlops import config
 from mlops.command_line.options import parser as mlops_parser
+from mlops.command_line.setting_groups import GROUPS
 from mlops.config import OPERATIONAL, PROJECT, Settings
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings
@@ -61,7 +62,6 @@ BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than
 
 def settings_page() -> str:
     """Page of every setting with its default, its values and its meaning, and of the environment variables."""
-    result = [name for name in Settings.model_fields if name not in OPERATIONAL]
     return "\n".join(
         [
             "# Settings",
@@ -70,18 +70,14 @@ def settings_page() -> str:
             "`--max-trials`) and a field of `mlops.config.Settings`. An unknown name is refused, and the error "
             "names the nearest known one.",
             "",
-            "## Settings that change the result",
+            "A setting is part of the [run key](../concepts.md#run-key), so another value is another run. The "
+            f"exceptions do not change the result: {', '.join(f'`{name}`' for name in OPERATIONAL)}.",
             "",
-            "They are part of the [run key](../concepts.md#run-key): another value is another run.",
-            "",
-            *_settings_table(result),
-            "",
-            "## Operational settings",
-            "",
-            "They do not change the result, so they are not part of the run key.",
-            "",
-            *_settings_table(OPERATIONAL),
-            "",
+            *(
+                line
+                for title, names in GROUPS.items()
+                for line in (f"## Training: {title}", "", *_settings_table(names), "")
+            ),
             "## Settings of scoring",
             "",
             "Variables of the Mage pipeline that scores, options of `python -m mlops score`, and fields of "

@@ -3,5 +3,6 @@
 In reading order:
 
 - `options`: the commands and their options, with the text of each `--help`
+- `setting_groups`: the order of the training settings
 - `commands`: what each command does
 """

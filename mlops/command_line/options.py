@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from mlops.command_line import commands
+from mlops.command_line.setting_groups import GROUPS
 from mlops.config import EXPERIMENT, OPERATIONAL, SCHEDULE, SERVICES, Settings
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings
@@ -294,23 +296,26 @@ def _add_settings(
     command: argparse.ArgumentParser, but: Sequence[str] = (), of: type[BaseModel] = Settings
 ) -> None:
     """An option for each setting, except those in `but`."""
-    group = command.add_argument_group("settings")
-    for name, field in of.model_fields.items():
-        if name in but:
-            continue
-        option = f"--{name.replace('_', '-')}"
-        described = f"{field.description} (default: {_shown(field.default)})"
-        if field.annotation is bool:
-            action = argparse.BooleanOptionalAction
-            group.add_argument(option, dest=name, action=action, default=field.default, help=described)
-        else:
-            kind = next(
-                (t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str
-            )
-            metavar = _METAVARS.get(name, kind.__name__.upper())
-            group.add_argument(
-                option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
-            )
+    groups = GROUPS if of is Settings else {"settings": tuple(of.model_fields)}
+    for title, names in groups.items():
+        group = command.add_argument_group(title)
+        for name in names:
+            if name not in but:
+                _add_setting(group, name, of.model_fields[name])
+
+
+def _add_setting(group: Any, name: str, field: FieldInfo) -> None:
+    option = f"--{name.replace('_', '-')}"
+    described = f"{field.description} (default: {_shown(field.default)})"
+    if field.annotation is bool:
+        action = argparse.BooleanOptionalAction
+        group.add_argument(option, dest=name, action=action, default=field.default, help=described)
+    else:
+        kind = next((t for t in (int, float) if t in (field.annotation, *get_args(field.annotation))), str)
+        metavar = _METAVARS.get(name, kind.__name__.upper())
+        group.add_argument(
+            option, dest=name, type=kind, default=field.default, metavar=metavar, help=described
+        )
 
 
 _METAVARS = {
