@@ -99,12 +99,18 @@ class Fitted:
 
 
 def log_origin(attempt: Attempt) -> None:
-    """Log the inputs of the run: settings, code, source files, cleaning counts."""
+    """Log the inputs of the run: settings, code, source files."""
     run, settings, months = attempt.run, attempt.settings, attempt.months
     described = settings.describe()
     run.log_parameters(settings.result_settings())
-    run.set_tags({f"setting.{name}": described[name] for name in config.OPERATIONAL})
-    run.set_tags({**attempt.origin, "threads": str(config.threads())})
+    run.set_tags(
+        {
+            "setting.source": described["source"],  # from which `reproduce` fetches the months
+            "operational_settings": _operational(described),  # for people
+            **attempt.origin,
+            "threads": str(config.threads()),
+        }
+    )
     run.log_months(months)
     run.log_table("months.csv", months.drop(columns=[*NOT_LOGGED], errors="ignore"))
     inputs = attempt.checkpoint.noted("inputs")
@@ -112,8 +118,13 @@ def log_origin(attempt: Attempt) -> None:
         run.log_text(INPUTS, json.dumps(inputs, indent=1))
     if attempt.rules:
         run.log_text(RULE_TEXTS, rule_texts.to_json(attempt.rules, indent=1))
-    counted = [name for name in months if name in ("rows", "kept") or str(name).startswith("rejected_")]
-    run.log_metrics({f"cleaning_{name}": float(months[name].sum()) for name in counted})
+
+
+def _operational(described: Mapping[str, str]) -> str:
+    """The operational settings that differ from the usual ones, without the source, which has a tag of its own."""
+    usual, others = Settings().describe(), [name for name in config.OPERATIONAL if name != "source"]
+    changed = [f"{name} {described[name]}" for name in others if described[name] != usual[name]]
+    return ", ".join(changed) or "the usual ones"
 
 
 def fit(attempt: Attempt) -> Fitted:
@@ -135,14 +146,20 @@ def fit(attempt: Attempt) -> Fitted:
     return Fitted(artefact, trials, best, about["metrics"], about["hit_ceiling"])
 
 
+def measured(attempt: Attempt) -> dict[str, float]:
+    """What was measured before the test: errors on the validation month, trials, trips by what cleaning did."""
+    months, fitted = attempt.months, attempt.checkpoint.noted("fitted") or {"metrics": {}}
+    counted = [name for name in months if name in ("rows", "kept") or str(name).startswith("rejected_")]
+    return {**fitted["metrics"], **{f"cleaning_{name}": float(months[name].sum()) for name in counted}}
+
+
 def log_search(attempt: Attempt, fitted: Fitted) -> None:
-    """Log the trials that the server does not have yet, and the result of the search."""
+    """Log the trials that the server does not have yet, and the parameters that the search chose."""
     run = attempt.run
     logged = run.trials_logged()
     for trial in fitted.trials:
         if f"trial {trial.number}" not in logged:
             _log_trial(run, trial)
-    run.log_metrics(fitted.metrics)
     run.log_parameters(
         {**fitted.best.parameters, "rounds": fitted.best.rounds, "best_trial": fitted.best.number}
     )

@@ -22,6 +22,7 @@ from mlops.evaluation.baseline import PairMedian
 from mlops.evaluation.comparison import WITHOUT_DISTANCE, Evidence, Incumbent, gather
 from mlops.evaluation.promotion import Limits
 from mlops.model.duration_model import DurationModel
+from mlops.pipeline import fit_stage
 from mlops.pipeline.fit_stage import Attempt, Fitted
 from mlops.registry import runs, verification, versions
 from mlops.registry.versions import Version
@@ -149,16 +150,16 @@ def decide(attempt: Attempt, tested: Tested, compared: Compared) -> Judged:
         without_distance = metrics.slices(tested.requests, tested.actual, tested.without_distance)
         others = _measured(tested.actual, tested.without_distance, without_distance)
         found |= {f"without_distance_{name}": value for name, value in others.items()}
-    measured = {"test_rows": len(tested.actual), **{f"test_{name}": value for name, value in found.items()}}
+    measured = {**{f"test_{name}": value for name, value in found.items()}, "test_rows": len(tested.actual)}
     logged = {name: value for name, value in record.verdict.measured.items() if name not in NOT_A_METRIC}
     measured |= {f"verdict_{name}": value for name, value in logged.items()}
     return Judged(tested, compared.by_slice, without_distance, record, measured)
 
 
 def log_report(attempt: Attempt, judged: Judged) -> None:
-    """Log metrics, slices, plots, the verdict with its evidence, and the files that a verification needs."""
+    """Log all metrics, slices, plots, the verdict with its evidence, and the files that a verification needs."""
     run, scratch, tested = attempt.run, attempt.checkpoint.scratch, judged.tested
-    run.log_metrics(judged.metrics)
+    run.log_metrics({**judged.metrics, **fit_stage.measured(attempt)})
     run.log_table("slices.csv", judged.by_slice)
     if judged.without_distance is not None:
         run.log_table("slices_without_distance.csv", judged.without_distance)

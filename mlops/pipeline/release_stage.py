@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mlops.errors import MlopsError
 from mlops.evaluation import metrics, model_card
 from mlops.evaluation.comparison import WITHOUT_DISTANCE
 from mlops.locks import Lock
@@ -20,7 +21,7 @@ from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
 from mlops.pipeline.judge_stage import Judged
 from mlops.pipeline.run_result import RunResult
-from mlops.registry import alias_log, approvals, artifact, verification, versions
+from mlops.registry import alias_log, approvals, artifact, client, model_months, verification, versions
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.verification import Verification
 from mlops.registry.versions import OUTCOME, Version
@@ -96,7 +97,9 @@ def promote(
     waiting = approvals.tag_of(version, waits) if waits else {}
     card = f"runs:/{attempt.run.run_id}/model_card.html"
     tags = {"card": card, "proof": verified.as_tag(), **waiting, OUTCOME: outcome}
-    return RunResult.of_version(versions.tag(version, tags), board, reason)
+    version = versions.tag(version, tags)
+    _show_in_lists(attempt, judged, version, verified)
+    return RunResult.of_version(version, board, reason)
 
 
 def _decide(attempt: Attempt, judged: Judged, version: Version, verified: Verification) -> tuple[str, str]:
@@ -108,6 +111,29 @@ def _decide(attempt: Attempt, judged: Judged, version: Version, verified: Verifi
     settings = attempt.settings
     waits = approvals.why_wait(settings.require_approval, judged.verdict.measured, settings.min_improvement)
     return (approvals.WAITING, waits) if waits else (CHAMPION, "")
+
+
+def _show_in_lists(attempt: Attempt, judged: Judged, version: Version, verified: Verification) -> None:
+    """Name the run by its result, and add its month to the model's curves; the next run adds a missing one."""
+    try:
+        with client.without_retry():
+            attempt.run.rename(run_name(attempt, judged, version, verified))
+            curves = model_months.write(attempt.name)
+        logger.info("errors of %s by test month: %s", attempt.name, curves)
+    except MlopsError as error:  # the result itself is complete
+        logger.warning("MLflow's lists do not show the result of %s: %s", version.uri, error)
+
+
+def run_name(attempt: Attempt, judged: Judged, version: Version, verified: Verification) -> str:
+    """Name of a finished run: "2023-06 promoted: green v3, RMSE 4.33". Lists show only its first 18 characters."""
+    became = {
+        CHAMPION: "promoted",
+        approvals.WAITING: "waits for approval",
+        CHALLENGER: "refused" if judged.verdict.outcome == "refuse" else "not promoted",
+    }[version.tags[OUTCOME]]
+    word = became if verified.passed else "not verified"
+    settings, rmse = attempt.settings, judged.metrics["test_rmse"]
+    return f"{settings.month} {word}: {settings.service} v{version.number}, RMSE {rmse:.2f}"
 
 
 def _in_words(outcome: str, judged: Judged, waits: str) -> str:

@@ -7,6 +7,7 @@ In reading order:
 - `tables`: whether a database's tables fit the installed MLflow
 - `client`: the connection to the tracking server, and retries while it does not answer
 - `server_facts`: versions of MLflow and of its tables, and where artefacts go
+- `metric_names`: names of metrics in MLflow, in groups
 - `runs`: what a run logs, and what is read back from it
 - `run_lifecycle`: start a run, keep it alive, and always close it
 - `signature`: signatures of versions and alias moves, made with a key outside of the registry
@@ -14,6 +15,7 @@ In reading order:
 - `artifact`: what a registered version carries
 - `version_files`: a version's files: fetched, checked against its signature, asked for predictions
 - `versions`: register one version per run key, look versions up
+- `model_months`: the metrics of a model over its test months, as curves
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode

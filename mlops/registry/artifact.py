@@ -90,14 +90,9 @@ def log_model(
 
 def _metrics(run_id: str, model_id: str) -> list[Metric]:
     """Metrics of the run, as metrics of the model too."""
-    client = mlflow_client()
-    histories = [client.get_metric_history(run_id, name) for name in client.get_run(run_id).data.metrics]
-    return [
-        Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id)
-        for history in histories
-        for m in history
-        if m.model_id is None
-    ]
+    # The protocol's message has their times and steps: one request, and not one for the history of each metric.
+    newest = mlflow_client().get_run(run_id).data.to_proto().metrics
+    return [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in newest]
 
 
 def _save(

@@ -42,6 +42,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_I
 logger = logging.getLogger(__name__)
 
 ATTEMPT, HEARTBEAT = "attempt", "mlops.heartbeat"
+ABOUT, NUMBER = "mlops.about", "mlops.attempt_number"  # tags of an attempt: service and month; 1, 2 and so on
 NO_ATTEMPT = "failed before training"  # ends the name of a run that only shows an error
 RUN_ID = "MLFLOW_RUN_ID"  # set by `mlflow run` and some CI systems for a run of theirs
 HEARTBEAT_SECONDS, STALE_SECONDS = 30.0, 15 * 60.0
@@ -53,7 +54,8 @@ def start_run(
 ) -> Iterator[Run]:
     """The run of a run key: a new one, or the unfinished one of `attempt`, the id in its work folder.
 
-    Its name says what it is about and which attempt it is: "green 2023-06, attempt 2 (forced)".
+    Its name says what it is about and which attempt it is: "green 2023-06, attempt 2 (forced)"; its end gives it
+    another name (`runs.Run.rename`).
 
     It ends with the block: FINISHED, FAILED on an error, KILLED on an interrupt. The caller holds the model's lock
     (`work_lock`), so the previous holder is gone, and the runs that it left RUNNING are closed here.
@@ -242,8 +244,10 @@ def _begin(experiment_id: str, about: str, key: str, attempt: str, forced: bool)
         [experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
     )
     if not earlier:
-        name = _name(experiment_id, about, forced)
-        created = client.create_run(experiment_id, tags={**origin_tags(), **tags}, run_name=name)
+        number = _next_number(experiment_id, about)
+        tags |= {**origin_tags(), ABOUT: about, NUMBER: str(number)}
+        name = f"{about}, attempt {number}" + (" (forced)" if forced else "")
+        created = client.create_run(experiment_id, tags=tags, run_name=name)
         return str(created.info.run_id)
     run_id = str(earlier[0].info.run_id)
     logger.info("continuing run %s, which an earlier attempt did not finish", run_id)
@@ -255,12 +259,21 @@ def _begin(experiment_id: str, about: str, key: str, attempt: str, forced: bool)
     return run_id
 
 
-def _name(experiment_id: str, about: str, forced: bool) -> str:
-    """Name of a new run: the attempts before it are counted, also those deleted since."""
-    query = f"attributes.run_name LIKE '{about}%'"
+def _next_number(experiment_id: str, about: str) -> int:
+    """Number of a new attempt, after those before it, also those deleted since."""
+    query = f"tags.`{ABOUT}` = '{about}'"
     earlier = mlflow_client().search_runs([experiment_id], query, ViewType.ALL, max_results=50_000)
-    number = 1 + sum(not str(run.info.run_name).endswith(NO_ATTEMPT) for run in earlier)
-    return f"{about}, attempt {number}" + (" (forced)" if forced else "")
+    numbers = [int(text) for run in earlier if (text := run.data.tags.get(NUMBER, "")).isdecimal()]
+    return 1 + (max(numbers) if numbers else _attempts_from_before(experiment_id, about))
+
+
+def _attempts_from_before(experiment_id: str, about: str) -> int:
+    """Number of attempts by a release before 2026-12: only the start of their names says what they are about.
+
+    The record of a failure before training has such a name too, but no run key.
+    """
+    query = f"attributes.run_name LIKE '{about}%' and tags.{RUN_KEY} LIKE '%'"
+    return len(mlflow_client().search_runs([experiment_id], query, ViewType.ALL, max_results=50_000))
 
 
 def _finish(run_id: str, experiment_id: str, status: str) -> None:

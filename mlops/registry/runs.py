@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops import config, locks
+from mlops.registry import metric_names
 from mlops.registry.client import (
     mlflow_client,
     require_own_server,
@@ -53,7 +54,7 @@ class Run:
 
     @with_retry("logging metrics")
     def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Log metrics of the run."""
+        """Log metrics of the run, given by their plain names (`metric_names`)."""
         self._log(metrics=_metrics(metrics))
 
     @with_retry("setting tags")
@@ -64,6 +65,11 @@ class Run:
     def _log(self, **entries: Sequence[Any]) -> None:
         """Log now, also where MLflow is set to log later (``MLFLOW_ENABLE_ASYNC_LOGGING``)."""
         self.client.log_batch(self.run_id, **entries, synchronous=True)
+
+    @with_retry("naming the run")
+    def rename(self, name: str) -> None:
+        """Give the run another name: a list of runs then says what became of it. No code reads names."""
+        self.client.update_run(self.run_id, name=name)
 
     @with_retry("logging a text")
     def log_text(self, name: str, text: str) -> None:
@@ -169,8 +175,8 @@ def lock_place() -> str:
 
 @with_retry("looking up a run")
 def metrics_of(run_id: str) -> dict[str, float]:
-    """Metrics that a run logged."""
-    return dict(mlflow_client().get_run(run_id).data.metrics)
+    """Metrics that a run logged, by their plain names (`metric_names`)."""
+    return metric_names.read(mlflow_client().get_run(run_id).data.metrics)
 
 
 @with_retry("looking up a run")
@@ -201,4 +207,4 @@ def trials_of(experiment_id: str, run_id: str) -> list[Any]:
 
 def _metrics(metrics: Mapping[str, float]) -> list[Metric]:
     now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, 0) for name, value in metrics.items() if value == value]
+    return [Metric(name, value, now, 0) for name, value in metric_names.to_log(metrics).items()]

@@ -12,12 +12,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from mlops.errors import PromotionError
-from mlops.registry import alias_log, server_facts, signature
+from mlops.registry import alias_log, metric_names, server_facts, signature
 from mlops.registry.alias_log import CHAMPION
 from mlops.registry.artifact import Logged
 from mlops.registry.client import MlflowException, mlflow_client, tracking_uri, with_retry
-from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.runs import OUTCOME as OUTCOME
+from mlops.registry.runs import RUN_KEY, trials_of
 from mlops.registry.signed_version import PREFIX as PREFIX
 from mlops.registry.signed_version import Version as Version
 from mlops.registry.signed_version import signature_of, signed_files
@@ -40,7 +40,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a finished run about an earlier test month logged."""
+    """What a finished run about an earlier test month logged; metrics by their plain names (`metric_names`)."""
 
     month: str
     metrics: dict[str, float]
@@ -211,18 +211,11 @@ def warm_starts(name: str, before: str, parameters: Collection[str]) -> tuple[St
     TrackingError
         When the tracking server does not answer.
     """
-    client, earlier = mlflow_client(), _finished_runs(name, before)
-    reigning = _champion(name)
+    earlier, reigning = _finished_runs(name, before), _champion(name)
     chosen = [("champion", run) for run in earlier if reigning and run.info.run_id == reigning.run_id]
     if earlier:
         newest = earlier[-1]
-        trials = client.search_runs(
-            [newest.info.experiment_id],
-            f"attributes.status = 'FINISHED' and tags.`{MLFLOW_PARENT_RUN_ID}` = '{newest.info.run_id}'",
-            order_by=["metrics.rung DESC", "metrics.validation_rmse ASC"],
-            max_results=WARM_TRIALS,
-        )
-        chosen += [(str(trial.info.run_name), trial) for trial in trials]
+        chosen += [(str(trial.info.run_name), trial) for trial in _best_trials(newest)]
     starts: dict[tuple[float, ...], Start] = {}
     for whose, run in chosen:
         known = {name: _number(run.data.params[name]) for name in parameters if name in run.data.params}
@@ -242,7 +235,23 @@ def earlier_runs(name: str, before: str) -> tuple[Earlier, ...]:
         When the tracking server does not answer.
     """
     newest = {str(run.data.params["month"]): run.data for run in _finished_runs(name, before)}
-    return tuple(Earlier(month, dict(data.metrics), dict(data.params)) for month, data in newest.items())
+    return tuple(
+        Earlier(month, metric_names.read(data.metrics), dict(data.params)) for month, data in newest.items()
+    )
+
+
+def _best_trials(run: Any) -> list[Any]:
+    """The best trials of a run, best first: of the highest rung, then with the lowest error.
+
+    They are sorted here: older trials have only the plain names of metrics, and a server sorts by one name.
+    """
+
+    def rank(trial: Any) -> tuple[float, float]:
+        measured = metric_names.read(trial.data.metrics)
+        return -measured.get("rung", 0.0), measured.get("validation_rmse", math.inf)
+
+    finished = [t for t in trials_of(run.info.experiment_id, run.info.run_id) if t.info.status == "FINISHED"]
+    return sorted(finished, key=rank)[:WARM_TRIALS]
 
 
 def _finished_runs(name: str, before: str) -> list[Any]:

@@ -42,16 +42,21 @@ def test_an_interrupted_attempt_keeps_its_name(store: Path) -> None:
 
 
 def test_a_run_from_before_counts_and_is_continued(store: Path) -> None:
-    """Such a run is named by service and month alone."""
+    """Such a run is named by service and month alone, and has no number."""
     with pytest.raises(KeyboardInterrupt), start_run(NAME, JUNE, KEY, "one") as run:
         raise KeyboardInterrupt
     mlflow_client().update_run(run.run_id, name=JUNE)
+    for tag in (run_lifecycle.ABOUT, run_lifecycle.NUMBER):
+        mlflow_client().delete_tag(run.run_id, tag)
+    run_lifecycle.log_failure(NAME, JUNE, ValueError("no answer"))
     with start_run(NAME, JUNE, OTHER_KEY, "two"):
         pass
     with start_run(NAME, JUNE, KEY, "one") as again:
         pass
     assert again.run_id == run.run_id
-    assert names() == [JUNE, f"{JUNE}, attempt 2"]
+    with start_run(NAME, JUNE, OTHER_KEY, "three"):
+        pass
+    assert names() == [JUNE, f"{JUNE}, failed before training", f"{JUNE}, attempt 2", f"{JUNE}, attempt 3"]
 
 
 def test_a_deleted_run_s_number_is_not_given_again(store: Path) -> None:
@@ -62,3 +67,14 @@ def test_a_deleted_run_s_number_is_not_given_again(store: Path) -> None:
         pass
     assert names() == [f"{JUNE}, attempt 2"]
     assert state_of(second.run_id) == ("FINISHED", None)
+
+
+def test_attempts_are_counted_whatever_their_names_are(store: Path) -> None:
+    with start_run(NAME, JUNE, KEY, "one") as first:
+        first.rename("2023-06 promoted: green v1, RMSE 4.33")
+    mlflow_client().update_run(first.run_id, name="my best run")
+    with start_run(NAME, f"{JUNE}, of somebody", OTHER_KEY, "two"):
+        pass
+    with start_run(NAME, JUNE, KEY, "three"):
+        pass
+    assert names() == ["my best run", f"{JUNE}, of somebody, attempt 1", f"{JUNE}, attempt 2"]

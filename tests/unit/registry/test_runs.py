@@ -91,7 +91,9 @@ def test_trials_are_nested_and_ended(store: Path) -> None:
 
     assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
     assert good.data.params == {"max_depth": "8"}
-    assert good.data.metrics == {"validation_rmse": 4.5, "seconds": 2.0}
+    assert good.data.metrics == {
+        "validation/rmse": 4.5, "validation_rmse": 4.5, "search/seconds": 2.0, "seconds": 2.0,
+    }  # fmt: skip
     assert good.info.end_time - good.info.start_time == 2000
     assert bad.data.metrics == {}
     assert bad.data.tags["error"] == "RuntimeError: boom"
@@ -109,7 +111,7 @@ def test_a_trial_is_logged_once_and_whole_though_the_server_was_away(
     (trial,) = trials_of(run)
 
     assert (trial.info.status, trial.data.params) == ("FINISHED", {"max_depth": "8"})
-    assert trial.data.metrics == {"validation_rmse": 4.5}
+    assert runs.metrics_of(trial.info.run_id) == {"validation_rmse": 4.5}
 
 
 def test_the_place_of_a_lock_is_this_state_folder_or_a_database_without_its_password(

@@ -11,7 +11,7 @@ import pytest
 from support.tracked import NAME, bare_version, fails_at, mlflow_client, runs_of
 
 from mlops.errors import TrackingError
-from mlops.registry import versions
+from mlops.registry import metric_names, versions
 from mlops.registry.client import MlflowException
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import Run
@@ -87,6 +87,23 @@ def test_the_best_trials_of_the_highest_rung_come_first(store: Path) -> None:
 
     assert depths("2023-06") == [8, 7, 6]
     assert versions.WARM_TRIALS == 3
+
+
+def test_trials_that_have_only_plain_names_are_sorted_too(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release before 2026-12 logged them, and the release after it logs only names in groups."""
+    trials = ((1, 4.0, 3), (2, 4.9, 6), (2, 4.7, 7), (3, 5.0, 8))
+    with monkeypatch.context() as patch:
+        patch.setattr(metric_names, "grouped", str)
+        trained("2023-04", *trials, best=4)
+    monkeypatch.setattr(metric_names, "PLAIN_NAMES_TOO", False)
+    before = runs_of()
+    assert depths("2023-05") == [8, 7, 6]
+    trained("2023-05", *trials, best=4)
+    assert depths("2023-06") == [8, 7, 6]
+    names = [set(run.data.metrics) for run in (*before, *runs_of()[len(before) :]) if run.data.metrics]
+    assert names == 4 * [{"rung", "validation_rmse"}] + 4 * [{"search/rung", "validation/rmse"}]
 
 
 def test_the_champions_parameters_come_before_those_of_the_newest_run(store: Path) -> None:
