@@ -4,16 +4,17 @@ if "transformer" not in globals():
     from mage_ai.data_preparation.decorators import test, transformer
 
 from mlops.mage import from_mage
-from mlops.pipeline import months_table, steps
+from mlops.pipeline import block_tables, months_table, steps
 
 
 @transformer
-def build_features(months, *args, **variables):
+def build_features(cleaned, *args, **variables):
     """One row per feature: its meaning, share of missing values, minimum, mean and maximum."""
     settings = from_mage(variables)
-    return steps.build_features(months, settings)
+    months = block_tables.months_of(cleaned)
+    return block_tables.of_features(steps.build_features(months, settings))
 
 
 @test
-def features_are_sound(summary, *args):
-    months_table.check_features(summary)
+def features_are_sound(shown, *args):
+    months_table.check_features(block_tables.full_table(shown))

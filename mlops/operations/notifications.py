@@ -28,7 +28,7 @@ from mlops.mage import from_mage, is_scheduled, run_of
 from mlops.month import Month
 from mlops.operations import channels
 from mlops.operations.channels import Message as Message
-from mlops.pipeline import run_once, schedule
+from mlops.pipeline import block_tables, run_once, schedule
 from mlops.pipeline.schedule import REPUBLISHED
 from mlops.registry import approvals, client, run_lifecycle, runs, versions
 
@@ -52,7 +52,7 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     if "kind" not in table:
         return None
     _connect(from_mage(variables))
-    first = table.iloc[0]
+    first = block_tables.full_table(table).iloc[0]
     version = versions.get(first["model"], first["number"])
     name, month = version.name, version.tags["test_month"]
     again = any(REPUBLISHED in other.tags for other in schedule.judged(name)[Month.parse(month)])

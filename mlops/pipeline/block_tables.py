@@ -9,21 +9,32 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import textwrap
 from pathlib import Path
 
 import pandas as pd
 
 from mlops import config
 from mlops.data import trips
-from mlops.errors import DataQualityError
+from mlops.errors import DataQualityError, command
 from mlops.files import atomic_write
 from mlops.pipeline import months_table
+from mlops.pipeline.leaderboard import BASELINE, CHAMPION, COLUMNS, VERSION
 from mlops.pipeline.months_table import REJECTED
+from mlops.pipeline.run_result import RunResult
+from mlops.registry import versions
 
 TABLE = "table"  # column of the reference to the full table; the same in each row
 DIGITS = 12  # of the full table's sha256, which is its name
 _REFERENCE = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 _AGAIN = "Run the blocks again, in order, from load_trips on."
+_ERRORS = {
+    "test_mae": "test MAE (min)",
+    "test_p90": "test P90 (min)",
+    "validation_rmse": "validation RMSE",
+}
+_RESULTS = {BASELINE: "baseline", CHAMPION: "champion before"}
+_LINE = 100  # characters of a printed line
 _SHORT = {"drift": "new schema", "republished": "republished"}
 logger = logging.getLogger(__name__)
 
@@ -107,6 +118,95 @@ def _rules_shown(cleaned: pd.DataFrame) -> dict[str, str]:
         for name in counts
         if name not in usual or cleaned[name].any()
     }
+
+
+def of_features(summary: pd.DataFrame) -> pd.DataFrame:
+    """What `build_features` shows: the values of each feature.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `steps.build_features` returns it.
+
+    Returns
+    -------
+    DataFrame, one row per feature
+        ``feature``, ``meaning``, ``missing %``, ``min``, ``mean``, ``max`` (in the feature's unit) and `TABLE`. A
+        table with nothing to do is returned unchanged.
+    """
+    if months_table.is_nothing(summary):
+        return summary
+    shown = pd.DataFrame(
+        {
+            "feature": summary["feature"],
+            "meaning": summary["meaning"],
+            "missing %": (100 * summary["missing_share"]).round(1),
+            "min": summary["least"].round(2),
+            "mean": summary["mean"].round(2),
+            "max": summary["most"].round(2),
+        }
+    )
+    return _with_reference(shown, summary)
+
+
+def of_result(result: RunResult) -> pd.DataFrame:
+    """What `train_and_register` shows: the leaderboard. Why the run ended so, and where to look, is logged.
+
+    Returns
+    -------
+    DataFrame, one row per model and trial
+        ``entry``, ``result``, ``test RMSE (min)``; ``vs champion %``, the difference of the RMSE from that of the
+        champion before (``vs baseline %``, if none was tested), less than 0 if better; other errors, in minutes;
+        rounds and parameters of each trial; then for programs ``kind``, ``model``, ``number`` and `TABLE`. A table
+        with nothing to do is returned unchanged.
+    """
+    if result.is_nothing:
+        return result.board
+    _log_way_on(result)
+    board = result.board
+    shown = pd.DataFrame({"entry": _entries(board), "result": _results(board, result)})
+    shown["test RMSE (min)"] = board["test_rmse"]
+    shown = shown.assign(**_against_rival(board))
+    for name, title in _ERRORS.items():
+        shown[title] = board[name]
+    parameters = [name for name in board if name not in COLUMNS]
+    return _with_reference(shown.join(board[[*parameters, "kind", "model", "number"]]), board)
+
+
+def _entries(board: pd.DataFrame) -> list[str]:
+    """Names of the rows; a version by its number, since its address takes two lines of a cell."""
+    return [
+        f"version {row['number']}" if row["kind"] == VERSION and row["number"] else row["entry"]
+        for row in board.to_dict("records")
+    ]
+
+
+def _results(board: pd.DataFrame, result: RunResult) -> list[str]:
+    return [{**_RESULTS, VERSION: str(result.outcome)}.get(kind, "") for kind in board["kind"]]
+
+
+def _against_rival(board: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """The column with the difference of each test RMSE from the rival's, in percent; none without a rival."""
+    for kind, short in ((CHAMPION, "champion"), (BASELINE, "baseline")):
+        rivals = board.loc[board["kind"] == kind, "test_rmse"]
+        if len(rivals):
+            return {f"vs {short} %": (100 * (board["test_rmse"] / rivals.iloc[0] - 1)).round(1)}
+    return {}
+
+
+def _log_way_on(result: RunResult) -> None:
+    """Log the outcome, its reasons, and where a person finds the version and its card."""
+    if result.version is None:
+        return
+    version, again = result.version, " (registered by an earlier run)" if result.is_repeat else ""
+    why = textwrap.wrap(result.reason, _LINE)
+    for line in (
+        f"{version.name}: version {version.number} is {result.outcome}{again}",
+        *[f"  {line}" for line in why],
+        f"look at the version, its card and its run: {versions.link(version)}",
+        f"all versions: {command(f'registry --model {version.name}')}",
+    ):
+        logger.info("%s", line)
 
 
 # --- The full table -----------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ from mlops.registry.versions import OUTCOME, Version
 from mlops.training.search import Trial
 
 VERSION, BASELINE, CHAMPION, TRIAL = "version", "baseline", "champion", "trial"
+EXPERIMENT = "experiment"
 COLUMNS = (
     "entry", "validation_rmse", "test_rmse", "test_mae", "test_p90", "about", "kind", "model", "number",
 )  # fmt: skip
 """``entry`` and ``about`` are for people; ``kind``, ``model`` and ``number`` (of a version) are for programs."""
+ERRORS = ("validation_rmse", "test_rmse", "test_mae", "test_p90")
 
 
 def leaderboard(
@@ -50,11 +52,12 @@ def leaderboard(
     Returns
     -------
     DataFrame
-        `COLUMNS`; RMSE, MAE and P90 in minutes, NaN if an entry has none.
+        `COLUMNS`; RMSE, MAE and P90 in minutes, NaN if an entry has none. Then ``rounds`` and the parameters of
+        each trial, with three digits; those of the version are the chosen trial's.
     """
     first: dict[str, Any] = {"entry": version.uri, "validation_rmse": chosen.validation_rmse, "about": about}
     first |= {metric: measured[metric] for metric in ("test_rmse", "test_mae", "test_p90")}
-    rows = [{**first, "kind": VERSION, "model": version.name, "number": version.number}]
+    rows = [{**first, "kind": VERSION, "model": version.name, "number": version.number, **_searched(chosen)}]
     rows += _rivals(evidence)
     ranked = sorted(trials, key=lambda trial: (bool(trial.error), -trial.rung, trial.validation_rmse))
     rows += [
@@ -63,10 +66,12 @@ def leaderboard(
             "validation_rmse": trial.validation_rmse,
             "about": trial.error or f"{trial.rounds} rounds, {_parameters(trial)}",
             "kind": TRIAL,
+            **_searched(trial),
         }
         for trial in ranked
     ]
-    board = pd.DataFrame(rows, columns=list(COLUMNS)).round(4)
+    others = dict.fromkeys(name for trial in (chosen, *ranked) for name in _searched(trial))
+    board = pd.DataFrame(rows, columns=[*COLUMNS, *others]).round(dict.fromkeys(ERRORS, 4))
     return board.fillna({"model": "", "number": ""})
 
 
@@ -78,6 +83,33 @@ def of_version(version: Version) -> pd.DataFrame:
     return board.assign(test_rmse=pd.to_numeric(board["test_rmse"], errors="coerce").astype("float64"))
 
 
+def of_experiment(
+    name: str,
+    model: str,
+    about: str,
+    measured: Mapping[str, float],
+    evidence: Evidence,
+    chosen: Trial,
+    trials: Sequence[Trial],
+) -> pd.DataFrame:
+    """The result of an experiment as a table: as `leaderboard`, with an entry of no version.
+
+    Parameters
+    ----------
+    name, model : str
+        The experiment, and the registered model that it was compared with.
+    """
+    board = leaderboard(Version(model, "", "", {}), about, measured, evidence, chosen, trials)
+    return pd.concat([board.head(1).assign(entry=name, kind=EXPERIMENT), board.iloc[1:]])
+
+
+def of_tags(name: str, model: str, about: str, test_rmse: float | None) -> pd.DataFrame:
+    """A leaderboard of one row, for an experiment whose leaderboard is gone."""
+    row = {"entry": name, "test_rmse": test_rmse, "about": about, "kind": EXPERIMENT, "model": model}
+    board = pd.DataFrame([row | {"number": ""}], columns=list(COLUMNS))
+    return board.astype({"test_rmse": "float64"})
+
+
 def read(path: Path) -> pd.DataFrame:
     """A leaderboard from the CSV that its run logged."""
     names = ("kind", "model", "number")
@@ -86,7 +118,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def check_leaderboard(board: pd.DataFrame) -> None:
-    """Raise unless the first entry is a registered version and both it and the baseline have a finite test RMSE.
+    """Raise unless the first entry is a registered version or an experiment, and it and the baseline have an RMSE.
 
     The leaderboard of a version whose run is gone has no other entry, and no baseline.
 
@@ -98,7 +130,8 @@ def check_leaderboard(board: pd.DataFrame) -> None:
         return
     first = board.iloc[0]
     finite = all(math.isfinite(rmse) for rmse in board["test_rmse"].head(2))
-    if first["kind"] != VERSION or not first["number"] or not finite:
+    is_known = first["kind"] == EXPERIMENT or (first["kind"] == VERSION and first["number"])
+    if not is_known or not finite:
         raise MlopsError(f"train_and_register: expected a version with its test RMSE; got {first.to_dict()}")
 
 
@@ -127,6 +160,14 @@ def _rivals(evidence: Evidence) -> list[dict[str, Any]]:
         for rival, (named, about) in names.items()
         if rival in evidence.days
     ]
+
+
+def _searched(trial: Trial) -> dict[str, float]:
+    """Rounds and parameters of a trial, as numbers."""
+    return {
+        "rounds": trial.rounds,
+        **{name: float(f"{value:.3g}") for name, value in trial.parameters.items()},
+    }
 
 
 def _parameters(trial: Trial) -> str:

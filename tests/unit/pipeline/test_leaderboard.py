@@ -49,12 +49,14 @@ def board(evidence: Evidence, *trials: Trial, chosen: int = 0) -> pd.DataFrame:
 def test_the_leaderboard_has_the_version_its_rivals_then_trials_best_first() -> None:
     table = board(judged(CHAMPION, champion=4.5, course=5.1), *trials_of(4.9, math.nan, 4.7), chosen=2)
 
-    assert tuple(table.columns) == COLUMNS
+    assert list(table) == [*COLUMNS, "rounds", "max_depth"]
     assert table["entry"].tolist() == [
         VERSION, "pair median", "course's recipe", "version 1", "trial 3", "trial 1", "trial 2",
     ]  # fmt: skip
     assert table["validation_rmse"].fillna(0).tolist() == [4.7, 0, 0, 0, 4.7, 4.9, 0]
     assert table["test_rmse"].fillna(0).tolist() == [4.4124, 5.6, 5.1, 4.5, 0, 0, 0]
+    assert table["max_depth"].fillna(0).tolist() == [3, 0, 0, 0, 3, 1, 2]
+    assert table["rounds"].fillna(0).tolist() == [30, 0, 0, 0, 30, 30, 30]
     assert table.loc[0, ["test_mae", "test_p90", "about"]].tolist() == [2.9, 6.5, "champion: better"]
     assert table["about"].tolist()[1:] == [
         "baseline", "baseline", "champion at the time of the test",
