@@ -36,12 +36,17 @@ MAGE_VARIABLES = frozenset(
 def from_mage(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> Settings:
     """Settings of a training run from the keyword arguments of a Mage block, as `own_variables` prepares them.
 
+    Mage's pages send a number perhaps as text, and a field that somebody emptied as an empty text: none, for a
+    setting that can be none.
+
     Raises
     ------
     ConfigError
-        As `own_variables` and `Settings.parse`.
+        As `own_variables` and `Settings.parse`; for an empty text where a value is needed.
     """
-    return Settings.parse(own_variables(variables, argv))
+    return Settings.parse(
+        {name: _from_field(name, value) for name, value in own_variables(variables, argv).items()}
+    )
 
 
 def own_variables(variables: Mapping[str, Any], argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -71,6 +76,18 @@ def own_variables(variables: Mapping[str, Any], argv: Sequence[str] | None = Non
     _check_runtime_vars(sys.argv if argv is None else argv)
     files.close_state()
     return {name: value for name, value in variables.items() if name not in MAGE_VARIABLES}
+
+
+def _from_field(name: str, value: Any) -> Any:
+    default = Settings.model_fields[name].default if name in Settings.model_fields else ""
+    if default == "" or not isinstance(value, str) or value.strip():
+        return value
+    if default is None:
+        return None
+    raise ConfigError(
+        f"{name}: expected a value, for example {default}; got an empty field. Fill it in, or create the trigger "
+        "again without touching the field: then the pipeline's variable counts"
+    )
 
 
 def run_of(variables: Mapping[str, Any]) -> str:

@@ -173,6 +173,31 @@ def test_mages_own_names_are_not_settings_and_ours_are_not_mages() -> None:
     assert not MAGE_VARIABLES & set(Settings.model_fields)
 
 
+def test_numbers_and_switches_of_a_form_may_be_text() -> None:
+    form = {"max_trials": "3", "half_life_months": "2.5", "use_distance": "false", "month": "2023-05"}
+    read = Settings(max_trials=3, half_life_months=2.5, use_distance=False, month="2023-05")
+    assert from_mage(form, argv=[]) == read
+    with pytest.raises(ConfigError, match=r"max_trials: input should be a valid integer.*; got 'three'"):
+        from_mage({"max_trials": "three"}, argv=[])
+
+
+def test_an_emptied_field_of_a_form_is_none_or_refused() -> None:
+    can_be_none = (
+        "experiment",
+        "experiment_note",
+        "half_life_months",
+        "tuning_seconds",
+        "start_month",
+        "end_month",
+    )
+    assert from_mage(dict.fromkeys(can_be_none, ""), argv=[]) == Settings()
+    for name in Settings.model_fields.keys() - {*can_be_none}:
+        with pytest.raises(
+            ConfigError, match=f"^{name}: expected a value, for example .*; got an empty field"
+        ):
+            from_mage({name: " "}, argv=[])
+
+
 def test_any_other_name_from_mage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^unknown setting 'servic'; did you mean 'service'\?$"):
         from_mage({"pipeline_uuid": "trip_duration_training", "servic": "yellow"}, argv=[])
