@@ -174,11 +174,21 @@ class History:
 
     def report_page(self, month: str) -> str:
         """Address of MLflow's page with a month's report; empty if there is none."""
-        return f"{self.run_page}/artifacts/{month}/report.html" if self.run_page else ""
+        return _below(self.run_page, f"artifacts/{month}/report.html") if self.run_page else ""
 
     def version_page(self, number: str) -> str:
         """Address of MLflow's page of a version; empty without a number."""
-        return f"{self.model_page}/versions/{quote(number, safe='')}" if self.model_page and number else ""
+        return (
+            _below(self.model_page, f"versions/{quote(number, safe='')}")
+            if self.model_page and number
+            else ""
+        )
+
+
+def _below(page: str, rest: str) -> str:
+    """Address of a page below another one, which may end with a query."""
+    start, mark, query = page.partition("?")
+    return f"{start}/{rest}{mark}{query}"
 
 
 def to_json(record: Record) -> str:

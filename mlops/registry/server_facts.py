@@ -12,6 +12,8 @@ from mlops.config import sqlite_file, without_credentials
 from mlops.registry.client import mlflow, mlflow_client, tracking_uri, with_retry
 
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # codes for what is not there, or has no id
+# MLflow 3.17 shows its pages in the mode for chat models, whose menu has no registry, unless the address says so.
+MODE = "workflowType=machine_learning"
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,12 @@ def page(place: str) -> str:
     Parameters
     ----------
     place : str
-        As ``models/trip-duration-green``.
+        As ``models/trip-duration-green``, without a query.
     """
     uri, port = tracking_uri(), os.environ.get("MLFLOW_PORT") or "5000"  # as in the Makefile
     is_server = uri.startswith("http")
-    return f"{without_credentials(uri).rstrip('/') if is_server else f'http://127.0.0.1:{port}'}/#/{place}"
+    start = without_credentials(uri).rstrip("/") if is_server else f"http://127.0.0.1:{port}"
+    return f"{start}/#/{place}?{MODE}"
 
 
 def shown_at(place: str) -> str:

@@ -14,6 +14,7 @@ from mlops.month import Month
 from mlops.registry import alias_log, client, monitoring_history, monitoring_log
 from mlops.registry.alias_log import BY_OPERATOR, CHAMPION, ROLLBACK
 from mlops.registry.monitoring_record import PROMOTED, RETURNED, TRAINED, History, to_json
+from mlops.registry.server_facts import MODE
 
 OURS = {"run_key": "ab" * 32, "outcome": "champion", "verdict": "promote"}
 
@@ -34,7 +35,7 @@ def collected() -> History:
 def test_an_empty_registry_has_no_months(store: Path) -> None:
     found = collected()
     assert found.records == () and found.events == () and found.problems == () and found.newest is None
-    assert found.report_page("2023-09") == "" and found.model_page.endswith(f"/#/models/{NAME}")
+    assert found.report_page("2023-09") == "" and found.model_page.endswith(f"/#/models/{NAME}?{MODE}")
 
 
 def test_months_trainings_and_moves_are_joined(store: Path) -> None:
@@ -56,9 +57,11 @@ def test_months_trainings_and_moves_are_joined(store: Path) -> None:
     assert [(each.kind, each.month, each.version) for each in found.events] == expected
     assert found.events[-1].text == "rollback, by monitoring of 2023-09: because"
     (run,) = runs_of(monitoring_log.experiment_of(NAME))
-    page = f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/2023-09/report.html"
+    page = (
+        f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/2023-09/report.html?{MODE}"
+    )
     assert found.report_page("2023-09").endswith(page)
-    assert found.version_page("2/x").endswith(f"/models/{NAME}/versions/2%2Fx")
+    assert found.version_page("2/x").endswith(f"/models/{NAME}/versions/2%2Fx?{MODE}")
 
 
 def test_a_move_by_a_person_belongs_to_the_month_that_was_compared_last(store: Path) -> None:

@@ -123,6 +123,11 @@ def test_link_names_the_command_or_the_page(report: Path, monkeypatch: pytest.Mo
     run_id = keep(report)
     experiment = mlflow_client().get_run(run_id).info.experiment_id
     page = f"#/experiments/{experiment}/runs/{run_id}"
-    assert monitoring_log.link(NAME) == f"`make mlflow` shows it at http://127.0.0.1:5000/{page}"
+    assert (
+        monitoring_log.link(NAME)
+        == f"`make mlflow` shows it at http://127.0.0.1:5000/{page}?{server_facts.MODE}"
+    )
     monkeypatch.setattr(server_facts, "tracking_uri", lambda: "https://me:secret@mlflow.example/")
-    assert server_facts.shown_at(page.removeprefix("#/")) == f"https://mlflow.example/{page}"
+    assert server_facts.shown_at(page.removeprefix("#/")) == (
+        f"https://mlflow.example/{page}?{server_facts.MODE}"
+    )

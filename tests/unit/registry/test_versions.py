@@ -192,7 +192,7 @@ def test_a_champion_that_cannot_be_looked_up_is_not_missing(store: Path) -> None
 
 def test_the_link_is_a_page_of_the_server(monkeypatch: pytest.MonkeyPatch, store: Path) -> None:
     version = Version(NAME, "3", "run", {})
-    page = f"/#/models/{NAME}/versions/3"
+    page = f"/#/models/{NAME}/versions/3?workflowType=machine_learning"
     monkeypatch.delenv("MLFLOW_PORT", raising=False)
     assert versions.link(version) == f"`make mlflow` shows it at http://127.0.0.1:5000{page}"
     monkeypatch.setenv("MLFLOW_PORT", "5092")  # make takes it from the environment
