@@ -14,23 +14,24 @@ from typing import Final
 PLAIN_NAMES_TOO: Final = True
 
 # Start of a plain name, and what stands in its place in MLflow; the first that fits counts.
+# MLflow's charts and its comparison of runs sort groups by name: these are named such that "test" is the first.
 _GROUPS: Final = (
-    ("test_without_distance_", "without_distance/"),
-    ("test_coverage_", "ranges/coverage_"),
-    ("test_width_", "ranges/width_"),
-    ("test_interval_score_", "ranges/interval_score_"),
+    ("test_without_distance_", "test_without_distance/"),
+    ("test_coverage_", "test_ranges/coverage_"),
+    ("test_width_", "test_ranges/width_"),
+    ("test_interval_score_", "test_ranges/interval_score_"),
     ("test_", "test/"),
     ("validation_", "validation/"),
     ("verdict_", "verdict/"),
-    ("cleaning_", "cleaning/"),
+    ("cleaning_", "trips/"),
     ("training_", "training/"),
 )
 # MLflow's page of a run shows metrics in the order in which they were logged.
 _ORDER: Final = (
-    "test", "ranges", "without_distance", "verdict", "validation", "training", "search", "cleaning",
+    "test", "test_ranges", "test_without_distance", "verdict", "validation", "training", "tuning", "trips",
 )  # fmt: skip
-_OF_THE_SEARCH: Final = ("trials", "rung", "rounds", "seconds")
-_SEARCH: Final = "search/"
+_OF_TUNING: Final = ("trials", "rung", "rounds", "seconds")
+_TUNING: Final = "tuning/"
 
 
 def grouped(name: str) -> str:
@@ -39,12 +40,12 @@ def grouped(name: str) -> str:
     Examples
     --------
     >>> grouped("test_rmse"), grouped("test_coverage_80"), grouped("test_without_distance_rmse")
-    ('test/rmse', 'ranges/coverage_80', 'without_distance/rmse')
+    ('test/rmse', 'test_ranges/coverage_80', 'test_without_distance/rmse')
     >>> grouped("rung")
-    'search/rung'
+    'tuning/rung'
     """
-    if name in _OF_THE_SEARCH:
-        return f"{_SEARCH}{name}"
+    if name in _OF_TUNING:
+        return f"{_TUNING}{name}"
     found = [group + name.removeprefix(start) for start, group in _GROUPS if name.startswith(start)]
     return found[0] if found else name
 
@@ -54,11 +55,11 @@ def plain(name: str) -> str:
 
     Examples
     --------
-    >>> plain("test/rmse"), plain("ranges/coverage_80"), plain("search/rung"), plain("test_rmse")
+    >>> plain("test/rmse"), plain("test_ranges/coverage_80"), plain("tuning/rung"), plain("test_rmse")
     ('test_rmse', 'test_coverage_80', 'rung', 'test_rmse')
     """
-    if name.startswith(_SEARCH):
-        return name.removeprefix(_SEARCH)
+    if name.startswith(_TUNING):
+        return name.removeprefix(_TUNING)
     found = [start + name.removeprefix(group) for start, group in _GROUPS if name.startswith(group)]
     return found[0] if found else name
 

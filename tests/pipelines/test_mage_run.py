@@ -46,6 +46,8 @@ def test_a_run_logs_its_metrics_and_a_nested_run_for_each_trial(
     ]
     assert {*names, "test_rmse_pair_median", "test_rows"} <= set(run.data.metrics)
     assert all(math.isfinite(value) for value in run.data.metrics.values())
+    assert next(iter(run.data.metrics)) == "test/rmse"  # MLflow's page shows this first
+    assert run.data.metrics["test/rmse"] == run.data.metrics["test_rmse"]
     assert run.data.metrics["test_rmse"] < run.data.metrics["test_rmse_pair_median"]
     assert run.data.params["month"] == "2023-03"
     trials = machine.trials(run)

@@ -227,3 +227,21 @@ def test_an_attempt_has_a_unique_name_which_the_next_one_keeps(store: Path) -> N
     assert origin_of(Checkpoint.of(NAME, KEY), Settings(force=True)) == one
     assert (one["run_key"], one["forced"]) == (KEY, "false")
     assert origin_of(Checkpoint.of(NAME, "cd" * 32), Settings())["attempt"] != one["attempt"]
+
+
+def test_only_unusual_operational_settings_are_shown() -> None:
+    unusual = Settings(on_busy="refuse", source="tlc", force=True)
+    assert fit_stage._operational(unusual.describe()) == "on_busy refuse, force True"
+    assert fit_stage._operational(Settings(source="tlc").describe()) == "the usual ones"
+
+
+def test_everything_measured_before_the_test_is_there(tmp_path: Path) -> None:
+    one = attempt(None)
+    months = pd.DataFrame(
+        {"rows": [10, 20], "kept": [9, 17], "rejected_duplicate": [1, 3], "month": ["a", "b"]}
+    )
+    one = replace(one, months=months)
+    counts = {"cleaning_rows": 30.0, "cleaning_kept": 26.0, "cleaning_rejected_duplicate": 4.0}
+    assert fit_stage.measured(one) == counts
+    one.checkpoint.note("fitted", {"metrics": {"validation_rmse": 4.5}})
+    assert fit_stage.measured(one) == {"validation_rmse": 4.5, **counts}

@@ -11,19 +11,19 @@ NAMES = {
     "test_rows": "test/rows",
     "test_rmse": "test/rmse",
     "test_rmse_champion": "test/rmse_champion",
-    "test_coverage_80": "ranges/coverage_80",
-    "test_coverage_95_worst_slice": "ranges/coverage_95_worst_slice",
-    "test_width_80": "ranges/width_80",
-    "test_interval_score_95": "ranges/interval_score_95",
-    "test_without_distance_rmse": "without_distance/rmse",
-    "test_without_distance_coverage_80": "without_distance/coverage_80",
+    "test_coverage_80": "test_ranges/coverage_80",
+    "test_coverage_95_worst_slice": "test_ranges/coverage_95_worst_slice",
+    "test_width_80": "test_ranges/width_80",
+    "test_interval_score_95": "test_ranges/interval_score_95",
+    "test_without_distance_rmse": "test_without_distance/rmse",
+    "test_without_distance_coverage_80": "test_without_distance/coverage_80",
     "validation_rmse": "validation/rmse",
     "verdict_gain_low": "verdict/gain_low",
     "verdict_coverage_80": "verdict/coverage_80",
-    "cleaning_rejected_duplicate": "cleaning/rejected_duplicate",
+    "cleaning_rejected_duplicate": "trips/rejected_duplicate",
     "training_rows": "training/rows",
-    "trials": "search/trials",
-    "rung": "search/rung",
+    "trials": "tuning/trials",
+    "rung": "tuning/rung",
     "row": "row",
 }
 
@@ -38,7 +38,7 @@ def test_what_was_logged_is_read_whichever_names_it_has(monkeypatch: pytest.Monk
     measured = {name: float(number) for number, name in enumerate(NAMES)}
     assert set(metric_names.to_log(measured)) == {*NAMES, *NAMES.values()}
     assert list(metric_names.to_log(dict(reversed(measured.items()))))[:4] == [
-        "test/rmse_champion", "test/rmse", "test/rows", "ranges/interval_score_95",
+        "test/rmse_champion", "test/rmse", "test/rows", "test_ranges/interval_score_95",
     ]  # fmt: skip
     assert metric_names.read(metric_names.to_log(measured)) == measured
     assert metric_names.read(measured) == measured

@@ -12,6 +12,7 @@ from mlops.registry import model_months, run_history, versions
 from mlops.registry.client import MlflowException
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import OUTCOME
+from mlops.registry.server_facts import MODE
 
 EXPERIMENT = model_months.experiment_of(NAME)
 
@@ -39,12 +40,14 @@ def test_each_month_is_a_point_at_its_start(store: Path) -> None:
     (run,) = runs_of(EXPERIMENT)
 
     assert points() == [(202312, 4.5), (202401, 4.25)]
-    assert points("ranges/coverage_80") == [(202312, 0.8), (202401, 0.8)]
-    assert set(run.data.metrics) == {"test/rmse", "ranges/coverage_80"}
+    assert points("test_ranges/coverage_80") == [(202312, 0.8), (202401, 0.8)]
+    assert set(run.data.metrics) == {"test/rmse", "test_ranges/coverage_80"}
     assert run.info.run_name == f"{NAME} by test month"
     first, _ = mlflow_client().get_metric_history(run.info.run_id, "test/rmse")
     assert first.timestamp == 1_701_388_800_000  # 2023-12-01T00:00 UTC
-    assert curves.endswith(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/model-metrics")
+    assert curves.endswith(
+        f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/model-metrics?{MODE}"
+    )
     assert model_months.write(NAME) == curves
 
 
@@ -127,4 +130,14 @@ def test_an_error_is_named(store: Path) -> None:
         pytest.raises(TrackingError, match=expected),
         fails_at("log_batch", MlflowException("permission denied")),
     ):
+        model_months.write(NAME)
+
+
+def test_a_deleted_experiment_is_an_error_that_says_how_to_restore_it(store: Path) -> None:
+    trained(store, "2023-05", 4.5)
+    model_months.write(NAME)
+    (run,) = runs_of(EXPERIMENT)
+    mlflow_client().delete_experiment(run.info.experiment_id)
+    expected = f"^experiment {EXPERIMENT} was deleted in MLflow, .*restore -x {run.info.experiment_id}`$"
+    with pytest.raises(TrackingError, match=expected):
         model_months.write(NAME)

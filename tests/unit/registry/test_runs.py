@@ -92,7 +92,7 @@ def test_trials_are_nested_and_ended(store: Path) -> None:
     assert (good.info.status, bad.info.status) == ("FINISHED", "FAILED")
     assert good.data.params == {"max_depth": "8"}
     assert good.data.metrics == {
-        "validation/rmse": 4.5, "validation_rmse": 4.5, "search/seconds": 2.0, "seconds": 2.0,
+        "validation/rmse": 4.5, "validation_rmse": 4.5, "tuning/seconds": 2.0, "seconds": 2.0,
     }  # fmt: skip
     assert good.info.end_time - good.info.start_time == 2000
     assert bad.data.metrics == {}

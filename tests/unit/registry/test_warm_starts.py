@@ -103,7 +103,7 @@ def test_trials_that_have_only_plain_names_are_sorted_too(
     trained("2023-05", *trials, best=4)
     assert depths("2023-06") == [8, 7, 6]
     names = [set(run.data.metrics) for run in (*before, *runs_of()[len(before) :]) if run.data.metrics]
-    assert names == 4 * [{"rung", "validation_rmse"}] + 4 * [{"search/rung", "validation/rmse"}]
+    assert names == 4 * [{"rung", "validation_rmse"}] + 4 * [{"tuning/rung", "validation/rmse"}]
 
 
 def test_the_champions_parameters_come_before_those_of_the_newest_run(store: Path) -> None:
