@@ -21,7 +21,16 @@ from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
 from mlops.pipeline.judge_stage import Judged
 from mlops.pipeline.run_result import RunResult
-from mlops.registry import alias_log, approvals, artifact, client, model_months, verification, versions
+from mlops.registry import (
+    alias_log,
+    approvals,
+    artifact,
+    client,
+    descriptions,
+    model_months,
+    verification,
+    versions,
+)
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.verification import Verification
 from mlops.registry.versions import OUTCOME, Version
@@ -95,9 +104,9 @@ def promote(
     )
     attempt.run.log_table("leaderboard.csv", board)
     waiting = approvals.tag_of(version, waits) if waits else {}
-    card = f"runs:/{attempt.run.run_id}/model_card.html"
-    tags = {"card": card, "proof": verified.as_tag(), **waiting, OUTCOME: outcome}
+    tags = {"proof": verified.as_tag(), **waiting, OUTCOME: outcome}
     version = versions.tag(version, tags)
+    descriptions.refresh(attempt.name)
     _show_in_lists(attempt, judged, version, verified)
     return RunResult.of_version(version, board, reason)
 
@@ -225,7 +234,8 @@ def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
         "test_rmse": f"{judged.metrics['test_rmse']:.6f}",
         "verdict": judged.verdict.outcome,
         "reason": judged.verdict.reason,
-        **{name: origin[name] for name in ("forced", "attempt")},
+        "attempt": origin["attempt"],
+        **({"forced": "true"} if origin["forced"] == "true" else {}),
         **({"own_rules": rule_texts.in_words(attempt.rules)} if attempt.rules else {}),
         **({"asked_by": attempt.asked_by} if attempt.asked_by else {}),
     }

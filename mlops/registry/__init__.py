@@ -17,9 +17,11 @@ In reading order:
 - `versions`: register one version per run key, look versions up
 - `model_months`: the metrics of a model over its test months, as curves
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
+- `journal_tags`: entries of the journal as tags of the registered model
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode
 - `approvals`: promotions that wait until a person approves them
+- `descriptions`: what MLflow's pages say about a model and its versions, with links
 - `monitoring_record`: what is kept of a compared month, as a value and as JSON
 - `monitoring_log`: the compared months of a model in MLflow
 - `monitoring_history`: the same with trainings and alias moves

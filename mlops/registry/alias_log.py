@@ -1,84 +1,39 @@
 """The journal of a model's aliases: every move, written before it happens, stored in the registry itself.
 
-An entry is a tag ``journal.000001`` of the registered model, a JSON object:
-``at`` (UTC), ``by``, ``alias``, ``from``, ``to``, ``verdict``, ``reason``,
-``state``, perhaps ``overrides``, and ``auth``, its `signature`. The state is
-``intent`` before the alias moves, ``done`` after it. So a move that a crash
-interrupted differs from an alias that somebody moved by hand, and can be
-completed. The caller of a function that writes holds the model's lock.
-
-Anybody who can write to the registry can write such a tag, too. An entry without
-a valid signature counts for nothing, unless it is older than all signed ones:
-releases before 2026-12 did not sign.
+The state of an entry is ``intent`` before the alias moves, ``done`` after it. So a move that a crash interrupted
+differs from an alias that somebody moved by hand, and can be completed. The caller of a function that writes holds
+the model's lock. `journal_tags` says how an entry is stored.
 """
 
 from __future__ import annotations
 
 import getpass
-import json
 import logging
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Final
 
-from mlops.errors import ConfigError, one_line
+from mlops.errors import ConfigError
 from mlops.month import Month
-from mlops.registry import signature
+from mlops.registry import journal_tags
 from mlops.registry.client import MlflowException, mlflow_client, with_retry
+from mlops.registry.journal_tags import BEFORE as BEFORE
+from mlops.registry.journal_tags import DONE as DONE
+from mlops.registry.journal_tags import DROPPED as DROPPED
+from mlops.registry.journal_tags import FORGED as FORGED
+from mlops.registry.journal_tags import INTENT as INTENT
+from mlops.registry.journal_tags import SIGNED as SIGNED
+from mlops.registry.journal_tags import Entry as Entry
 
 logger = logging.getLogger(__name__)
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
-INTENT, DONE, DROPPED = "intent", "done", "dropped"
 # Verdicts beside those of `promotion.decide`: moved in MLflow's pages, by `rollback`, by `promote`, by `approve`.
 BY_HAND, ROLLBACK, BY_OPERATOR, APPROVED = "by hand", "rollback", "by operator", "approved"
-SIGNED, BEFORE, FORGED = "signed", "before signatures", "forged"
-_PREFIX = "journal."
 _MONITORING = "monitoring of "
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One move of an alias.
-
-    Parameters
-    ----------
-    number : int
-        From 1, in the order of time.
-    at : str
-        Time in UTC; for a move by hand, the time when it was noticed.
-    by : str
-        The person or run that moved it.
-    alias : str
-    before, after : str or None
-        Version numbers that it pointed at before and after; None for no version.
-    verdict : str
-        promote, rollback, by hand, ...
-    reason : str
-        A sentence.
-    state : str
-        intent, done, or dropped: an intent that can no longer be completed.
-    overrides : str
-        The version's own verdict, where a person made it champion against that verdict; else empty.
-    proof : str
-        signed; before signatures: without one, and older than all signed entries; or forged: somebody wrote or
-        changed it, or it was signed with the key of another machine.
-    """
-
-    number: int
-    at: str
-    by: str
-    alias: str
-    before: str | None
-    after: str | None
-    verdict: str
-    reason: str
-    state: str = DONE
-    overrides: str = ""
-    proof: str = field(default=SIGNED, compare=False)
 
 
 @dataclass(frozen=True)
@@ -106,8 +61,7 @@ def read_all(name: str) -> tuple[Entry, ...]:
 @with_retry("{0}: reading the journal")
 def unreadable(name: str) -> tuple[str, ...]:
     """Tags of the registered model that look like entries and are none: somebody changed them in MLflow."""
-    tags = _model(name)[0]
-    return tuple(key for key in sorted(tags) if key.startswith(_PREFIX) and not _parsed(key, tags[key]))
+    return journal_tags.unreadable(name, _model(name)[0])
 
 
 @with_retry("{0}: looking up {1}")
@@ -279,23 +233,13 @@ def _complete(name: str, entry: Entry) -> Entry:
 
 def _intend(name: str, entry: Entry) -> Entry:
     """Write the entry under the next number; returns it."""
-    keys = [key.removeprefix(_PREFIX) for key in _model(name)[0] if key.startswith(_PREFIX)]
-    numbers = [int(key) for key in keys if key.isdecimal()]  # also of entries that cannot be read
-    numbered = replace(entry, number=max(numbers, default=0) + 1)
+    numbered = replace(entry, number=journal_tags.next_number(_model(name)[0]))
     _write(name, numbered)
     return numbered
 
 
 def _write(name: str, entry: Entry) -> None:
-    fields = {key: value for key, value in asdict(entry).items() if key not in ("number", "proof")}
-    fields["from"], fields["to"] = fields.pop("before"), fields.pop("after")
-    if not entry.overrides:
-        del fields["overrides"]
-    # A tag holds 5,000 characters, and JSON writes some characters as two.
-    fields["reason"] = one_line(entry.reason, 2000)
-    fields["auth"] = signature.sign(signature.ENTRY, _signed(name, entry.number, fields))
-    text = json.dumps(fields, ensure_ascii=False)
-    mlflow_client().set_registered_model_tag(name, _key(entry.number), text)
+    journal_tags.write(name, entry, _model(name)[0])
 
 
 def _read(name: str) -> tuple[Entry, ...]:
@@ -305,44 +249,7 @@ def _read(name: str) -> tuple[Entry, ...]:
 
 def _read_all(name: str) -> tuple[Entry, ...]:
     """The entries in order, without those that cannot be read."""
-    tags = _model(name)[0]
-    found = [(_parsed(key, text), text) for key, text in tags.items() if key.startswith(_PREFIX)]
-    entries, proof = [], BEFORE
-    for entry, text in sorted(((e, t) for e, t in found if e), key=lambda each: each[0].number):
-        fields = json.loads(text)
-        auth = fields.pop("auth", None)
-        if signature.is_signed(signature.ENTRY, _signed(name, entry.number, fields), auth):
-            entries.append(replace(entry, proof=SIGNED))
-            proof = FORGED  # of later entries without a signature
-        else:
-            entries.append(replace(entry, proof=FORGED if auth else proof))
-    return tuple(entries)
-
-
-def _signed(name: str, number: int, fields: Mapping[str, object]) -> dict[str, object]:
-    """What the signature of an entry is made of: so it is none of another model's, or of another number."""
-    return {"model": name, "number": number, **fields}
-
-
-def _parsed(key: str, text: str) -> Entry | None:
-    """The entry in a tag of the registered model; None if somebody changed the tag so that it is no entry."""
-    try:
-        found, number = json.loads(text), int(key.removeprefix(_PREFIX))
-        datetime.fromisoformat(found["at"])
-        entry = Entry(
-            number, found["at"], found.get("by", ""), found["alias"], found["from"], found["to"],
-            found.get("verdict", ""), found["reason"], found.get("state", DONE), found.get("overrides", ""),
-        )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    texts = [entry.by, entry.alias, entry.verdict, entry.reason, entry.state, entry.overrides]
-    texts += [version for version in (entry.before, entry.after) if version is not None]
-    is_entry = number > 0 and key == _key(number) and all(isinstance(text, str) for text in texts)
-    return entry if is_entry else None
-
-
-def _key(number: int) -> str:
-    return f"{_PREFIX}{number:06d}"
+    return journal_tags.entries(name, _model(name)[0])
 
 
 def _aliases(name: str) -> dict[str, str]:

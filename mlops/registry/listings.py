@@ -20,7 +20,17 @@ from mlops.errors import (
     command,
     plain,
 )
-from mlops.registry import alias_log, approvals, overrides, run_history, runs, verification, versions
+from mlops.registry import (
+    alias_log,
+    approvals,
+    descriptions,
+    overrides,
+    run_history,
+    runs,
+    server_facts,
+    verification,
+    versions,
+)
 from mlops.registry.alias_log import Entry, Tenure
 from mlops.registry.overrides import Override
 from mlops.registry.versions import Version
@@ -39,9 +49,15 @@ def listing(name: str) -> str:
     parts = [
         *(_version_lines(name, found, overrides.by_version(counted, known)) if found else []),
         *(["", "alias moves, newest last (UTC):", *moves] if moves else []),
+        *([f"its page: {server_facts.shown_at(versions.page_of_model(name))}"] if found else []),
         *(
             f"NOTE: {text}"
-            for text in (*noticed, *_proofs(entries[-MOVES_SHOWN:]), *([waits] if waits else []))
+            for text in (
+                *noticed,
+                *_absence(name),
+                *_proofs(entries[-MOVES_SHOWN:]),
+                *([waits] if waits else []),
+            )
         ),
     ]
     return "\n".join(
@@ -82,8 +98,9 @@ def describe_champion(name: str) -> str:
     noticed = _noticed(name)
     version = versions.champion(name)
     if version is None:
+        why = "".join(f". {text}" for text in _absence(name))
         raise TrackingError(
-            f"{name}: there is no champion. `registry` lists its versions, and `promote` makes one champion; "
+            f"{name}: there is no champion{why}. `registry` lists its versions, and `promote` makes one champion; "
             f"or train one: {command('train --help')}"
         )
     if run_history.stage_of(version.run_id) != run_history.GONE:
@@ -93,7 +110,8 @@ def describe_champion(name: str) -> str:
         text += f"\nits other metrics are unknown: {run_history.explain_loss(version.run_id)}"
     now = alias_log.tenures(alias_log.read(name))[-1:]
     override = overrides.override_of(now[0].entry, {version.number: version}) if now else None
-    return "\n".join([text, *(f"NOTE: {note}" for note in (override, *noticed) if note)])
+    notes = [f"NOTE: {note}" for note in (override, *noticed, approvals.waiting(name)) if note]
+    return "\n".join([text, f"its page: {versions.link(version)}", *notes])
 
 
 def describe_version(tags: Mapping[str, str], measured: Mapping[str, float], uri: str, name: str) -> str:
@@ -119,7 +137,10 @@ def _noticed(name: str) -> tuple[str, ...]:
     """Differences between aliases and journal; reconciled now, unless another process holds the lock."""
     try:
         with locks.hold(f"{name}.aliases", on_busy="refuse", about="reading the journal"):
-            return alias_log.reconcile(name)
+            found = alias_log.reconcile(name)
+            if found:
+                descriptions.refresh(name)
+            return found
     except BusyError:
         return alias_log.find_differences(name)
 
@@ -177,6 +198,16 @@ def _proofs(shown: Sequence[Entry]) -> Iterator[str]:
     before = sum(entry.proof == alias_log.BEFORE for entry in shown)
     if before:
         yield f"the {before} oldest of these moves are not signed: a release before 2026-12 wrote them"
+
+
+def _absence(name: str) -> Iterator[str]:
+    """Since when no version is champion, if one was."""
+    last = alias_log.tenures(alias_log.read(name))[-1:]
+    if last and last[0].version is None:
+        yield (
+            f"No version is champion since {last[0].since[:19]} UTC: somebody deleted the alias, or version "
+            f"{last[0].entry.before}, in MLflow"
+        )
 
 
 def _verified(tag: str | None) -> str:

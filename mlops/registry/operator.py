@@ -20,6 +20,7 @@ from mlops.month import Month
 from mlops.registry import (
     alias_log,
     approvals,
+    descriptions,
     local_stack,
     overrides,
     run_history,
@@ -52,7 +53,8 @@ class Moved:
     def __str__(self) -> str:
         before = f"version {self.before}" if self.before else "none"
         moved = f"{self.version.uri} is now champion; previous champion: {before}"
-        return f"{moved}\nNOTE: {overrides.objection(self.version)}" if self.override else moved
+        note = f"\nNOTE: {overrides.objection(self.version)}" if self.override else ""
+        return f"{moved}\nits page: {versions.link(self.version)}{note}"
 
 
 def require_yes(objection: str) -> None:
@@ -268,7 +270,8 @@ def registered_model(name: str) -> str:
 def _settled(name: str, about: str) -> Iterator[locks.Lock]:
     """Hold the lock on the model's aliases, with the journal reconciled."""
     with locks.hold(f"{name}.aliases", about=about) as lock:
-        alias_log.reconcile(name)
+        if alias_log.reconcile(name):
+            descriptions.refresh(name)
         yield lock
 
 
@@ -297,6 +300,7 @@ def _move(version: Version, verdict: str, reason: str, lock: locks.Lock, by: str
     override = overrides.override_of(entry, {})
     if override:
         versions.tag(version, {"overridden": str(override)})  # for people who look in MLflow's pages
+    descriptions.refresh(version.name)
     return Moved(version, before, override)
 
 

@@ -288,7 +288,7 @@ def register(
         if other.run_id == run_id:
             return other
     with contextlib.suppress(MlflowException):
-        client.create_registered_model(name, description="Predicts how many minutes a taxi ride will take.")
+        client.create_registered_model(name)  # `descriptions` says what it is
     source, model_id = logged.uri, logged.uri.removeprefix("models:/")
     # With its address, MLflow would look the model up in the store that the process is set to.
     if not tracking_uri().startswith("http"):
@@ -334,3 +334,8 @@ def link(version: Version) -> str:
 def page_of(version: Version) -> str:
     """Place of a version among MLflow's pages, for `server_facts.page`."""
     return f"models/{version.name}/versions/{version.number}"
+
+
+def page_of_model(name: str) -> str:
+    """Place of a registered model among MLflow's pages, for `server_facts.page`."""
+    return f"models/{name}"

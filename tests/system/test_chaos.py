@@ -25,6 +25,8 @@ import pytest
 from support.chaos import MORE_STAGES, STAGES, Workers, command, mlflow_server, stage
 from support.doors import SAMPLE_MODEL, Ended, Machine, wait_until, with_store, write_months
 
+from mlops.registry.journal_tags import PREFIX
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 THOROUGH = "CHAOS_MOMENTS" in os.environ
@@ -144,7 +146,7 @@ def facts(machine: Machine) -> dict[str, Any]:
 
 
 def untimed(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name != "seconds"}
+    return {name: value for name, value in metrics.items() if "seconds" not in name}
 
 
 def check(machine: Machine, undisturbed: Undisturbed) -> None:
@@ -171,7 +173,7 @@ def replay(machine: Machine) -> dict[str, str]:
     """Positions of the aliases by the journal alone; every move starts where the last one ended, and is done."""
     tags = machine.client.get_registered_model(SAMPLE_MODEL).tags
     place: dict[str, str] = {}
-    for name in sorted(name for name in tags if name.startswith("journal.")):
+    for name in sorted(name for name in tags if name.startswith(PREFIX)):
         move = json.loads(tags[name])
         assert (move["state"], move["from"]) == ("done", place.get(move["alias"])), (name, move)
         place[move["alias"]] = move["to"]
@@ -282,7 +284,7 @@ def test_promotions_and_rollbacks_at_once_leave_one_champion(backend: str, place
             assert set(aliases(machine)) == {"champion", "challenger"}
             assert aliases(machine)["challenger"] == before["challenger"]
             tags = machine.client.get_registered_model(SAMPLE_MODEL).tags
-            by_hand = [name for name in tags if name.startswith("journal.") and "number " in tags[name]]
+            by_hand = [name for name in tags if name.startswith(PREFIX) and "number " in tags[name]]
             assert len(by_hand) == len(moved)
 
     place.workers.submit(move_all).result()

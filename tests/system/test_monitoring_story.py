@@ -17,6 +17,7 @@ from support.doors import SAMPLE_MODEL, Ended, Machine, kept_state, wait_until, 
 
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
+from mlops.registry.journal_tags import PREFIX
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -89,7 +90,7 @@ def monitored(machine: Machine, month: str = "2023-05") -> dict[str, Any]:
 def journal(machine: Machine) -> list[tuple[Any, ...]]:
     """Moves of `champion`: from, to, by, verdict, state."""
     tags = machine.client.get_registered_model(SAMPLE_MODEL).tags
-    entries = [json.loads(tags[key]) for key in sorted(tags) if key.startswith("journal.")]
+    entries = [json.loads(tags[key]) for key in sorted(tags) if key.startswith(PREFIX)]
     return [
         tuple(e[name] for name in ("from", "to", "by", "verdict", "state"))
         for e in entries

@@ -26,7 +26,7 @@ from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out, not_checked
 from mlops.operations.doctor.finding import exit_status as exit_status
 from mlops.pipeline import checkpoint, run_once
-from mlops.registry import alias_log, client, local_stack, run_lifecycle, runs, versions
+from mlops.registry import alias_log, client, descriptions, local_stack, run_lifecycle, runs, versions
 
 NAMED = 3  # run ids in one finding
 
@@ -152,6 +152,7 @@ def _check(name: str, resume: bool) -> Findings:
             with locks.hold(f"{name}.aliases", on_busy="refuse", about="the doctor's check-up"):
                 for text in alias_log.reconcile(name):
                     yield Finding(f"{name}: {text}; recorded in the journal")
+                descriptions.refresh(name)
             if resume:
                 yield from (
                     Finding(str(delivery), is_open=not delivery.is_delivered)

@@ -9,7 +9,15 @@ from mlops import config
 from mlops.errors import UntrustedError
 from mlops.operations.doctor.finding import Finding, Findings
 from mlops.pipeline import schedule
-from mlops.registry import alias_log, monitoring_log, run_history, run_lifecycle, version_files, versions
+from mlops.registry import (
+    alias_log,
+    journal_tags,
+    monitoring_log,
+    run_history,
+    run_lifecycle,
+    version_files,
+    versions,
+)
 from mlops.registry.alias_log import CHALLENGER, CHAMPION
 from mlops.registry.versions import Version
 
@@ -39,15 +47,23 @@ def look_over(name: str) -> Findings:
         yield Finding(problem, is_open=True)
     for key in alias_log.unreadable(name):
         text = f"{name}: its tag {key} is no entry of the journal; delete it in MLflow, or restore a backup"
-        yield Finding(text, is_open=True)
+        yield Finding(f"{text}{_how_to_delete(name, key)}", is_open=True)
     forged = [str(entry.number) for entry in alias_log.read_all(name) if entry.proof == alias_log.FORGED]
     if forged:
         yield Finding(
             f"{name}: moves of the journal without a signature of this machine's key: {', '.join(forged)}. If "
             "another machine made them, copy registry.key of its state folder here; else somebody forged them: "
-            "find out who can write to the registry, and delete their tags in MLflow",
+            "find out who can write to the registry, and delete their tags in MLflow"
+            f"{_how_to_delete(name, journal_tags.key_of(int(forged[0])))}",
             is_open=True,
         )
+
+
+def _how_to_delete(name: str, key: str) -> str:
+    """For a tag that MLflow's pages do not show, which client's call deletes it; empty for any other."""
+    if not key.startswith(journal_tags.PREFIX):
+        return ""
+    return f". Its pages do not show it; in Python: MlflowClient().delete_registered_model_tag({name!r}, {key!r})"
 
 
 def _tags(version: Version) -> Findings:

@@ -90,7 +90,7 @@ def test_the_entry_as_others_read_it_is_a_tag_of_the_registered_model() -> None:
     entry = move("1")
     tags = mlflow_client().get_registered_model(NAME).tags
 
-    fields = json.loads(tags["journal.000001"])
+    fields = json.loads(tags["mlflow.mlops.journal.000001"])
     assert len(fields.pop("auth")) == 64
     assert fields == {
         "at": entry.at, "by": RUN["by"], "alias": CHAMPION, "from": None, "to": "1",
@@ -414,11 +414,12 @@ def test_a_move_that_monitoring_made_names_its_month(by: str, month: Month | Non
 def test_an_entry_that_somebody_changed_is_left_out_and_its_number_stays_taken(text: str) -> None:
     move("1")
     move("2")
-    for key in ("journal.000002", "journal.by-me"):
+    keys = ("journal.by-me", "mlflow.mlops.journal.000002", "mlflow.mlops.journal.by-me")
+    for key in keys:
         mlflow_client().set_registered_model_tag(NAME, key, text)
 
     assert [entry.number for entry in alias_log.read(NAME)] == [1]
-    assert alias_log.unreadable(NAME) == ("journal.000002", "journal.by-me")
+    assert alias_log.unreadable(NAME) == keys
     assert alias_log.reconcile(NAME) == ("champion was moved by hand from version 1 to 2",)
     assert [entry.number for entry in alias_log.read(NAME)] == [1, 3]
     assert move("3").number == 4

@@ -161,7 +161,10 @@ def test_an_approval_verifies_the_version_and_is_in_the_journal_with_who_and_why
     mlflow_client().set_model_version_tag(NAME, "3", "proof", "")
     moved = operator.approve(NAME, "3", "looked at it with the dispatchers")
 
-    assert str(moved) == f"models:/{NAME}/3 is now champion; previous champion: version 1"
+    assert str(moved) == (
+        f"models:/{NAME}/3 is now champion; previous champion: version 1\n"
+        f"its page: {versions.link(moved.version)}"
+    )
     assert champion() == "3"
     entry = alias_log.read(NAME)[-1]
     assert (entry.by, entry.verdict, entry.reason, entry.overrides) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlops.errors import PromotionError
 from mlops.operations.doctor import history
 from mlops.registry import alias_log, listings, operator
 from mlops.registry.alias_log import BEFORE, CHAMPION, FORGED, SIGNED
+from mlops.registry.journal_tags import OLD_PREFIX, PREFIX, key_of
 
 RUN: dict[str, Any] = {"by": "run 1 by me@here", "verdict": "promote", "reason": "better"}
 GUARDED = ("at", "by", "alias", "from", "to", "verdict", "reason", "state")
@@ -32,12 +34,12 @@ def moved(store: Path) -> Iterator[None]:
 
 
 def tag(number: int) -> dict[str, Any]:
-    return dict(json.loads(mlflow_client().get_registered_model(NAME).tags[f"journal.{number:06d}"]))
+    return dict(json.loads(mlflow_client().get_registered_model(NAME).tags[key_of(number)]))
 
 
 def write(number: int, fields: object) -> None:
     text = fields if isinstance(fields, str) else json.dumps(fields)
-    mlflow_client().set_registered_model_tag(NAME, f"journal.{number:06d}", text)
+    mlflow_client().set_registered_model_tag(NAME, key_of(number), text)
 
 
 def proofs() -> list[str]:
@@ -75,7 +77,7 @@ def test_a_move_is_of_its_number_and_its_model() -> None:
     write(7, tag(1))
     other = "trip-duration-green"
     mlflow_client().create_registered_model(other)
-    mlflow_client().set_registered_model_tag(other, "journal.000001", json.dumps(tag(1)))
+    mlflow_client().set_registered_model_tag(other, key_of(1), json.dumps(tag(1)))
     assert proofs() == [SIGNED, SIGNED, FORGED]
     assert [entry.proof for entry in alias_log.read_all(other)] == [FORGED]
 
@@ -112,17 +114,20 @@ ODD: tuple[object, ...] = (
 )  # fmt: skip
 
 
+ENDINGS = ("-1", "1", "000000", "1e3", "", "٣", "journal.000001")
+
+
 @pytest.mark.usefixtures("moved")
 def test_no_tag_ends_a_command_in_a_traceback() -> None:
     for number, odd in enumerate(ODD, start=3):
         write(number, odd)
-    for key in ("journal.-1", "journal.1", "journal.000000", "journal.1e3", "journal.", "journal.٣"):
-        mlflow_client().set_registered_model_tag(NAME, key, json.dumps(tag(1)))
+    for prefix, ending in product((OLD_PREFIX, PREFIX), ENDINGS):
+        mlflow_client().set_registered_model_tag(NAME, prefix + ending, json.dumps(tag(1)))
     auth = {**tag(2), "auth": "\ud800", "reason": "\ud800"}
     write(99, auth)
 
     assert proofs() == [SIGNED, SIGNED, FORGED]
-    assert len(alias_log.unreadable(NAME)) == len(ODD) + 6
+    assert len(alias_log.unreadable(NAME)) == len(ODD) + 2 * len(ENDINGS)
     assert alias_log.reconcile(NAME) == ()
     assert listings.listing(NAME)
     assert listings.describe_champion(NAME)

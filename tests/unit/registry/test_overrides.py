@@ -132,6 +132,7 @@ def test_every_list_says_who_overrode_a_verdict_and_why(
     override = f"made champion overriding refuse, by me@here on {day} (by operator): looked at it"
     assert capsys.readouterr().out == (
         f"{URI}/2 is now champion; previous champion: version 1\n"
+        f"its page: {versions.link(versions.get(NAME, refused))}\n"
         f"NOTE: {URI}/2 has the verdict refuse: {WORSE}\n"
     )
 
@@ -156,7 +157,10 @@ def test_a_rollback_asks_nobody_but_says_what_it_overrides(refused: str) -> None
     assert "NOTE" not in listings.describe_champion(NAME)
 
     moved = operator.rollback(NAME, "slower", to=refused)
-    assert str(moved).endswith(f"previous champion: version 1\nNOTE: {URI}/2 has the verdict refuse: {WORSE}")
+    first, page, note = str(moved).splitlines()
+    assert first == f"{URI}/2 is now champion; previous champion: version 1"
+    assert page == f"its page: {versions.link(moved.version)}"
+    assert note == f"NOTE: {URI}/2 has the verdict refuse: {WORSE}"
     assert [entry.overrides for entry in alias_log.read(NAME)] == ["", "refuse", "", "refuse"]
     assert "champion 1 -> 2  rollback, overriding refuse (me@here): slower" in listings.listing(NAME)
 
