@@ -64,6 +64,12 @@ def unreadable(name: str) -> tuple[str, ...]:
     return journal_tags.unreadable(name, _model(name)[0])
 
 
+@with_retry("{0}: reading the journal")
+def forged(name: str) -> tuple[str, ...]:
+    """Tags of the registered model that are forged entries."""
+    return journal_tags.forged(name, _model(name)[0])
+
+
 @with_retry("{0}: looking up {1}")
 def current(name: str, alias: str) -> str | None:
     """Number of the version that an alias points at, or None."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mlops.errors import MlopsError, one_line
-from mlops.registry import alias_log, approvals, overrides, verification, versions
+from mlops.registry import alias_log, approvals, overrides, server_facts, verification, versions
 from mlops.registry.alias_log import CHAMPION, Tenure
 from mlops.registry.approvals import Waiting
 from mlops.registry.client import mlflow_client, with_retry, without_retry
@@ -143,7 +143,7 @@ def of_version(version: Version, past: _Past) -> str:
         f"**Verdict: {_plain(verdict)}**: {_plain(why)}",
         *([_waits(past.waits)] if past.waits and past.waits.version.number == number else []),
         *([f"**Verdict overridden**: {_plain(str(override))}"] if override else []),
-        *(["Champion " + "; ".join(map(_span, reigns))] if reigns else ["Never champion"]),
+        *(["Champion " + "; ".join(map(_span, reigns))] if reigns else ["Not champion so far"]),
         f"Verification: {_verified(tags.get('proof'))}",
         _links(version, past.experiment_id),
     ]
@@ -174,7 +174,7 @@ def _champion_lines(past: _Past, known: Mapping[str, Version]) -> list[str]:
         ]
     tags, since = version.tags, f" since {_time(last.since)}" if last else ""
     learnt = [_plain(tags.get(f"{which}_month_learnt", "?")) for which in ("first", "last")]
-    page = f"[version {version.number}](#/{versions.page_of(version)})"
+    page = f"[version {version.number}]({_address(versions.page_of(version))})"
     return [
         f"**Champion: {page}**{since}. RMSE {_rmse(version)} minutes on the trips of "
         f"{_plain(tags.get('test_month', '?'))}; trained on {learnt[0]} to {learnt[1]}",
@@ -186,10 +186,20 @@ def _links(version: Version, experiment_id: str) -> str:
     """Links to the run of a version and to its files; empty if another program registered it."""
     if not (version.run_id and experiment_id):
         return ""
-    run = f"#/experiments/{experiment_id}/runs/{version.run_id}"
-    files = {"Model card": "model_card.html", "Verdict with its evidence": "verdict.json"}
-    links = [f"[{text}]({run}/artifacts/{file})" for text, file in files.items()]
-    return " · ".join([*links, f"[Run]({run})", f"[All runs](#/experiments/{experiment_id}/runs)"])
+    runs = f"experiments/{experiment_id}/runs"
+    run = f"{runs}/{version.run_id}"
+    places = {
+        "Model card": f"{run}/artifacts/model_card.html",
+        "Verdict with its evidence": f"{run}/artifacts/verdict.json",
+        "Run": run,
+        "All runs": runs,
+    }
+    return " · ".join(f"[{text}]({_address(place)})" for text, place in places.items())
+
+
+def _address(place: str) -> str:
+    """Address of a page of MLflow, relative to any other of its pages."""
+    return f"#/{place}?{server_facts.MODE}"
 
 
 def _waits(waits: Waiting) -> str:

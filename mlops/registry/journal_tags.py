@@ -107,6 +107,12 @@ def unreadable(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def forged(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the tags of forged entries, in the order of their numbers."""
+    numbers = {entry.number for entry in entries(name, tags) if entry.proof == FORGED}
+    return tuple(tag.key for tag in _counted(name, tags) if tag.entry.number in numbers)
+
+
 def next_number(tags: Mapping[str, str]) -> int:
     """The number of the next entry; the numbers of entries that cannot be read are not used again."""
     numbers = [int(text) for key in tags if _is_journal(key) and (text := _number(key)).isdecimal()]

@@ -111,8 +111,6 @@ def photograph_mlflow(browser: Browser, mlflow: str, folder: Path) -> None:
     page = new_page(browser, NO_ASSISTANT)
     page.goto(f"{mlflow}/#/models/{MODEL}")
     page.get_by_text("@ champion").filter(visible=True).first.wait_for()
-    for section in ("Description", "Tags"):  # the journal's long tags would fill the picture
-        page.get_by_role("button", name=section).first.click()
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=folder / "registry.png", clip=top(REGISTRY_HEIGHT))
     asked = f"{mlflow}/ajax-api/2.0/mlflow/model-versions/get?name={MODEL}&version=1"

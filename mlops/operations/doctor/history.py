@@ -54,7 +54,7 @@ def look_over(name: str) -> Findings:
             f"{name}: moves of the journal without a signature of this machine's key: {', '.join(forged)}. If "
             "another machine made them, copy registry.key of its state folder here; else somebody forged them: "
             "find out who can write to the registry, and delete their tags in MLflow"
-            f"{_how_to_delete(name, journal_tags.key_of(int(forged[0])))}",
+            f"{''.join(_how_to_delete(name, key) for key in alias_log.forged(name)[:1])}",
             is_open=True,
         )
 
