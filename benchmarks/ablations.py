@@ -47,20 +47,22 @@ STEPS = (
     ("+ distance bands", BANDS),
     ("+ spread and count of the pair", PAIRS),
 )
-"""Features added step by step: each step keeps those of the steps before."""
+"""Features added step by step: each step keeps those of the steps before. A person's own come last."""
 
 
 def variants() -> dict[str, dict[str, Any]]:
     """Each variant's removed features, settings and history."""
     everything = ours.feature_list()
     found: dict[str, dict[str, Any]] = {REFERENCE: {}}
+    own = ours.own_features()
     kept: tuple[str, ...] = ()
     for name, added in STEPS:
         kept += added
         removed = [feature for feature in everything if feature not in kept]
         if removed:
             found[f"step: {name}"] = {"without": removed}
-    found |= {f"without {name}": {"without": list(removed)} for name, removed in GROUPS.items()}
+    groups = GROUPS | {name: (name,) for name in own}
+    found |= {f"without {name}": {"without": list(removed)} for name, removed in groups.items()}
     found |= {f"history of {months} months": {"history": months} for months in HISTORIES}
     found |= {
         f"half life of {months} months": {"changed": {"half_life_months": months}} for months in HALF_LIVES

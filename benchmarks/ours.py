@@ -185,6 +185,13 @@ def feature_list() -> tuple[str, ...]:
     return feature_names()
 
 
+def own_features() -> tuple[str, ...]:
+    """Names of a person's own features."""
+    from mlops.model.features import REQUEST_FEATURES, STANDARD_FEATURES
+
+    return tuple(feature.name for feature in REQUEST_FEATURES if feature not in STANDARD_FEATURES)
+
+
 def save(model: DurationModel, folder: Path) -> None:
     """Save a model."""
     model.save(folder)

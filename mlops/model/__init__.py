@@ -3,6 +3,9 @@
 In reading order:
 
 - `request_columns`: reads requests, in whichever types they come
+- `city_calendar`: public holidays and school days of New York
+- `own_features`: features of your own: the place to add them
+- `own_feature_values`: what such a feature is, and how its values are computed and checked
 - `features`: from a request to numeric features
 - `encoder`: smoothed means of past trips for a request
 - `row_predictor`: fast prediction of the trees for one request

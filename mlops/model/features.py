@@ -1,24 +1,22 @@
 """From requests to features; training, batch and single predictions all use this definition.
 
-`request_features` is stateless: it uses only the request, as `request_columns` reads it. Features that are learnt
-from past trips are in `encoder`. No feature uses a fare, a tip, a payment, a rate
-code or a drop-off time, because they are unknown at the request.
+`request_features` is stateless: it uses only the request, as `request_columns` reads it. Features of your own are
+in `own_features`, and features that are learnt from past trips in `encoder`. No feature uses a fare, a tip, a
+payment, a rate code or a drop-off time, because they are unknown at the request.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import MAXYEAR, MINYEAR
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import holidays
 import numpy as np
 import numpy.typing as npt
-from dateutil.easter import easter
 
-from ..errors import MlopsError
+from .city_calendar import calendar, years_of
+from .own_feature_values import OwnFeature, usable_ones, values_of
+from .own_features import OWN_FEATURES
 from .request_columns import read_requests
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 BATCH_ROWS = 65_536
-HOLIDAYS_IN_SCHOOL = ("Lincoln", "Susan B. Anthony")  # state holidays on which schools are open
 MIN_MILES = 0.1  # a shorter distance means that the meter did not run
 MINUTE, DAY = 60_000_000, 86_400_000_000  # in microseconds
 
@@ -51,7 +48,7 @@ class Feature:
     needs_distance: bool = False
 
 
-REQUEST_FEATURES = (
+STANDARD_FEATURES = (
     Feature("pickup_zone", "TLC zone of the pickup, 1-265; 0 for any other", categorical=True),
     Feature("dropoff_zone", "TLC zone of the drop-off, 1-265; 0 for any other", categorical=True),
     Feature(
@@ -66,7 +63,16 @@ REQUEST_FEATURES = (
     Feature("is_holiday", "1 on a public holiday of New York, else 0"),
     Feature("is_school_day", "1 on a school day of New York's public schools, calculated by rules, else 0"),
 )
-"""Features that need only the request."""
+"""Features that need only the request, and that this project has from the start."""
+
+
+def described(own: OwnFeature) -> Feature:
+    """A feature of one's own as a column of the feature table."""
+    return Feature(own.name, own.meaning, needs_distance=own.needs_distance)
+
+
+REQUEST_FEATURES = (*STANDARD_FEATURES, *map(described, usable_ones(OWN_FEATURES)))
+"""Features that need only the request: those of this project, then a person's own."""
 
 
 ENCODED_FEATURES = (
@@ -114,13 +120,15 @@ CATEGORICAL = frozenset(f.name for f in REQUEST_FEATURES + ENCODED_FEATURES if f
 """Names of the features that are codes."""
 
 
-def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Array]:
+def request_features(requests: Mapping[str, Any] | pd.DataFrame, *, strict: bool = False) -> dict[str, Array]:
     """Stateless features of each request.
 
     Parameters
     ----------
     requests : mapping or DataFrame
         Columns of n values, as `read_requests` takes them.
+    strict : bool
+        As in `features_of`.
 
     Returns
     -------
@@ -130,7 +138,7 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     Raises
     ------
     MlopsError
-        As `read_requests`.
+        As `read_requests` and `features_of`.
 
     Examples
     --------
@@ -139,30 +147,50 @@ def request_features(requests: Mapping[str, Any] | pd.DataFrame) -> dict[str, Ar
     >>> request_features(pd.DataFrame([{**ride, "distance_miles": 2.1}]))["minute_of_day"]
     array([510], dtype=int16)
     """
-    return features_of(read_requests(requests))
+    return features_of(read_requests(requests), strict=strict)
 
 
-def features_of(requests: Mapping[str, Array]) -> dict[str, Array]:
+def features_of(requests: Mapping[str, Array], *, strict: bool = False) -> dict[str, Array]:
     """Stateless features of requests that `read_requests` returned.
+
+    Parameters
+    ----------
+    strict : bool
+        For training: a feature of one's own with an impossible value is an error. Otherwise the value is missing,
+        because a prediction must not fail for it.
 
     Returns
     -------
     dict of str to array of shape (n,)
         One entry for each of `REQUEST_FEATURES`; NaN only in ``distance_miles`` (also from a million miles on) and
-        ``passenger_count`` (also for a number that is not a count).
+        ``passenger_count`` (also for a number that is not a count) and in features of one's own, which are
+        float32.
+
+    Raises
+    ------
+    MlopsError
+        When the function of a feature of one's own fails; see `own_feature_values.values_of`.
     """
+    columns = standard_features_of(requests)
+    if OWN_FEATURES:
+        columns |= values_of(OWN_FEATURES, {"pickup_at": requests["pickup_at"], **columns}, strict)
+    return columns
+
+
+def standard_features_of(requests: Mapping[str, Array]) -> dict[str, Array]:
+    """The part of `features_of` that is `STANDARD_FEATURES`."""
     since_1970 = requests["pickup_at"].astype(np.int64)
     day = since_1970 // DAY
     minute_of_day = (since_1970 - day * DAY) // MINUTE
-    calendar = _calendar(*_years(day))
-    day -= calendar.first_day
+    days = calendar(*years_of(day))
+    day -= days.first_day
     return {
         "pickup_zone": requests["pickup_zone"],
         "dropoff_zone": requests["dropoff_zone"],
         "distance_miles": _miles(requests["distance_miles"]),
         "passenger_count": _counts(requests["passenger_count"]),
         "minute_of_day": minute_of_day.astype(np.int16),
-        **{name: of_days[day] for name, of_days in calendar.columns.items()},
+        **{name: of_days[day] for name, of_days in days.columns.items()},
     }
 
 
@@ -173,66 +201,3 @@ def _miles(miles: Array) -> Array:
 def _counts(counts: Array) -> Array:
     possible = (counts >= 0) & (counts < 1e6) & (counts == np.floor(counts))
     return np.where(possible, counts, np.float32(np.nan))
-
-
-def _years(day: Array) -> tuple[int, int]:
-    """First and last year of days counted from 1970-01-01."""
-    if not len(day):
-        return 1970, 1970
-    ends = np.array([day.min(), day.max()], "datetime64[D]").astype("datetime64[Y]").astype(np.int64) + 1970
-    first, last = int(ends[0]), int(ends[1])
-    if first < MINYEAR or last > MAXYEAR:  # numpy's times go further than Python's calendar
-        raise MlopsError(
-            f"requests: pickup_at: expected years {MINYEAR} to {MAXYEAR}; got years {first} to {last}"
-        )
-    return first, last
-
-
-class _Calendar(NamedTuple):
-    """Calendar features of each day of some years, indexed by days since the first day."""
-
-    first_day: int
-    columns: dict[str, Array]
-
-
-@functools.lru_cache(maxsize=64)
-def _calendar(first_year: int, last_year: int) -> _Calendar:
-    days = np.arange(f"{first_year:04d}-01-01", f"{last_year + 1:04d}-01-01", dtype="datetime64[D]")
-    years = range(first_year, last_year + 1)
-    known = holidays.country_holidays("US", subdiv="NY", years=years)
-    number = days.astype(np.int64)
-    weekday = (number + 3) % 7  # 1970-01-01 was a Thursday
-    holiday = np.isin(days, np.array(sorted(known), "datetime64[D]"))
-    school_holidays = [
-        day for day, name in known.items() if not any(person in name for person in HOLIDAYS_IN_SCHOOL)
-    ]
-    closed = np.isin(days, np.array(sorted(school_holidays), "datetime64[D]"))
-    in_term = np.concatenate([_in_term(year) for year in years])
-    columns = {
-        "weekday": weekday,
-        "month": days.astype("datetime64[M]").astype(np.int64) % 12 + 1,
-        "is_holiday": holiday,
-        "is_school_day": in_term & ~closed & (weekday < 5),
-    }
-    return _Calendar(int(number[0]), {name: values.astype(np.int8) for name, values in columns.items()})
-
-
-def _in_term(year: int) -> Array:
-    """Whether each day of a calendar year is in school term; weekends and holidays inside a term count as in term.
-
-    Term ends on 26 June and begins on the Thursday after Labor Day. Recesses: 24 December to 1 January,
-    Presidents' week, Good Friday to the Friday after Easter. In some years the real dates differ by a few days.
-
-    Source: calendars of the New York City Department of Education, 2018 to 2024.
-    """
-    days = np.arange(f"{year:04d}-01-01", f"{year + 1:04d}-01-01", dtype="datetime64[D]")
-    mondays = {
-        month: np.busday_offset(f"{year:04d}-{month:02d}", 0, "forward", weekmask="Mon") for month in (2, 9)
-    }
-    presidents_day, labor_day = mondays[2] + 14, mondays[9]
-    easter_day = np.datetime64(easter(year))
-    break_ends, break_begins = np.datetime64(f"{year:04d}-01-01"), np.datetime64(f"{year:04d}-12-24")
-    summer = (days > np.datetime64(f"{year:04d}-06-26")) & (days < labor_day + 3)
-    winter = (days >= presidents_day) & (days < presidents_day + 5)
-    spring = (days >= easter_day - 2) & (days <= easter_day + 5)
-    return np.asarray((days > break_ends) & (days < break_begins) & ~summer & ~winter & ~spring)

@@ -7,6 +7,7 @@ In reading order:
 - `block_tables`: what the blocks show of these tables, and the way back to the full table
 - `table_schema`: table schemas with error texts for people
 - `schedule`: which month comes next
+- `code_checks`: this process has the code that is on disk, and your own features can be used
 - `run_key`: the key that is equal for two runs with the same inputs
 - `code_hash`: text of what code does, for hashing
 - `rule_texts`: a run's own cleaning rules as text

@@ -43,6 +43,8 @@ NOT_DECIDING = {
     "mlops/data/revisions.py": "describes changed files",
     "mlops/evaluation/model_card.py": "texts and tables",
     "mlops/evaluation/plots.py": "plots",
+    "mlops/training/own_feature_checks.py": "refuses features, and changes none",
+    "mlops/pipeline/code_checks.py": "refuses to run, and changes no result",
     "mlops/pipeline/schedule.py": "the month that it chooses is in the key",
     "mlops/pipeline/run_key.py": "computes the key, not a result",
     "mlops/pipeline/code_hash.py": "computes a part of the key, not a result",
@@ -127,7 +129,7 @@ def inputs() -> dict[str, dict[str, str]]:
     """
     code = {
         path.relative_to(PROJECT).as_posix(): _sha256(code_hash.source_text(path.read_bytes()).encode())
-        for path in _deciding_files()
+        for path in deciding_files()
     }
     return {"code": code, "environment": dict(_environment())}
 
@@ -173,7 +175,7 @@ def _git(*arguments: str) -> str:
     ).stdout
 
 
-def _deciding_files() -> Iterator[Path]:
+def deciding_files() -> Iterator[Path]:
     """Python files that can change a result, sorted by name.
 
     Hidden files and folders are not Python modules: Jupyter, macOS and editors write them.

@@ -2,6 +2,7 @@
 
 In reading order:
 
+- `own_feature_checks`: checks of features of your own, before a model is trained
 - `feature_files`: the features of a month's trips, written once and read in batches
 - `boosting`: bin the trips once, and fit boosted trees on them
 - `search_space`: the hyperparameters that the search tries: the place to change them

@@ -14,7 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlops.model.features import BATCH_ROWS, REQUEST_FEATURES, request_features
-from mlops.model.request_columns import REQUEST_COLUMNS
+from mlops.model.own_feature_values import usable_ones
+from mlops.model.own_features import OWN_FEATURES
+from mlops.model.request_columns import REQUEST_COLUMNS, read_requests
+from mlops.training.own_feature_checks import require_row_by_row
 
 if TYPE_CHECKING:
     import pandas as pd  # functions import it: it takes a third of the memory of a process that streams trips
@@ -106,16 +109,29 @@ class Batch:
     weight: Array | None = None
 
 
-def write_features(clean: Path, target: Path) -> pd.DataFrame:
+def write_features(clean: Path, target: Path, code: str = "") -> pd.DataFrame:
     """Write a month's feature table as Parquet, and return statistics of each feature.
 
     The file is complete or it does not exist. It holds `REQUEST_FEATURES`, ``duration_minutes`` (float64) and
     ``for_training`` (bool), with the rows of `clean` in the same order.
 
+    Parameters
+    ----------
+    clean, target : Path
+    code : str
+        Hash of the code that computes the features, which `code_of` reads back.
+
     Returns
     -------
     DataFrame, one row per feature
         ``feature``, ``rows``, ``missing``, ``min``, ``total``, ``max``; `summarise` combines the months.
+
+    Raises
+    ------
+    ConfigError
+        When a feature of one's own has an impossible value, or depends on other requests.
+    MlopsError
+        When its function fails.
     """
     import pandas as pd
 
@@ -123,18 +139,27 @@ def write_features(clean: Path, target: Path) -> pd.DataFrame:
         atomic_write,  # imported here: a registered model contains this module but not `mlops.files`
     )
 
-    statistics = []
+    statistics: list[pd.DataFrame] = []
+    schema = FEATURE_SCHEMA.with_metadata({_CODE: code})
     with (
         pq.ParquetFile(clean) as file,
         atomic_write(target) as passing,
-        pq.ParquetWriter(passing, FEATURE_SCHEMA, compression="zstd") as writer,
+        pq.ParquetWriter(passing, schema, compression="zstd") as writer,
     ):
         for batch in file.iter_batches(BATCH_ROWS, columns=[*REQUEST_COLUMNS, *TARGET_COLUMNS]):
-            columns = request_features(_request_arrays(batch))
+            requests = read_requests(_request_arrays(batch))
+            if not statistics:  # the first batch is enough: the functions are the same for all
+                require_row_by_row(requests)
+            columns = request_features(requests, strict=True)
             statistics.append(_statistics(columns))
             columns |= {name: batch[name].to_numpy(zero_copy_only=False) for name in TARGET_COLUMNS}
-            writer.write_table(pa.table(columns).cast(FEATURE_SCHEMA))
+            writer.write_table(pa.table(columns).cast(schema))
     return pd.concat(statistics, ignore_index=True)
+
+
+def code_of(path: Path) -> str:
+    """Hash of the code that computed a file's features; empty if it is not known."""
+    return ((pq.read_schema(path).metadata or {}).get(_CODE.encode()) or b"").decode()
 
 
 def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -158,6 +183,7 @@ def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 TARGET_COLUMNS = ("duration_minutes", "for_training")
+_CODE = "code"  # name in the file's metadata
 
 
 FEATURE_SCHEMA = pa.schema(
@@ -171,6 +197,7 @@ FEATURE_SCHEMA = pa.schema(
         ("month", pa.int8()),
         ("is_holiday", pa.int8()),
         ("is_school_day", pa.int8()),
+        *((feature.name, pa.float32()) for feature in usable_ones(OWN_FEATURES)),
         ("duration_minutes", pa.float64()),
         ("for_training", pa.bool_()),
     ]

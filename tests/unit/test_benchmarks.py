@@ -17,6 +17,7 @@ from benchmarks.cells import Cell, Job, Result, Results, cell_key, run_all
 from benchmarks.plan import FULL, QUICK, Bench, bench_of
 from benchmarks.sections import Row, Section, Table, estimate
 from mlops.data.synthetic.source import write_month
+from mlops.model.features import feature_names
 from mlops.month import Month
 
 MONTHS = tuple(str(month) for month in Month.range(Month(2023, 1), Month(2023, 6)))
@@ -354,6 +355,16 @@ def test_every_feature_of_the_ablations_exists() -> None:
     features = ours.feature_list()
     for name, variant in command.ablations.variants().items():
         assert set(variant.get("without", ())) <= set(features), name
+
+
+def test_an_own_feature_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "own_features", lambda: ("mine",))
+    monkeypatch.setattr(ours, "feature_list", lambda: (*feature_names(), "mine"))
+    found = command.ablations.variants()
+
+    assert found["without mine"] == {"without": ["mine"]}
+    assert found["step: + spread and count of the pair"] == {"without": ["mine"]}
+    assert "mine" in found["step: zones and distance"]["without"]
 
 
 def test_expected_errors_are_printed_beside_the_truth(

@@ -203,7 +203,7 @@ def test_code_that_decides_nothing_does_not_change_the_key(
         ("mlops/training/search_space.py", "200", "300"),
         ("mlops/training/search.py", "1 / 9", "1 / 8"),
         ("mlops/data/trips.py", "LONGEST_MILES = 100.0", "LONGEST_MILES = 90.0"),
-        ("mlops/model/features.py", "int8", "int16"),
+        ("mlops/model/city_calendar.py", "int8", "int16"),
         ("mlops/evaluation/promotion.py", "int = 3", "int = 4"),
         ("mlops/month.py", "% 12", "% 13"),
         ("mlops/pipeline/steps.py", "clean_file", "clean_other_file"),

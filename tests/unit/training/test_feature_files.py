@@ -259,7 +259,7 @@ def test_a_failure_leaves_no_feature_file(tmp_path: Path, monkeypatch: pytest.Mo
         write_month(tmp_path / "raw.parquet", "green", trip()), "green", MAY, tmp_path / "clean.parquet"
     )
 
-    def breaks(requests: Any) -> dict[str, np.ndarray]:
+    def breaks(requests: Any, **options: Any) -> dict[str, np.ndarray]:
         raise RuntimeError("half-way")
 
     monkeypatch.setattr(feature_files, "request_features", breaks)
