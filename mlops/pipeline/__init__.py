@@ -16,6 +16,8 @@ In reading order:
 - `fit_stage`: log a run's origin, tune and fit
 - `judge_stage`: test, compare, decide
 - `release_stage`: register, verify, promote
+- `difference`: what an experiment does differently from the champion's run
+- `experiment`: a run that is tested and compared, and never registered
 - `run_result`: the result of a run, as a value
 - `leaderboard`: the result of a run, as a table for people
 """

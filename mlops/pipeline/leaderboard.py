@@ -142,7 +142,9 @@ def as_text(result: RunResult, trials: int = 5) -> str:
     is_trial = result.board["kind"] == TRIAL
     shown = pd.concat([result.board[~is_trial], result.board[is_trial].head(trials)])
     columns = [name for name in COLUMNS[:6] if name in shown]
-    return str(shown[columns].to_string(index=False, na_rep="", max_colwidth=90))
+    text = str(shown[columns].to_string(index=False, na_rep="", max_colwidth=90))
+    # The table cuts the reasons. Those of a version are also among its tags.
+    return text if result.version else f"{text}\n\n{result.board['about'].iloc[0]}"
 
 
 def _rivals(evidence: Evidence) -> list[dict[str, Any]]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -92,7 +94,7 @@ def promote(
         logger.error("%s stays challenger: %s", version.uri, verified.reason)
     if waits:
         logger.warning("%s is %s: %s. %s", version.uri, outcome, waits, approvals.how_to_approve(version))
-    _log_card(attempt, judged, version, verified)
+    log_card(attempt, judged, version, verified)
     reason = judged.verdict.reason if verified.passed else f"verification failed: {verified.reason}"
     board = leaderboard.leaderboard(
         version,
@@ -157,12 +159,19 @@ def _move(attempt: Attempt, alias: str, version: Version, judged: Judged, reason
     alias_log.move(attempt.name, alias, version.number, by=by, verdict=verdict, reason=reason)
 
 
-def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Verification) -> None:
+def log_card(
+    attempt: Attempt,
+    judged: Judged,
+    version: Version | None = None,
+    verified: Verification | None = None,
+    difference: Sequence[str] = (),
+) -> None:
+    """Log the model card of a verified version, or of an experiment with what differs from the champion's run."""
     measured, importance = judged.verdict.measured, judged.tested.model.importance()
     gain = [measured[name] for name in ("gain_minutes", "gain_low", "gain_high") if name in measured]
     card = model_card.Card(
         name=attempt.name,
-        version=version.number,
+        version=version.number if version else None,
         settings=attempt.settings.describe(),
         origin={**attempt.origin, "run_id": attempt.run.run_id},
         measured=judged.metrics,
@@ -176,18 +185,20 @@ def _log_card(attempt: Attempt, judged: Judged, version: Version, verified: Veri
         importance=importance,
         months=attempt.months,
         rules={str(rule): "" if rule.is_usual else rule.source or "# not found" for rule in attempt.rules},
-        verification={
-            **NOT_MEASURED,
-            **verified.measured,
-            "passed": verified.passed,
-            "reason": verified.reason,
-        },
+        verification=_verification(verified) if verified else None,
         plots=sorted((attempt.checkpoint.scratch / "plots").glob("*.png")),
+        experiment=attempt.settings.experiment or "",
+        experiment_note=attempt.settings.experiment_note,
+        difference=difference,
     )
     attempt.run.log_card(model_card.markdown(card), model_card.page(card))
 
 
-def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
+def _verification(verified: Verification) -> dict[str, Any]:
+    return {**NOT_MEASURED, **verified.measured, "passed": verified.passed, "reason": verified.reason}
+
+
+def _contenders(judged: Judged, version: Version | None) -> pd.DataFrame:
     """All models that were scored on the test month, with the 95 % interval of their RMSE."""
     evidence = judged.record.evidence
     rows = [
@@ -198,7 +209,7 @@ def _contenders(judged: Judged, version: Version) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["contender", "rmse", "low", "high"])
 
 
-def _ranges(judged: Judged, version: Version) -> pd.DataFrame:
+def _ranges(judged: Judged, version: Version | None) -> pd.DataFrame:
     """Interval score, coverage and width of all that gave ranges for the test month."""
     evidence, names = judged.record.evidence, _names(judged, version)
     names |= {"pair_median": "past trips", WITHOUT_DISTANCE: f"{names['challenger']}, no distance given"}
@@ -211,11 +222,11 @@ def _ranges(judged: Judged, version: Version) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["level", "contender", *measures]).dropna(ignore_index=True)
 
 
-def _names(judged: Judged, version: Version) -> dict[str, str]:
+def _names(judged: Judged, version: Version | None) -> dict[str, str]:
     """What the card calls each contender."""
     champion = judged.record.evidence.champion
     return {
-        "challenger": f"version {version.number}",
+        "challenger": f"version {version.number}" if version else "this experiment",
         "champion": f"champion (version {champion.version})" if champion else "",
         "pair_median": "pair median",
         "course": "course's recipe",

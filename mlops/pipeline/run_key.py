@@ -54,6 +54,8 @@ NOT_DECIDING = {
     "mlops/pipeline/checkpoint.py": "stores finished work for the next attempt",
     "mlops/pipeline/run_once.py": "decides when an attempt runs, not its result",
     "mlops/pipeline/release_stage.py": "acts on a verdict that is already made",
+    "mlops/pipeline/experiment.py": "runs the stages of any run, and registers nothing",
+    "mlops/pipeline/difference.py": "describes what differs between two runs",
     "mlops/pipeline/run_result.py": "the result as a value",
     "mlops/pipeline/leaderboard.py": "the result as a table for people",
     "data_loaders/find_leftovers.py": "housekeeping",
@@ -153,6 +155,18 @@ def changes(then: Mapping[str, str], now: Mapping[str, str]) -> str:
         "new: ": sorted(now.keys() - then.keys()),
     }
     return "; ".join(f"{what}{', '.join(names)}" for what, names in found.items() if names)
+
+
+def hash_of(source: str) -> str:
+    """Hash of a Python file's text as `inputs` has it: comments and layout do not count."""
+    return _sha256(code_hash.source_text(source.encode()).encode())
+
+
+def text_at(commit: str, name: str) -> str | None:
+    """Text of a file of the project at a commit; None if git does not know the commit, or the file in it."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return _git("show", f"{commit}:./{name}")
+    return None
 
 
 def git_commit() -> str:

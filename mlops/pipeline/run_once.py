@@ -11,7 +11,9 @@ import contextlib
 import logging
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -96,7 +98,9 @@ def train_once(
         if found and (not settings.force or was_made_for(found, asked_by)):
             return _repeat(found, settings)
         versions.require_signed_champion(name)  # before hours of tuning, not after them
-        return _attempt(_kept(name, key, settings), name, settings, months, lock, asked_by)
+        kept = kept_of(name, key, settings)
+        stages = partial(_train_and_judge, kept, name, settings, months, lock, asked_by)
+        return finish(kept, months, stages)
 
 
 def was_made_for(version: Version, asked_by: str) -> bool:
@@ -143,7 +147,8 @@ def _deliver(waiting: Checkpoint, lock: Lock) -> Delivery:
         months = pd.read_csv(waiting.folder / MONTHS, keep_default_na=False)
         versions.require_signed_champion(name)
         kept, settings = Checkpoint.of(name, waiting.key), Settings.parse(note["settings"])
-        return Delivery(name, month, _attempt(kept, name, settings, months, lock))
+        stages = partial(_train_and_judge, kept, name, settings, months, lock, "")
+        return Delivery(name, month, finish(kept, months, stages))
     except TrackingDownError:
         raise
     except Exception as error:  # no error here may prevent the training of later months
@@ -157,15 +162,23 @@ def _deliver(waiting: Checkpoint, lock: Lock) -> Delivery:
         return failed
 
 
-def _attempt(
-    kept: Checkpoint, name: str, settings: Settings, months: pd.DataFrame, lock: Lock, asked_by: str = ""
-) -> RunResult:
-    """The result of a run, continued where an earlier attempt was interrupted."""
+def finish(kept: Checkpoint, months: pd.DataFrame, stages: Callable[[], RunResult]) -> RunResult:
+    """The result of the stages of a run, continued where an earlier attempt was interrupted.
+
+    The checkpoint is removed at the end, and after an error; after an interruption or an outage it stays.
+
+    Raises
+    ------
+    DataQualityError
+        When another run has replaced a file of the months.
+    MlopsError
+        When a stage fails.
+    """
     try:
         for row in months.to_dict("records"):
             for path, sha256 in _HASHES.items():
                 require_unchanged(Path(row[path]), row[sha256])
-        result = _train_and_judge(kept, name, settings, months, lock, asked_by)
+        result = stages()
     except TrackingDownError as error:
         if not kept.noted(checkpoint.PENDING):
             raise
@@ -230,8 +243,8 @@ def _keep_for_later(attempt: Attempt) -> None:
     attempt.checkpoint.note(checkpoint.PENDING, about)
 
 
-def _kept(name: str, key: str, settings: Settings) -> Checkpoint:
-    """Checkpoint of the run. A forced run does not resume an attempt that was not forced.
+def kept_of(name: str, key: str, settings: Settings) -> Checkpoint:
+    """Checkpoint of a run, or of an experiment. A forced run does not resume an attempt that was not forced.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from mlops import config
 from mlops.config import Settings
 from mlops.data import ingest, quality, trips
 from mlops.month import Month
-from mlops.pipeline import months_table, rule_texts, run_key, run_once, schedule
+from mlops.pipeline import experiment, months_table, rule_texts, run_key, run_once, schedule
 from mlops.pipeline.months_table import prepared_path, settings_of, split_of
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, run_lifecycle, versions
@@ -66,7 +66,9 @@ def load_trips(settings: Settings) -> pd.DataFrame:
         file = config.sqlite_file(uri)
         if file is None or file.exists():  # creating a store takes seconds, and can wait
             _connect(settings)
-            run_lifecycle.require_experiment(schedule.guess_model_name(settings))
+            name = schedule.guess_model_name(settings)
+            place = experiment.place_of(name, settings) if settings.experiment else name
+            run_lifecycle.require_experiment(place)
         return months_table.validate(ingest.load(settings), "load_trips")
     _connect(settings)
     return months_table.validate(schedule.load_next(settings), "load_trips")
@@ -143,6 +145,8 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
 def train_and_register(summary: pd.DataFrame, settings: Settings, asked_by: str = "") -> RunResult:
     """Result of the run: the model tuned on the validation month, fitted again, tested, judged and registered.
 
+    An experiment is not registered, see `experiment.run`.
+
     Parameters
     ----------
     asked_by : str
@@ -169,6 +173,8 @@ def train_and_register(summary: pd.DataFrame, settings: Settings, asked_by: str 
     logger.info("cleaning rules of these trips: %s", rule_texts.in_words(texts) or "the usual ones")
     _connect(named)
     name, key = schedule.registered_name(named, months), _key(named, months)
+    if named.experiment:
+        return experiment.run(name, key, named, months)
     found = versions.find(name, key)  # complete if this run was interrupted after its version's final tag
     result = run_once.train_once(name, key, named, months, asked_by)
     judged = result.version if result.is_repeat and not (found and found.is_complete) else None
@@ -187,6 +193,8 @@ def _find_result(months: pd.DataFrame, settings: Settings) -> RunResult | None:
         return None
     _connect(settings)
     name, key = schedule.registered_name(settings, months), _key(settings, months)
+    if settings.experiment:
+        return experiment.find_result(name, key, settings)
     return run_once.find_result(name, key, settings)
 
 
