@@ -105,6 +105,19 @@ def registry(options: argparse.Namespace) -> int:
     return 0
 
 
+def experiments(options: argparse.Namespace) -> int:
+    """List the experiments of one model or of all."""
+    from mlops.registry import client, experiment_list, experiments, operator
+
+    client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    model = options.model or ""
+    found = experiments.list_all(model)
+    if model and not found:
+        operator.registered_model(model)  # an error names the models that there are
+    print(experiment_list.as_json(found) if options.json else experiment_list.as_text(found, model))
+    return 0
+
+
 def promote(options: argparse.Namespace) -> int:
     """Make a version champion."""
     from mlops.operations import by_hand

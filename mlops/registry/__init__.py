@@ -19,6 +19,7 @@ In reading order:
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `journal_tags`: entries of the journal as tags of the registered model
 - `experiments`: runs that are compared with a champion and never registered
+- `experiment_list`: what a person reads about them
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `overrides`: verdicts that a person overrode
 - `approvals`: promotions that wait until a person approves them

@@ -26,7 +26,16 @@ from mlops.operations.doctor.finding import Finding as Finding
 from mlops.operations.doctor.finding import Findings, carried_out, not_checked
 from mlops.operations.doctor.finding import exit_status as exit_status
 from mlops.pipeline import checkpoint, run_once
-from mlops.registry import alias_log, client, descriptions, local_stack, run_lifecycle, runs, versions
+from mlops.registry import (
+    alias_log,
+    client,
+    descriptions,
+    experiments,
+    local_stack,
+    run_lifecycle,
+    runs,
+    versions,
+)
 
 NAMED = 3  # run ids in one finding
 
@@ -114,7 +123,8 @@ def _newest_window() -> tuple[int, str] | None:
 
 
 def _models(resume: bool) -> Findings:
-    names = {*versions.model_names(), *(kept.folder.parent.name for kept in checkpoint.unfinished())}
+    unfinished = {kept.folder.parent.name for kept in checkpoint.unfinished()}
+    names = {*versions.model_names(), *(name for name in unfinished if not experiments.is_place(name))}
     for name in _experiments():
         if run_lifecycle.find_deleted(name):
             names.add(name)
@@ -139,6 +149,20 @@ def _models(resume: bool) -> Findings:
         yield from carried_out(f"{name}: its history", partial(history.look_over, name))
     if not names:
         yield Finding("no model is registered yet")
+    places = {*experiments.places(), *(name for name in unfinished if experiments.is_place(name))}
+    for place in sorted(places):
+        yield from carried_out(place, partial(_experiment, place))
+
+
+def _experiment(place: str) -> Findings:
+    """Findings about runs of an experiment that did not finish; none if there are none."""
+    closed = run_lifecycle.clear_up(place)
+    if closed:
+        yield Finding(f"{place}: runs and trials whose process is gone: {closed}, now closed as KILLED")
+    if closed is not None and run_lifecycle.running_under(place):
+        yield from _running_elsewhere(place, closed)
+    if closed is not None:  # else a run of it is at work
+        yield from _attempts(place, "")
 
 
 def _check(name: str, resume: bool) -> Findings:

@@ -23,9 +23,9 @@ from mlops.config import Settings
 from mlops.errors import BusyError, ConfigError, MlopsError, TrackingDownError, TrackingError
 from mlops.operations.doctor import mage_database
 from mlops.operations.retention import files, runs
-from mlops.operations.retention.policy import ARTEFACTS, PASSING_DAYS, TRIALS, Candidate, Wanted, old
+from mlops.operations.retention.policy import ARTEFACTS, PASSING_DAYS, TRIALS, TRIED, Candidate, Wanted, old
 from mlops.pipeline import checkpoint
-from mlops.registry import client, run_lifecycle, versions
+from mlops.registry import client, experiments, run_lifecycle, versions
 
 logger = logging.getLogger(__name__)
 
@@ -192,9 +192,9 @@ def _connect() -> None:
 
 
 def _names() -> list[str]:
-    """All model names of this project, with or without a registered version."""
+    """All model names of this project, with or without a registered version, and names of experiments."""
     known = {versions.model_name(service, sample=False) for service in config.SERVICES}
-    known |= {versions.model_name("", sample=True), *versions.model_names()}
+    known |= {versions.model_name("", sample=True), *versions.model_names(), *experiments.places()}
     return sorted(known | {kept.folder.parent.name for kept in checkpoint.unfinished()})
 
 
@@ -217,7 +217,7 @@ def _is_used(candidate: Candidate, busy: Collection[str]) -> bool:
 def _delete(candidate: Candidate) -> bool:
     """Delete a candidate; returns whether it was deleted. A failure is logged, and the cleanup continues."""
     try:
-        if candidate.kind in (TRIALS, ARTEFACTS):
+        if candidate.kind in (TRIALS, ARTEFACTS, TRIED):
             return runs.delete(candidate)
         return files.delete(candidate)
     except TrackingDownError:

@@ -12,7 +12,7 @@ SHA_DIGITS = 12  # first digits of a month's sha256, as in the names of the file
 MONTH, REPLACED, PREPARED = "cached month", "replaced month", "prepared file"
 WORK, PASSING, LOCK = "abandoned attempt", "temporary file", "lock file"
 COPY, INPUT, MONITORED = "copy of a version", "fetched input", "file of monitoring"
-TRIALS, ARTEFACTS = "trials of a run", "artefacts of a failed run"
+TRIALS, ARTEFACTS, TRIED = "trials of a run", "artefacts of a failed run", "artefacts of an experiment"
 IN_USE_BY_RECENT = (MONTH, REPLACED, PREPARED)
 
 

@@ -8,9 +8,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from mlops.operations.retention.policy import ARTEFACTS, DAY_SECONDS, SHA_DIGITS, TRIALS, Candidate, Wanted
+from mlops.operations.retention.policy import (
+    ARTEFACTS,
+    DAY_SECONDS,
+    SHA_DIGITS,
+    TRIALS,
+    TRIED,
+    Candidate,
+    Wanted,
+)
 from mlops.pipeline import checkpoint
-from mlops.registry import alias_log, run_history, versions
+from mlops.registry import alias_log, experiments, run_history, versions
 from mlops.registry.run_history import PastRun
 
 logger = logging.getLogger(__name__)
@@ -19,7 +27,9 @@ _ENDED_BADLY = ("FAILED", "KILLED")
 
 
 def candidates(name: str) -> list[Candidate]:
-    """Parent runs of a model that have trials, or artefacts without a version.
+    """Parent runs of a model or an experiment that have trials, or artefacts without a version.
+
+    An experiment's runs never have a version. What they measured stays in the tracking server.
 
     Raises
     ------
@@ -33,10 +43,11 @@ def candidates(name: str) -> list[Candidate]:
             continue
         if run.has_trials:
             found.append(Candidate(TRIALS, run.run_id, _last_used(run), model=name))
-        if run.status in _ENDED_BADLY and run.run_id not in registered:
-            size = run_history.artefact_bytes(run.run_id)
+        is_tried = experiments.is_place(name) and run.status not in _ENDED_BADLY
+        if is_tried or (run.status in _ENDED_BADLY and run.run_id not in registered):
+            size, kind = run_history.artefact_bytes(run.run_id), TRIED if is_tried else ARTEFACTS
             if size is not None:
-                found.append(Candidate(ARTEFACTS, run.run_id, _last_used(run), size, model=name))
+                found.append(Candidate(kind, run.run_id, _last_used(run), size, model=name))
     return found
 
 
@@ -61,6 +72,7 @@ def wanted(name: str, now: float, keep_days: int) -> Wanted:
         (run.test_month, run.started_at, run.run_id)
         for run in parents
         if run.status == "FINISHED" and run.test_month is not None and not run.is_deleted
+        if not experiments.is_place(name)  # no search starts from it
     )[-1:]
     gone = champions - {run.run_id for run in parents}
     if gone:

@@ -15,7 +15,7 @@ from mlops.operations.doctor.checkup import Finding
 from mlops.operations.doctor.finding import exit_status, not_checked
 from mlops.pipeline import checkpoint
 from mlops.pipeline.checkpoint import Checkpoint
-from mlops.registry import alias_log, run_lifecycle, runs, versions
+from mlops.registry import alias_log, experiments, run_lifecycle, runs, versions
 from mlops.registry.client import mlflow
 
 NAME = "trip-duration-sample"
@@ -43,9 +43,9 @@ def open_ends(*, resume: bool = False) -> list[str]:
     return [finding.text for finding in findings(resume=resume) if finding.is_open]
 
 
-def start(**tags: str) -> Any:
+def start(place: str = NAME, **tags: str) -> Any:
     """A run, RUNNING."""
-    return mlflow.MlflowClient().create_run(run_lifecycle.make_experiment(NAME), tags=tags)
+    return mlflow.MlflowClient().create_run(run_lifecycle.make_experiment(place), tags=tags)
 
 
 def register(**tags: str) -> None:
@@ -235,6 +235,28 @@ def test_a_version_deleted_with_its_unfinished_run_is_no_loss(store: Path) -> No
     run = start(**{runs.RUN_KEY: "0123"})
     mlflow.MlflowClient().set_terminated(run.info.run_id, "FAILED")
     assert open_ends() == []
+
+
+def test_an_experiment_needs_no_version(store: Path) -> None:
+    run = start(experiments.place_of(NAME, "short trips"), **{runs.RUN_KEY: "0123"})
+    mlflow.MlflowClient().set_terminated(run.info.run_id)
+    assert findings() == [Finding("no model is registered yet")]
+
+
+def test_an_experiment_that_was_cut_off_is_ended_and_reported(store: Path) -> None:
+    place = experiments.place_of(NAME, "short trips")
+    run = start(place, **{runs.RUN_KEY: "0123", runs.LOCK_TAG: runs.lock_place()})
+    kept = Checkpoint.of(place, "0123")
+    kept.append("trials", {"number": 1})
+    assert findings() == [
+        Finding("no model is registered yet"),
+        Finding(f"{place}: runs and trials whose process is gone: 1, now closed as KILLED"),
+        Finding(
+            f"{place}: a run was interrupted after 1 trials ({kept.folder}); "
+            "run it with the same settings to continue, or delete the folder to discard it"
+        ),
+    ]
+    assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
 
 
 def test_memory_and_disk_are_those_for_the_newest_run_s_months(store: Path) -> None:

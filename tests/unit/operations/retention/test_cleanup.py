@@ -29,11 +29,12 @@ from mlops.operations.retention.policy import (
     PREPARED,
     REPLACED,
     TRIALS,
+    TRIED,
     WORK,
 )
 from mlops.pipeline import checkpoint
 from mlops.pipeline.checkpoint import Checkpoint
-from mlops.registry import alias_log, run_lifecycle, runs
+from mlops.registry import alias_log, experiments, run_lifecycle, runs
 from mlops.registry.client import mlflow
 
 NAME = "trip-duration-sample"
@@ -70,10 +71,17 @@ def replaced(state: Path, letter: str) -> Path:
     )
 
 
-def run(*letters: str, days: float = OLD_DAYS, status: str = "FINISHED", trials: int = 0, **tags: str) -> str:
+def run(
+    *letters: str,
+    days: float = OLD_DAYS,
+    status: str = "FINISHED",
+    trials: int = 0,
+    place: str = NAME,
+    **tags: str,
+) -> str:
     """Id of a run that used the months with these letters, so many days ago."""
     client, ended = mlflow.MlflowClient(), int((time.time() - days * 86_400) * 1000)
-    experiment = run_lifecycle.make_experiment(NAME)
+    experiment = run_lifecycle.make_experiment(place)
     made = client.create_run(
         experiment, start_time=ended - 1000, tags={runs.RUN_KEY: "".join(letters), **tags}
     )
@@ -353,6 +361,27 @@ def test_artefacts_of_runs_that_failed_go_and_those_of_versions_stay(store: Path
     ]
     assert there == [False, True, True, True, True]
     assert tidy() == {}
+
+
+def test_old_experiments_go_like_other_runs_without_a_version(store: Path) -> None:
+    place = experiments.place_of(NAME, "short trips")
+    old, failed = run("a", trials=2, place=place), run("c", status="FAILED", place=place)
+    young = run("b", days=5, trials=2, place=place)
+    kept, gone = prepared(store, 1, "b"), prepared(store, 2, "a")
+    assert tidy() == {ARTEFACTS: 1, PREPARED: 1, TRIALS: 1, TRIED: 1}
+    client = mlflow.MlflowClient()
+    assert [len(client.list_artifacts(run_id)) for run_id in (old, failed, young)] == [0, 0, 1]
+    assert [len(trials_of(run_id)) for run_id in (old, young)] == [0, 2]
+    assert (kept.exists(), gone.exists()) == (True, False)
+    assert client.get_run(old).data.params["month"] == "2023-06"  # `experiments` still lists it
+
+
+def test_an_experiment_at_work_keeps_its_files(store: Path) -> None:
+    place = experiments.place_of(NAME, "short trips")
+    old = run("a", trials=1, place=place)
+    with run_lifecycle.work_lock(place, "refuse", "an experiment"):
+        assert tidy() == {}
+    assert len(trials_of(old)) == 1
 
 
 # --- Input --------------------------------------------------------------------------------------------------

@@ -1,0 +1,161 @@
+"""Experiments in MLflow: found by run key and champion, listed, and in no search of the model's own runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from support.tracked import KEY, NAME, OTHER_KEY, mlflow_client
+
+from mlops.errors import command
+from mlops.registry import experiment_list, experiments, versions
+from mlops.registry.run_lifecycle import start_run
+from mlops.registry.versions import Version
+
+PLACE = experiments.place_of(NAME, "short trips")
+CHAMPION = Version(NAME, "3", "run of 3", {})
+OTHER = Version(NAME, "4", "run of 4", {})
+
+
+def tried(
+    key: str = KEY,
+    champion: Version | None = CHAMPION,
+    place: str = PLACE,
+    *,
+    judged: bool = True,
+    **tags: str,
+) -> str:
+    """Id of a run of an experiment."""
+    error = None if judged else KeyboardInterrupt()
+    with contextlib.suppress(KeyboardInterrupt), start_run(place, "green 2023-06", key) as run:
+        run.log_parameters({"month": "2023-06"})
+        run.log_metrics({"test_rmse": 4.5, "test_rmse_champion": 4.25} if champion else {"test_rmse": 4.5})
+        run.set_tags({**experiments.named("short trips", "a <note>\n of two lines"), **tags})
+        if error:
+            raise error
+        run.set_tags(
+            {**experiments.tags_of(champion), "differs": "seed 1", "reason": "why", "verdict": "keep"}
+        )
+    return str(run.run_id)
+
+
+def test_a_result_is_found_by_its_key_and_champion(store: Path) -> None:
+    assert experiments.find(PLACE, KEY, CHAMPION) is None
+    first = tried()
+    again = tried()
+    tried(OTHER_KEY)
+    tried(champion=OTHER)
+    found = experiments.find(PLACE, KEY, CHAMPION)
+    assert found is not None
+    assert found.run_id == again != first  # the newest
+    assert experiments.find(PLACE, KEY, None) is None
+    other = experiments.find(PLACE, KEY, OTHER)
+    assert other is not None
+    assert other.run_id not in (first, again)
+    assert experiments.find(experiments.place_of(NAME, "long trips"), KEY, CHAMPION) is None
+
+
+def test_a_version_of_the_same_number_and_another_run_is_another_champion(store: Path) -> None:
+    tried()
+    assert experiments.find(PLACE, KEY, Version(NAME, "3", "another run", {})) is None
+
+
+def test_a_run_that_was_stopped_is_no_result(store: Path) -> None:
+    tried(judged=False)
+    assert experiments.find(PLACE, KEY, CHAMPION) is None
+    (only,) = experiments.list_all()
+    assert (only.status, only.is_judged, only.verdict) == ("KILLED", False, "")
+
+
+def test_without_a_champion_the_result_is_found_as_well(store: Path) -> None:
+    run_id = tried(champion=None)
+    found = experiments.find(PLACE, KEY, None)
+    assert found is not None
+    assert (found.run_id, found.champion_rmse) == (run_id, None)
+
+
+def test_they_are_no_runs_of_the_model(store: Path) -> None:
+    tried()
+    assert versions.lost_runs(NAME) == {}
+    assert versions.earlier_runs(NAME, "2024-01") == ()
+    assert versions.warm_starts(NAME, "2024-01", ("max_depth",)) == ()
+    assert versions.list_all(NAME) == ()
+    assert versions.model_names() == ()
+
+
+def test_those_of_one_model_are_listed_newest_first(store: Path) -> None:
+    first = tried()
+    second = tried(place=experiments.place_of(NAME, "b"))
+    tried(place=experiments.place_of("trip-duration-green", "b"))
+    with start_run(NAME, "green 2023-06", KEY):
+        pass
+    found = experiments.list_all(NAME)
+    assert [(one.run_id, one.name, one.model) for one in found] == [
+        (second, "b", NAME),
+        (first, "short trips", NAME),
+    ]
+    assert len(experiments.list_all()) == 3
+    assert experiments.list_all("trip-duration") == ()
+
+
+def test_a_deleted_experiment_is_not_listed(store: Path) -> None:
+    tried()
+    found = mlflow_client().get_experiment_by_name(PLACE)
+    mlflow_client().delete_experiment(found.experiment_id)
+    assert experiments.places() == ()
+    assert experiments.list_all() == ()
+
+
+def test_the_note_is_the_description_on_mlflows_page(store: Path) -> None:
+    tried()
+    found = mlflow_client().get_experiment_by_name(PLACE)
+    experiments.describe(found.experiment_id, "What it tries")
+    experiments.describe(found.experiment_id, "")  # keeps the last note
+    assert mlflow_client().get_experiment(found.experiment_id).tags["mlflow.note.content"] == "What it tries"
+
+
+# --- What a person and a program read ------------------------------------------------------------------------
+
+
+def test_a_list_says_what_was_tried_and_what_came_of_it(store: Path) -> None:
+    run_id = tried()
+    (only,) = experiments.list_all()
+    header, row, *below = experiment_list.as_text([only]).splitlines()
+    assert header.split() == [
+        "experiment", "model", "tested", "on", "rmse", "champion's", "champion", "verdict", "when", "(UTC)",
+    ]  # fmt: skip
+    assert row.split()[:9] == ["short", "trips", NAME, "2023-06", "4.5000", "4.2500", "version", "3", "keep"]
+    assert [line.strip() for line in below[:3]] == [
+        "differs: seed 1",
+        "note: a <note> of two lines",
+        "why: why",
+    ]
+    assert run_id in below[3]
+
+
+def test_a_long_note_is_cut_and_a_link_is_not(store: Path) -> None:
+    tried(experiment_note="very " * 100)
+    text = experiment_list.as_text(experiments.list_all())
+    assert max(len(line) for line in text.splitlines() if "note: " in line) == experiment_list.COLUMNS
+
+
+def test_a_program_gets_numbers_and_nulls(store: Path) -> None:
+    run_id = tried(champion=None)
+    (only,) = json.loads(experiment_list.as_json(experiments.list_all()))
+    expected: dict[str, Any] = {
+        "model": NAME, "name": "short trips", "month": "2023-06", "rmse": 4.5, "champion_rmse": None,
+        "champion": None, "verdict": "keep", "reason": "why", "differs": "seed 1", "status": "FINISHED",
+        "run_id": run_id,
+    }  # fmt: skip
+    assert {name: only[name] for name in expected} == expected
+    assert only["at"].endswith("+00:00")
+    assert only["link"].endswith(run_id)
+    assert experiment_list.as_json([]) == "[]"
+
+
+def test_an_empty_list_says_how_to_begin() -> None:
+    begin = f'make one: {command("train --experiment NAME")} --experiment-note "what it tries"'
+    assert experiment_list.as_text([]) == f"there is no experiment yet; {begin}"
+    assert experiment_list.as_text([], NAME) == f"{NAME}: there is no experiment yet; {begin}"
