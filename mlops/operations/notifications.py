@@ -28,7 +28,7 @@ from mlops.mage import from_mage, is_scheduled, run_of
 from mlops.month import Month
 from mlops.operations import channels
 from mlops.operations.channels import Message as Message
-from mlops.pipeline import block_tables, run_once, schedule
+from mlops.pipeline import block_tables, experiment, leaderboard, run_once, schedule
 from mlops.pipeline.schedule import REPUBLISHED
 from mlops.registry import approvals, client, run_lifecycle, runs, versions
 
@@ -38,7 +38,7 @@ MONITORING = "trip_duration_monitoring"  # the pipeline whose failures are no fa
 
 
 def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | None:
-    """The message about a judged or a compared month; None for a table of another step.
+    """The message about a judged or a compared month; None for a table of another step, or of an experiment.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     """
     if {"title", "text"} <= set(table):
         return _of_compared(table.iloc[0], variables)
-    if "kind" not in table:
+    if "kind" not in table or table["kind"].iloc[0] == leaderboard.EXPERIMENT:  # it judges no month
         return None
     _connect(from_mage(variables))
     first = block_tables.full_table(table).iloc[0]
@@ -101,8 +101,9 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
             note = _new_note(text)
             is_run = is_scheduled(variables) and not is_monitoring
             if is_there and (is_run or hasattr(error, "run_id")):
+                place = experiment.place_of(name, settings) if settings.experiment else name
                 with contextlib.suppress(MlopsError):
-                    note["run"] = run_lifecycle.log_failure(name, run_once.title(settings), error)
+                    note["run"] = run_lifecycle.log_failure(place, run_once.title(settings), error)
             _write(key, note)
     shown = f"\nMLflow: run {note['run']}" if note.get("run") else ""
     what = "monitoring" if is_monitoring else "a run"

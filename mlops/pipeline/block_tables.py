@@ -19,7 +19,7 @@ from mlops.data import trips
 from mlops.errors import DataQualityError, command
 from mlops.files import atomic_write
 from mlops.pipeline import months_table
-from mlops.pipeline.leaderboard import BASELINE, CHAMPION, COLUMNS, VERSION
+from mlops.pipeline.leaderboard import BASELINE, CHAMPION, COLUMNS, EXPERIMENT, VERSION
 from mlops.pipeline.months_table import REJECTED
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import versions
@@ -182,7 +182,9 @@ def _entries(board: pd.DataFrame) -> list[str]:
 
 
 def _results(board: pd.DataFrame, result: RunResult) -> list[str]:
-    return [{**_RESULTS, VERSION: str(result.outcome)}.get(kind, "") for kind in board["kind"]]
+    tried = f"{result.outcome}: {result.verdict}"
+    named = {**_RESULTS, VERSION: str(result.outcome), EXPERIMENT: tried}
+    return [named.get(kind, "") for kind in board["kind"]]
 
 
 def _against_rival(board: pd.DataFrame) -> dict[str, pd.Series[float]]:
@@ -196,7 +198,9 @@ def _against_rival(board: pd.DataFrame) -> dict[str, pd.Series[float]]:
 
 def _log_way_on(result: RunResult) -> None:
     """Log the outcome, its reasons, and where a person finds the version and its card."""
-    if result.version is None:
+    if result.version is None:  # an experiment; its stages have logged where to look
+        for line in textwrap.wrap(str(result.board["about"].iloc[0]), _LINE):
+            logger.info("%s", line)
         return
     version, again = result.version, " (registered by an earlier run)" if result.is_repeat else ""
     why = textwrap.wrap(result.reason, _LINE)
