@@ -36,6 +36,7 @@ RUN_BY = (
     ("python -m mlops monitor --report", "pipelines/test_monitor_command.py", '"--report", '),
     ("python -m mlops monitor", "pipelines/test_monitor_command.py", '"monitor", '),
     ("python -m mlops show", "pipelines/test_operator_commands.py", 'machine.mlops("show", '),
+    ("python -m mlops experiments", "pipelines/test_experiment_runs.py", '.mlops("experiments")'),
     ("python -m mlops registry --as-of", "pipelines/test_operator_commands.py", '"registry", f"--as-of='),
     ("python -m mlops registry --model", "pipelines/test_operator_commands.py", '"registry", f"--model='),
     ("python -m mlops registry", "pipelines/test_operator_commands.py", 'machine.mlops("registry")'),
