@@ -11,6 +11,7 @@ Source: T. Gneiting, A. Raftery, "Strictly Proper Scoring Rules, Prediction, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,10 @@ def worst_covered(by_slice: pd.DataFrame, least_rows: int = LEAST_ROWS) -> dict[
 
 
 def slices(
-    requests: pd.DataFrame, actual: Array, predictions: pd.DataFrame, champion: Array | None = None
+    requests: pd.DataFrame,
+    actual: Array,
+    predictions: pd.DataFrame,
+    rivals: Mapping[str, Array] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Errors and intervals by slice, for each of the `groupings`.
 
@@ -114,14 +118,14 @@ def slices(
         Minutes.
     predictions : DataFrame of n rows
         Outputs of the model.
-    champion : array of shape (n,), optional
-        Minutes that the champion predicts.
+    rivals : mapping of str to array of shape (n,), optional
+        Minutes that others predict: ``champion``, ``pair_median``.
 
     Returns
     -------
     DataFrame
         ``slice``, ``value``, ``rows``, ``rmse``, ``mae``, ``bias``, those of `interval_metrics`, and
-        ``champion_rmse`` if `champion` is given. Each slice is sorted by its values; pairs by trips, most first.
+        ``<name>_rmse`` of each of `rivals`. Each slice is sorted by its values; pairs by trips, most first.
     """
     error = predictions["duration_minutes"].to_numpy() - actual
     measures = {
@@ -130,8 +134,8 @@ def slices(
         "bias": error,
         **interval_measures(actual, predictions),
     }
-    if champion is not None:
-        measures["champion_rmse"] = (champion - actual) ** 2
+    with np.errstate(over="ignore"):  # a rival may predict nonsense
+        measures |= {f"{name}_rmse": (minutes - actual) ** 2 for name, minutes in rivals.items()}
     table = sums_by(groupings(requests), measures).rename(columns={"trips": "rows"})
     table[list(measures)] = table[list(measures)].div(table["rows"], axis=0)
     roots = [name for name in measures if name.endswith("rmse")]

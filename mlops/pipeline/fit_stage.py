@@ -153,6 +153,23 @@ def measured(attempt: Attempt) -> dict[str, float]:
     return {**fitted["metrics"], **{f"cleaning_{name}": float(months[name].sum()) for name in counted}}
 
 
+def trials_table(attempt: Attempt) -> pd.DataFrame:
+    """The trials of a search that has ended, in order; empty if there is none.
+
+    Returns
+    -------
+    DataFrame
+        ``number``, ``rung``, ``validation_rmse`` (minutes, NaN for a trial that failed), ``parameters`` (a text)
+        and ``is_chosen``.
+    """
+    about = attempt.checkpoint.noted("fitted") or {"metrics": {"trials": 0}, "best_trial": 0}
+    rows = [
+        (t.number, t.rung, t.validation_rmse, str(t.parameters), t.number == about["best_trial"])
+        for t in kept_trials(attempt.checkpoint)[: int(about["metrics"]["trials"])]
+    ]
+    return pd.DataFrame(rows, columns=["number", "rung", "validation_rmse", "parameters", "is_chosen"])
+
+
 def log_search(attempt: Attempt, fitted: Fitted) -> None:
     """Log the trials that the server does not have yet, and the parameters that the search chose."""
     run = attempt.run

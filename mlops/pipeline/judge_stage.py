@@ -17,9 +17,11 @@ from mlops import config
 from mlops.config import Settings
 from mlops.data import schemas
 from mlops.errors import MlopsError, TrackingDownError, one_line
-from mlops.evaluation import metrics, model_card, promotion
+from mlops.evaluation import metrics, promotion
 from mlops.evaluation.baseline import PairMedian
 from mlops.evaluation.comparison import WITHOUT_DISTANCE, Evidence, Incumbent, gather
+from mlops.evaluation.explanation import explain
+from mlops.evaluation.plots import Drawn, plots
 from mlops.evaluation.promotion import Limits
 from mlops.model.duration_model import DurationModel
 from mlops.pipeline import fit_stage
@@ -30,6 +32,7 @@ from mlops.training import baselines, feature_files
 from mlops.training.baselines import CourseRecipe
 
 Array = npt.NDArray[Any]
+IMPORTANCE, PLOTS_FOLDER = "importance.csv", "plots"  # in the scratch folder, for the card, and of the run
 NOT_A_METRIC = ("row_seconds",)  # a measured time, which differs when a run is repeated
 SINGLE_REQUESTS = 30
 logger = logging.getLogger(__name__)
@@ -132,8 +135,8 @@ def compare(attempt: Attempt, tested: Tested) -> Compared:
         row_seconds=_row_seconds(tested.model, tested.requests),
         intervals=intervals,
     )
-    rival = predicted.get("champion")
-    return Compared(evidence, metrics.slices(tested.requests, tested.actual, tested.predictions, rival))
+    rivals = {name: minutes for name, minutes in predicted.items() if name in ("champion", "pair_median")}
+    return Compared(evidence, metrics.slices(tested.requests, tested.actual, tested.predictions, rivals))
 
 
 def decide(attempt: Attempt, tested: Tested, compared: Compared) -> Judged:
@@ -164,9 +167,12 @@ def log_report(attempt: Attempt, judged: Judged) -> None:
     if judged.without_distance is not None:
         run.log_table("slices_without_distance.csv", judged.without_distance)
     run.log_text("verdict.json", judged.record.to_json())
-    importance = tested.model.importance()
-    plots = model_card.plots(scratch / "plots", tested.actual, tested.minutes, judged.by_slice, importance)
-    run.log_files(plots, "plots")
+    explained = explain(tested.model, tested.requests, tested.actual, tested.minutes)
+    trials = fit_stage.trials_table(attempt)
+    shown = Drawn(tested.actual, tested.minutes, judged.by_slice, explained, trials)
+    run.log_files(plots(scratch / PLOTS_FOLDER, shown), PLOTS_FOLDER)
+    explained.features.to_csv(scratch / IMPORTANCE, index=False)
+    run.log_table(IMPORTANCE, explained.features)
     sample = verification.write_sample(scratch / "sample.parquet", tested.requests, tested.predictions)
     np.save(scratch / "tested.npy", tested.minutes.astype(np.float32))  # exact: XGBoost predicts float32
     run.log_files([sample, scratch / "tested.npy"], "proof")

@@ -13,15 +13,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlops.errors import MlopsError
-from mlops.evaluation import metrics, model_card
+from mlops.evaluation import metrics, model_card, plots
 from mlops.evaluation.comparison import WITHOUT_DISTANCE
 from mlops.locks import Lock
 from mlops.pipeline import leaderboard, rule_texts
 from mlops.pipeline.fit_stage import Attempt, Fitted
-from mlops.pipeline.judge_stage import Judged
+from mlops.pipeline.judge_stage import IMPORTANCE, PLOTS_FOLDER, Judged
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import (
     alias_log,
@@ -94,7 +95,7 @@ def promote(
         logger.error("%s stays challenger: %s", version.uri, verified.reason)
     if waits:
         logger.warning("%s is %s: %s. %s", version.uri, outcome, waits, approvals.how_to_approve(version))
-    log_card(attempt, judged, version, verified)
+    log_card(attempt, judged, version, verified, waits=waits)
     reason = judged.verdict.reason if verified.passed else f"verification failed: {verified.reason}"
     board = leaderboard.leaderboard(
         version,
@@ -165,9 +166,10 @@ def log_card(
     version: Version | None = None,
     verified: Verification | None = None,
     difference: Sequence[str] = (),
+    waits: str = "",
 ) -> None:
     """Log the model card of a verified version, or of an experiment with what differs from the champion's run."""
-    measured, importance = judged.verdict.measured, judged.tested.model.importance()
+    measured, tested, scratch = judged.verdict.measured, judged.tested, attempt.checkpoint.scratch
     gain = [measured[name] for name in ("gain_minutes", "gain_low", "gain_high") if name in measured]
     card = model_card.Card(
         name=attempt.name,
@@ -182,11 +184,13 @@ def log_card(
         by_slice=judged.by_slice,
         ranges=_ranges(judged, version),
         without_distance=judged.without_distance,
-        importance=importance,
+        importance=pd.read_csv(scratch / IMPORTANCE),
         months=attempt.months,
         rules={str(rule): "" if rule.is_usual else rule.source or "# not found" for rule in attempt.rules},
         verification=_verification(verified) if verified else None,
-        plots=sorted((attempt.checkpoint.scratch / "plots").glob("*.png")),
+        plots=plots.drawn_in(scratch / PLOTS_FOLDER),
+        half_within=float(np.median(np.abs(tested.minutes - tested.actual))),
+        waits=waits,
         experiment=attempt.settings.experiment or "",
         experiment_note=attempt.settings.experiment_note,
         difference=difference,

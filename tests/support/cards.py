@@ -11,11 +11,19 @@ import pandas as pd
 from support.builders import make_requests
 
 from mlops.config import Settings
+from mlops.evaluation.explanation import Example, Explanation
 from mlops.evaluation.metrics import slices, worst_coverage
 from mlops.evaluation.model_card import Card
+from mlops.evaluation.plots import Drawn
 
 SHA = "0123456789abcdef" * 4
-IMPORTANCE = {"pace_minutes": 0.75, "weekday": 0.25, "month": 0.0}
+IMPORTANCE = pd.DataFrame(
+    {
+        "feature": ["pace_minutes", "weekday", "month"],
+        "gain": [0.75, 0.25, 0.0],
+        "minutes_lost": [1.5, 0.125, 0.0],
+    }
+)
 MEASURED = {
     "test_rows": 61_234, "test_rmse": 4.41239, "test_mae": 2.9, "test_p90": 6.5, "test_r2": 0.8,
     "test_bias": -0.1, "test_coverage_80": 0.803, "test_coverage_95": 0.951,
@@ -41,6 +49,29 @@ def by_slice() -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
         actual,
         predicted,
     )
+
+
+def example() -> Example:
+    """A ride of 23 minutes: ten more than the mean because it is far, one less because of the weekday."""
+    request = {"pickup_at": pd.Timestamp("2023-06-13 17:40"), "pickup_zone": 74, "dropoff_zone": 132}
+    added = {"pace_minutes": 10.0, "weekday": -1.0, "month": 0.0}
+    values = {"pace_minutes": 24.26, "weekday": 1.0, "month": 6.0}
+    return Example({**request, "distance_miles": 8.25}, 21.4, 23.0, 14.0, added, values)
+
+
+def drawn() -> Drawn:
+    """What the figures of the example show."""
+    table, actual, predicted = by_slice()
+    trials = pd.DataFrame(
+        [
+            (1, 1, 5.2, "deep", False), (2, 1, 5.4, "flat", False), (3, 1, math.nan, "odd", False),
+            (4, 2, 4.8, "deep", True),
+        ],
+        columns=["number", "rung", "validation_rmse", "parameters", "is_chosen"],
+    )  # fmt: skip
+    parts = pd.DataFrame({"part": ["distance", "passengers"], "minutes_lost": [7.5, 0.04]})
+    rivals = table.assign(champion_rmse=1.1 * table["rmse"], pair_median_rmse=1.4 * table["rmse"])
+    return Drawn(actual, predicted, rivals, Explanation(IMPORTANCE, parts, 5000, example()), trials)
 
 
 def make_card(**settings: object) -> Card:
@@ -99,6 +130,7 @@ def make_card(**settings: object) -> Card:
         importance=IMPORTANCE,
         months=months,
         verification=PASSED,
+        half_within=2.04,
     )
 
 

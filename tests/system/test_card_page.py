@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib import image
-from support.cards import CARD, IMPORTANCE, by_slice
+from support.cards import CARD, drawn
 
 from mlops.evaluation.model_card import page
-from mlops.evaluation.plots import plots
+from mlops.evaluation.plots import drawn_in, plots
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -38,10 +38,9 @@ def look(at: Path, *how: str) -> str:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page in its own folder."""
     folder = tmp_path_factory.mktemp("card")
-    table, actual, predicted = by_slice()
-    drawn = plots(folder / "plots", actual, predicted, table, IMPORTANCE)
+    plots(folder / "plots", drawn())
     path = folder / "model_card.html"
-    path.write_text(page(replace(CARD, plots=drawn)), encoding="utf-8")
+    path.write_text(page(replace(CARD, plots=drawn_in(folder / "plots"))), encoding="utf-8")
     return path
 
 
@@ -49,7 +48,7 @@ def test_a_browser_finds_the_title_and_the_tables(file: Path) -> None:
     shown = look(file, "--dump-dom")
 
     assert f"<title>{CARD.title}</title>" in shown
-    assert shown.count("<table>") == page(CARD).count("<table>") == 10
+    assert shown.count("<table>") == page(CARD).count("<table>") == 11
     assert ">champion (version 3)</td>" in shown
 
 

@@ -37,7 +37,7 @@ def test_the_gate_looks_at_the_slices_of_the_report() -> None:
     found = gathered(4.0, 5.0).slices
     ends = ("low_80_minutes", "high_80_minutes", "low_95_minutes", "high_95_minutes")
     predictions = pd.DataFrame({"duration_minutes": ACTUAL + 4 * NOISE, **dict.fromkeys(ends, 30.0)})
-    report = slices(REQUESTS, ACTUAL, predictions, ACTUAL + 5 * NOISE)
+    report = slices(REQUESTS, ACTUAL, predictions, {"champion": ACTUAL + 5 * NOISE})
     report = report[report["slice"].isin(GATED)].reset_index(drop=True)
 
     assert set(found["slice"]) == {"distance", "pair", "hour band", "week", "from airport", "to airport"}

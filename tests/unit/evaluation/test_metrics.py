@@ -209,7 +209,7 @@ def test_the_verdict_uses_existing_groupings() -> None:
 def test_the_champions_rmse_is_beside_the_challengers() -> None:
     table, requests, error = sliced()
     actual = np.random.default_rng(1).uniform(1, 60, len(error))
-    beside = slices(requests, actual, predictions_of(actual + error), actual + 2 * error)
+    beside = slices(requests, actual, predictions_of(actual + error), {"champion": actual + 2 * error})
 
     pd.testing.assert_frame_equal(
         beside[["slice", "value", "rows", "rmse"]], table[["slice", "value", "rows", "rmse"]]

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cards import CARD, IMPORTANCE, by_slice, rows
+from support.cards import CARD, IMPORTANCE, drawn, rows
 
 from mlops.config import PROJECT
 from mlops.errors import one_line
 from mlops.evaluation.model_card import Card, markdown, page
-from mlops.evaluation.plots import PLOTS, plots
+from mlops.evaluation.plots import PLOTS, drawn_in, plots
 
 TEMPLATES = PROJECT / "mlops/evaluation/templates"
 
@@ -54,8 +54,9 @@ class Reader(HTMLParser):
         self.addresses: list[str] = []
         self.alts: list[str] = []
         self.paragraphs = ""
+        self.figures: list[str] = []
         self.found: dict[str, list[str]] = {
-            name: [] for name in ("title", "style", "h1", "h2", "li", "td", "code")
+            name: [] for name in ("title", "style", "h1", "h2", "li", "td", "code", "figcaption")
         }
         self.feed(text)
         self.close()
@@ -68,6 +69,7 @@ class Reader(HTMLParser):
             value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")
         ]
         self.alts += [value or "" for name, value in attrs if name == "alt"]
+        self.figures += [value or "" for name, value in attrs if name == "aria-label"]
         if tag in self.found:
             self.found[tag].append("")
         if tag not in VOID:
@@ -95,7 +97,7 @@ def with_text(text: str) -> Card:
         settings={**CARD.settings, "source": text},
         origin={"run_key": text},
         contenders=CARD.contenders.assign(contender=[text, *CARD.contenders["contender"][1:]]),
-        importance={text: 1.0},
+        importance=IMPORTANCE.head(1).assign(feature=text),
         months=CARD.months.assign(unusual=[text, "", "", ""]),
     )
 
@@ -107,10 +109,11 @@ def test_a_hostile_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
     plain = one_line(text)
 
     assert shown.tags == Reader(page(harmless)).tags
-    assert shown.found["li"][:3] == [plain, "the next", f"2023-06: {plain}"]
+    assert shown.found["li"][4:7] == [plain, "the next", f"2023-06: {plain}"]
     assert f"failed, so its run did not make this version champion: {plain}" in shown.paragraphs
     assert f"Source: {plain}. Trained on" in shown.paragraphs
-    assert shown.found["td"].count(plain) == 4  # a contender, a feature, a setting and an origin
+    # A contender, a feature's name and its words, a setting and an origin; words have no underscores.
+    assert shown.found["td"].count(plain) == (5 if "_" not in plain else 4)
     assert shown.addresses == ["data:,"]
     assert shown.handlers == []
     assert "script" not in shown.tags
@@ -139,7 +142,7 @@ def test_any_text_is_shown_as_it_is(text: str) -> None:
     page_of_it = Reader(page(replace(CARD, reasons=(text,), settings={**CARD.settings, "source": text})))
     plain = " ".join(text.split())
 
-    assert page_of_it.found["li"][0] == plain
+    assert page_of_it.found["li"][4] == plain
     assert plain in page_of_it.found["td"]
 
 
@@ -157,32 +160,41 @@ def test_the_page_says_what_the_markdown_says() -> None:
     assert '<html lang="en">' in page(CARD)
 
 
-def test_the_pictures_are_in_the_page_with_words_for_them(tmp_path: Path) -> None:
-    table, actual, predicted = by_slice()
-    drawn = plots(tmp_path, actual, predicted, table, IMPORTANCE)
+def test_the_figures_are_in_the_page_with_words_for_them(tmp_path: Path) -> None:
+    pictures = plots(tmp_path, drawn())
     other = tmp_path / 'by_"weather"<.png'
-    other.write_bytes(drawn[0].read_bytes())
-    text = page(replace(CARD, plots=(*drawn, other)))
+    other.write_bytes(pictures[0].read_bytes())
+    text = page(replace(CARD, plots=(*drawn_in(tmp_path), other)))
     shown = Reader(text)
 
-    assert shown.alts == [*PLOTS.values(), 'by "weather"<']
-    assert [
-        base64.b64decode(address.removeprefix("data:image/png;base64,")) for address in shown.addresses[1:]
-    ] == [path.read_bytes() for path in (*drawn, other)]
-    assert text.index("Feature importance") < text.index("<img") < text.index("Intended use and limits")
-    assert "<img" not in page(CARD)
+    assert shown.alts == ['by "weather"<']
+    assert shown.found["figcaption"] == [*PLOTS.values(), 'by "weather"<']
+    assert len(shown.figures) == len(PLOTS)
+    assert "Why 23 minutes? Tuesday 17:40, zone 74 to JFK, 8.2 miles. It took 21." in shown.figures
+    assert base64.b64decode(shown.addresses[-1].removeprefix("data:image/png;base64,")) == other.read_bytes()
+    assert text.index(">Verdict<") < text.index("<figure>") < text.index(">Test results<")
+    assert "<figure>" not in page(CARD)
+
+
+def test_the_markdown_says_where_the_figures_are(tmp_path: Path) -> None:
+    plots(tmp_path, drawn())
+    with_figures = replace(CARD, plots=drawn_in(tmp_path))
+
+    assert "\n## Figures\n\nThe page `model_card.html` among the run's artefacts" in markdown(with_figures)
+    assert "## Figures" not in markdown(CARD)
+    assert Reader(page(with_figures)).found["h2"][:3] == ["In short", "Verdict", "Figures"]
 
 
 def test_the_page_asks_nobody_for_anything(tmp_path: Path) -> None:
-    table, actual, predicted = by_slice()
-    text = page(replace(CARD, plots=plots(tmp_path, actual, predicted, table, IMPORTANCE)))
+    plots(tmp_path, drawn())
+    text = page(replace(CARD, plots=drawn_in(tmp_path)))
 
     assert all(address.startswith("data:") for address in Reader(text).addresses)
     assert (
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
     ) in text
-    assert not re.search(r"@import|url\(|<script|https?://", text)
+    assert not re.search(r"@import|url\((?!#)|<script|https?://", text)
 
 
 def test_the_style_is_in_the_page() -> None:
