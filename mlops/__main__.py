@@ -55,8 +55,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if unknown:
         names = {**Settings.model_fields, **ScoringSettings.model_fields, **MonitoringSettings.model_fields}
         known = [f"--{name.replace('_', '-')}" for name in names]
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        option = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(option, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
+        hint = "; it is an option of another command" if option in known else hint
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return given
 

@@ -69,6 +69,15 @@ def test_features_are_compared_unless_the_champions_are_unknown() -> None:
     assert list(difference._features([], ["hour"])) == []
 
 
+def test_the_champions_features_are_read_from_the_files_that_its_test_fetched(tmp_path: Path) -> None:
+    attempt: Any = SimpleNamespace(checkpoint=SimpleNamespace(scratch=tmp_path))
+    assert difference._champions_features(attempt) == ()
+    folder = tmp_path / "champion" / "artifacts" / "data"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text('{"format": 3, "features": ["hour", "weekday"]}')
+    assert difference._champions_features(attempt) == ("hour", "weekday")
+
+
 def test_code_and_packages_are_named() -> None:
     then = {"code": {"mlops/a.py": "1" * 64, "b.py": "2" * 64}, "environment": {"numpy": "1.26.3"}}
     now = {"code": {"mlops/a.py": "3" * 64, "b.py": "2" * 64}, "environment": {"numpy": "1.26.4"}}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mlops.__main__ import parse
 from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence
 from mlops.operations import notifications
@@ -82,3 +83,14 @@ def test_an_experiment_whose_leaderboard_is_gone_has_one_row() -> None:
     ]  # fmt: skip
     assert leaderboard.of_tags("e", NAME, "", None)["test_rmse"].isna().all()
     leaderboard.check_leaderboard(board)
+
+
+@pytest.mark.parametrize("command", ["backfill", "replay"])
+def test_a_command_for_several_months_has_no_experiments(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse([command, "--from", "2023-04", "--to", "2023-05", "--experiment", "x"])
+    assert capsys.readouterr().err.endswith(
+        "error: unrecognized arguments: --experiment x; it is an option of another command\n"
+    )
