@@ -206,16 +206,18 @@ def test_the_verdict_uses_existing_groupings() -> None:
     assert set(GATED) == set(groupings(make_requests(1))) - {"hour", "weekday"}
 
 
-def test_the_champions_rmse_is_beside_the_challengers() -> None:
+def test_the_rivals_rmse_is_beside_the_challengers() -> None:
     table, requests, error = sliced()
     actual = np.random.default_rng(1).uniform(1, 60, len(error))
-    beside = slices(requests, actual, predictions_of(actual + error), {"champion": actual + 2 * error})
+    rivals = {"champion": actual + 2 * error, "pair_median": actual + 3 * error}
+    beside = slices(requests, actual, predictions_of(actual + error), rivals)
 
     pd.testing.assert_frame_equal(
         beside[["slice", "value", "rows", "rmse"]], table[["slice", "value", "rows", "rmse"]]
     )
     np.testing.assert_allclose(beside["champion_rmse"], 2 * beside["rmse"])
-    assert list(beside.columns) == [*table.columns, "champion_rmse"]
+    np.testing.assert_allclose(beside["pair_median_rmse"], 3 * beside["rmse"])
+    assert list(beside.columns) == [*table.columns, "champion_rmse", "pair_median_rmse"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc") | st.none(), minutes), max_size=30))

@@ -50,6 +50,32 @@ def logged(run: Run) -> list[tuple[str, float]]:
     return sorted((found.info.run_name, found.data.metrics["validation_rmse"]) for found in trials)
 
 
+def test_the_table_of_trials_has_those_of_the_search_and_the_chosen_one(store: Path) -> None:
+    with start_run(NAME, "r", KEY) as run:
+        asked = attempt(run)
+        assert fit_stage.trials_table(asked).empty
+        for number in (1, 2, 3):
+            TrialLog(asked).keep(trial(number, 4.0 + number))
+        asked.checkpoint.note("fitted", {"metrics": {"trials": 2}, "best_trial": 1})
+
+        assert fit_stage.trials_table(asked).to_dict("records") == [
+            {
+                "number": 1,
+                "rung": 1,
+                "validation_rmse": 5.0,
+                "parameters": "{'max_depth': 8}",
+                "is_chosen": True,
+            },
+            {
+                "number": 2,
+                "rung": 1,
+                "validation_rmse": 6.0,
+                "parameters": "{'max_depth': 8}",
+                "is_chosen": False,
+            },
+        ]
+
+
 def test_trials_are_kept_and_logged_and_read_by_the_next_attempt(store: Path) -> None:
     with start_run(NAME, "r", KEY) as run:
         for number in (1, 2):
