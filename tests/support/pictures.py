@@ -24,7 +24,8 @@ if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an enviro
 BLOCKS = ("load_trips", "clean_trips", "build_features", "train_and_register")
 MODEL = "trip-duration-sample"
 WIDTH, HEIGHT, BLOCK_HEIGHT, REGISTRY_HEIGHT = 1280, 960, 780, 560
-EDITOR_HEIGHT, CARD_HEIGHT = 800, 665
+EDITOR_HEIGHT, CARD_HEIGHT, FORM_HEIGHT = 800, 665, 760
+FORM = ("2023-06", "sample", "2", "two trials")  # month, source, trials, experiment
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 120, 600
 SETTLE_MS = 2500  # pages of both programs draw in several steps
 PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header, which has no name
@@ -106,6 +107,21 @@ def photograph_editor(browser: Browser, mage: str, folder: Path) -> None:
     page.close()
 
 
+def photograph_form(browser: Browser, mage: str, folder: Path) -> None:
+    """Take a picture of the form that starts a run, with an experiment filled in."""
+    page = open_editor(browser, mage, hidden=("before", "after"))
+    page.goto(re.sub(r"/edit.*", "/triggers", mage))
+    page.get_by_text("Create trigger with no-code").click()
+    page.get_by_text("Next: Customize").click()
+    page.locator("select").select_option("green")
+    for field, value in zip(page.locator("input:visible").all(), FORM, strict=True):
+        field.fill(value)
+    page.locator("textarea").fill("Are two trials enough?")
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=folder / "form.png", clip=top(FORM_HEIGHT))
+    page.close()
+
+
 def photograph_mlflow(browser: Browser, mlflow: str, folder: Path) -> None:
     """Take pictures of the registered model and of its first version's model card."""
     page = new_page(browser, NO_ASSISTANT)
@@ -136,6 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         if options.only != "mlflow":
             photograph_editor(browser, options.mage, options.folder)
+            photograph_form(browser, options.mage, options.folder)
         if options.only != "mage":
             photograph_mlflow(browser, options.mlflow, options.folder)
         browser.close()
