@@ -242,7 +242,6 @@ def _tags(attempt: Attempt, judged: Judged) -> dict[str, str]:
     learnt = attempt.months.loc[attempt.months["role"] != "test", "month"]
     origin = attempt.origin
     return {
-        "service": attempt.settings.service,
         "test_month": attempt.settings.month,
         "first_month_learnt": learnt.min(),
         "last_month_learnt": learnt.max(),
