@@ -32,6 +32,7 @@ RIDES = {
     "fhvhv": "ride with Uber or Lyft",
     "sample": "ride in the synthetic city",
 }
+FORMER = "Predicts how many minutes a taxi ride will take."  # what earlier releases wrote, and no person
 TAG = "champion"  # of the registered model: shown in MLflow's list of models
 
 
@@ -99,11 +100,13 @@ def _refresh(name: str) -> None:
             if text != texts.get(version.number):
                 versions.describe(version, text)
     model = client.get_registered_model(name)
-    text = below(model.description or of_new_model(name), _of_model(name, known, past))
+    own = (model.description or "").partition(MARK)[0].strip()
+    head = of_new_model(name) if own in ("", FORMER) else model.description
+    text = below(head, _of_model(name, known, past))
     if text != model.description:
         client.update_registered_model(name, text)
     champion = known.get(past.champion or "")
-    short = f"{champion.tags.get('test_month', '?')}, RMSE {_rmse(champion)}" if champion else "none"
+    short = f"{_month(champion)}, RMSE {_rmse(champion)}" if champion else "none"
     if model.tags.get(TAG) != short:
         client.set_registered_model_tag(name, TAG, short)
 
@@ -177,7 +180,7 @@ def _champion_lines(past: _Past, known: Mapping[str, Version]) -> list[str]:
     page = f"[version {version.number}]({_address(versions.page_of(version))})"
     return [
         f"**Champion: {page}**{since}. RMSE {_rmse(version)} minutes on the trips of "
-        f"{_plain(tags.get('test_month', '?'))}; trained on {learnt[0]} to {learnt[1]}",
+        f"{_plain(_month(version))}; trained on {learnt[0]} to {learnt[1]}",
         _links(version, past.experiment_id),
     ]
 
@@ -224,6 +227,10 @@ def _verified(proof: str | None) -> str:
     if proof == verification.PASSED:
         return "passed: the registry serves the model that was tested"
     return f"failed: {_plain(proof)}" if proof else "none"
+
+
+def _month(version: Version) -> str:
+    return one_line(version.tags.get("test_month", "?"), 20)
 
 
 def _rmse(version: Version) -> str:
