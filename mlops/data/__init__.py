@@ -12,7 +12,9 @@ In reading order:
 - `ceilings`: how large a month's file, its row groups and its pages may be
 - `raw_trips`: from a raw file to batches of trips, or an error that says what is wrong with the file
 - `duplicates`: rows that repeat an earlier row of the same file
+- `trip_samples`: a small sample of a month's trips with the rule that rejected each
 - `trips`: from raw trips to clean trips; every rejection is counted by rule
+- `trip_counts`: clean trips counted by weekday, hour and duration
 - `schemas`: the contract that every clean trip fulfils
 - `revisions`: schema changes between months, and row changes in a republished month
 - `split`: which months are for training, validation and test

@@ -116,6 +116,17 @@ def read_trips(path: Path, service: str, label: object = None) -> Iterator[Colum
         yield {**trips, "is_duplicate": duplicates.mark(trips)}
 
 
+def first_trips(path: Path, service: str, label: object = None) -> Columns:
+    """The first `BATCH_ROWS` trips of a file, as `read_trips` yields them but without ``is_duplicate``.
+
+    Raises
+    ------
+    TripSchemaError
+        As `read_trips`.
+    """
+    return next(_read(path, service, label))
+
+
 @contextmanager
 def opened(path: Path, label: object = None) -> Iterator[pq.ParquetFile]:
     """The open Parquet file; `label` names it in messages.

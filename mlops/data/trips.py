@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops.data.raw_trips import Columns, read_trips
+from mlops.data.trip_samples import TripSample
 from mlops.errors import ConfigError, one_line
 from mlops.files import atomic_write
 from mlops.month import Month
 
 Mask = npt.NDArray[np.bool_]
+Reasons = npt.NDArray[np.int16]
 SHORTEST_MINUTES, LONGEST_MINUTES = 1.0, 60.0
 LONGEST_MILES = 100.0
 LAST_ZONE = (
@@ -188,12 +190,20 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     ConfigError
         When a rule fails, or gives anything but true or false for each trip.
     """
-    rows = len(trips["pickup_at"])
+    return _cleaned(trips, month, rules, reasons(trips, month, rules))
+
+
+def reasons(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> Reasons:
+    """Of each trip the number of the first rule that rejects it, from 1; 0 if none does. Raises as `clean`."""
     with np.errstate(invalid="ignore"):
         masks = [_rejected(rule, trips, month) for rule in rules]
-    reason = np.zeros(rows, np.int16)
+    reason = np.zeros(len(trips["pickup_at"]), np.int16)
     for number in range(len(rules), 0, -1):  # the first rule overwrites later ones
         reason[masks[number - 1]] = number
+    return reason
+
+
+def _cleaned(trips: Columns, month: Month, rules: Sequence[Rule], reason: Reasons) -> tuple[Columns, Quality]:
     counts = np.bincount(reason, minlength=len(rules) + 1)
     trainable = np.array([True] + [False] * len(rules))
     testable = np.array([True] + [rule.training_only for rule in rules])
@@ -202,7 +212,7 @@ def clean(trips: Columns, month: Month, rules: Sequence[Rule] = RULES) -> tuple[
     columns["for_training"] = trainable[reason[chosen]]
     rejected = {rule.name: int(count) for rule, count in zip(rules, counts[1:], strict=True)}
     by_day = _by_day(columns["pickup_at"], month)
-    return columns, Quality(rows, int(counts[0]), len(chosen), rejected, by_day)
+    return columns, Quality(len(reason), int(counts[0]), len(chosen), rejected, by_day)
 
 
 def _rejected(rule: Rule, trips: Columns, month: Month) -> Mask:
@@ -233,8 +243,16 @@ def clean_file(
     target: Path,
     rules: Sequence[Rule] = RULES,
     label: object = None,
+    sample: Path | None = None,
 ) -> Quality:
     """Write a month's clean trips to `target` as Parquet, atomically; the counts of its trips.
+
+    Parameters
+    ----------
+    label : object, optional
+        Names the file in messages.
+    sample : Path, optional
+        File for a `TripSample` of the month's trips.
 
     Raises
     ------
@@ -243,14 +261,20 @@ def clean_file(
     """
     days = (month.end - month.start).days
     total = Quality(0, 0, 0, {rule.name: 0 for rule in rules}, (0,) * days)
+    sampled = TripSample([rule.name for rule in rules])
     with (
         atomic_write(target) as temporary,
         pq.ParquetWriter(temporary, TRIP_SCHEMA, compression="zstd") as writer,
     ):
         for batch in read_trips(raw, service, label):
-            columns, quality = clean(batch, month, rules)
+            reason = reasons(batch, month, rules)
+            columns, quality = _cleaned(batch, month, rules, reason)
             writer.write_table(as_table(columns))
             total = _add(total, quality)
+            if sample:
+                sampled.add(batch, reason)
+    if sample:
+        sampled.write(sample)
     return total
 
 

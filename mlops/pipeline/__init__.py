@@ -5,6 +5,7 @@ In reading order:
 - `steps`: the four steps of a run, called by Mage's blocks and by the command line
 - `months_table`: the table that each step passes to the next, and its schema
 - `block_tables`: what the blocks show of these tables, and the way back to the full table
+- `glimpses`: numbers for the charts beside the blocks
 - `table_schema`: table schemas with error texts for people
 - `schedule`: which month comes next
 - `code_checks`: this process has the code that is on disk, and your own features can be used

@@ -103,7 +103,8 @@ def clean_trips(
         month, raw = Month.parse(row["month"]), Path(row["path"])
         paths[month] = prepared_path(row, "trips", rules_sha256)
         run_once.require_unchanged(raw, row["sha256"])
-        counts = trips.clean_file(raw, settings.service, month, paths[month], rules, row["url"])
+        sample = prepared_path(row, "samples", rules_sha256)
+        counts = trips.clean_file(raw, settings.service, month, paths[month], rules, row["url"], sample)
         counted[month] = counts
         logger.info("%s %s: kept %s", settings.service, month, trips.summary(counts))
     notes = quality.check_months(counted, split_of(months), settings)
