@@ -17,7 +17,7 @@ from mlops import config
 from mlops.config import Settings
 from mlops.data import ingest, quality, trips
 from mlops.month import Month
-from mlops.pipeline import experiment, months_table, rule_texts, run_key, run_once, schedule
+from mlops.pipeline import code_checks, experiment, months_table, rule_texts, run_key, run_once, schedule
 from mlops.pipeline.months_table import prepared_path, settings_of, split_of
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, run_lifecycle, versions
@@ -57,7 +57,8 @@ def load_trips(settings: Settings) -> pd.DataFrame:
     MlopsError
         As `ingest.load` and `schedule.load_next`; before anything is fetched if no run could be logged.
     """
-    # Report wrong settings of the machine before the download, not after it.
+    # Report wrong code and wrong settings of the machine before the download, not after it.
+    code_checks.require_usable()
     config.threads()
     config.state_dir()
     uri = config.tracking_uri()
@@ -94,6 +95,7 @@ def clean_trips(
     """
     if months_table.is_nothing(months_table.validate(months, "load_trips")):
         return months
+    code_checks.require_usable()
     settings = settings_of(months, settings)
     trips.require_usable(rules)
     rules_sha256, texts, paths, counted = run_key.rules_sha256(rules), rule_texts.describe(rules), {}, {}
@@ -131,12 +133,13 @@ def build_features(cleaned: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """
     if months_table.is_nothing(months_table.validate(cleaned, "clean_trips")):
         return cleaned
+    code_checks.require_usable()
     settings = settings_of(cleaned, settings)
-    statistics, paths = [], []
+    statistics, paths, code = [], [], code_checks.feature_code()
     for row in cleaned.to_dict("records"):
         run_once.require_unchanged(Path(row["path"]), row["clean_sha256"])
         paths.append(prepared_path(row, "features", row["rules_sha256"]))
-        statistics.append(feature_files.write_features(Path(row["path"]), paths[-1]))
+        statistics.append(feature_files.write_features(Path(row["path"]), paths[-1], code))
     months = months_table.write(months_table.with_features(cleaned, paths))
     summary = feature_files.summarise(statistics).assign(months=str(months))
     months_table.check_features(summary)
@@ -168,6 +171,8 @@ def train_and_register(summary: pd.DataFrame, settings: Settings, asked_by: str 
     if months_table.is_nothing(summary):
         return RunResult.of_nothing(summary)
     months = months_table.read(summary)
+    code_checks.require_usable()
+    code_checks.require_features_of_this_code([Path(path) for path in months["features"]])
     named = settings_of(months, settings)
     texts = rule_texts.from_json(months["rules"].iloc[0])
     # In the editor these may be older than the block clean_trips says.

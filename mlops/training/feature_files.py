@@ -158,8 +158,12 @@ def write_features(clean: Path, target: Path, code: str = "") -> pd.DataFrame:
 
 
 def code_of(path: Path) -> str:
-    """Hash of the code that computed a file's features; empty if it is not known."""
-    return ((pq.read_schema(path).metadata or {}).get(_CODE.encode()) or b"").decode()
+    """Hash of the code that computed a file's features; empty if it is not known, or the file is not readable."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError):  # the check of its hash says what is wrong
+        return ""
+    return metadata.get(_CODE.encode(), b"").decode()
 
 
 def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -157,6 +157,8 @@ def test_a_feature_file_names_the_code_that_wrote_it(clean: Path, tmp_path: Path
         feature_files.write_features(clean, tmp_path / "features.parquet", code)
         assert feature_files.code_of(tmp_path / "features.parquet") == code
     assert feature_files.code_of(clean) == ""
+    (tmp_path / "features.parquet").write_bytes(b"another run's")
+    assert feature_files.code_of(tmp_path / "features.parquet") == ""
 
 
 def test_the_names_that_are_taken_are_the_columns_of_the_file() -> None:
