@@ -225,7 +225,7 @@ def _rejected(rule: Rule, trips: Columns, month: Month) -> Mask:
     except Exception as error:  # whatever the rule's code raises
         raise ConfigError(
             f"cleaning rule {rule.name!r} failed ({type(error).__name__}: {one_line(error, 300)}). "
-            f"It is called with the arrays {', '.join(trips)} and the month. Correct the rule."
+            f"It is called with trips, a dict of the arrays {', '.join(trips)}, and the month. Correct the rule."
         ) from error
     rows = len(trips["pickup_at"])
     if mask.dtype != np.bool_ or mask.shape != (rows,):

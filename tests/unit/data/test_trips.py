@@ -373,7 +373,7 @@ def changing(trips: Columns, month: Month) -> Mask:
     [
         (
             lambda t, m: t["miles"] > 1,
-            r"failed \(KeyError: 'miles'\). It is called with the arrays pickup_at, ",
+            r"failed \(KeyError: 'miles'\). It is called with trips, a dict of the arrays pickup_at, ",
         ),
         (changing, r"failed \(ValueError: assignment destination is read-only\)"),
         (
