@@ -100,10 +100,10 @@ def _refresh(name: str) -> None:
             if text != texts.get(version.number):
                 versions.describe(version, text)
     model = client.get_registered_model(name)
-    own = (model.description or "").partition(MARK)[0].strip()
-    head = of_new_model(name) if own in ("", FORMER) else model.description
-    text = below(head, _of_model(name, known, past))
-    if text != model.description:
+    now = model.description or ""
+    own = now.partition(MARK)[0].strip()
+    text = below(of_new_model(name) if own in ("", FORMER) else now, _of_model(name, known, past))
+    if text != now:
         client.update_registered_model(name, text)
     champion = known.get(past.champion or "")
     short = f"{_month(champion)}, RMSE {_rmse(champion)}" if champion else "none"

@@ -79,7 +79,7 @@ class _Tag:
     """A tag that is an entry."""
 
     key: str
-    text: str
+    value: str
     entry: Entry
     is_signed: bool
 
@@ -92,7 +92,7 @@ def entries(name: str, tags: Mapping[str, str]) -> tuple[Entry, ...]:
             found.append(replace(tag.entry, proof=SIGNED))
             proof = FORGED  # of later entries without a signature
         else:
-            found.append(replace(tag.entry, proof=FORGED if json.loads(tag.text).get("auth") else proof))
+            found.append(replace(tag.entry, proof=FORGED if json.loads(tag.value).get("auth") else proof))
     return tuple(found)
 
 
@@ -102,7 +102,7 @@ def unreadable(name: str, tags: Mapping[str, str]) -> tuple[str, ...]:
     found = []
     for key in sorted(filter(_is_journal, tags)):
         entry = _parsed(key, tags[key])
-        if not entry or tags[key] != counted[entry.number].text:
+        if not entry or tags[key] != counted[entry.number].value:
             found.append(key)
     return tuple(found)
 
