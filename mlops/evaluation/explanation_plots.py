@@ -58,14 +58,16 @@ def shuffled(explained: Explanation) -> Axes:
 def one_ride(example: Example) -> Axes:
     """From the mean prediction to that of one ride, feature by feature, the largest first."""
     largest = sorted(example.added, key=lambda name: -abs(example.added[name]))
-    steps = {_with_value(name, example.values.get(name)): example.added[name] for name in largest[:STEPS]}
+    names = [_with_value(name, example.values.get(name)) for name in largest[:STEPS]]
+    steps = [example.added[name] for name in largest[:STEPS]]
     if rest := largest[STEPS:]:
-        steps[f"{len(rest)} other features"] = sum(example.added[name] for name in rest)
+        names.append(f"{len(rest)} other features")
+        steps.append(sum(example.added[name] for name in rest))
     axes = plot_style.draw(
         f"Why {example.predicted:.0f} minutes? {words.ride(example.request)}. It took {example.actual:.0f}.",
         "minutes", height=0.5 * (len(steps) + 2) + 1.5, grid="x",
     )  # fmt: skip
-    ends = example.mean + np.cumsum([0.0, *steps.values()])
+    ends = example.mean + np.cumsum([0.0, *steps])
     for place, (start, end) in enumerate(itertools.pairwise(ends), 1):
         is_longer = end >= start
         axes.barh(place, end - start, left=start, height=0.62, color=CHAMPION if is_longer else OWN)
@@ -77,7 +79,7 @@ def one_ride(example: Example) -> Axes:
         axes.annotate(
             f"{value:.1f}", (value, place), (9, 0), va="center", textcoords="offset points", weight="bold"
         )
-    axes.set_yticks(range(len(steps) + 2), plot_style.wrapped(["average prediction", *steps, "prediction"]))
+    axes.set_yticks(range(len(steps) + 2), plot_style.wrapped(["average prediction", *names, "prediction"]))
     axes.set_ylim(len(steps) + 1.6, -0.6)
     axes.use_sticky_edges = False  # bars would stop the margins
     axes.margins(x=0.12)

@@ -32,7 +32,7 @@ VARIABLES: Final = {
 
 Direction = Literal["x", "y", "both"]
 WIDTH, HEIGHT, DPI = 6.0, 3.8, 150  # inches; 900 pixels wide, so that a page may halve it
-_TITLE_LETTERS = 58  # of a line
+_TITLE_LETTERS = 51  # of a line
 _STYLE: Final[Any] = {
     "font.size": 12, "axes.labelsize": 12, "xtick.labelsize": 11.5, "ytick.labelsize": 11.5,
     "figure.titlesize": 13, "figure.titleweight": "bold",
