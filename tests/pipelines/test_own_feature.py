@@ -71,7 +71,7 @@ print(json.dumps({
 
 
 @dataclass(frozen=True)
-class Told:
+class Trained:
     """A copy of the project with the recipe, and what its process printed."""
 
     machine: Machine
@@ -95,7 +95,7 @@ def copy_of_the_project(target: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path) -> Told:
+def trained(tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store: Path) -> Trained:
     folder = tmp_path_factory.mktemp("own_feature")
     (folder / "project").mkdir()
     project = copy_of_the_project(folder / "project")
@@ -108,45 +108,45 @@ def told(tmp_path_factory: pytest.TempPathFactory, months: Path, migrated_store:
     settings = machine.settings(max_trials=1, compare_course=False)
     ended = machine.run(sys.executable, "-c", STORY, json.dumps(settings), cwd=project)
     assert ended.status == 0, ended.output
-    return Told(machine, json.loads(ended.stdout.splitlines()[-1]), requests)
+    return Trained(machine, json.loads(ended.stdout.splitlines()[-1]), requests)
 
 
-def test_the_table_of_features_shows_it(told: Told) -> None:
-    row = told.said["summary"][NAME]
+def test_the_table_of_features_shows_it(trained: Trained) -> None:
+    row = trained.said["summary"][NAME]
     assert row["meaning"].startswith("hours to the start of the next public holiday of New York")
     assert 0 <= row["least"] < row["mean"] < row["most"] < 24 * 100
 
 
-def test_only_its_file_changes_the_run_key(told: Told) -> None:
-    assert told.said["project"] != str(PROJECT)
+def test_only_its_file_changes_the_run_key(trained: Trained) -> None:
+    assert trained.said["project"] != str(PROJECT)
     ours = run_key.inputs()["code"]
-    assert [name for name, known in told.said["code"].items() if ours.get(name) != known] == [PLACE]
+    assert [name for name, known in trained.said["code"].items() if ours.get(name) != known] == [PLACE]
 
 
-def test_the_model_and_the_card_have_it(told: Told) -> None:
-    assert NAME in told.said["features"]
-    folder = Path(told.machine.client.download_artifacts(told.said["run_id"], ""))
+def test_the_model_and_the_card_have_it(trained: Trained) -> None:
+    assert NAME in trained.said["features"]
+    folder = Path(trained.machine.client.download_artifacts(trained.said["run_id"], ""))
     cards = [path for path in folder.rglob("*") if path.suffix in (".md", ".html")]
     assert any(NAME.replace("_", " ") in path.read_text().replace("_", " ") for path in cards), cards
 
 
-def test_the_version_was_verified_and_alone_is_as_in_a_batch(told: Told) -> None:
-    assert told.said["tags"]["verdict"]
-    assert told.said["tags"]["outcome"]
-    np.testing.assert_allclose(told.said["alone"], told.said["batch"], rtol=0, atol=1e-9)
+def test_the_version_was_verified_and_alone_is_as_in_a_batch(trained: Trained) -> None:
+    assert trained.said["tags"]["verdict"]
+    assert trained.said["tags"]["outcome"]
+    np.testing.assert_allclose(trained.said["alone"], trained.said["batch"], rtol=0, atol=1e-9)
 
 
-def test_a_change_without_a_restart_of_the_kernel_is_refused(told: Told) -> None:
-    assert told.said["refused"].startswith(f"{PLACE} changed after this process had loaded it")
+def test_a_change_without_a_restart_of_the_kernel_is_refused(trained: Trained) -> None:
+    assert trained.said["refused"].startswith(f"{PLACE} changed after this process had loaded it")
 
 
-def test_versions_with_and_without_it_answer_in_one_process(told: Told, tmp_path: Path) -> None:
+def test_versions_with_and_without_it_answer_in_one_process(trained: Trained, tmp_path: Path) -> None:
     """This process has the code without it."""
     without = DurationModel.load(fitted(seed=0).save(tmp_path / "model"))
-    before = without.predict(told.requests)
-    with_it = told.model
+    before = without.predict(trained.requests)
+    with_it = trained.model
 
-    assert with_it.predict(told.requests)["duration_minutes"].tolist() == told.said["batch"]
+    assert with_it.predict(trained.requests)["duration_minutes"].tolist() == trained.said["batch"]
     assert NAME in with_it.features
     assert NAME not in without.features
-    pd.testing.assert_frame_equal(without.predict(told.requests), before)
+    pd.testing.assert_frame_equal(without.predict(trained.requests), before)
