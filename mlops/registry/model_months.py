@@ -70,14 +70,16 @@ def write(name: str) -> str:
     newest, found = _newest(name), _runs(name)
     known = _months(found[0]) if found else {}
     missing = {month: version for month, version in newest.items() if known.get(month) != version.number}
+    if not (found or missing):
+        return ""
     is_repeated = bool(missing.keys() & known.keys())
-    kept = _make(name) if missing and (is_repeated or not found) else found[0] if found else None
+    kept = _make(name) if is_repeated or not found else found[0]
     if missing:
         _fill(kept.info.run_id, newest if is_repeated else missing)
     for old in found:
         if old.info.run_id != kept.info.run_id:
             mlflow_client().delete_run(old.info.run_id)
-    return _shown_at(kept) if kept else ""
+    return _shown_at(kept)
 
 
 def _newest(name: str) -> dict[str, Version]:
