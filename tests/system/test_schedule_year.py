@@ -145,9 +145,11 @@ def year() -> Iterator[Year]:
 
 
 def _checkout(target: Path, source: str) -> Path:
-    """The Mage project with the repository's green trigger, without an interval, on small months."""
+    """The Mage project with the green training trigger only, without an interval, on small months."""
     mage_project.copy_project(target)
-    shutil.rmtree(target / "pipelines" / "maintenance", ignore_errors=True)
+    for pipeline in (target / "pipelines").iterdir():
+        if pipeline.name != PIPELINE:
+            shutil.rmtree(pipeline)
     path = target / "pipelines" / PIPELINE / "triggers.yaml"
     trigger = yaml.safe_load(path.read_text())["triggers"][0]
     assert (trigger["status"], trigger["variables"]["month"]) == ("active", "next")
