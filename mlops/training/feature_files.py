@@ -163,7 +163,7 @@ def code_of(path: Path) -> str:
         metadata = pq.read_schema(path).metadata or {}
     except (pa.ArrowInvalid, OSError):  # the check of its hash says what is wrong
         return ""
-    return metadata.get(_CODE.encode(), b"").decode()
+    return str(metadata.get(_CODE.encode(), b"").decode())
 
 
 def summarise(statistics: Sequence[pd.DataFrame]) -> pd.DataFrame:

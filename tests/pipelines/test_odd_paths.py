@@ -90,7 +90,9 @@ def test_a_run_of_each_door_works_in_an_odd_checkout(machine: Machine, checkout:
     block = checkout / "transformers" / "clean_trips.py"
     own_rule = 'lambda trips, month: trips["distance_miles"] > 3'
     text = block.read_text()
-    block.write_text(text.replace("Rule, ...] = ()", f'Rule, ...] = (Rule("over_3_miles", {own_rule}),)'))
+    block.write_text(
+        text.replace("Rule, ...] = (\n", f'Rule, ...] = (\n    Rule("over_3_miles", {own_rule}),\n')
+    )
     variables = '{"month": "2023-04", "max_trials": 2, "min_test_rows": 500, "source": "my months"}'
     command = ["-m", "stack.mage", "run", ".", PIPELINE, "--test", "--runtime-vars", variables]
     own = environment(machine, str(state)) | {"MAGE_DATA_DIR": str(state / "mage")}

@@ -70,7 +70,9 @@ def test_rules_of_the_checkout_that_a_version_without_own_rules_does_not_use_are
         mlflow_client().log_artifact(run.info.run_id, str(tmp_path / name), "proof")
     block = (rule_texts.PROJECT / "transformers" / "clean_trips.py").read_text()
     (tmp_path / "transformers").mkdir()
-    (tmp_path / "transformers" / "clean_trips.py").write_text(block.replace("...] = ()", f"...] = ({own})"))
+    (tmp_path / "transformers" / "clean_trips.py").write_text(
+        block.replace("...] = (\n", f"...] = (\n{own}\n")
+    )
     monkeypatch.setattr(rule_texts, "PROJECT", tmp_path)
 
     with pytest.raises(ConfigError, match="did not record the source"):  # after the lines about changes
