@@ -22,6 +22,7 @@ mage_guard     who may send a request to Mage: no page of another server, no oth
 mage_doors     who gets in: the editor's link, a user of the stack
 mage_messages  Mage's messages and records of failures: no secret gets into them
 mage_editor    Mage's editor: autocompletion, the kernel's process and sockets, git's settings
+mage_charts    the charts beside the blocks: drawn after each run of their block
 mage_files     Mage's files: it changes only what a user changed
 yaml_texts     change a YAML text and keep its order and comments
 mlflow_server  MLflow's server over the state folder, without the stack

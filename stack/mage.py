@@ -1,6 +1,7 @@
 """The command `mage` with our mends: ``python -m stack.mage start .``.
 
 `stack.mage_queue` loses no run and starts none twice; `stack.mage_editor` leaves a user's files alone;
+`stack.mage_charts` draws the charts beside the blocks;
 `stack.mage_guard` keeps strangers and foreign pages out; `stack.mage_messages` keeps secrets out of logs.
 """
 
@@ -30,9 +31,10 @@ def main() -> None:
 
     process_queue.ProcessQueue = SafeQueue  # Mage's factory looks it up here
     if sys.argv[1:2] == ["start"]:
-        from stack import mage_editor, mage_messages
+        from stack import mage_charts, mage_editor, mage_messages
 
         mage_editor.mend()
+        mage_charts.mend()
         mage_messages.mend()
         from stack import mage_guard  # last: it imports Mage's server, which takes the mended functions
 

@@ -42,7 +42,10 @@ def mend() -> None:
 
 def load_ipython_extension(_: Any) -> None:
     """Mend Mage in the editor's kernel, which loads this module as an extension when it starts."""
+    from stack import mage_charts
+
     mend()
+    mage_charts.mend_kernel()
 
 
 def _write(write: Callable[[str, str], None]) -> Callable[[str, str], None]:

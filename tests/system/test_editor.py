@@ -28,7 +28,7 @@ from support.visits import browse, require_browser
 from stack.yaml_texts import rewritten
 
 OF_A_CHECKOUT = (
-    "mlops", "stack", "pipelines", "data_loaders", "transformers", "data_exporters", "callbacks",
+    "mlops", "stack", "pipelines", "data_loaders", "transformers", "data_exporters", "callbacks", "charts",
     "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt", "requirements-build.txt",
 )  # fmt: skip
 METADATA = f"pipelines/{PIPELINE}/metadata.yaml"

@@ -16,7 +16,7 @@ from mlops.config import PROJECT
 MODULES = [
     path
     for folder in ("mlops", "stack", "benchmarks", "docs/hooks", "data_loaders", "transformers", "data_exporters",
-                   "callbacks")
+                   "callbacks", "charts")
     for path in sorted((PROJECT / folder).rglob("*.py"))
 ]  # fmt: skip
 ASCII_ONLY = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

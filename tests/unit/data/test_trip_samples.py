@@ -30,7 +30,7 @@ ROWS = [
 ]
 REASONS = [
     "", "time_missing", "outside_month", "under_1_minute", "under_1_minute", "over_60_minutes", "zone_unknown",
-    "distance_absurd", "duplicate", "over_30_miles", "",
+    "distance_absurd", "duplicate", "over_30_miles", "distance_absurd",
 ]  # fmt: skip
 
 
@@ -63,10 +63,10 @@ def test_its_columns_are_those_of_the_row_in_the_file(sampled: pd.DataFrame, tmp
 
 
 def test_a_month_has_no_sample_unless_it_is_asked_for(tmp_path: Path) -> None:
-    raw = write_month(tmp_path / "raw.parquet", "green", trip())
-    trips.clean_file(raw, "green", MAY, tmp_path / "clean.parquet")
-    assert {path.name for path in tmp_path.iterdir()} == {"raw.parquet", "clean.parquet"}
-    assert trip_samples.read(tmp_path / "sample.parquet") is None
+    raw, folder = write_month(tmp_path / "raw.parquet", "green", trip()), tmp_path / "made"
+    trips.clean_file(raw, "green", MAY, folder / "clean.parquet")
+    assert [path.name for path in folder.iterdir()] == ["clean.parquet"]
+    assert trip_samples.read(folder / "sample.parquet") is None
 
 
 def test_it_is_a_fixed_number_of_each_reason_however_the_file_is_read() -> None:
