@@ -40,6 +40,7 @@ environment variables:
     _add_score(parsers)
     _add_monitor(parsers)
     _add_registry(parsers)
+    _add_experiments(parsers)
     _add_trust(parsers)
     _add_upkeep(parsers)
     for command in parsers.choices.values():
@@ -73,18 +74,6 @@ def _add_registry(parsers: Any) -> None:
         help="Show only the champion of this day, YYYY-MM-DD or ISO 8601 time in UTC, and its data.",
     )
     _add_model(registry, commands.registry)
-    experiments = _add_command(
-        parsers,
-        "experiments",
-        "List experiments: RMSE beside the champion's, verdict, and what differs from the champion's run.",
-        "An experiment is a run with --experiment NAME. It is judged like any other, and never registered.",
-        """\
-  python -m mlops train --experiment "short trips" --experiment-note "fewer months" --train-months 3
-  python -m mlops experiments""",
-    )
-    experiments.add_argument("--model", metavar="NAME", help="Only those of this model. (default: all)")
-    experiments.add_argument("--json", action="store_true", help="Print a list of JSON objects.")
-    experiments.set_defaults(act=commands.experiments)
     verified = "The version is verified first."
     promote = _add_command(
         parsers,
@@ -110,6 +99,21 @@ def _add_registry(parsers: Any) -> None:
     _add_model(rollback, commands.rollback)
     for command in (promote, approve, rollback):
         command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
+
+
+def _add_experiments(parsers: Any) -> None:
+    experiments = _add_command(
+        parsers,
+        "experiments",
+        "List experiments: RMSE beside the champion's, verdict, and what differs from the champion's run.",
+        "An experiment is a run with --experiment NAME. It is judged like any other, and never registered.",
+        """\
+  python -m mlops train --experiment "short trips" --experiment-note "fewer months" --train-months 3
+  python -m mlops experiments""",
+    )
+    experiments.add_argument("--model", metavar="NAME", help="Only those of this model. (default: all)")
+    experiments.add_argument("--json", action="store_true", help="Print a list of JSON objects.")
+    experiments.set_defaults(act=commands.experiments)
 
 
 def _add_trust(parsers: Any) -> None:
