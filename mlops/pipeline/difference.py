@@ -64,7 +64,9 @@ class Difference:
 
     def markdown(self) -> str:
         """A page with all of it."""
-        title = f"What differs from {self.champion}" if self.champion else "There is no champion"
+        title = (
+            f"What differs from the champion, {self.champion}" if self.champion else "There is no champion"
+        )
         parts = [f"# {title}", "", *(f"- {line}" for line in self.lines)]
         if self.code:
             parts += ["", "The changed lines are in `code.diff`."]

@@ -119,7 +119,7 @@ def test_the_page_names_every_change_and_note() -> None:
         "models:/m/3", (Change("setting seed: 1; champion 2", "seed 1"),), ("other months",), "+x\n"
     )
     assert found.markdown() == (
-        "# What differs from models:/m/3\n\n- setting seed: 1; champion 2\n- other months\n\n"
+        "# What differs from the champion, models:/m/3\n\n- setting seed: 1; champion 2\n- other months\n\n"
         "The changed lines are in `code.diff`.\n"
     )
     assert found.in_words == "seed 1"
