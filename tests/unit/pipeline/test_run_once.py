@@ -134,7 +134,7 @@ def test_a_forced_run_takes_over_from_forced_ones_only(
         found.append(kept.noted("origin"))
         return BOARD
 
-    monkeypatch.setattr(run_once, "_attempt", attempt)
+    monkeypatch.setattr(run_once, "finish", attempt)
     run_once.train_once(NAME, KEY, Settings(force=force), NO_MONTHS)
 
     assert found == [{"attempt": "one", "forced": before} if taken_over else None]
