@@ -132,14 +132,8 @@ def _report(attempt: Attempt, fitted: Fitted, judged: Judged) -> RunResult:
     started.log_table(LEADERBOARD, board)
     rmse = judged.metrics["test_rmse"]
     started.rename(f"{attempt.settings.month} {verdict.outcome}: {named}, RMSE {rmse:.2f}")
-    started.set_tags(
-        {
-            **experiments.tags_of(champion),
-            experiments.DIFFERS: different.in_words[:4900],
-            experiments.REASON: verdict.reason[:4900],
-            experiments.VERDICT: verdict.outcome,  # the last: with it, the run counts as judged
-        }
-    )
+    tags = experiments.verdict_tags(verdict.outcome, verdict.reason, different.in_words)
+    started.set_tags({**experiments.tags_of(champion), **tags})
     _log_way_on(experiments.page_of(started.experiment_id, started.run_id))
     return RunResult.of_experiment(verdict.outcome, verdict.reason, attempt.settings.month, board)
 

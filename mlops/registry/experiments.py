@@ -28,6 +28,7 @@ CHAMPION, CHAMPION_RUN = (
 )  # the version that it was compared with, and that one's run
 DIFFERS = "differs"  # what differs from the champion's run, in a few words
 NONE = "none"
+MAX_TAG = 4900  # characters that every server takes
 MAX_RUNS = 50_000  # MLflow's limit for one answer
 
 
@@ -141,6 +142,11 @@ def tags_of(champion: Version | None) -> dict[str, str]:
     }
 
 
+def verdict_tags(outcome: str, why: str, differs: str) -> dict[str, str]:
+    """Tags of the verdict, in the order in which they are set; with the last one, the run counts as judged."""
+    return {DIFFERS: differs[:MAX_TAG], REASON: why[:MAX_TAG], VERDICT: outcome}
+
+
 def find(place: str, key: str, champion: Version | None) -> Tried | None:
     """The newest judged run of a run key that was compared with this champion, or None.
 
@@ -165,7 +171,8 @@ def list_all(model: str = "") -> tuple[Tried, ...]:
     TrackingError
         When the server does not answer.
     """
-    chosen = [place for place in places() if not model or place.startswith(f"{model}{INFIX}")]
+    start = place_of(model, "") if model else ""
+    chosen = [place for place in places() if place.startswith(start)]
     found = [tried for place in chosen for tried in runs_of(place)]
     return tuple(sorted(found, key=lambda tried: tried.at, reverse=True))
 

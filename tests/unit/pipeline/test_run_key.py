@@ -28,7 +28,7 @@ OTHERWISE: dict[str, Any] = {
     "allow_unusual_months": True, "min_improvement": 0.02, "max_slice_regression": 0.2, "max_coverage_error": 0.1,
     "min_test_rows": 10, "max_champion_age_months": 6, "connect_timeout": 1.0, "tracking_patience": 1.0,
     "on_busy": "refuse", "force": True, "start_month": "2023-04", "end_month": "2023-09", "publication_wait": 1.0,
-    "source_patience": 1.0, "require_approval": "always", "experiment": "short trips", "experiment_note": "why not",
+    "source_patience": 1.0, "require_approval": "always", "experiment": "short trips", "experiment_note": "why",
 }  # fmt: skip
 
 

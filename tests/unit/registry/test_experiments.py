@@ -35,9 +35,7 @@ def tried(
         run.set_tags({**experiments.named("short trips", "a <note>\n of two lines"), **tags})
         if error:
             raise error
-        run.set_tags(
-            {**experiments.tags_of(champion), "differs": "seed 1", "reason": "why", "verdict": "keep"}
-        )
+        run.set_tags(experiments.tags_of(champion) | experiments.verdict_tags("keep", "why", "seed 1"))
     return str(run.run_id)
 
 
@@ -67,6 +65,12 @@ def test_a_run_that_was_stopped_is_no_result(store: Path) -> None:
     assert experiments.find(PLACE, KEY, CHAMPION) is None
     (only,) = experiments.list_all()
     assert (only.status, only.is_judged, only.verdict) == ("KILLED", False, "")
+
+
+def test_a_verdict_is_the_last_of_its_tags_and_none_is_too_long() -> None:
+    tags = experiments.verdict_tags("keep", "why " * 2000, "seed 1; " * 2000)
+    assert list(tags)[-1] == experiments.VERDICT
+    assert max(map(len, tags.values())) == 4900
 
 
 def test_without_a_champion_the_result_is_found_as_well(store: Path) -> None:
