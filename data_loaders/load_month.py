@@ -4,15 +4,16 @@ if "data_loader" not in globals():
     from mage_ai.data_preparation.decorators import data_loader, test
 
 from mlops.monitoring import blocks, steps
+from mlops.pipeline import block_tables
 
 
 @data_loader
 def load_month(*args, **variables):
-    """One row per month: its role in the comparison, its trips, its hash and path, and the versions compared."""
+    """One row per month: its role in the comparison, its trips, and the versions compared."""
     settings = blocks.from_mage(variables)
-    return steps.load_month(settings)
+    return block_tables.of_columns(steps.load_month(settings), blocks.TITLES_OF_MONTHS)
 
 
 @test
-def the_month_is_there(months, *args):
-    blocks.check_months(months)
+def the_month_is_there(shown, *args):
+    blocks.check_months(block_tables.full_table(shown))

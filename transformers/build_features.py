@@ -9,7 +9,7 @@ from mlops.pipeline import block_tables, months_table, steps
 
 @transformer
 def build_features(cleaned, *args, **variables):
-    """One row per feature: its meaning, share of missing values, minimum, mean and maximum."""
+    """One row per feature: its share of missing values, minimum, mean and maximum; the log says what it means."""
     settings = from_mage(variables)
     months = block_tables.months_of(cleaned)
     return block_tables.of_features(steps.build_features(months, settings))

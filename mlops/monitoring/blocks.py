@@ -22,6 +22,19 @@ from mlops.pipeline import months_table
 from mlops.registry import monitoring_record
 from mlops.registry.monitoring_record import Record
 
+TITLES_OF_MONTHS = {
+    "month": "month", "role": "role", "rows": "trips", "kept": "kept", "test_rows": "compared", "model": "model",
+    "champion": "champion", "predecessor": "predecessor",
+}  # fmt: skip
+TITLES_OF_MEASURES = {
+    name: name
+    for name in ("measure", "champion", "promised", "predecessor", "pair median", "month", "alarm", "causes")
+}
+TITLES_OF_RECORD = {
+    "month": "month", "model": "model", "champion": "champion", "rmse": "RMSE (min)", "alarm": "alarm",
+    "action": "action", "causes": "causes",
+}  # fmt: skip
+"""What the blocks show of the tables of the three steps."""
 SMALLEST = 1e-9  # minutes: the parts of a change add up to it within this
 
 

@@ -47,12 +47,13 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
     variables : mapping
         The variables that Mage gives to a block.
     """
-    if {"title", "text"} <= set(table):
-        return _of_compared(table.iloc[0], variables)
-    if "kind" not in table or table["kind"].iloc[0] == leaderboard.EXPERIMENT:  # it judges no month
+    full = block_tables.full_table(table)
+    if {"title", "text"} <= set(full):
+        return _of_compared(full.iloc[0], variables)
+    if "kind" not in full or full["kind"].iloc[0] == leaderboard.EXPERIMENT:  # it judges no month
         return None
     _connect(from_mage(variables))
-    first = block_tables.full_table(table).iloc[0]
+    first = full.iloc[0]
     version = versions.get(first["model"], first["number"])
     name, month = version.name, version.tags["test_month"]
     again = any(REPUBLISHED in other.tags for other in schedule.judged(name)[Month.parse(month)])

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -121,7 +122,7 @@ def _rules_shown(cleaned: pd.DataFrame) -> dict[str, str]:
 
 
 def of_features(summary: pd.DataFrame) -> pd.DataFrame:
-    """What `build_features` shows: the values of each feature.
+    """What `build_features` shows: the values of each feature. What each means is logged: it is long for a cell.
 
     Parameters
     ----------
@@ -131,15 +132,16 @@ def of_features(summary: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame, one row per feature
-        ``feature``, ``meaning``, ``missing %``, ``min``, ``mean``, ``max`` (in the feature's unit) and `TABLE`. A
-        table with nothing to do is returned unchanged.
+        ``feature``, ``missing %``, ``min``, ``mean``, ``max`` (in the feature's unit) and `TABLE`. A table with
+        nothing to do is returned unchanged.
     """
     if months_table.is_nothing(summary):
         return summary
+    for row in summary.to_dict("records"):
+        logger.info("%s: %s", row["feature"], row["meaning"])
     shown = pd.DataFrame(
         {
             "feature": summary["feature"],
-            "meaning": summary["meaning"],
             "missing %": (100 * summary["missing_share"]).round(1),
             "min": summary["least"].round(2),
             "mean": summary["mean"].round(2),
@@ -147,6 +149,26 @@ def of_features(summary: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return _with_reference(shown, summary)
+
+
+def of_columns(full: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """What a block of another pipeline shows: these columns of its step's table, in this order, and `TABLE`.
+
+    Parameters
+    ----------
+    full : DataFrame
+        As the step returns it.
+    titles : mapping of str to str
+        For each column to show, its title for people.
+
+    Returns
+    -------
+    DataFrame
+        A table with nothing to do is returned unchanged.
+    """
+    if months_table.is_nothing(full):
+        return full
+    return _with_reference(full[list(titles)].rename(columns=dict(titles)), full)
 
 
 def of_result(result: RunResult) -> pd.DataFrame:

@@ -25,6 +25,14 @@ from mlops.scoring.settings import ScoringSettings
 logger = logging.getLogger(__name__)
 
 DELIVERED, KEPT = "delivered", "was there"
+TITLES_OF_REQUESTS = {
+    "input": "input", "rows": "rows", "megabytes": "MB", "month": "month", "model": "model", "version": "version",
+}  # fmt: skip
+TITLES_OF_RESULTS = {
+    "input": "input", "rows": "rows", "answered": "answered", "rejected": "rejected", "mean_minutes": "mean (min)",
+    "rmse_minutes": "RMSE (min)", "outcome": "outcome", "version": "version", "reasons": "why rejected",
+}  # fmt: skip
+"""What the blocks show of the tables of `load_requests` and `predict_durations`."""
 _SHOWN = ["result", "rows", "answered", "rejected"]
 
 

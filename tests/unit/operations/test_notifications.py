@@ -19,7 +19,7 @@ from support.tracked import NAME, bare_version, mlflow_client, runs_of, state_of
 from mlops.errors import ConfigError, DownloadError, TripSchemaError
 from mlops.operations import notifications
 from mlops.operations.notifications import Message
-from mlops.pipeline import months_table
+from mlops.pipeline import block_tables, months_table
 from mlops.registry.run_lifecycle import start_run
 
 
@@ -114,8 +114,8 @@ def test_a_compared_month_is_reported_once(inbox: Inbox, store: Path) -> None:
         "title": [f"{NAME} 2023-06: no alarm"],
         "text": ["RMSE 4.02"],
     }
-    for _ in range(2):
-        send(notifications.of_result(pd.DataFrame(row), MONITORING), inbox)
+    for table in (pd.DataFrame(row), block_tables.of_columns(pd.DataFrame(row), {"month": "month"})):
+        send(notifications.of_result(table, MONITORING), inbox)
     assert inbox.messages == [(f"{NAME} 2023-06: no alarm", f"RMSE 4.02\nMage: {PAGE_OF_MONITORING}")]
     row["title"] = [f"{NAME} 2023-06: ALARM"]
     send(notifications.of_result(pd.DataFrame(row), MONITORING), inbox)

@@ -13,7 +13,7 @@ from support.step_tables import make_cleaned, make_months, make_summary, through
 from mlops import config
 from mlops.errors import DataQualityError
 from mlops.pipeline import months_table
-from mlops.pipeline.block_tables import full_table, months_of, of_cleaned, of_months
+from mlops.pipeline.block_tables import full_table, months_of, of_cleaned, of_columns, of_features, of_months
 
 AGAIN = "Run the blocks again, in order, from load_trips on."
 
@@ -75,7 +75,31 @@ def test_an_own_rule_may_have_the_name_of_a_column() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("show", [of_months, of_cleaned])
+def test_build_features_shows_the_values_of_each_feature(caplog: pytest.LogCaptureFixture) -> None:
+    summary = make_summary().assign(mean=[3.14159, float("nan")], missing_share=[0.12345, 1.0])
+    with caplog.at_level(logging.INFO):
+        shown = of_features(summary)
+    assert caplog.messages == ["weekday: day of the week", "passenger_count: passengers"]
+    assert shown.drop(columns="table").iloc[:1].to_dict("list") == {
+        "feature": ["weekday"],
+        "missing %": [12.3],
+        "min": [0.0],
+        "mean": [3.14],
+        "max": [6.0],
+    }
+    pd.testing.assert_frame_equal(full_table(through_mage(shown)), summary)
+
+
+def test_another_pipeline_s_block_shows_the_columns_that_it_names() -> None:
+    full = pd.DataFrame({"input": ["a.csv"], "path": ["/tmp/a.csv"], "megabytes": [1.5]})
+    shown = of_columns(full, {"megabytes": "MB", "input": "input"})
+    assert list(shown) == ["MB", "input", "table"]
+    pd.testing.assert_frame_equal(full_table(through_mage(shown)), full)
+
+
+@pytest.mark.parametrize(
+    "show", [of_months, of_cleaned, of_features, lambda table: of_columns(table, {"a": "b"})]
+)
 def test_a_table_with_nothing_to_do_is_shown_as_it_is(
     show: Callable[[pd.DataFrame], pd.DataFrame], folder: Path
 ) -> None:
