@@ -5,8 +5,9 @@ Mage itself draws a chart only after its own button was pressed, and not again a
 - The button of a block does not run the block's charts. Here they run after it. ("Execute then run downstream
   blocks" would run them without the block's output: Mage leaves a placeholder in place of the block's name.)
 - A chart whose code has a decorator, as Mage's templates have, ends in "module has no attribute 'chart'".
-- A page that is opened again reads stored charts in another form than the server sends: it draws nothing, or stops
-  with "replaceAll is not a function". Here the server sends what the page reads.
+- What a chart has drawn is not stored, and an opened page reads stored charts in another form than the server
+  sends: it draws nothing, or stops with "replaceAll is not a function". Here the kernel stores it, and the server
+  sends what the page reads.
 - A chart that was never run opens its form in place of a picture. One that was run before its block's last run
   shows old numbers. Here both say which block to run.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ from mage_ai.data_preparation.models.variable import VARIABLE_DIR
 from mage_ai.data_preparation.models.widget import Widget
 from mage_ai.data_preparation.models.widget.constants import ChartType
 from mage_ai.settings.repo import get_repo_path
+from mage_ai.shared.parsers import encode_complex
+
+from mlops.files import atomic_write
 
 AXES = ("x", "y")
 
@@ -42,8 +47,21 @@ def mend() -> None:
 
 
 def mend_kernel() -> None:
-    """Let the editor's kernel run charts with decorators."""
+    """Let the editor's kernel run charts with decorators, and store what they draw."""
     decorators.chart = lambda function: function
+    Widget._execute_block = _storing(Widget._execute_block)
+
+
+def _storing(execute: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(execute)
+    def execute_and_store(chart: Any, *inputs: Any, **asked: Any) -> Any:
+        drawn = execute(chart, *inputs, **asked)
+        text = json.dumps({name: drawn.get(name) for name in AXES}, default=encode_complex)
+        with atomic_write(_file(chart)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return drawn
+
+    return execute_and_store
 
 
 def _then_charts(on_message: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
@@ -90,30 +108,33 @@ def as_printed(drawn: dict[str, Any]) -> str:
 
 def stored(chart: Any) -> dict[str, Any]:
     """The data of a chart's last run."""
-    manager, pipeline = chart.pipeline.variable_manager, chart.pipeline.uuid
-    return {name: manager.get_variable(pipeline, chart.uuid, name) for name in AXES}
+    drawn: dict[str, Any] = json.loads(_file(chart).read_text(encoding="utf-8"))
+    return drawn
 
 
 def not_drawn(chart: Any) -> dict[str, Any]:
     """Data of a chart that say which block to run."""
-    kind, told = (
+    kind, words = (
         (chart.configuration or {}).get("chart_type"),
         f"run {' and '.join(chart.upstream_block_uuids)}",
     )
     if kind == ChartType.TABLE:
-        return {"x": ["not drawn yet"], "y": [[told]]}
+        return {"x": ["not drawn yet"], "y": [[words]]}
     if kind == ChartType.LINE_CHART:
         return {"x": [0, 1], "y": [[0, 0]]}  # a line has no room for words
-    return {"x": [told], "y": [[0]]}
+    return {"x": [words], "y": [[0]]}
 
 
 def is_fresh(chart: Any) -> bool:
     """Whether a chart was run after the last run of its block."""
-    last = max((_written(chart, name) for name in chart.upstream_block_uuids), default=0.0)
-    return min(_written(chart, chart.uuid, name) for name in AXES) > last > 0
+    outputs = [path for name in chart.upstream_block_uuids for path in _folder(chart, name).glob("*/data.*")]
+    written = max((path.stat().st_mtime for path in outputs), default=math.inf)
+    return _file(chart).exists() and _file(chart).stat().st_mtime > written
 
 
-def _written(chart: Any, block: str, output: str = "*") -> float:
-    """When a block's output was written; 0 if there is none."""
-    folder = Path(chart.pipeline.variable_manager.pipeline_path(chart.pipeline.uuid), VARIABLE_DIR, block)
-    return max((path.stat().st_mtime for path in folder.glob(f"{output}/data.*")), default=0.0)
+def _file(chart: Any) -> Path:
+    return _folder(chart, chart.uuid) / "drawn.json"
+
+
+def _folder(chart: Any, block: str) -> Path:
+    return Path(chart.pipeline.variable_manager.pipeline_path(chart.pipeline.uuid), VARIABLE_DIR, block)

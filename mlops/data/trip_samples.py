@@ -58,23 +58,23 @@ class TripSample:
         self._held: dict[int, Columns] = {}
         self._seen = 0
 
-    def add(self, trips: Columns, reason: npt.NDArray[np.int16]) -> None:
+    def add(self, trips: Columns, rejected_by: npt.NDArray[np.int16]) -> None:
         """Look at the next trips of the file.
 
         Parameters
         ----------
         trips : dict of str to array, each of shape (n,)
             As from `raw_trips.read_trips`.
-        reason : array of int16, shape (n,)
+        rejected_by : array of int16, shape (n,)
             0 if a trip is kept, else the number of the rule that rejected it, from 1.
         """
-        rows = np.arange(self._seen, self._seen + len(reason), dtype=np.int64)
+        rows = np.arange(self._seen, self._seen + len(rejected_by), dtype=np.int64)
         hashes = _mixed(rows)
-        self._seen += len(reason)
-        for number in np.flatnonzero(np.bincount(reason, minlength=1)).tolist():
+        self._seen += len(rejected_by)
+        for number in np.flatnonzero(np.bincount(rejected_by, minlength=1)).tolist():
             held = self._held.get(number)
             limit = held["hash"][-1] if held and len(held["hash"]) == BY_REASON else None
-            fits = reason == number if limit is None else (reason == number) & (hashes < limit)
+            fits = rejected_by == number if limit is None else (rejected_by == number) & (hashes < limit)
             chosen = np.flatnonzero(fits)
             if len(chosen):
                 new = {"row": rows[chosen], "hash": hashes[chosen], **{n: trips[n][chosen] for n in _TRIP}}

@@ -26,11 +26,16 @@ from mlops.pipeline.months_table import REJECTED
 
 Chart = tuple[list[Any], list[Any]]
 Draw = Callable[[pd.DataFrame], Chart]
-RAW_ROWS, KEPT_ROWS, ROWS_BY_RULE = 12, 6, 3
+RAW_ROWS, KEPT_ROWS, ROWS_BY_RULE = 10, 3, 2
 BIN_MINUTES = 2
 LONGEST_NOTE = 200  # characters
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 OWN = "own rules"  # line of the rules that are not `RULES`
+LINES = (
+    "over_60_minutes", "under_1_minute", "duplicate", "time_missing", "zone_unknown", "outside_month", OWN,
+    "distance_absurd",
+)  # fmt: skip
+"""Lines of `rejections_by_month`. Mage gives the first and fourth, and the second and sixth, nearly one colour."""
 
 
 def _chart(nothing: Callable[[str], Chart]) -> Callable[[Draw], Callable[[pd.DataFrame | None], Chart]]:
@@ -66,8 +71,7 @@ def raw_trips(months: pd.DataFrame) -> Chart:
     chosen = np.unique(np.linspace(0, len(trips["pickup_at"]) - 1, RAW_ROWS).astype(int))
     names = published.TLC_COLUMNS[newest["service"]]
     rows = zip(*([_cell(trips[name][row]) for row in chosen] for name in names), strict=True)
-    title, *others = names.values()
-    return [f"{newest['service']} {newest['month']}: {title}", *others], [list(row) for row in rows]
+    return ["service", *names.values()], [[newest["service"], *row] for row in rows]
 
 
 # --- Charts of clean_trips ----------------------------------------------------------------------------------
@@ -78,13 +82,13 @@ def sampled_trips(months: pd.DataFrame) -> Chart:
     """Some trips that cleaning kept, then some that each rule rejected, of the newest months that have them."""
     samples = [_sample(row) for row in _cleaned(months).to_dict("records")]
     trips = pd.concat(samples, ignore_index=True)
-    counts = {"": KEPT_ROWS}
-    parts = [part.head(counts.get(rule, ROWS_BY_RULE)) for rule, part in trips.groupby("rule", sort=False)]
-    chosen = pd.concat(parts).sort_values("rule", key=lambda rules: rules != "", kind="stable")
+    is_kept = trips["rule"] == ""
+    rejected = trips[~is_kept].groupby("rule", sort=False).head(ROWS_BY_RULE)
+    chosen = pd.concat([trips[is_kept].head(KEPT_ROWS), rejected.sort_values("rule", kind="stable")])
     names = _zone_names(bool(months["sample"].iloc[0]))
     rows = [
         [
-            _plain(f"rejected: {trip['rule'].replace('_', ' ')}" if trip["rule"] else "kept"),
+            _plain(trip["rule"].replace("_", " ")) if trip["rule"] else "kept",
             _cell(trip["pickup_at"]),
             _number(trip["duration_minutes"], 1),
             _number(trip["distance_miles"], 2),
@@ -93,7 +97,8 @@ def sampled_trips(months: pd.DataFrame) -> Chart:
         ]
         for trip in chosen.to_dict("records")
     ]
-    return [_title(months), "pickup", "minutes", "miles", "from", "to"], rows
+    columns = ["result", f"{months['service'].iloc[0]} pickup", "minutes", "miles", "from", "to"]
+    return columns, rows
 
 
 @_bars
@@ -117,20 +122,20 @@ def rejections_by_rule(months: pd.DataFrame) -> Chart:
         for label, part in ((cleaned["month"].iloc[0], cleaned.iloc[:1]), ("before", before)):
             labels.append(f"{rule} {label}")
             shares.append(_percent(part[name].sum(), part["rows"].sum()))
-    return (labels, shares) if labels else (["no trip was rejected"], [0])
+    return (labels[::-1], shares[::-1]) if labels else (["no trip was rejected"], [0])  # drawn from below
 
 
 @_lines
 def rejections_by_month(months: pd.DataFrame) -> Chart:
-    """Rejected trips in percent of all, by month: a line for each of `RULES`, and one for all own rules.
+    """Rejected trips in percent of all, by month: `LINES`.
 
     A month is a number, because Mage draws no other lines: the months since the year 0.
     """
     cleaned = _cleaned(months).sort_values("month", kind="stable")
-    usual = [f"{REJECTED}{rule.name}" for rule in RULES]
+    usual = {f"{REJECTED}{rule.name}" for rule in RULES}
     own = [name for name in map(str, cleaned) if name.startswith(REJECTED) and name not in usual]
-    lines = [cleaned[name] if name in cleaned else 0 * cleaned["rows"] for name in usual]
-    lines.append(cleaned[own].sum(axis=1))
+    columns = [own if line == OWN else [f"{REJECTED}{line}"] for line in LINES]
+    lines = [cleaned.reindex(columns=names, fill_value=0).sum(axis=1) for names in columns]
     rows = cleaned["rows"].tolist()
     heights = [[_percent(*pair) for pair in zip(line.tolist(), rows, strict=True)] for line in lines]
     numbers = [12 * int(month[:4]) + int(month[5:]) - 1 for month in cleaned["month"]]
@@ -139,7 +144,7 @@ def rejections_by_month(months: pd.DataFrame) -> Chart:
 
 def rule_labels() -> list[str]:
     """Names of the lines of `rejections_by_month`."""
-    return [*(rule.name.replace("_", " ") for rule in RULES), OWN]
+    return [line.replace("_", " ") for line in LINES]
 
 
 @_bars
@@ -191,7 +196,8 @@ def _sample(row: dict[Any, Any]) -> pd.DataFrame:
     found = trip_samples.read(months_table.prepared_path(row, "samples", row["rules_sha256"]))
     if found is None:
         raise DataQualityError("there is no sample of these trips: run clean_trips again")
-    return found.to_pandas()
+    table: pd.DataFrame = found.to_pandas()
+    return table
 
 
 def _counts(months: pd.DataFrame) -> Counts:
@@ -229,15 +235,6 @@ def _zone_names(is_sample: bool) -> dict[int, str]:
     return {number: _plain(name) for name, number in known.ids.items()}
 
 
-def _title(months: pd.DataFrame) -> str:
-    return f"{months['service'].iloc[0]} {_span(months)}"
-
-
-def _span(months: pd.DataFrame) -> str:
-    first, last = months["month"].min(), months["month"].max()
-    return str(first) if first == last else f"{first} to {last}"
-
-
 def _hours() -> list[str]:
     return [str(hour) for hour in range(trip_counts.HOURS)]
 
@@ -252,9 +249,9 @@ def _percent(part: float, whole: float) -> float:
 
 
 def _cell(value: Any) -> Any:
-    """A time to the second, a number, or empty for none."""
+    """A time to the minute, a number, or empty for none."""
     if isinstance(value, np.datetime64 | pd.Timestamp):
-        return "" if pd.isna(value) else str(pd.Timestamp(value).floor("s"))
+        return "" if pd.isna(value) else f"{pd.Timestamp(value):%Y-%m-%d %H:%M}"
     return _number(value, 2)
 
 
