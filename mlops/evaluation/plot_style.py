@@ -67,7 +67,7 @@ def draw(title: str, xlabel: str, ylabel: str = "", height: float = HEIGHT, grid
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
     figure.suptitle(textwrap.fill(plain(title), _TITLE_LETTERS), x=0.015, ha="left")
     axes = figure.subplots()
     axes.set(xlabel=xlabel, ylabel=ylabel)
@@ -123,6 +123,8 @@ def save(axes: Axes, stem: Path) -> Path:
         raise MlopsError(
             f"{stem.name}: expected axes of a figure; got axes without one. Make them with draw()"
         )
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # it was computed now, once for both files
     picture, drawing = stem.with_suffix(".png"), io.StringIO()
     figure.savefig(picture, dpi=DPI)
     figure.savefig(drawing, format="svg", dpi=DPI, transparent=True, metadata={"Date": None})

@@ -130,7 +130,7 @@ def predicted_vs_actual(actual: Array, predicted: Array) -> Axes:
         predicted, actual, gridsize=50, bins="log", cmap=shades, extent=ends, linewidths=0, rasterized=True
     )
     axes.plot([0, LONGEST], [0, LONGEST], color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)))
-    axes.text(59, 43, "dashed: as predicted", ha="right", va="top", color=SOFT)
+    axes.text(59, 2, "dashed: as predicted", ha="right", color=SOFT)
     axes.vlines(groups["at"], groups["low"], groups["high"], color=INK, linewidth=4)
     axes.plot(
         groups["at"], groups["median"], "o", color=PAPER, markersize=7, markeredgecolor=INK, markeredgewidth=2

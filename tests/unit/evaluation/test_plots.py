@@ -71,7 +71,7 @@ def test_figures_of_one_trip_and_no_trials_are_drawn_too(tmp_path: Path) -> None
 
 
 def test_the_residuals_say_how_many_are_not_shown() -> None:
-    error = np.concatenate([np.zeros(50), np.full(45, 4.0), np.full(3, -31.0), np.full(2, 40.0)])
+    error = np.concatenate([np.zeros(50), np.full(45, 4.0), np.full(3, -31.0), np.full(2, 31.0)])
     axes = figures.residuals(np.full(100, 20.0), 20.0 + error)
 
     assert title(axes) == "Half of the rides end within 2.0 minutes of the prediction, nine of ten within 4.0"
