@@ -9,6 +9,7 @@ the next run of the model or the doctor does.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
@@ -36,6 +37,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID as MLFLOW_PARENT_RUN_I
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 LOCK_TAG = "mlops.lock"
+MAX_DESCRIPTION = 4800  # characters: every server takes a tag of 5,000
 WHOLE = ("FINISHED", "FAILED")  # statuses of a trial that was logged completely
 
 
@@ -87,12 +89,10 @@ class Run:
             self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_card(self, markdown: str, page: str) -> None:
-        """Log the model card: two artefacts, and the run's description in MLflow's pages."""
+        """Log the model card: two artefacts, and its first sections as the run's description in MLflow's pages."""
         self.log_text("model_card.md", markdown)
         self.log_text("model_card.html", page)
-        # Headings two levels lower: MLflow's page uses a line height of 18 pixels, so the lines of a larger
-        # heading would overlap. No other line of a card begins with "#": text from outside is escaped.
-        self.set_tags({MLFLOW_RUN_NOTE: re.sub("^#", "###", markdown, flags=re.MULTILINE)})
+        self.set_tags({MLFLOW_RUN_NOTE: _description(markdown)})
 
     @with_retry("logging source files")
     def log_months(self, months: pd.DataFrame) -> None:
@@ -203,6 +203,19 @@ def trials_of(experiment_id: str, run_id: str) -> list[Any]:
     """The trials of a run, as MLflow's runs."""
     client, query = mlflow_client(), f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
     return list(client.search_runs([experiment_id], query, max_results=50_000))
+
+
+def _description(card: str) -> str:
+    """The first sections of a card, as many as fit, and where the rest is.
+
+    Headings are two levels lower: MLflow's page uses a line height of 18 pixels, so the lines of a larger heading
+    would overlap. No other line of a card begins with "#": text from outside is escaped.
+    """
+    sections = re.split("^(?=#)", re.sub("^#", "###", card, flags=re.MULTILINE), flags=re.MULTILINE)
+    ends = itertools.accumulate(map(len, sections))
+    kept = max(2, sum(end <= MAX_DESCRIPTION for end in ends))  # at least: nothing, and the card's title
+    rest = "The whole card is in `model_card.md` and `model_card.html`.\n" if kept < len(sections) else ""
+    return "".join(sections[:kept]) + rest
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[Metric]:

@@ -41,6 +41,16 @@ def test_the_description_has_lower_headings_than_the_card(store: Path) -> None:
     assert mlflow.artifacts.load_text(f"runs:/{run.run_id}/model_card.md").startswith("# Card\n\n## Data")
 
 
+def test_a_long_card_s_description_ends_with_a_whole_section(store: Path) -> None:
+    first, second = f"# Card\n\n{'x' * 2000}\n\n", f"## Verdict\n\n{'y' * 2000}\n\n"
+    with start_run(NAME, "r", KEY) as run:
+        run.log_card(f"{first}{second}## Data\n\n{'z' * 2000}\n\n## End\n", "<html>")
+
+    assert mlflow.get_run(run.run_id).data.tags["mlflow.note.content"] == (
+        f"##{first}##{second}The whole card is in `model_card.md` and `model_card.html`.\n"
+    )
+
+
 def test_tables_files_and_months_are_logged(store: Path, tmp_path: Path) -> None:
     (tmp_path / "plot.png").write_bytes(b"png")
     months = pd.DataFrame(
