@@ -29,11 +29,7 @@ TABLE = "table"  # column of the reference to the full table; the same in each r
 DIGITS = 12  # of the full table's sha256, which is its name
 _REFERENCE = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 _AGAIN = "Run the blocks again, in order, from load_trips on."
-_ERRORS = {
-    "test_mae": "test MAE (min)",
-    "test_p90": "test P90 (min)",
-    "validation_rmse": "validation RMSE",
-}
+_ERRORS = {"test_mae": "test MAE (min)", "test_p90": "test P90 (min)", "validation_rmse": "validation RMSE"}
 _RESULTS = {BASELINE: "baseline", CHAMPION: "champion before"}
 _LINE = 100  # characters of a printed line
 _SHORT = {"drift": "new schema", "republished": "republished"}
@@ -176,23 +172,30 @@ def of_result(result: RunResult) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame, one row per model and trial
+    DataFrame of texts, one row per model and trial
         ``entry``, ``result``, ``test RMSE (min)``; ``vs champion %``, the difference of the RMSE from that of the
         champion before (``vs baseline %``, if none was tested), less than 0 if better; other errors, in minutes;
-        rounds and parameters of each trial; then for programs ``kind``, ``model``, ``number`` and `TABLE`. A table
-        with nothing to do is returned unchanged.
+        rounds and parameters of each trial; `TABLE`. The full table has the numbers, and the model and number of
+        the version. A table with nothing to do is returned unchanged.
     """
     if result.is_nothing:
         return result.board
     _log_way_on(result)
     board = result.board
     shown = pd.DataFrame({"entry": _entries(board), "result": _results(board, result)})
-    shown["test RMSE (min)"] = board["test_rmse"]
-    shown = shown.assign(**_against_rival(board))
+    shown["test RMSE (min)"] = _texts(board["test_rmse"], ".4f")
+    for title, difference in _against_rival(board).items():
+        shown[title] = _texts(difference, "+.1f")
     for name, title in _ERRORS.items():
-        shown[title] = board[name]
-    parameters = [name for name in board if name not in COLUMNS]
-    return _with_reference(shown.join(board[[*parameters, "kind", "model", "number"]]), board)
+        shown[title] = _texts(board[name], ".4f")
+    for name in board.drop(columns=[*COLUMNS], errors="ignore"):
+        shown[name] = _texts(board[name], "g")
+    return _with_reference(shown, board)
+
+
+def _texts(numbers: pd.Series[float], form: str) -> list[str]:
+    """Numbers as text; nothing where there is none, since Mage would show None."""
+    return ["" if pd.isna(number) else format(number, form) for number in numbers]
 
 
 def _entries(board: pd.DataFrame) -> list[str]:
@@ -214,7 +217,7 @@ def _against_rival(board: pd.DataFrame) -> dict[str, pd.Series[float]]:
     for kind, short in ((CHAMPION, "champion"), (BASELINE, "baseline")):
         rivals = board.loc[board["kind"] == kind, "test_rmse"]
         if len(rivals):
-            return {f"vs {short} %": (100 * (board["test_rmse"] / rivals.iloc[0] - 1)).round(1)}
+            return {f"vs {short} %": 100 * (board["test_rmse"] / rivals.iloc[0] - 1)}
     return {}
 
 

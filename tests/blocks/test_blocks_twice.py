@@ -82,13 +82,16 @@ class Twins:
         return made
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two tables are equal, but for the note that a version was registered earlier."""
+def same(one: Path, other: Path, machine: Machine) -> bool:
+    """Whether two outputs and the full tables behind them are equal, but for the note of a repetition."""
     tables = [pd.read_parquet(path) for path in (one, other)]
-    for table in tables:
+    kept = machine.state / "prepared" / "tables"
+    full = [pd.read_parquet(kept / f"{table['table'].iloc[0]}.parquet") for table in tables]
+    for table in full:
         if "about" in table:
             table["about"] = table["about"].str.removeprefix("already registered as ")
-    pd.testing.assert_frame_equal(*tables)
+    pd.testing.assert_frame_equal(*full)
+    pd.testing.assert_frame_equal(*(table.drop(columns="table") for table in tables))
     return True
 
 
@@ -113,7 +116,7 @@ def test_a_run_whose_blocks_run_twice_has_one_version_and_one_message(
         machine.variables["SLACK_WEBHOOK_URL"] = inbox.url
         for name, kind in BLOCKS.items():
             one, other = twins.run(f"{kind}/{name}.py", name, table, **variables)
-            assert same(one, other)
+            assert same(one, other, machine)
             assert machine.half_written() == []
             table = one
         twins.run("callbacks/notify.py", "notify_of_a_judged_month", table, **variables)

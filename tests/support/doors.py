@@ -25,6 +25,7 @@ from support.warm import WarmProcess, warm_python
 
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
+from mlops.registry import model_months
 from mlops.registry.client import mlflow
 
 # imported there, with a warning of pydantic's kept quiet
@@ -217,8 +218,9 @@ class Machine:
         return list(self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"]))
 
     def parents(self) -> list[Any]:
-        """The runs that are not trials, oldest first."""
-        return [run for run in self.runs() if "mlflow.parentRunId" not in run.data.tags]
+        """The runs that train, oldest first: no trials, and not the run with a model's errors by month."""
+        others = {"mlflow.parentRunId", model_months.MODEL}
+        return [run for run in self.runs() if not others & run.data.tags.keys()]
 
     def trials(self, run: Any) -> list[Any]:
         return [r for r in self.runs() if r.data.tags.get("mlflow.parentRunId") == run.info.run_id]

@@ -64,7 +64,7 @@ def run_block(page: Page, name: str) -> None:
     header(page, name).locator(PLAY).click()
     alone = page.get_by_text("Execute block", exact=True)  # a menu opens where blocks before it have run
     passed = block.get_by_text("1/1 tests passed.")
-    alone.or_(passed).first.wait_for()
+    alone.or_(passed).first.wait_for(timeout=SECONDS_FOR_A_BLOCK * 1000)
     if alone.is_visible():
         alone.click()
     passed.wait_for(timeout=SECONDS_FOR_A_BLOCK * 1000)
