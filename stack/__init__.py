@@ -21,9 +21,12 @@ mage_queue     the queue, which loses no run and starts none twice
 mage_guard     who may send a request to Mage: no page of another server, no other host name
 mage_doors     who gets in: the editor's link, a user of the stack
 mage_messages  Mage's messages and records of failures: no secret gets into them
+mage_asterisks which values of variables the editor hides in blocks' outputs
+mage_terminal  which lines of Mage are left out of the terminal
 mage_editor    Mage's editor: autocompletion, the kernel's process and sockets, git's settings
 mage_charts    the charts beside the blocks: drawn after each run of their block
 mage_files     Mage's files: it changes only what a user changed
 yaml_texts     change a YAML text and keep its order and comments
 mlflow_server  MLflow's server over the state folder, without the stack
+next_steps     what to look at and to do after `make demo`
 """

@@ -2,7 +2,8 @@
 
 `stack.mage_queue` loses no run and starts none twice; `stack.mage_editor` leaves a user's files alone;
 `stack.mage_charts` draws the charts beside the blocks;
-`stack.mage_guard` keeps strangers and foreign pages out; `stack.mage_messages` keeps secrets out of logs.
+`stack.mage_guard` keeps strangers and foreign pages out; `stack.mage_messages` keeps secrets out of logs;
+`stack.mage_terminal` leaves out lines that say nothing; `stack.mage_asterisks` lets the editor show addresses.
 """
 
 from __future__ import annotations
@@ -27,14 +28,17 @@ def main() -> None:
     # After the check, because the import creates Mage's data folder.
     from mage_ai.orchestration.queue import process_queue
 
+    from stack import mage_terminal
     from stack.mage_queue import SafeQueue
 
     process_queue.ProcessQueue = SafeQueue  # Mage's factory looks it up here
+    mage_terminal.mend()
     if sys.argv[1:2] == ["start"]:
-        from stack import mage_charts, mage_editor, mage_messages
+        from stack import mage_asterisks, mage_charts, mage_editor, mage_messages
 
         mage_editor.mend()
         mage_charts.mend()
+        mage_asterisks.mend()
         mage_messages.mend()
         from stack import mage_guard  # last: it imports Mage's server, which takes the mended functions
 
