@@ -38,6 +38,7 @@ demo: .venv/installed  ## from a fresh clone to a champion: the synthetic city t
 	$(BIN)/python -m stack.mage run . trip_duration_training
 	@echo
 	@$(BIN)/python -m mlops show trip-duration-sample
+	@$(BIN)/python -m stack.next_steps trip-duration-sample
 
 train: .venv/installed  ## SERVICE=green MONTH=2023-10 SOURCE=tlc [ARGS="--max-trials 20"]: the same on real months
 	@$(BIN)/python -m mlops train $(call option,--service,$(SERVICE)) $(call option,--month,$(MONTH)) \
@@ -47,6 +48,7 @@ editor: .venv/installed  ## [TERMINAL=1]: the pipeline in Mage's editor, on 127.
 	@$(BIN)/python -c 'import socket; socket.socket().bind(("127.0.0.1", $(EDITOR_PORT)))' 2>/dev/null || \
 	  { echo "port $(EDITOR_PORT) is taken; choose another: make editor EDITOR_PORT=6790" >&2; exit 1; }
 	@env -u ENV -u MAGE_DATABASE_CONNECTION_URL REQUIRE_USER_AUTHENTICATION=false DISABLE_AUTO_BROWSER_OPEN=true \
+	  SERVER_VERBOSITY=$${SERVER_VERBOSITY:-WARNING} PYDEVD_DISABLE_FILE_VALIDATION=1 \
 	  DISABLE_TERMINAL=$(if $(filter 1,$(TERMINAL)),false,true) $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store

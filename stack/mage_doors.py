@@ -34,6 +34,8 @@ from tornado.iostream import BaseIOStream
 from tornado.web import RequestHandler, StaticFileHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
+from stack.mage_terminal import WAY_ON
+
 Target = tuple[type[RequestHandler], dict[str, Any]]
 PAGES = (server.MainPageHandler, server.PipelineRunsPageHandler, server.ManagePageHandler)
 WITHOUT_LOGIN = {
@@ -105,9 +107,9 @@ class EditorDoor:
         return Refusal, {"status": 401, "text": NO_TOKEN}
 
     def say(self, address: str, port: int) -> None:
-        """Print the link."""
+        """Print the link, and what to do there."""
         page = f"http://{address}:{port}/pipelines/trip_duration_training/edit"
-        print(f"\nopen {page}?token={self.token}\n", flush=True)  # noqa: T201
+        print(f"\nopen {page}?token={self.token}\n\n{WAY_ON}\n", flush=True)  # noqa: T201
 
 
 class Entrance(RequestHandler):

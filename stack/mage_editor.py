@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -39,14 +42,30 @@ def mend() -> None:
     Git._Git__set_git_config = _only_if_synchronised(Git._Git__set_git_config)
     _keep_kernels_private()
     mage_files.mend()
-    kernel_managers[DEFAULT_KERNEL_NAME].kernel_spec.argv.append(f"--ext={mage_files.__name__}")
+    kernel_managers[DEFAULT_KERNEL_NAME].kernel_spec.argv += [
+        f"--ext={mage_files.__name__}",
+        "--log-level=ERROR",
+    ]
 
 
 def _keep_kernels_private() -> None:
     folder = tempfile.mkdtemp(prefix="mage-kernel-")  # mode 0700
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _on_sigterm(functools.partial(shutil.rmtree, folder, ignore_errors=True))  # which ends without `atexit`
     for name, kernel in kernel_managers.items():
         kernel.transport, kernel.ip = "ipc", f"{folder}/{name}"
+
+
+def _on_sigterm(act: Callable[[], None]) -> None:
+    """Act before SIGTERM ends this process; processes that it forks end at once, as before."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        act()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 async def _prepare_usage(self: Any) -> None:

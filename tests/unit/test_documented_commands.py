@@ -55,6 +55,7 @@ RUN_BY = (
     ("mlflow models serve", "support/mlflow_commands.py", 'self.command("serve", uri'),
     ("mage run", "pipelines/test_next.py", "machine.mage_run("),
     ("python -m stack.mage run", "pipelines/test_odd_paths.py", '"stack.mage", "run"'),
+    ("python -m stack.next_steps", "unit/stack/test_next_steps.py", "next_steps.main()"),
     ("python -m stack start", "system/test_stack.py", 'command_line(stack.folder, "start")'),
     ("python -m stack status", "system/test_stack.py", 'command_line(stack.folder, "status")'),
     ("python -m stack stop", "system/test_stack.py", 'command_line(stack.folder, "stop")'),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
+import sys
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -25,17 +25,22 @@ def state(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return store
 
 
-def make_champion(card: str = "") -> None:
-    with start_run(NAME, "green 2023-06", "ab" * 32) as run, contextlib.suppress(ValueError):
+def make_champion(state: Path, card: str = "") -> None:
+    with start_run(NAME, "green 2023-06", "ab" * 32) as run:
         if card:
             run.log_text(next_steps.CARD, card)
     mlflow_client().create_registered_model(NAME)
-    crown(mlflow_client().create_model_version(NAME, "models:/m-1", run_id=run.run_id).version)
+    made = mlflow_client().create_model_version(NAME, (state / "model").as_uri(), run_id=run.run_id)
+    crown(made.version)
 
 
-def test_the_card_s_address_opens_the_card(state: Path) -> None:
-    make_champion(card="<p>a card</p>")
-    said = "\n".join(next_steps.lines(NAME))
+def test_the_card_s_address_opens_the_card(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_champion(state, card="<p>a card</p>")
+    monkeypatch.setattr(sys, "argv", ["next_steps", NAME])
+    next_steps.main()
+    said = capsys.readouterr().out
     (address,) = [line.split()[-1] for line in said.splitlines() if line.startswith("its card")]
     with urlopen(address) as opened:
         assert opened.read() == b"<p>a card</p>"
@@ -44,7 +49,7 @@ def test_the_card_s_address_opens_the_card(state: Path) -> None:
 
 
 def test_three_things_to_do_and_a_request_to_copy(state: Path) -> None:
-    make_champion()
+    make_champion(state)
     said = list(next_steps.lines(NAME))
     assert not [line for line in said if line.startswith("its card")]
     assert [line.split("  ")[1] for line in said[said.index("next:") + 1 :][:3]] == [
@@ -58,7 +63,7 @@ def test_three_things_to_do_and_a_request_to_copy(state: Path) -> None:
 
 
 def test_a_card_elsewhere_has_no_address_here(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_champion(card="<p>a card</p>")
+    make_champion(state, card="<p>a card</p>")
     champion = versions.champion(NAME)
     assert champion is not None
     assert next_steps.card_of(champion)
