@@ -1,4 +1,4 @@
-"""A scripted browser: signs in to Mage, runs a pipeline's blocks, opens pages.
+"""A scripted browser: signs in to Mage, runs a pipeline's blocks, fills in its form, opens pages.
 
 Run it in .venv-browser with a JSON object (`Visit`) on stdin. It prints as JSON what was shown, and which
 errors occurred on which page.
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an enviro
 
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 60, 240
 PLAY = 'button:has(svg path[d^="M8 4.13397"])'  # the triangle in a block's header, which has no name
+SWITCH = "label:has(input[type=checkbox]) span"  # of the form's last page, which has one and gives it no name
+ENDED = re.compile("^(Done|Failed|Cancelled)$")  # what Mage calls a run that has ended
 QUIET_MS = 1000  # a page fails soon after it shows the expected texts, or not at all
 
 HARMLESS = {
@@ -54,6 +56,8 @@ class Visit:
     editor : dict, optional
         ``url`` of a pipeline's edit page, names of its ``blocks``: run them one after the other. ``shows``, if
         given, is a text that each shows at its end.
+    form : dict, optional
+        ``url`` of a pipeline's triggers, ``name`` of the trigger to make, and ``fields``: values by title.
     pages : list of dict
         ``name``, ``url``, and ``shows``, texts to wait for.
     credentials : dict, optional
@@ -65,6 +69,7 @@ class Visit:
     number: int = 1
     mage: dict[str, str] | None = None
     editor: dict[str, Any] | None = None
+    form: dict[str, Any] | None = None
     pages: list[dict[str, Any]] = field(default_factory=list)
     credentials: dict[str, str] | None = None
 
@@ -164,6 +169,37 @@ class Person:
         link = self.page.get_by_role("link", name=name, exact=True)
         return self.page.locator(".code-block-header-sticky").filter(has=link)
 
+    def send_form(self, url: str, name: str, fields: dict[str, str]) -> str:
+        """Start a run with the pipeline's form; return what its page calls the run when it has ended."""
+        with self.at("form"):
+            self.page.goto(url)
+            self.page.get_by_text("Create trigger with no-code").click()
+            self.page.get_by_role("heading", name="Schedule").click()
+            self.page.get_by_placeholder("Name this trigger").fill(name)
+            self.page.locator("select").select_option("@once")
+            self.page.get_by_text("Next: Customize").click()
+            for title, value in fields.items():
+                self.fill(title, value)
+        with self.at("review"):
+            self.page.get_by_text("Next: Review").click()
+            self.page.locator(SWITCH).click()
+        with self.at("run"):
+            self.page.get_by_role("button", name="Create trigger").click()
+            ended = self.page.get_by_text(ENDED).filter(visible=True).first  # a menu has them, too
+            ended.wait_for(timeout=SECONDS_FOR_A_BLOCK * 1000)
+        return ended.inner_text()
+
+    def fill(self, title: str, value: str) -> None:
+        """Fill in the form's field with this title."""
+        inside = self.page.locator("div").filter(has=self.page.get_by_text(title, exact=True))
+        field = inside.filter(has=self.page.locator("input, select, textarea")).last.locator(
+            "input, select, textarea"
+        )
+        if field.evaluate("it => it.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
+
     def look(self, name: str, url: str, shows: list[str]) -> None:
         """Open a page and wait until it shows all expected texts."""
         with self.at(name):
@@ -184,7 +220,7 @@ def go(visit: Visit, executable: str) -> dict[str, Any]:
     from playwright.sync_api import Error, sync_playwright
 
     blocks: dict[str, Any] = {}
-    stopped = ""
+    stopped = ended = ""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         person = Person(browser, visit)
@@ -193,6 +229,8 @@ def go(visit: Visit, executable: str) -> dict[str, Any]:
                 person.sign_in(**visit.mage)
             if visit.editor:
                 blocks = person.run_blocks(**visit.editor)
+            if visit.form:
+                ended = person.send_form(**visit.form)
             for page in visit.pages:
                 person.look(**page)
         except Error as error:
@@ -200,7 +238,7 @@ def go(visit: Visit, executable: str) -> dict[str, Any]:
         person.page.context.storage_state(path=visit.cookies)
         browser.close()
     return {
-        "blocks": blocks, "texts": person.texts, "complaints": person.complaints,
+        "blocks": blocks, "form": ended, "texts": person.texts, "complaints": person.complaints,
         "stopped": stopped, "next_number": person.number,
     }  # fmt: skip
 

@@ -25,15 +25,19 @@ from support.stack_process import free_ports
 from support.strangers import foreign_page, knock, listening_ports, order, status
 from support.visits import browse, require_browser
 
+from mlops.registry import experiments
+from stack.mage_terminal import WAY_ON
 from stack.yaml_texts import rewritten
 
 OF_A_CHECKOUT = (
     "mlops", "stack", "pipelines", "data_loaders", "transformers", "data_exporters", "callbacks", "charts",
-    "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt", "requirements-build.txt",
+    "interactions", "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt",
+    "requirements-build.txt",
 )  # fmt: skip
 METADATA = f"pipelines/{PIPELINE}/metadata.yaml"
 PAGE = f"pipelines/{PIPELINE}/edit"
 MINE = "# a comment of my own"
+ABOUT_TRIALS = "   # sets of parameters; 2 is quick"
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
@@ -49,12 +53,15 @@ class Editor:
     log : Path
         What it writes into its terminal.
     process : Popen
+    machine : Machine
+        Holds all that it writes elsewhere.
     """
 
     checkout: Path
     url: str
     log: Path
     process: subprocess.Popen[bytes]
+    machine: Machine
     session: requests.Session = field(default_factory=requests.Session)
 
     @property
@@ -139,7 +146,7 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
             ["make", "editor", f"EDITOR_PORT={port}"],
             cwd=checkout, env=machine.environment, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-    opened = Editor(checkout, f"http://127.0.0.1:{port}", log, process)
+    opened = Editor(checkout, f"http://127.0.0.1:{port}", log, process, machine)
     try:
         wait_until(opened.answers, 120, log.read_text)
         yield opened
@@ -159,6 +166,22 @@ def visited(editor: Editor, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     )
     assert not seen["stopped"], (seen, editor.log.read_text())
     return {**seen, "changed": editor.changed(), "cookies": cookies}
+
+
+@pytest.fixture(scope="module")
+def submitted(
+    visited: dict[str, Any], editor: Editor, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """What a person saw who started a run with the pipeline's form; and what git saw then."""
+    folder = tmp_path_factory.mktemp("form")
+    fields = {"Service": "green", "Trials": "1", "Experiment": "one trial", "Note": "Is one enough?"}
+    seen = browse(
+        screenshots=str(folder),
+        cookies=str(shutil.copy(visited["cookies"], folder)),
+        form={"url": f"{editor.url}/pipelines/{PIPELINE}/triggers", "name": "by form", "fields": fields},
+    )
+    assert not seen["stopped"], (seen, editor.log.read_text())
+    return {**seen, "changed": editor.changed()}
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +208,11 @@ def attacked(
     return {"report": seen["texts"]["foreign"], "files": {path.name for path in folder.iterdir()}}
 
 
-def test_the_terminal_shows_no_traceback(visited: dict[str, Any], editor: Editor) -> None:
-    assert "GET /api/autocomplete_items" in editor.log.read_text()
-    assert "Traceback" not in editor.log.read_text()
+def test_the_terminal_shows_the_way_on_and_no_noise(visited: dict[str, Any], editor: Editor) -> None:
+    editor.call("GET", "autocomplete_items")  # as the page does; for Mage's own, a reason for 29 tracebacks
+    before, _, after = editor.log.read_text().partition(f"open {editor.link}\n")
+    assert before.strip() == ""
+    assert after.strip() == WAY_ON
     assert [complaint for complaint in visited["complaints"] if not complaint["harmless"]] == []
 
 
@@ -201,11 +226,24 @@ def test_it_knows_which_blocks_have_run(visited: dict[str, Any], editor: Editor)
     assert [block["status"] for block in blocks] == ["executed", "executed", None, None]
 
 
+def test_a_form_starts_a_run_with_its_values(
+    submitted: dict[str, Any], visited: dict[str, Any], editor: Editor
+) -> None:
+    assert submitted["form"] == "Done"
+    (run,) = editor.machine.parents()
+    assert run.data.params["max_trials"] == "1"
+    assert run.data.params["month"] == editor.machine.settings()["month"]  # from the pipeline's variables
+    named = experiments.named("one trial", "Is one enough?")
+    assert named.items() <= run.data.tags.items()
+    assert submitted["changed"] == visited["changed"]
+    assert editor.log.read_text().partition(f"open {editor.link}\n")[2].strip() == WAY_ON
+
+
 def test_a_kernel_that_does_not_answer_is_not_taken_for_a_restarted_one(editor: Editor) -> None:
     (kernel,) = (
         process
         for process in psutil.Process(editor.process.pid).children(recursive=True)
-        if "ipykernel_launcher" in process.cmdline()
+        if process.status() != psutil.STATUS_ZOMBIE and "ipykernel_launcher" in process.cmdline()
     )
     assert Path(kernel.cmdline()[0]) == editor.checkout / ".venv" / "bin" / "python"
     os.kill(kernel.pid, signal.SIGSTOP)
@@ -251,8 +289,8 @@ def test_what_a_user_changes_reaches_the_checkout_and_nothing_else(
             "+  uuid: nights",
             "+  downstream_blocks:",
             "+  - build_features",
-            "-  max_trials: 2",
-            "+  max_trials: 3",
+            f"-  max_trials: 2{ABOUT_TRIALS}",
+            f"+  max_trials: 3{ABOUT_TRIALS}",
         ],
     }
 
