@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.doors import SAMPLE_MODEL, Ended, Machine, wait_until
+from support.registry_rows import registry_rows
 
 PLACE = f"{SAMPLE_MODEL}.experiment."
-OF_THE_REGISTRY = (
-    "registered_models", "registered_model_tags", "registered_model_aliases", "model_versions",
-    "model_version_tags", "logged_models",
-)  # fmt: skip
 SILLY = """
 import sys
 from mlops.__main__ import main
@@ -29,14 +25,6 @@ steps._find_result = lambda months, settings: None  # it assumes the usual rules
 sys.exit(main(sys.argv[1:]))
 """
 Runs = tuple[Machine, list[Ended]]
-
-
-def registry(machine: Machine) -> dict[str, list[Any]]:
-    """Every row of the registry's tables."""
-    with sqlite3.connect(machine.state / "mlflow.db") as database:
-        return {
-            table: sorted(map(str, database.execute(f"SELECT * FROM {table}"))) for table in OF_THE_REGISTRY
-        }
 
 
 def tried(machine: Machine, *options: str) -> list[dict[str, Any]]:
@@ -56,7 +44,7 @@ def text_of(machine: Machine, run_id: str, name: str) -> str:
 
 def test_a_good_and_a_silly_idea_leave_the_registry_as_it_was(train_runs: Runs) -> None:
     machine, _ = train_runs
-    before = registry(machine)
+    before = registry_rows(machine.state)
     given = ("--experiment", "one trial", "--experiment-note", "Is one enough?")
     good, again = (machine.train(*given, month="2023-04", max_trials=1) for _ in range(2))
     assert good.status == again.status == 0, good.output + again.output
@@ -64,7 +52,7 @@ def test_a_good_and_a_silly_idea_leave_the_registry_as_it_was(train_runs: Runs) 
     silly = machine.run(sys.executable, "-c", SILLY, *arguments)
     assert silly.status == 0, silly.output
 
-    assert registry(machine) == before
+    assert registry_rows(machine.state) == before
     assert "already run as experiment 'one trial': " in again.stdout
     assert "trial 1 of 1" not in again.stderr
     reason = silly.stdout.splitlines()[-1]

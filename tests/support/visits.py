@@ -21,10 +21,10 @@ def require_browser() -> str:
     return CHROMIUM
 
 
-def browse(**visit: Any) -> dict[str, Any]:
-    """The report of browse.py about a visit."""
+def browse(script: str = "browse.py", **visit: Any) -> dict[str, Any]:
+    """The report of browse.py, or of another script beside it, about a visit."""
     done = subprocess.run(
-        [BROWSER_PYTHON, PROJECT / "tests" / "support" / "browse.py", require_browser()],
+        [BROWSER_PYTHON, PROJECT / "tests" / "support" / script, require_browser()],
         input=json.dumps(visit),
         capture_output=True,
         text=True,
