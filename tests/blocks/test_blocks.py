@@ -275,7 +275,7 @@ def test_what_the_editor_shows_is_worth_looking_at(outputs: Mapping[str, pd.Data
     assert cleaned["under 1 minute"].gt(0).all()
     assert list(features) == ["feature", "missing %", "min", "mean", "max", "table"]
     assert features["feature"].is_unique
-    assert list(board)[:4] == ["entry", "result", "test RMSE (min)", "vs baseline %"]
+    assert list(board)[:5] == ["entry", "result", "test RMSE (min)", "vs baseline %", "validation RMSE"]
     assert board.loc[1, ["test RMSE (min)", "vs baseline %", "test MAE (min)"]].tolist()[1:] == ["+0.0", ""]
     assert {"rounds", "max_depth", "learning_rate"} < set(board)
     assert board["entry"].tolist()[:2] == ["version 1", "pair median"]

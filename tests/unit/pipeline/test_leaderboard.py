@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 
 from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence, Incumbent
-from mlops.pipeline import months_table
-from mlops.pipeline.leaderboard import COLUMNS, as_text, check_leaderboard, leaderboard, read
+from mlops.pipeline import block_tables, months_table
+from mlops.pipeline.leaderboard import COLUMNS, as_text, check_leaderboard, leaderboard, of_version, read
 from mlops.pipeline.run_result import RunResult
+from mlops.registry import versions
 from mlops.registry.listings import describe_version
 from mlops.registry.versions import Version
 from mlops.training.search import Trial
@@ -102,6 +104,52 @@ def test_a_version_is_described_beside_its_baseline() -> None:
     (rmse,) = (line.split() for line in text.splitlines() if line.strip().startswith("rmse"))
     assert rmse == ["rmse", "4.4124", "5.6"]
     assert text.endswith('load it: mlflow.pyfunc.load_model("models:/trip-duration-sample@champion")')
+
+
+def test_a_block_shows_the_leaderboard_beside_the_champion_before(store: Path) -> None:
+    table = board(judged(CHAMPION, champion=4.5), *trials_of(4.7, math.nan), chosen=0)
+    shown = block_tables.of_result(RunResult.of_version(MADE, table, "better"))
+    assert shown.drop(columns="table").to_dict("list") == {
+        "entry": ["version 2", "pair median", "version 1", "trial 1", "trial 2"],
+        "result": ["champion", "baseline", "champion before", "", ""],
+        "test RMSE (min)": ["4.4124", "5.6000", "4.5000", "", ""],
+        "vs champion %": ["-1.9", "+24.4", "+0.0", "", ""],
+        "validation RMSE": ["4.7000", "", "", "4.7000", ""],
+        "test MAE (min)": ["2.9000", "", "", "", ""],
+        "test P90 (min)": ["6.5000", "", "", "", ""],
+        "rounds": ["30", "", "", "30", "30"],
+        "max_depth": ["1", "", "", "1", "2"],
+    }
+    pd.testing.assert_frame_equal(block_tables.full_table(shown), table)
+
+
+def test_a_block_shows_the_leaderboard_beside_the_baseline_if_there_was_no_champion(store: Path) -> None:
+    table = board(judged(), *trials_of(4.7))
+    shown = block_tables.of_result(RunResult.of_version(MADE, table, "better"))
+    assert shown["vs baseline %"].tolist() == ["-21.2", "+0.0", ""]
+
+
+def test_a_version_whose_run_is_gone_is_shown_alone(store: Path) -> None:
+    version = Version(MADE.name, "2", "run", MADE.tags | {"test_rmse": "4.5"})
+    shown = block_tables.of_result(RunResult.of_version(version, of_version(version), "better"))
+    assert shown.iloc[0, :3].tolist() == ["version 2", "champion", "4.5000"]
+    assert not [name for name in shown if name.startswith("vs")]
+
+
+@pytest.mark.parametrize(("is_repeat", "again"), [(False, ""), (True, " (registered by an earlier run)")])
+def test_a_block_says_why_the_run_ended_so_and_where_to_look(
+    is_repeat: bool, again: str, store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = board(judged(), *trials_of(4.7))
+    result = RunResult.of_version(MADE, table, "reasons " * 20, is_repeat=is_repeat)
+    with caplog.at_level(logging.INFO, logger="mlops.pipeline.block_tables"):
+        block_tables.of_result(result)
+    first, *why, look, every = caplog.messages
+    assert first == f"trip-duration-sample: version 2 is champion{again}"
+    assert " ".join(line.strip() for line in why) == ("reasons " * 20).strip()
+    assert max(map(len, why)) <= 102
+    assert look == f"look at the version, its card and its run: {versions.link(MADE)}"
+    assert every.endswith("python -m mlops registry --model trip-duration-sample")
 
 
 def test_programs_can_read_the_kind_and_version_of_a_row(tmp_path: Path) -> None:

@@ -233,6 +233,14 @@ def test_fetched_inputs_go_with_their_locks(store: Path) -> None:
     assert [path.exists() for path in (old, lock, used, fetched)] == [False, False, True, True]
 
 
+def test_old_tables_that_blocks_passed_on_go(store: Path) -> None:
+    folder = store / "prepared"
+    old = write(folder / "tables" / "0123456789ab.parquet"), write(folder / "site" / "green_2023-06_0123.csv")
+    used = write(folder / "tables" / "0123456789ac.parquet", days=5)
+    assert tidy() == {PREPARED: 2}
+    assert [path.exists() for path in (*old, used)] == [False, False, True]
+
+
 def test_old_files_of_monitoring_go(store: Path) -> None:
     folder = store / "monitoring" / "samples"
     old, deeper = write(folder / "0123-1.parquet"), write(folder / "green" / "4567.parquet")
