@@ -177,6 +177,7 @@ about_schemathesis = what makes requests from the service's OpenAPI description
 about_serving = the service
 .venv-%/installed: requirements-%.txt
 	@$(call need_python)
+	@test ! -L .venv-$* || { echo ".venv-$* is a link: to build it would empty the folder it points at" >&2; exit 1; }
 	@echo "building .venv-$* ($(about_$*))"
 	$(call environment,.venv-$*)
 	$(call into,.venv-$*,$(wheels) -r $<)

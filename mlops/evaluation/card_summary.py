@@ -13,8 +13,8 @@ _EXPLAINED = {
     "course's recipe": "the course's recipe (a well-known simple model)",
 }
 _USE = {
-    "promote": "Yes. It became the champion: the version that answers requests.",
-    "keep": "It is fit for use, but the champion is still the version that answers requests.",
+    "promote": "Yes. By these rules, without a person, it became the champion: the version that answers requests.",
+    "keep": "There is no need to: the champion at that time was kept, and answers requests.",
     "refuse": "No. It is not fit for use, or it could not be compared fairly.",
 }
 _EXPERIMENT = {
@@ -59,7 +59,9 @@ def better_than(card: Card) -> str:
         return ""
     own, *others = zip(table["contender"], table["rmse"], strict=True)
     compared = (_compared(own[1], str(name), rmse) for name, rmse in others if math.isfinite(rmse))
-    return f"Its typical error (RMSE) is {own[1]:.2f} minutes: {', '.join(compared)}."
+    return (
+        f"Its error (RMSE, in which large misses weigh more) is {own[1]:.2f} minutes: {', '.join(compared)}."
+    )
 
 
 def weakest(card: Card) -> str:
@@ -70,7 +72,7 @@ def weakest(card: Card) -> str:
         return ""
     row = large.loc[large["rmse"].idxmax()]
     which = words.rides(str(row["slice"]), str(row["value"]))
-    return f"For rides {which}: there its typical error is {row['rmse']:.1f} minutes ({row['rows']:,} rides)."
+    return f"For rides {which}: there its RMSE is {row['rmse']:.1f} minutes ({row['rows']:,} rides)."
 
 
 def may_be_used(card: Card) -> str:

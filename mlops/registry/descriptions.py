@@ -70,7 +70,7 @@ def of_new_model(name: str) -> str:
     ride = RIDES.get(name.removeprefix(PREFIX), "ride")
     return (
         f"Predicts how many minutes a requested {ride} will take: from the zones of pickup and drop-off, the time "
-        "and, if it is known, the distance. For everybody who quotes or plans rides."
+        "and, if it is known, the distance. For arrival times and for planning rides, not for fares."
     )
 
 

@@ -14,10 +14,12 @@ def test_a_card_begins_with_four_answers() -> None:
     assert in_short(CARD) == {
         "How good is it?": "Half of the 61,234 rides of 2023-06 took within 2.0 minutes of the prediction, nine "
         "of ten within 6.5 minutes.",
-        "Better than what?": "Its typical error (RMSE) is 4.41 minutes: 1.9% less than the champion (version 3), "
+        "Better than what?": "Its error (RMSE, in which large misses weigh more) is 4.41 minutes: "
+        "1.9% less than the champion (version 3), "
         "21.2% less than the pair median (the usual minutes between the two zones), 13.5% less than the course.",
         "Where is it weakest?": in_short(CARD)["Where is it weakest?"],
-        "May it be used?": "Yes. It became the champion: the version that answers requests.",
+        "May it be used?": "Yes. By these rules, without a person, it became the champion: the version that "
+        "answers requests.",
     }
 
 
@@ -55,7 +57,7 @@ def test_it_is_weakest_in_the_largest_error_of_a_large_group_that_the_verdict_ch
     card = replace(CARD, by_slice=table.merge(single, how="outer"))
 
     assert in_short(card)["Where is it weakest?"] == (
-        "For rides of 10 miles and more: there its typical error is 7.2 minutes (1,000 rides)."
+        "For rides of 10 miles and more: there its RMSE is 7.2 minutes (1,000 rides)."
     )
 
 
@@ -64,7 +66,7 @@ def test_it_is_weakest_in_the_largest_error_of_a_large_group_that_the_verdict_ch
     [
         (
             {"outcome": "keep"},
-            "It is fit for use, but the champion is still the version that answers requests.",
+            "There is no need to: the champion at that time was kept, and answers requests.",
         ),
         ({"outcome": "refuse"}, "No. It is not fit for use, or it could not be compared fairly."),
         (
