@@ -188,7 +188,7 @@ def of_result(result: RunResult) -> pd.DataFrame:
         shown[title] = _texts(difference, "+.1f")
     for name, title in _ERRORS.items():
         shown[title] = _texts(board[name], ".4f")
-    for name in board.drop(columns=[*COLUMNS], errors="ignore"):
+    for name in map(str, board.drop(columns=[*COLUMNS], errors="ignore")):
         shown[name] = _texts(board[name], "g")
     return _with_reference(shown, board)
 

@@ -15,7 +15,7 @@ from typing import Any
 from browse import Person, Visit, read
 
 WIDTH_OF_CHARTS = "localStorage.setItem('pipeline_editor_after_width', '760')"
-HEIGHTS = "bars => bars.map(bar => Number(bar.getAttribute('height')))"
+AREAS = "bars => bars.map(bar => bar.getAttribute('height') * bar.getAttribute('width'))"
 SECONDS_TO_DRAW = 8
 LINES = "lines => lines.map(line => line.getAttribute('d').split('L').length)"
 
@@ -39,7 +39,9 @@ class Student(Person):
         with self.at("restarted"):
             self.page.get_by_text("Run", exact=True).first.click()
             self.page.get_by_text("Restart kernel", exact=True).click()
-            self.page.wait_for_timeout(3000)
+            self.page.get_by_role(
+                "button", name="Close"
+            ).click()  # the page says that the kernel has restarted
             self.page.get_by_text(re.compile(r"Memory: [1-9]")).wait_for()
 
     def charts(self, names: list[str]) -> dict[str, dict[str, Any]]:
@@ -49,7 +51,7 @@ class Student(Person):
             return {name: self.chart(name) for name in names}
 
     def chart(self, name: str) -> dict[str, Any]:
-        """Text, rows, heights of bars and numbers of points of lines of a chart, and its picture in a file."""
+        """Text, rows, areas of bars and numbers of points of lines of a chart, and its picture in a file."""
         box = self.page.locator("[class*=ChartBlockStyle]").filter(
             has=self.page.get_by_role("link", name=name)
         )
@@ -59,7 +61,7 @@ class Student(Person):
         return {
             "text": box.inner_text(),
             "rows": read(table) if table.count() else [],
-            "bars": box.locator("svg rect[rx='4']").evaluate_all(HEIGHTS),
+            "bars": box.locator("svg rect[rx='4']").evaluate_all(AREAS),
             "lines": box.locator("svg path[fill=transparent]").evaluate_all(LINES),
         }
 

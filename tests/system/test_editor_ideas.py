@@ -97,7 +97,7 @@ def featured(
     place.write_text(place.read_text().replace(NO_FEATURE, RECIPE))
     refused, *_, features = visit(
         editor, tmp_path_factory.mktemp("featured"),
-        ["run", "load_trips", "changed after this process had loaded it"], ["restart"],
+        ["run", "load_trips", "ConfigError"], ["restart"],
         *(["run", name, PASSED] for name in ("load_trips", "clean_trips", "build_features")),
     )  # fmt: skip
     return {"refused": refused, "build_features": features}
@@ -108,8 +108,8 @@ def featured(
     [
         ("load_trips", ["month", "role", "trips", "MB", "changes", "table"]),
         ("clean_trips", ["month", "role", "trips", "kept", "kept %"]),
-        ("build_features", ["feature", "missing %", "least", "mean", "most", "table"]),
-        ("train_and_register", ["entry", "result", "test RMSE"]),
+        ("build_features", ["feature", "missing %", "min", "mean", "max", "table"]),
+        ("train_and_register", ["entry", "result", "test RMSE (min)"]),
     ],
 )
 def test_a_block_shows_first_what_a_person_asks_for(
@@ -141,8 +141,8 @@ def test_a_chart_is_drawn(opened: dict[str, Any], chart: str) -> None:
     drawn = shown["rows"] or shown["bars"] or shown["lines"]
     assert len(drawn) >= 5
     if chart in BARS:
-        assert len(set(shown["bars"])) > 1
-        assert min(shown["bars"]) > 0
+        assert len(set(shown["bars"])) > 2
+        assert sum(area > 0 for area in shown["bars"]) > len(shown["bars"]) / 2
 
 
 def test_the_sample_names_the_rule_that_rejected_a_trip(
@@ -159,18 +159,20 @@ def test_a_silly_rule_is_refused_in_words_and_the_registry_is_as_it_was(silly: d
     first = silly["trained"]["table"][0]
     assert "short rides" in first["entry"]
     assert "refuse" in first["result"]
-    assert "above the RMSE" in silly["trained"]["text"]
-    assert "nothing was registered" in silly["trained"]["text"]
+    said = "".join(silly["trained"]["text"].split())  # the page breaks lines inside words
+    assert "abovetheRMSE" in said
+    assert "nothingwasregistered" in said
     assert silly["after"] == silly["before"]
     assert [row for row in silly["before"]["model_versions"] if SAMPLE_MODEL in row]
 
 
 def test_changed_code_is_refused_until_the_kernel_is_restarted(featured: dict[str, Any]) -> None:
-    assert PLACE in featured["refused"]["text"]
-    assert "Restart kernel" in featured["refused"]["text"]
+    said = "".join(featured["refused"]["text"].split())
+    assert f"{PLACE}changedafterthisprocesshadloadedit" in said
+    assert "chooseRun,Restartkernel" in said
 
 
 def test_the_documented_feature_is_in_the_table(featured: dict[str, Any]) -> None:
     (row,) = (row for row in featured["build_features"]["table"] if row["feature"] == "hours_to_next_holiday")
-    assert float(row["least"]) >= 0
-    assert 24 < float(row["mean"]) < float(row["most"]) < 24 * 100
+    assert float(row["min"]) >= 0
+    assert 24 < float(row["mean"]) < float(row["max"]) < 24 * 100
