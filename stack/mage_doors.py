@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import jwt
 from mage_ai.api.middleware import OAuthMiddleware
@@ -142,7 +142,7 @@ class LoginDoor:
         if user is None:
             return Refusal, {"status": 401, "text": NO_LOGIN}
         is_editor = has_at_least_editor_role(user, Entity.PROJECT, get_project_uuid())
-        if _needs_editor(request, handler) and not is_editor:
+        if not is_editor and (_needs_editor(request, handler) or _names_a_file_elsewhere(route)):
             return Refusal, {"status": 403, "text": NO_EDITOR}
         if issubclass(handler, (WebSocketHandler, server.EventStreamHandler)):
             self.lasting[request.connection.stream] = request  # type: ignore[union-attr]
@@ -199,6 +199,19 @@ def _needs_editor(request: HTTPServerRequest, handler: type[RequestHandler]) -> 
     """Return whether only editors may do this: the terminal, and changes where Mage asks for no user itself."""
     changes = request.method not in ("GET", "HEAD") and not issubclass(handler, OAuthMiddleware)
     return changes or handler is server.TerminalWebsocketServer
+
+
+def _names_a_file_elsewhere(route: Any) -> bool:
+    """Return whether a part of the path, which Mage decodes once more, leads out of a folder of the project.
+
+    Mage takes it for the name of a form, and returns the file (mage_ai.api.resources.InteractionResource, 0.9.80).
+    """
+    named = (
+        unquote(part.decode() if isinstance(part, bytes) else part)
+        for part in route.path_kwargs.values()
+        if part
+    )
+    return any(name.startswith("/") or ".." in re.split(r"[/\\\\]", name) for name in named)
 
 
 def _without_terminal(route: Any) -> Target | None:

@@ -223,6 +223,13 @@ def test_who_may_only_look_gets_no_more_than_mage_allows(stack, viewer, owner):
     assert PIPELINE in [pipeline["uuid"] for pipeline in listed["pipelines"]]
     for path in ("events", "event_matchers"):
         assert status("POST", stack.compose.url("mage", f"/api/{path}"), Cookie=viewer) == 403
+    for name, answer in (
+        ("train_a_model.yaml", 200),
+        ("..%2F..%2Fmetadata.yaml", 403),
+        ("%252Fetc%252Fpasswd", 403),
+    ):
+        url = stack.compose.url("mage", f"/api/interactions/{name}")
+        assert requests.get(url, headers=key, timeout=30).status_code == answer, name
     assert knock(stack.compose.url("mage", "/websocket/terminal"), Cookie=viewer) == 403
     assert (
         knock(stack.compose.url("mage", "/websocket/terminal"), Cookie=owner.session.headers["Cookie"]) == 101
