@@ -33,7 +33,7 @@ def test_help_of_train_lists_every_setting_and_its_default(machine: Machine) -> 
     for name, field in Settings.model_fields.items():
         default = {True: "yes", False: "no", None: "none"}.get(field.default, field.default)
         if not isinstance(field.default, bool):
-            default = "none" if field.default is None else field.default
+            default = "none" if field.default in (None, "") else field.default
         assert f"--{name.replace('_', '-')}" in reported
         assert f"{field.description} (default: {default})" in reported
     assert "--dry-run" in reported
