@@ -51,15 +51,15 @@ def test_load_trips_shows_the_months_and_their_changes(caplog: pytest.LogCapture
 
 def test_clean_trips_shows_what_each_rule_rejects() -> None:
     cleaned = make_cleaned().assign(unusual=["far fewer rows", "", ""])
-    assert of_cleaned(cleaned).drop(columns="table").iloc[:1].to_dict("list") == {
-        "month": ["2023-03"],
-        "role": ["test"],
-        "trips": [10],
-        "kept": [7],
-        "kept %": [70.0],
-        "zone unknown": [2],
-        "outside month": [1],
-        "unusual": ["yes"],
+    assert of_cleaned(cleaned).drop(columns="table").iloc[:2].to_dict("list") == {
+        "month": ["2023-03", "2023-02"],
+        "role": ["test", "validation"],
+        "trips": [10, 10],
+        "kept": [7, 7],
+        "kept %": [70.0, 70.0],
+        "zone unknown": [2, 2],
+        "outside month": [1, 1],
+        "unusual": ["yes", ""],
     }
 
 
