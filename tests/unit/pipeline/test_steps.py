@@ -241,7 +241,7 @@ def runs() -> list[Any]:
 def test_a_run_learns_from_the_last_one_unless_switched_off(quick: Settings) -> None:
     """It starts with its best points, and its ranges get wider if those of the last one covered too little."""
     steps.train(quick)
-    mlflow_client().log_metric(runs()[0].info.run_id, "test_coverage_80", 0.5)
+    mlflow_client().log_metric(runs()[0].info.run_id, "test_ranges/coverage_80", 0.5)
     april = quick.model_copy(update={"month": "2023-04", "max_trials": 3})
     steps.train(april)
     steps.train(april.model_copy(update={"warm_start": False}))

@@ -58,8 +58,8 @@ def test_a_version_of_an_older_release_has_no_example(tmp_path: Path) -> None:
             "it answers its own example with values that are no numbers",
         ),
         (
-            "answer = estimator.predict_one(self._table(columns)[0])",
-            "answer = [each + 0.5 for each in estimator.predict_one(self._table(columns)[0])]",
+            "answer = self._estimator_for(columns).predict_one(self._table(columns)[0])",
+            "answer = [each + 0.5 for each in self._estimator_for(columns).predict_one(self._table(columns)[0])]",
             "alone and in a batch, its answers differ by up to 0.5 minutes",
         ),
         ("import xgboost as xgb\n", "import xgboost as xgb\nraise OSError('no')\n", "it cannot be loaded (no)"),
