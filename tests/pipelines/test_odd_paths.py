@@ -19,7 +19,8 @@ from mlops.registry.client import mlflow
 ODD = """it's "Zürich" #1 & co; (北京) $HOME `id` -x \\ ~@+|"""
 OF_A_CHECKOUT = (
     "mlops", "stack", "docker", "pipelines", "data_loaders", "transformers", "data_exporters", "callbacks",
-    "charts", "interactions", "Makefile", "metadata.yaml", "io_config.yaml", "docker-compose.yml", ".env.example", "requirements*.txt",
+    "charts", "interactions", "Makefile", "metadata.yaml", "io_config.yaml", "docker-compose.yml", ".env.example",
+    "requirements*.txt",
 )  # fmt: skip
 RUN_BY_US = ("demo", "train", "editor", "mlflow")
 SMALL = "--month 2023-03 --max-trials 2 --min-test-rows 500"
