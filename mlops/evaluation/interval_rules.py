@@ -46,7 +46,9 @@ def worse_scores(numbers: Mapping[str, float]) -> Iterator[str]:
     for level in LEVELS:
         score = f"interval_score_{level}"
         low, high = (numbers.get(f"{score}_gain_{end}", 0.0) for end in ("low", "high"))
-        if high < 0:
+        if (
+            high < 0 and {score, f"{score}_champion"} <= numbers.keys()
+        ):  # a score that is not finite is left out
             yield (
                 f"the interval score {numbers[score]:.4f} of the {level} % ranges is significantly above the "
                 f"champion's {numbers[f'{score}_champion']:.4f}: the 95 % interval of the gain is {low:.4f} to "

@@ -14,6 +14,7 @@ from scipy.stats import bootstrap
 from support.contests import ACTUAL, CHAMPION, NOISE, REQUESTS, USUAL, judged, with_intervals
 
 from mlops.evaluation.comparison import Evidence, gather
+from mlops.evaluation.interval_rules import worse_scores
 from mlops.evaluation.metrics import interval_metrics
 from mlops.evaluation.promotion import Limits, decide
 
@@ -268,3 +269,9 @@ def test_a_challenger_without_intervals_is_refused() -> None:
     assert gathered_with(challenger=answers(4.0)[["duration_minutes"]]).bad_intervals == 6000
     assert gathered_with(challenger=answers(4.0), without_distance=answers(4.0) + 40.0).bad_intervals > 0
     assert gathered_with().bad_intervals == 0
+
+
+def test_a_gain_without_both_scores_is_no_reason() -> None:
+    gain = {"interval_score_80_gain_low": -2.0, "interval_score_80_gain_high": -1.0, "interval_score_80": 9.0}
+    assert list(worse_scores(gain)) == []
+    assert len(list(worse_scores({**gain, "interval_score_80_champion": 8.0}))) == 1
