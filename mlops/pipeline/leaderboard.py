@@ -79,8 +79,7 @@ def of_version(version: Version) -> pd.DataFrame:
     """A leaderboard of one row, from the tags of a version whose run is gone."""
     about = f"{version.tags.get(OUTCOME, '')}: {version.tags.get('reason', '')}"
     row = {"entry": version.uri, "test_rmse": version.tags.get("test_rmse"), "about": about, "kind": VERSION}
-    board = pd.DataFrame([row | {"model": version.name, "number": version.number}], columns=list(COLUMNS))
-    return board.assign(test_rmse=pd.to_numeric(board["test_rmse"], errors="coerce").astype("float64"))
+    return _of_row(row | {"model": version.name, "number": version.number})
 
 
 def of_experiment(
@@ -106,8 +105,13 @@ def of_experiment(
 def of_tags(name: str, model: str, about: str, test_rmse: float | None) -> pd.DataFrame:
     """A leaderboard of one row, for an experiment whose leaderboard is gone."""
     row = {"entry": name, "test_rmse": test_rmse, "about": about, "kind": EXPERIMENT, "model": model}
-    board = pd.DataFrame([row | {"number": ""}], columns=list(COLUMNS))
-    return board.astype({"test_rmse": "float64"})
+    return _of_row(row | {"number": ""})
+
+
+def _of_row(row: Mapping[str, Any]) -> pd.DataFrame:
+    """A leaderboard of one row, whose test RMSE may be a text, or be missing."""
+    board = pd.DataFrame([row], columns=list(COLUMNS))
+    return board.assign(test_rmse=pd.to_numeric(board["test_rmse"], errors="coerce").astype("float64"))
 
 
 def read(path: Path) -> pd.DataFrame:
