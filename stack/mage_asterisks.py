@@ -1,7 +1,8 @@
-"""The editor shows the addresses of MLflow and of the state folder, which a person needs to find a result.
+"""The editor shows the folders and addresses that a person needs to find a result.
 
 Mage shows asterisks in a block's output for the value of every environment variable with eight characters or more,
-except a few, such as ``HOME``. Ours that hold no secret are added to these.
+except a few, such as ``HOME``. So a path was hidden wherever a variable such as ``OLDPWD`` held a part of it, and
+``/home/<name>`` for every user with a long name. What holds no secret is added to Mage's exceptions.
 
 Source: `filter_out_env_var_values` in shared/security.py of mage_ai 0.9.80.
 """
@@ -14,10 +15,10 @@ from mage_ai.shared.security import WHITELISTED_ENV_VARS
 
 from mlops import masking
 
-SHOWN = ("MLOPS_STATE_DIR", "MLFLOW_TRACKING_URI")
+SHOWN = ("MLOPS_STATE_DIR", "MLFLOW_TRACKING_URI", "USER", "LOGNAME", "USERNAME", "HOSTNAME")
 
 
 def mend() -> None:
-    """Let the server in this process show the values of `SHOWN`, unless one has a secret in it."""
-    values = {name: os.environ.get(name, "") for name in SHOWN}
-    WHITELISTED_ENV_VARS.update(name for name, value in values.items() if masking.mask(value) == value)
+    """Let the server in this process show the values of `SHOWN` and existing paths, unless one has a secret in it."""
+    shown = {name: value for name, value in os.environ.items() if name in SHOWN or os.path.exists(value)}
+    WHITELISTED_ENV_VARS.update(name for name, value in shown.items() if masking.mask(value) == value)

@@ -25,6 +25,10 @@ OF_A_CHECKOUT = (
     "interactions", "Makefile", "metadata.yaml", "io_config.yaml", ".gitignore", "requirements.txt",
     "requirements-build.txt",
 )  # fmt: skip
+OF_A_PERSON = (
+    "PATH", "HOME", "LANG", "TMPDIR", "MLOPS_STATE_DIR", "MAGE_DATA_DIR", "MLOPS_THREADS", "PYTHONUNBUFFERED",
+    "PYTHONDONTWRITEBYTECODE", "COLUMNS",
+)  # fmt: skip  # not those of the `make` or the test runner that runs the tests
 METADATA = f"pipelines/{PIPELINE}/metadata.yaml"
 
 
@@ -127,10 +131,11 @@ def open_editor(home: Path) -> Iterator[Editor]:
     checkout = check_out(home / "checkout", machine.settings())
     (home / "machine" / "home").mkdir(parents=True)
     port, log = free_ports()["MAGE_PORT"], home / "log"
+    environment = {name: value for name, value in machine.environment.items() if name in OF_A_PERSON}
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["make", "editor", f"EDITOR_PORT={port}"],
-            cwd=checkout, env=machine.environment, stdout=output, stderr=output, start_new_session=True,
+            cwd=checkout, env={**environment, "OLDPWD": str(home)}, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     opened = Editor(checkout, f"http://127.0.0.1:{port}", log, process, machine)
     try:

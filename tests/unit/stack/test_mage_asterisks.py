@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mage_ai.shared import security
@@ -35,3 +36,14 @@ def test_a_secret_stays_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     mage_asterisks.mend()
     assert security.filter_out_env_var_values(f"at {address}") == f"at {'*' * len(address)}"
     assert security.filter_out_env_var_values("correct-horse") == "*" * len("correct-horse")
+
+
+def test_the_editor_shows_paths_also_where_a_variable_holds_a_part_of_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OLDPWD", str(tmp_path))
+    monkeypatch.setenv("USER", "somebody-long")
+    said = f"reading {tmp_path}/months and /home/somebody-long/trips"
+    assert "***" in security.filter_out_env_var_values(said)
+    mage_asterisks.mend()
+    assert security.filter_out_env_var_values(said) == said
