@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import io
 import logging
 import signal
@@ -13,11 +12,9 @@ from collections.abc import Sequence
 from types import FrameType
 
 from mlops import config, files, masking
-from mlops.command_line import commands, options
-from mlops.config import Settings
+from mlops.command_line import training
+from mlops.command_line.parser import parse
 from mlops.errors import ConfigError, MlopsError
-from mlops.monitoring.settings import MonitoringSettings
-from mlops.scoring.settings import ScoringSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,24 +40,9 @@ def _act(given: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        is_run = given.act in (commands.train, commands.backfill)
+        is_run = given.act in (training.run_train, training.run_backfill)
         print(f"interrupted{'; the run was closed' if is_run else ''}", file=sys.stderr)
         return 130
-
-
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Options of a command line; an unknown one ends the process with status 2 and a suggestion."""
-    parser = options.parser()
-    given, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        names = {**Settings.model_fields, **ScoringSettings.model_fields, **MonitoringSettings.model_fields}
-        known = [f"--{name.replace('_', '-')}" for name in names]
-        option = unknown[0].partition("=")[0]
-        near = difflib.get_close_matches(option, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        hint = "; it is an option of another command" if option in known else hint
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-    return given
 
 
 def _configure_logging(verbose: bool) -> None:

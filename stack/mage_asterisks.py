@@ -10,6 +10,7 @@ Source: `filter_out_env_var_values` in shared/security.py of mage_ai 0.9.80.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from mage_ai.shared.security import WHITELISTED_ENV_VARS
 
@@ -19,6 +20,6 @@ SHOWN = ("MLOPS_STATE_DIR", "MLFLOW_TRACKING_URI", "USER", "LOGNAME", "USERNAME"
 
 
 def mend() -> None:
-    """Let the server in this process show the values of `SHOWN` and existing paths, unless one has a secret in it."""
-    shown = {name: value for name, value in os.environ.items() if name in SHOWN or os.path.exists(value)}
+    """Let the server in this process show the values of `SHOWN` and existing paths, if none has a secret in it."""
+    shown = {name: value for name, value in os.environ.items() if name in SHOWN or Path(value).exists()}
     WHITELISTED_ENV_VARS.update(name for name, value in shown.items() if masking.mask(value) == value)

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from benchmarks.__main__ import _parser as benchmarks_parser
 from mlops import config
-from mlops.command_line.options import parser as mlops_parser
+from mlops.command_line.parser import parser as mlops_parser
 from mlops.command_line.setting_groups import GROUPS
 from mlops.config import OPERATIONAL, PROJECT, Settings
 from mlops.monitoring.settings import MonitoringSettings

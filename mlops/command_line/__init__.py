@@ -2,7 +2,15 @@
 
 In reading order:
 
-- `options`: the commands and their options, with the text of each `--help`
 - `setting_groups`: the order of the training settings
-- `commands`: what each command does
+- `arguments`: what several commands have: their help, an option for each setting
+- `consent`: the model that a command works on, and what a person agrees to
+- `training`: `train`, `backfill`, `replay` and `reproduce`
+- `versions`: `show`, `registry`, `experiments`, and what moves the champion
+- `answers`: `score` and `monitor`
+- `upkeep`: `doctor` and `tidy`
+- `parser`: all of them, and what is wrong with a command line
+
+A command's function takes the parsed options and returns the exit status. Its imports are inside, so that `--help`
+and usage errors do not wait for xgboost and mlflow.
 """

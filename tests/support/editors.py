@@ -135,7 +135,8 @@ def open_editor(home: Path) -> Iterator[Editor]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["make", "editor", f"EDITOR_PORT={port}"],
-            cwd=checkout, env={**environment, "OLDPWD": str(home)}, stdout=output, stderr=output, start_new_session=True,
+            cwd=checkout, env=environment | {"OLDPWD": str(home)}, stdout=output, stderr=output,
+            start_new_session=True,
         )  # fmt: skip
     opened = Editor(checkout, f"http://127.0.0.1:{port}", log, process, machine)
     try:

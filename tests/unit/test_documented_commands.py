@@ -15,7 +15,7 @@ import yaml
 from support.documents import DOCUMENTS, commands, shown
 
 from benchmarks.__main__ import _parser as benchmarks_parser
-from mlops.__main__ import parse
+from mlops.command_line.parser import parse
 from mlops.config import PROJECT, Settings
 from mlops.serving.__main__ import parser as serving_parser
 from stack.__main__ import _parser as stack_parser

@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.__main__ import _parser as benchmarks_parser
 from docs.hooks import pages, reference
-from mlops.command_line.options import parser as mlops_parser
+from mlops.command_line.parser import parser as mlops_parser
 from mlops.config import PROJECT, CheckedSettings, Settings
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlops.__main__ import parse
+from mlops.command_line.parser import parse
 from mlops.errors import MlopsError
 from mlops.evaluation.comparison import Evidence
 from mlops.operations import notifications

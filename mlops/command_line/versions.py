@@ -1,0 +1,156 @@
+"""Commands about the registry: what is in it, and moves of the alias `champion`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from mlops import config
+from mlops.command_line.arguments import add_command, add_model
+from mlops.command_line.consent import agreement, agreement_to_sign, model_of
+from mlops.config import Settings
+
+
+def add(parsers: Any) -> None:
+    """Add these commands to the parser."""
+    _add_registry(parsers)
+    _add_experiments(parsers)
+    _add_trust(parsers)
+
+
+def _add_registry(parsers: Any) -> None:
+    show = add_command(parsers, "show", "Print a model's champion: its URI, its metrics and its baseline.")
+    show.add_argument("model", nargs="?", metavar="MODEL", help="Registered model. (default: the only one)")
+    show.set_defaults(act=run_show)
+    registry = add_command(
+        parsers, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
+    )
+    registry.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help="Show only the champion of this day, YYYY-MM-DD or ISO 8601 time in UTC, and its data.",
+    )
+    add_model(registry, run_registry)
+    verified = "The version is verified first."
+    promote = add_command(
+        parsers,
+        "promote",
+        "Make a version the champion by hand.",
+        f'{verified} If its verdict is not "promote", the verdict is shown and you are asked.',
+    )
+    promote.add_argument("version", help="Number of the version.")
+    promote.add_argument("--yes", action="store_true", help="Override the verdict without being asked.")
+    add_model(promote, run_promote)
+    approve = add_command(
+        parsers,
+        "approve",
+        "Make the version champion that waits for approval.",
+        f"Versions wait only with the setting require_approval; `registry` says which one waits. {verified}",
+    )
+    approve.add_argument("version", help="Number of the version.")
+    add_model(approve, run_approve)
+    rollback = add_command(parsers, "rollback", "Make an earlier champion the champion again.", verified)
+    rollback.add_argument(
+        "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
+    )
+    add_model(rollback, run_rollback)
+    for command in (promote, approve, rollback):
+        command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
+
+
+def _add_experiments(parsers: Any) -> None:
+    experiments = add_command(
+        parsers,
+        "experiments",
+        "List experiments: RMSE beside the champion's, verdict, and what differs from the champion's run.",
+        "An experiment is a run with --experiment NAME. It is judged like any other, and never registered.",
+        """\
+  python -m mlops train --experiment "short trips" --experiment-note "fewer months" --train-months 3
+  python -m mlops experiments""",
+    )
+    experiments.add_argument("--model", metavar="NAME", help="Only those of this model. (default: all)")
+    experiments.add_argument("--json", action="store_true", help="Print a list of JSON objects.")
+    experiments.set_defaults(act=run_experiments)
+
+
+def _add_trust(parsers: Any) -> None:
+    trust = add_command(
+        parsers,
+        "trust",
+        "Sign versions that an older release or another machine registered.",
+        """\
+A version carries Python code, so only versions that are signed with the key of this machine (registry.key in the
+state folder) are loaded. Each run signs its own version. The versions are shown, and you are asked.""",
+    )
+    trust.add_argument(
+        "version", metavar="VERSION|all", help="Number of the version, or all that are not signed."
+    )
+    trust.add_argument("--yes", action="store_true", help="Sign them without being asked.")
+    add_model(trust, run_trust)
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print a model's champion."""
+    from mlops.registry import listings
+
+    print(listings.describe_champion(model_of(options, "as in `show MODEL`")))
+    return 0
+
+
+def run_registry(options: argparse.Namespace) -> int:
+    """List a model's versions, or its champion on a day."""
+    from mlops.registry import listings
+
+    name = model_of(options)
+    print(listings.as_of(name, options.as_of) if options.as_of else listings.listing(name))
+    return 0
+
+
+def run_experiments(options: argparse.Namespace) -> int:
+    """List the experiments of one model or of all."""
+    from mlops.registry import client, experiment_list, experiments, operator
+
+    client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
+    model = options.model or ""
+    found = experiments.list_all(model)
+    if model and not found:
+        operator.registered_model(model)  # an error names the models that there are
+    print(experiment_list.as_json(found) if options.json else experiment_list.as_text(found, model))
+    return 0
+
+
+def run_promote(options: argparse.Namespace) -> int:
+    """Make a version champion."""
+    from mlops.operations import by_hand
+
+    print(by_hand.promote(model_of(options), options.version, options.reason, agreement(options)))
+    return 0
+
+
+def run_approve(options: argparse.Namespace) -> int:
+    """Make the version champion that waits for approval."""
+    from mlops.registry import operator
+
+    print(operator.approve(model_of(options), options.version, options.reason))
+    return 0
+
+
+def run_rollback(options: argparse.Namespace) -> int:
+    """Make an earlier champion the champion again."""
+    from mlops.operations import by_hand
+
+    print(by_hand.rollback(model_of(options), options.reason, options.to))
+    return 0
+
+
+def run_trust(options: argparse.Namespace) -> int:
+    """Sign versions that an older release, or another machine, registered."""
+    name = model_of(options)
+    from mlops.registry import trust
+
+    signed = trust.sign(name, options.version, agreement_to_sign(options))
+    for version in signed:
+        print(f"{version.uri} is signed; its code can run on this machine now")
+    if not signed:
+        print(f"{name}: nothing to do; signed already: {options.version}")
+    return 0
