@@ -4,6 +4,7 @@ In reading order:
 
 - `setting_groups`: the order of the training settings
 - `arguments`: what several commands have: their help, an option for each setting
+- `printing`: tables that fit the terminal, and JSON for programs
 - `consent`: the model that a command works on, and what a person agrees to
 - `training`: `train`, `backfill`, `replay` and `reproduce`
 - `versions`: `show`, `registry`, `experiments`, and what moves the champion
