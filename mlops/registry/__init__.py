@@ -21,6 +21,7 @@ In reading order:
 - `experiments`: runs that are compared with a champion and never registered
 - `experiment_list`: what a person reads about them
 - `alias_log`: the journal: every move of an alias, written before it happens
+- `last_check`: what the last check for a new month found
 - `overrides`: verdicts that a person overrode
 - `approvals`: promotions that wait until a person approves them
 - `descriptions`: what MLflow's pages say about a model and its versions, with links
