@@ -5,6 +5,7 @@ In reading order:
 - `setting_groups`: the order of the training settings
 - `arguments`: what several commands have: their help, an option for each setting
 - `printing`: tables that fit the terminal, and JSON for programs
+- `json_records`: what each command prints with `--json`
 - `consent`: the model that a command works on, and what a person agrees to
 - `training`: `train`, `backfill`, `replay` and `reproduce`
 - `versions`: `show`, `registry`, `experiments`, and what moves the champion

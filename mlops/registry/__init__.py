@@ -36,6 +36,7 @@ In reading order:
 - `verification`: check that the registry serves the model that was tested
 - `verification_process`: the fresh process that makes this check
 - `trust`: sign versions that a person trusts: those of an older release or another machine
+- `records`: what the listings know, as values, also for programs
 - `listings`: what a person reads: versions, alias moves, the champion of a day
 - `operator`: what a person does: promote, roll back
 """
