@@ -1,4 +1,4 @@
-"""The reference pages that come from the code: settings and commands, as Markdown.
+"""The reference pages that come from the code: settings, commands and their JSON, as Markdown.
 
 `make docs` writes them with `python -m docs.hooks.reference docs/reference`, in the environment of the library.
 """
@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from benchmarks.__main__ import _parser as benchmarks_parser
+from docs.hooks.json_reference import json_page
 from mlops import config
 from mlops.command_line.parser import parser as mlops_parser
 from mlops.command_line.setting_groups import GROUPS
@@ -245,6 +246,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
+    (folder / "json.md").write_text(json_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

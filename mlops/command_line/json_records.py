@@ -17,7 +17,7 @@ RECORDS: Mapping[str, Any] = {
     "show": list[records.ModelSummary],
     "show MODEL": records.ChampionDetails,
     "registry": records.ModelListing,
-    "registry --as-of": records.ChampionsOfDay,
+    "registry --as-of DATE": records.ChampionsOfDay,
     "experiments": list[records.TriedExperiment],
 }
 """By the command: the type of the object that is printed, or ``list[...]`` of it. Several entries of one command

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlops.config import PROJECT
 
 # Written by `make docs` from the code, so they are no source of anything.
-GENERATED = [PROJECT / "docs" / "reference" / f"{name}.md" for name in ("settings", "commands")]
+GENERATED = [PROJECT / "docs" / "reference" / f"{name}.md" for name in ("settings", "commands", "json")]
 PAGES = [path for path in sorted((PROJECT / "docs").rglob("*.md")) if path not in GENERATED]
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *PAGES]
 
