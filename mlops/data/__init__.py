@@ -5,7 +5,9 @@ In reading order:
 - `retries`: how often and how long a request to a failing source is repeated
 - `sources`: where months come from: TLC's site, another web server, a folder, a bucket
 - `synthetic`: a source without a network: generated months of a synthetic city
-- `zones`: names of zones, TLC's and the synthetic city's
+- `zones`: names and boroughs of zones, TLC's and the synthetic city's
+- `zone_map`: a map of zones as shapes that a page can draw
+- `zone_shapes`: the shapes of zones, TLC's and the synthetic city's
 - `cache`: local copies of months, each complete or absent
 - `parquet_footer`: how the columns of a Parquet file are stored
 - `parquet_pages`: what the pages of a Parquet file unpack to

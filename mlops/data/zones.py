@@ -1,6 +1,6 @@
-"""Names of zones, for people who do not know TLC's ids.
+"""Names and boroughs of zones, for people who do not know TLC's ids.
 
-TLC publishes them as a table beside its months. The synthetic city has names of its own.
+TLC publishes them as a table beside its months. The synthetic city has names and areas of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops.data.synthetic.city import zone_names
+from mlops.data.synthetic.city import zone_areas, zone_names
 from mlops.errors import DownloadError, TripSchemaError, one_line
 from mlops.files import atomic_write
 
@@ -27,9 +27,27 @@ FILE = "taxi_zone_lookup.csv"
 AT_SOURCE = f"../misc/{FILE}"  # beside the folder of months
 ZONES = 265  # TLC's largest id
 MOST_BYTES = 1_000_000  # the table has 12,000
-_ID, _NAME = "LocationID", "Zone"
+_ID, _NAME, _AREA = "LocationID", "Zone", "Borough"
+_NO_AREA = {"N/A", "Unknown"}  # as TLC writes where a zone has no borough
 _FEWEST = 200  # zones of a table that can be complete
 _NEAR = 0.6  # similarity from which a name is shown as a near one
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A zone as people know it.
+
+    Parameters
+    ----------
+    id : int
+    name : str
+    area : str
+        Borough, or part of the synthetic city; empty for a zone outside of them.
+    """
+
+    id: int
+    name: str
+    area: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,8 @@ class ZoneNames:
         TLC's map.
     problem : str
         Why no name is known; empty if names are.
+    zones : tuple of Zone
+        All zones in the order of their ids, also those that share a name.
 
     Examples
     --------
@@ -55,6 +75,7 @@ class ZoneNames:
 
     ids: Mapping[str, int]
     problem: str = ""
+    zones: tuple[Zone, ...] = ()
     _folded: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,7 +105,8 @@ class ZoneNames:
 @functools.cache
 def of_city() -> ZoneNames:
     """Names of the synthetic city's zones."""
-    return ZoneNames({name: number for number, name in enumerate(zone_names(), 1)})
+    found = zip(zone_names(), zone_areas(), strict=True)
+    return _named([Zone(number, name, area) for number, (name, area) in enumerate(found, 1)])
 
 
 def read(path: Path) -> ZoneNames:
@@ -129,26 +151,38 @@ def _require_small(url: str, size: int) -> None:
 
 def _parsed(where: str, content: bytes) -> ZoneNames:
     try:
-        ids = _ids(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
-        why = (
-            f"{len(ids)} zones with ids from {min(ids.values(), default=0)} to {max(ids.values(), default=0)}"
-        )
+        zones = _zones(csv.DictReader(io.StringIO(content.decode("utf-8-sig")), strict=True))
+        first, last = (zones[0].id, zones[-1].id) if zones else (0, 0)
+        why = f"{len(zones)} zones with ids from {first} to {last}"
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        ids, why = {}, one_line(f"{type(error).__name__}: {error}", 80)
-    if len(ids) < _FEWEST or not 1 <= min(ids.values()) <= max(ids.values()) <= ZONES:
+        zones, why = [], one_line(f"{type(error).__name__}: {error}", 80)
+    names = _named(zones)
+    if len(names.ids) < _FEWEST or not 1 <= zones[0].id <= zones[-1].id <= ZONES:
         raise TripSchemaError(
             f"{where}: expected TLC's table of zones, with the columns {_ID} and {_NAME}, and at least {_FEWEST} "
             f"ids from 1 to {ZONES}; got {content[:40]!r} ({why}). Put TLC's table there."
         )
-    return ZoneNames(ids)
+    return names
 
 
-def _ids(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
+def _named(zones: Iterable[Zone]) -> ZoneNames:
+    """Names of these zones, which are in the order of their ids."""
+    known = tuple(zones)
     ids: dict[str, int] = {}
-    for number, name in sorted((int(row[_ID]), row[_NAME].strip()) for row in rows):
-        if name:
-            ids.setdefault(name, number)
-    return ids
+    for zone in known:
+        ids.setdefault(zone.name, zone.id)
+    return ZoneNames(ids, zones=known)
+
+
+def _zones(rows: Iterable[Mapping[str, str]]) -> list[Zone]:
+    """Zones that have a name, in the order of their ids."""
+    found = {int(row[_ID]): Zone(int(row[_ID]), row[_NAME].strip(), _area(row.get(_AREA))) for row in rows}
+    return [found[number] for number in sorted(found) if found[number].name]
+
+
+def _area(text: str | None) -> str:
+    area = (text or "").strip()
+    return "" if area in _NO_AREA else area
 
 
 def _shared_words(wanted: str, known: str) -> int:

@@ -41,6 +41,8 @@ NOT_DECIDING = {
     "mlops/data/synthetic": "hashes of the files that it makes are in the key",
     "mlops/data/trip_counts.py": "numbers for charts",
     "mlops/data/trip_samples.py": "trips for charts",
+    "mlops/data/zone_map.py": "shapes of zones, for a map",
+    "mlops/data/zone_shapes.py": "shapes of zones, for a map",
     "mlops/data/zones.py": "names of zones, for people who ask for a prediction",
     "mlops/data/revisions.py": "describes changed files",
     "mlops/evaluation/card.py": "the content of a card as a value",

@@ -13,7 +13,7 @@ In reading order:
 - `following`: follows the champion of one service
 - `compared`: the compared months of the models, ``/monitoring``
 - `models`: the versions that answer
-- `places`: names of the zones of each service
+- `places`: names and shapes of the zones of each service
 - `answers`: what a client gets
 - `answering`: from requests to answers
 - `together`: large bodies, of which those that wait are answered together
@@ -24,6 +24,8 @@ In reading order:
 - `request_log`: a sample of what was asked and answered
 - `metrics`: numbers for Prometheus
 - `predict`: ``POST /predict``
+- `queries`: parameters in the address of a request
+- `zone_list`: ``GET /zones``
 - `status`: ``/model``, ``/healthz`` and ``/readyz``
 - `description`: the OpenAPI description
 - `page`: the same as a page, ``/docs``

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mlops import config
-from mlops.serving import compared, description, problems, request_log, status
+from mlops.serving import compared, description, problems, request_log, status, zone_list
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
@@ -31,7 +31,9 @@ from mlops.serving.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
 
-ROUTES: Final = (PATH, "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs")
+ROUTES: Final = (
+    PATH, "/zones", "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs",
+)  # fmt: skip
 RESTORE_SECONDS: Final = 8.0  # for loading remembered versions before the first request is answered
 
 Lifespan = Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]
@@ -110,6 +112,7 @@ def _routes(
         page = await asyncio.to_thread(models.compared.page, models.problem)
         return HTMLResponse(page, headers={"content-security-policy": compared.POLICY})
 
+    _add_zones(app, models)
     _get(app, "/model", model, refusals=(401, 403, 429, 500))
     _get(app, "/healthz", healthz, refusals=(500,))
     _get(app, "/readyz", readyz, refusals=(500, 503))
@@ -117,6 +120,19 @@ def _routes(
     _get(app, "/monitoring", monitoring, refusals=(401, 403, 429, 500), kind="text/html")
     _add_description(app, description.describe(app, settings))
     return app
+
+
+def _add_zones(app: FastAPI, models: Models) -> None:
+    """Add the route for the zones."""
+    known = zone_list.Zones(models)
+
+    async def zones(request: Request) -> Response:
+        """The zones of a service: names, boroughs and shapes for a map. It needs no key."""
+        return await asyncio.to_thread(known.answer, request)
+
+    _get(
+        app, "/zones", zones, refusals=(422, 429, 500, 503), parameters=zone_list.PARAMETERS, answers=zone_list.ANSWERS
+    )  # fmt: skip
 
 
 def _add_description(app: FastAPI, described: dict[str, Any]) -> None:
@@ -140,16 +156,22 @@ def _get(
     *,
     refusals: Sequence[int] = (),
     kind: str = "",
+    parameters: Sequence[dict[str, Any]] = (),
+    answers: Mapping[int | str, dict[str, Any]] | None = None,
     is_described: bool = True,
 ) -> None:
-    """Add a route for GET, which is described, and for HEAD; `kind` is the answer's type where it is not JSON."""
-    answers = description.refusals(refusals)
+    """Add a route for GET, which is described, and for HEAD.
+
+    `kind` is the answer's type where it is not JSON; `answers` describes answers of an endpoint that gives bytes.
+    """
+    answers = {**(answers or {}), **description.refusals(refusals)}
     if kind:
         answers[200] = {"content": {kind: {"schema": {"type": "string"}}}, "description": "The answer."}
     for method in ("GET", "HEAD"):
         app.add_api_route(
             path, endpoint, methods=[method], include_in_schema=is_described and method == "GET",
             operation_id=endpoint.__name__, responses=answers, response_class=Response if kind else JSONResponse,
+            openapi_extra={"parameters": list(parameters)} if parameters else None,
         )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ WHY: Final[dict[int, str]] = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not declared as JSON, or it is compressed.",
-    422: "The body is JSON, but no request: each error names field, rule and what came.",
+    422: "The body is JSON, but no request, or a parameter is wrong: each error names field, rule and what came.",
     429: "Too many requests of this client, or at the same time. Wait as `Retry-After` says.",
     500: "The service failed; its log says why.",
     503: "No model is loaded. Ask again as `Retry-After` says.",

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlops.data.zone_map import ZoneMap
 from mlops.data.zones import ZoneNames
 from mlops.errors import TrackingError, one_line
 from mlops.registry.signed_version import PREFIX, service_of
@@ -120,6 +121,10 @@ class Models:
     def zone_names(self, service: str) -> ZoneNames:
         """Names of the zones of a service; none, with the reason, as long as they are not known."""
         return self._places.names(service)
+
+    def zone_map(self, service: str) -> ZoneMap:
+        """Shapes of the zones of a service; none, with the reason, as long as they are not known."""
+        return self._places.map(service)
 
     @property
     def problem(self) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mlops import config
 from mlops.config import SERVICES
-from mlops.data import zones
+from mlops.data import zone_shapes, zones
+from mlops.data.zone_map import ZoneMap
 from mlops.data.zones import ZoneNames
 from mlops.errors import one_line
 
@@ -33,6 +34,8 @@ class Places:
 
     def __init__(self) -> None:
         self._tlc = ZoneNames({}, f"{zones.FILE} is not read yet")
+        self._map_of_tlc = ZoneMap(problem="they are not read yet")
+        self._map_of_city = self._map_of_tlc
         self._thread: threading.Thread | None = None
         self._pause, self._again_at = FIRST_PAUSE, 0.0
 
@@ -40,11 +43,16 @@ class Places:
         """Names of the zones of a service."""
         return self._tlc if service in SERVICES else zones.of_city()
 
+    def map(self, service: str) -> ZoneMap:
+        """Shapes of the zones of a service."""
+        return self._map_of_tlc if service in SERVICES else self._map_of_city
+
     def keep(self, services: Iterable[str]) -> None:
         """Read the names that these services need; without a fresh copy of TLC's, begin to fetch them."""
         needed = set(services)
         if needed - set(SERVICES):
             zones.of_city()  # here, so that no request waits for it
+            self._map_of_city = zone_shapes.of_city()
         if not needed & set(SERVICES):
             return
         if not self._tlc.ids:

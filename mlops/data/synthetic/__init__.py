@@ -3,6 +3,7 @@
 In reading order:
 
 - `city`: places, traffic, and typical faults of taxi meters
+- `districts`: the zones of the city as shapes
 - `columns`: the trips in TLC's format, by service
 - `source`: the city as a source of months
 """

@@ -107,12 +107,23 @@ def zone_names() -> tuple[str, ...]:
     """
     numbers: Counter[str] = Counter()
     names = []
-    for number, (place, central) in enumerate(zip(city().places, city().central, strict=True), 1):
-        eighth = round(float(np.angle(place)) / (np.pi / 4)) % 8
-        part = "Centre" if central else _DIRECTIONS[eighth]
+    for number, part in enumerate(zone_areas(), 1):
         numbers[part] += number not in AIRPORTS
         names.append(f"{part} Airport" if number in AIRPORTS else f"{part} {numbers[part]}")
     return tuple(names)
+
+
+def zone_areas() -> tuple[str, ...]:
+    """Part of the city in which each zone lies, in the order of the ids.
+
+    Examples
+    --------
+    >>> zone_areas()[131], zone_areas()[0]
+    ('South-East', 'North-East')
+    """
+    eighths = np.rint(np.angle(city().places) / (np.pi / 4)).astype(int) % 8
+    parts = np.where(city().central, "Centre", np.take(_DIRECTIONS, eighths))
+    return tuple(parts.tolist())
 
 
 @dataclass(frozen=True)
