@@ -39,4 +39,8 @@ In reading order:
 - `records`: what the listings know, as values, also for programs
 - `listings`: what a person reads: versions, alias moves, the champion of a day
 - `operator`: what a person does: promote, roll back
+- `status_records`: what an operator must know of models, servers and disk, as values
+- `newest_runs`: the newest runs that did not succeed, and those at work
+- `status_reading`: what an operator must know of each model
+- `attention`: what needs a person, worst first
 """

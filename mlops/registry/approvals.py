@@ -8,14 +8,14 @@ or when `champion` has moved since: it was compared with another champion.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final
 
 from mlops.errors import command
 from mlops.registry import alias_log, signature, versions
-from mlops.registry.alias_log import CHAMPION
+from mlops.registry.alias_log import CHAMPION, Entry
 from mlops.registry.versions import Version
 
 WAITING: Final = "waiting for approval"  # outcome of a run, beside champion and challenger
@@ -107,13 +107,24 @@ def waiting(name: str) -> Waiting | None:
     TrackingError
         When the registry does not answer.
     """
-    judged = [version for version in versions.list_all(name)[::-1] if version.is_complete]
-    found = [waits for version in judged if (waits := _read(version))]
-    if not found:
-        return None
-    number, to = _last_move(name)
-    is_unmoved = (found[0].last_move, alias_log.current(name, CHAMPION)) == (number, to)
-    return found[0] if is_unmoved else None
+    return waiting_among(versions.list_all(name), alias_log.read(name), alias_log.current(name, CHAMPION))
+
+
+def waiting_among(found: Sequence[Version], entries: Sequence[Entry], champion: str | None) -> Waiting | None:
+    """The same, from what was read of a model already.
+
+    Parameters
+    ----------
+    found : sequence of Version
+        All versions, oldest first.
+    entries : sequence of Entry
+        The journal, oldest first, without forged entries.
+    champion : str or None
+        Number of the champion.
+    """
+    waits = [each for version in found[::-1] if version.is_complete and (each := _read(version))]
+    is_unmoved = bool(waits) and (waits[0].last_move, champion) == _last_of(entries)
+    return waits[0] if is_unmoved else None
 
 
 def how_to_approve(version: Version) -> str:
@@ -124,9 +135,11 @@ def how_to_approve(version: Version) -> str:
 
 def _last_move(name: str) -> tuple[int, str | None]:
     """Number of the last move of `champion` in the journal, and where it went; 0 and None if there is none."""
-    moves = [
-        entry for entry in alias_log.read(name) if entry.alias == CHAMPION and entry.state == alias_log.DONE
-    ]
+    return _last_of(alias_log.read(name))
+
+
+def _last_of(entries: Sequence[Entry]) -> tuple[int, str | None]:
+    moves = [entry for entry in entries if entry.alias == CHAMPION and entry.state == alias_log.DONE]
     return (moves[-1].number, moves[-1].after) if moves else (0, None)
 
 
