@@ -124,8 +124,8 @@ errors
 # ## A search by hand
 #
 # Gradient boosting on a few columns, with parameters that a person would try. It helps, and it is tedious: every
-# new column or month starts it again. The pipeline's search does this with hyperopt, on all training months, and stops
-# when more trials gain nothing.
+# new column or month starts it again. The pipeline's search does this with hyperopt, on all training months, and
+# stops when more trials gain nothing.
 
 # %% tags=["exploration"]
 import xgboost
