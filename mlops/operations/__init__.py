@@ -10,5 +10,7 @@ In reading order:
 - `policies`: these policies, and a comparison of their results
 - `reproduce`: train a version again and compare its predictions
 - `doctor`: check the installation
+- `servers`: are the servers up?
+- `status`: is all well? One look at registry, servers and disk
 - `retention`: delete old files that can be created again
 """

@@ -40,6 +40,7 @@ In reading order:
 - `listings`: what a person reads: versions, alias moves, the champion of a day
 - `operator`: what a person does: promote, roll back
 - `status_records`: what an operator must know of models, servers and disk, as values
+- `state_disk`: room on the disk of the state folder
 - `newest_runs`: the newest runs that did not succeed, and those at work
 - `status_reading`: what an operator must know of each model
 - `attention`: what needs a person, worst first

@@ -17,6 +17,7 @@ from mlops.config import Settings
 from mlops.data import ingest
 from mlops.errors import command
 from mlops.operations.doctor.finding import Finding, Findings
+from mlops.registry.state_disk import LEAST_FREE_BYTES
 
 PACKAGE_FOLDERS = ("transformers",)  # block folders that share their name with an installed package
 ROWS_A_MONTH = {
@@ -24,7 +25,6 @@ ROWS_A_MONTH = {
     "yellow": 3_700_000,
     "fhvhv": 21_000_000,
 }  # TLC's larger months of 2023 to 2024
-LEAST_FREE_BYTES = 2e9  # below this, a few runs of any service fill the disk
 BYTES_PER_TRIP_ON_DISK = 60  # month, clean trips, features and artefacts together; see `disk`
 
 

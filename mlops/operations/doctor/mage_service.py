@@ -52,7 +52,7 @@ def _scheduler(mage: Mage) -> Findings:
     host = mage.variables.get("MAGE_PUBLIC_HOST") or "http://localhost:6789"
     url = config.without_credentials(host)
     try:
-        status = _status(f"{host}/api/status")
+        status = scheduler_status(host, SECONDS_TO_ANSWER)
     except (OSError, ValueError, LookupError, TypeError, http.client.HTTPException) as error:
         # Where nothing listens, urllib raises another error.
         if mage.is_stack and isinstance(error, TimeoutError):
@@ -71,9 +71,16 @@ def _scheduler(mage: Mage) -> Findings:
         yield Finding(f"Mage at {url}: its scheduler is {status}, so no trigger runs; {act}", is_open=True)
 
 
-def _status(url: str) -> str:
+def scheduler_status(host: str, seconds: float) -> str:
+    """State of the scheduler of the Mage at an address, as Mage says it: ``running`` if it starts what is due.
+
+    Raises
+    ------
+    OSError, ValueError, LookupError, TypeError, http.client.HTTPException
+        When there is no such answer within so many seconds.
+    """
     opener = build_opener(ProxyHandler({}))
-    with opener.open(url, timeout=SECONDS_TO_ANSWER) as answer:
+    with opener.open(f"{host}/api/status", timeout=seconds) as answer:
         return str(json.load(answer)["statuses"][0]["scheduler_status"])
 
 

@@ -41,7 +41,7 @@ def look_over(champions: Mapping[str, str] | None) -> Findings:
     champions : mapping or None
         Numbers of the champions by the names of their models; None where the service's registry cannot be asked.
     """
-    url = _url()
+    url = address()
     if not url:
         text = "earlier code started this stack, which then had none; run make upgrade, which starts it"
         yield Finding(f"{ABOUT}: {text}", is_open=True)
@@ -58,6 +58,15 @@ def look_over(champions: Mapping[str, str] | None) -> Findings:
         needs_key = getattr(error, "code", None) == 401
         why = "it wants a key" if needs_key else f"its answer cannot be used ({one_line(error, 200)})"
         yield not_checked(f"{ABOUT}: which versions answer", f"{why}; look at {url}/model")
+
+
+def address() -> str:
+    """Address of the online service of a started stack; empty if the stack was started without it."""
+    file = config.state().stack / "run" / "serving.json"
+    if not file.exists():
+        return ""
+    words = json.loads(file.read_text(encoding="utf-8"))["command"]
+    return f"http://127.0.0.1:{words[words.index('--port') + 1]}"
 
 
 def _settled(url: str, champions: Mapping[str, str] | None) -> Iterator[Finding]:
@@ -129,15 +138,6 @@ def _ask(url: str) -> Any:
     opener = build_opener(ProxyHandler({}))  # a proxy cannot reach this machine's loopback
     with opener.open(url, timeout=SECONDS_TO_ANSWER) as answer:
         return json.load(answer)
-
-
-def _url() -> str:
-    """Its address; empty if the stack was started without it."""
-    file = config.state().stack / "run" / "serving.json"
-    if not file.exists():
-        return ""
-    words = json.loads(file.read_text(encoding="utf-8"))["command"]
-    return f"http://127.0.0.1:{words[words.index('--port') + 1]}"
 
 
 def _log() -> str:

@@ -71,6 +71,11 @@ def look_over() -> Generator[Finding, None, bool]:
     return True
 
 
+def is_started() -> bool:
+    """Whether this state folder has a stack that is started, and this user may read its variables."""
+    return local_stack.exists() and _launch_file().exists() and bool(_client_variables())
+
+
 def mage(is_started: bool) -> Mage:
     """The Mage to look at: that of a started stack, else the one that this environment describes."""
     if is_started:
