@@ -85,7 +85,7 @@ class CheckedSettings(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ConfigError(_bad_value(error.errors()[0])) from error
+            raise ConfigError(_bad_value(error.errors()[0], cls)) from error
 
 
 class Settings(CheckedSettings):
@@ -351,7 +351,7 @@ def _unknown_setting(name: str, known: tuple[str, ...]) -> str:
     return f"unknown setting {name!r}; {hint}"
 
 
-def _bad_value(problem: Mapping[str, Any]) -> str:
+def _bad_value(problem: Mapping[str, Any], kind: type[CheckedSettings]) -> str:
     is_own = problem["type"] == "value_error"  # raised by a validator of `Settings`
     message = str(problem["ctx"]["error"] if is_own else problem["msg"])
     if not problem["loc"]:  # about several settings, which the message names
@@ -362,10 +362,11 @@ def _bad_value(problem: Mapping[str, Any]) -> str:
             "service: fhv trips have no distance in TLC's files, so their duration is not modelled here; "
             f"choose one of {', '.join(SERVICES)} (fhvhv is Uber and Lyft)"
         )
-    if name == "service":
-        near = difflib.get_close_matches(str(got), SERVICES, n=1)
+    if problem["type"] == "literal_error":
+        choices = get_args(kind.model_fields[name].annotation)
+        near = difflib.get_close_matches(str(got), choices, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"service: expected one of {', '.join(SERVICES)}; got {got!r}{hint}"
+        return f"{name}: expected one of {', '.join(choices)}; got {got!r}{hint}"
     message = f"{name}: {message[0].lower()}{message[1:]}"
     is_shown = is_own and got and (str(got) in message or repr(got) in message)
     return message if is_shown else f"{message}; got {got!r}"

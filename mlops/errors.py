@@ -30,6 +30,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+ENTRY_POINT = "trip-duration"
+"""Name of the program that installing this project makes; ``python -m mlops`` does the same."""
+
+
+def program() -> str:
+    """How this process calls the command line: `ENTRY_POINT` if it was called so, else ``python -m mlops``."""
+    return ENTRY_POINT if Path(*sys.argv[:1]).name == ENTRY_POINT else "python -m mlops"
+
 
 def command(words: str) -> str:
     """A command of this project as a person can type it here, with the Python that has its packages.
@@ -41,11 +49,12 @@ def command(words: str) -> str:
     """
     checkout = Path(__file__).resolve().parents[1]
     own = checkout / ".venv"
+    first, *others = program().split()
     if Path(sys.prefix) != own:
-        return f"python -m mlops {words}"
-    python = own / "bin" / "python"
-    shown = python.relative_to(checkout) if Path.cwd() == checkout else python
-    return f"{shlex.quote(str(shown))} -m mlops {words}"
+        return " ".join([first, *others, words])
+    path = own / "bin" / first
+    shown = path.relative_to(checkout) if Path.cwd() == checkout else path
+    return " ".join([shlex.quote(str(shown)), *others, words])
 
 
 def plain(text: str) -> str:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from mlops.command_line.setting_groups import GROUPS
 from mlops.config import SCHEDULE, SERVICES, Settings
+from mlops.errors import program
 
 _METAVARS = {
     "service": "|".join(SERVICES),
@@ -30,13 +31,16 @@ _METAVARS = {
 
 
 def add_command(parsers: Any, name: str, about: str, details: str = "", examples: str = "") -> Any:
-    """A command whose help starts with the sentence that the list of commands shows, and ends with examples."""
+    """A command whose help starts with the sentence that the list of commands shows, and ends with examples.
+
+    Examples call the program ``python -m mlops``; the help shows them as this process was called.
+    """
+    shown = examples.replace("python -m mlops", program())
     return parsers.add_parser(
         name,
         help=about,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         description=f"{about}\n{details}".rstrip(),
-        epilog=f"examples:\n{examples}" if examples else None,
+        epilog=f"examples:\n{shown}" if examples else None,
     )
 
 

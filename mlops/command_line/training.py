@@ -31,10 +31,10 @@ The model is fitted on the months before the validation month (the month before 
 validation month, fitted again on both, and tested on --month. The tested model itself is registered.
 It becomes champion if there is no champion yet, or if it beats the champion on the same trips.""",
         """\
-  python -m mlops train                                             generated trips, no network
+  python -m mlops train  # generated trips, no network
   python -m mlops train --service green --month 2023-10 --source tlc
-  python -m mlops train --service green --month next --start-month 2023-10 --source tlc
-  python -m mlops train --service green --month 2023-10 --source ~/trip-data --dry-run""",
+  python -m mlops train --month next --start-month 2023-10 --source tlc
+  python -m mlops train --month 2023-10 --source ~/trip-data --dry-run""",
     )
     train.add_argument(
         "--dry-run", action="store_true", help="Print months, files, sizes and a rough cost; do nothing."
@@ -62,7 +62,7 @@ def _add_backfill(parsers: Any) -> None:
         "backfill",
         "Train, test and judge each month of a range, oldest first.",
         "Months that are already judged are skipped, so a stopped backfill continues when started again.",
-        "  python -m mlops backfill --service green --from 2023-04 --to 2023-10 --source tlc",
+        "  python -m mlops backfill --from 2023-04 --to 2023-10 --source tlc",
     )
     for option, dest, meaning in (
         ("--from", "first", "First test month."),
@@ -100,7 +100,7 @@ def _add_replay(parsers: Any) -> None:
 A policy says how often a model is trained, on how many months, and which model serves. Each month counts
 the RMSE of the model that would have served it. The registry is neither read nor changed. Models are kept
 in the output folder, so a stopped replay continues when started again.""",
-        "  python -m mlops replay --service green --source ~/trip-data --from 2023-04 --to 2023-10",
+        "  python -m mlops replay --from 2023-04 --to 2023-10 --source ~/trip-data",
     )
     for option, dest, meaning in (
         ("--from", "first", "First test month; every policy trains for it."),
@@ -140,6 +140,7 @@ def _add_reproduce(parsers: Any) -> None:
         "reproduce",
         "Train a version again and compare its predictions with the tested ones.",
         "Nothing is registered. The exit status is 0 when all predictions are equal to the last digit.",
+        "  python -m mlops reproduce 3 --model trip-duration-green",
     )
     reproduce.add_argument("version", help="Number of the version.")
     reproduce.add_argument("--source", help="Where its months are now. (default: the source of its run)")

@@ -22,6 +22,9 @@ def _add_doctor(parsers: Any) -> None:
         """\
 If this state folder has a stack, the stack is checked. Runs whose process died are closed in MLflow.
 The exit status is 1 while a problem is open, 3 if nothing is open but something was not checked, else 0.""",
+        """\
+  python -m mlops doctor
+  python -m mlops doctor --resume  # also deliver pending results""",
     )
     doctor.add_argument(
         "--resume",
@@ -37,6 +40,9 @@ def _add_tidy(parsers: Any) -> None:
         "tidy",
         "Delete old files and runs that can be made again.",
         "Champions and the evidence for them are never deleted.",
+        """\
+  python -m mlops tidy --dry-run
+  python -m mlops tidy --keep-days 30""",
     )
     tidy.add_argument(
         "--keep-days",

@@ -139,7 +139,7 @@ def test_an_unknown_setting_similar_to_none_lists_all() -> None:
             "max_champion_age_months: input should be greater than or equal to 1; got 0",
         ),
         ({"tracking_patience": -1}, "tracking_patience: input should be greater than or equal to 0; got -1"),
-        ({"on_busy": "queue"}, "on_busy: input should be 'wait' or 'refuse'; got 'queue'"),
+        ({"on_busy": "queue"}, "on_busy: expected one of wait, refuse; got 'queue'"),
         (
             {"force": "maybe"},
             "force: input should be a valid boolean, unable to interpret input; got 'maybe'",

@@ -92,5 +92,5 @@ def test_a_command_for_several_months_has_no_experiments(
     with pytest.raises(SystemExit):
         parse([command, "--from", "2023-04", "--to", "2023-05", "--experiment", "x"])
     assert capsys.readouterr().err.endswith(
-        "error: unrecognized arguments: --experiment x; it is an option of another command\n"
+        "error: unknown option --experiment; it is an option of train\n"
     )

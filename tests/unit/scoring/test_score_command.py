@@ -54,7 +54,7 @@ def test_a_file_is_scored(command: list[str], tmp_path: Path) -> None:
             2,
             "error: version: expected champion, challenger or a number; got 'latest'",
         ),
-        (["--verson", "3"], 2, "error: unrecognized arguments: --verson 3; did you mean --version?"),
+        (["--verson", "3"], 2, "error: unknown option --verson; did you mean --version?"),
         (
             ["--month", "2031-01"],
             1,
