@@ -1,4 +1,4 @@
-"""The commands of `python -m mlops`; `mlops.__main__` runs them.
+"""The commands of `python -m mlops` or `trip-duration`; `mlops.__main__` runs them.
 
 In reading order:
 
@@ -9,9 +9,14 @@ In reading order:
 - `consent`: the model that a command works on, and what a person agrees to
 - `training`: `train`, `backfill`, `replay` and `reproduce`
 - `versions`: `show`, `registry`, `experiments`, and what moves the champion
-- `answers`: `score` and `monitor`
+- `waiting`: a note on a terminal while a command takes longer than a second
+- `ride`: `predict`
+- `answers`: `predict`, `score` and `monitor`
 - `upkeep`: `doctor` and `tidy`
-- `parser`: all of them, and what is wrong with a command line
+- `completion`: what a shell needs to complete commands and options
+- `about`: versions of this project and its libraries
+- `command_parser`: usage, help, and suggestions for wrong words
+- `parser`: all commands, and what is wrong with a command line
 
 A command's function takes the parsed options and returns the exit status. Its imports are inside, so that `--help`
 and usage errors do not wait for xgboost and mlflow.

@@ -1,4 +1,4 @@
-"""Commands that use the champion: `score` and `monitor`."""
+"""Commands that use the champion: `predict`, `score` and `monitor`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mlops.command_line import ride
 from mlops.command_line.arguments import add_command, add_settings
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.scoring.settings import ScoringSettings
@@ -13,6 +14,7 @@ from mlops.scoring.settings import ScoringSettings
 
 def add(parsers: Any) -> None:
     """Add these commands to the parser."""
+    ride.add(parsers)
     _add_score(parsers)
     _add_monitor(parsers)
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mlops.registry import records
+from mlops.serving.one_ride import RideEstimate
 
 RECORDS: Mapping[str, Any] = {
     "show": list[records.ModelSummary],
@@ -19,6 +20,7 @@ RECORDS: Mapping[str, Any] = {
     "registry": records.ModelListing,
     "registry --as-of DATE": records.ChampionsOfDay,
     "experiments": list[records.TriedExperiment],
+    "predict": RideEstimate,
 }
 """By the command: the type of the object that is printed, or ``list[...]`` of it. Several entries of one command
 are for its options or arguments that change what is printed."""

@@ -89,6 +89,12 @@ class ZoneNames:
         known = self._folded.get(_fold(name))
         return None if known is None else self.ids[known]
 
+    def holding(self, part: str) -> tuple[str, ...]:
+        """Names of which each word of `part` begins a word, in the order of their ids: "times sq" has one."""
+        wanted = _fold(part)
+        count = len(wanted.split())
+        return tuple(name for each, name in self._folded.items() if _shared_words(wanted, each) == count > 0)
+
     def near(self, name: str, most: int = 3) -> tuple[str, ...]:
         """Names that may be meant by one that is not known, best first. It takes milliseconds."""
         wanted = _fold(name)
@@ -135,18 +141,31 @@ def fetch(source: Source, path: Path) -> ZoneNames:
     OSError
         When it cannot be stored.
     """
-    url = f"{source.url}/{AT_SOURCE}"
-    found = io.BytesIO()
-    source.download(AT_SOURCE, found, lambda done, total: _require_small(url, max(done, total or 0)))
-    names = _parsed(url, found.getvalue())
+    url, content = delivered(source, AT_SOURCE, MOST_BYTES)
+    names = _parsed(url, content)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(found.getvalue())
+        temporary.write_bytes(content)
     return names
 
 
-def _require_small(url: str, size: int) -> None:
-    if size > MOST_BYTES:
-        raise DownloadError(f"{url}: expected a table of at most {MOST_BYTES:,} bytes; got {size:,} or more")
+def delivered(source: Source, name: str, most_bytes: int) -> tuple[str, bytes]:
+    """Address and bytes of a small file at a source.
+
+    Raises
+    ------
+    DownloadError
+        When the source does not deliver it, or more than `most_bytes`.
+    """
+    url = f"{source.url}/{name}"
+
+    def require_small(done: int, total: int | None) -> None:
+        size = max(done, total or 0)
+        if size > most_bytes:
+            raise DownloadError(f"{url}: expected at most {most_bytes:,} bytes; got {size:,} or more")
+
+    found = io.BytesIO()
+    source.download(name, found, require_small)
+    return url, found.getvalue()
 
 
 def _parsed(where: str, content: bytes) -> ZoneNames:

@@ -29,7 +29,10 @@ In reading order:
 - `status`: ``/model``, ``/healthz`` and ``/readyz``
 - `description`: the OpenAPI description
 - `page`: the same as a page, ``/docs``
+- `rider`: the page for riders, ``/``
 - `app`: the routes, and the middlewares around them
+- `zone_choice`: a zone as a person writes it on the command line
+- `one_ride`: one ride, for the command `predict`
 - `server`: takes the port, and runs the application
 
 `__main__` is the command line.
