@@ -110,7 +110,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_table_that_does_not_end_is_refused(site: Path, tmp_path: Path) -> None:
     with (site.parent / "misc" / zones.FILE).open("a") as file:
         file.writelines(["1,Queens,Newark Airport,EWR\n"] * 60_000)
-    with pytest.raises(DownloadError, match="expected a table of at most 1,000,000 bytes; got "):
+    with pytest.raises(DownloadError, match="expected at most 1,000,000 bytes; got "):
         zones.fetch(open_source(str(site)), tmp_path / zones.FILE)
 
 

