@@ -128,7 +128,8 @@ fuzz: install .venv/dev-installed .venv-schemathesis/installed  ## [FUZZ_CASES=5
 
 # Those that another one names with -c come before it. Without its extras, pip 23 finds no hash for `package[extra]`.
 locks = requirements requirements-build requirements-dev requirements-mlflow requirements-docs requirements-bench \
-  requirements-browser requirements-lock requirements-serving requirements-schemathesis
+  requirements-browser requirements-lock requirements-serving requirements-schemathesis requirements-prefect \
+  requirements-airflow requirements-kfp
 
 lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	for name in $(locks); do \
@@ -136,7 +137,7 @@ lock: .venv-lock/installed  ## make the locks again from requirements*.in
 	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $$name.in -o $$name.txt || exit; done
 
 clean:  ## remove the environments; the state folder stays
-	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock .venv-serving .venv-schemathesis
+	rm -rf .venv .venv-mlflow .venv-docs .venv-browser .venv-bench .venv-lock .venv-serving .venv-schemathesis .venv-prefect .venv-airflow .venv-kfp
 
 # $(call environment,FOLDER): an empty virtual environment; $(call into,FOLDER,ARGUMENTS): install into it.
 ifeq ($(UV),)
@@ -175,12 +176,24 @@ about_bench = the benchmark's peers
 about_lock = what makes the locks
 about_schemathesis = what makes requests from the service's OpenAPI description
 about_serving = the service
+about_prefect = Prefect, with the library
+about_airflow = Airflow, with the library
+about_kfp = Kubeflow Pipelines, with the library
 .venv-%/installed: requirements-%.txt
 	@$(call need_python)
 	@test ! -L .venv-$* || { echo ".venv-$* is a link: to build it would empty the folder it points at" >&2; exit 1; }
 	@echo "building .venv-$* ($(about_$*))"
 	$(call environment,.venv-$*)
 	$(call into,.venv-$*,$(wheels) -r $<)
+	@touch $@
+
+# Kubeflow publishes no wheels.
+.venv-kfp/installed: requirements-kfp.txt requirements-build.txt
+	@$(call need_python)
+	@echo "building .venv-kfp ($(about_kfp))"
+	$(call environment,.venv-kfp)
+	$(call into,.venv-kfp,$(wheels) -r requirements-build.txt)
+	$(call into,.venv-kfp,$(built) -r $<)
 	@touch $@
 
 need_python = test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed; none was found" >&2; exit 1; }

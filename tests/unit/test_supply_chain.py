@@ -19,8 +19,10 @@ import pytest
 from mlops.config import PROJECT
 
 LOCKS = sorted(PROJECT.glob("requirements*.txt"))
-PINNED = r"[\w.-]+(\[[\w,-]+\])?==\S+( ;[^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+"
-INSTALLS = ("install", ".venv/dev-installed", "docs", "bench", "test-long", "lock")
+PINNED = r"[\w.-]+(\[[\w, -]+\])?==\S+( ;[^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+"
+FLOWS = tuple(f".venv-{name}/installed" for name in ("prefect", "airflow", "kfp"))
+INSTALLS = ("install", ".venv/dev-installed", "docs", "bench", "test-long", "lock", *FLOWS)
+SHARED = PROJECT / "requirements-library.in"  # a part of others, and no environment of its own
 OWN = {"--no-index", "--no-deps", "--no-build-isolation", "--editable"}
 
 
@@ -59,7 +61,7 @@ def test_make_lock_makes_every_lock_with_hashes() -> None:
     made = re.search(r"for name in (.*?);.*uv pip compile (.*)", command)
     assert made
     assert sorted(f"{name}.txt" for name in made[1].split()) == [lock.name for lock in LOCKS]
-    assert sorted(lock.with_suffix(".in") for lock in LOCKS) == sorted(PROJECT.glob("requirements*.in"))
+    assert {*(lock.with_suffix(".in") for lock in LOCKS), SHARED} == {*PROJECT.glob("requirements*.in")}
     assert {"--generate-hashes", "--no-strip-extras", "--universal", "--no-emit-index-url"} <= set(
         made[2].split()
     )
@@ -85,10 +87,10 @@ def test_make_installs_nothing_without_its_hash(uv: str) -> None:
         words[words.index("-r") + 1] for words in found if words not in own and "--require-hashes" in words
     }
     assert sorted(locks) == [lock.name for lock in LOCKS]
-    assert len(found) == len(LOCKS) + 1  # no other command installs
+    assert len(found) == len(LOCKS) + 2  # no other command installs; two environments have the build lock
     from_sources = [words for words in found if "--only-binary" not in words and words not in own]
-    assert [words[-1] for words in from_sources] == ["requirements.txt"]
-    assert "--no-build-isolation" in from_sources[0]
+    assert [words[-1] for words in from_sources] == ["requirements.txt", "requirements-kfp.txt"]
+    assert all("--no-build-isolation" in words for words in from_sources)
 
 
 @pytest.mark.parametrize("name", ["mage", "mlflow", "serving"])
