@@ -12,7 +12,8 @@ In reading order:
 - `waiting`: a note on a terminal while a command takes longer than a second
 - `ride`: `predict`
 - `answers`: `predict`, `score` and `monitor`
-- `upkeep`: `doctor` and `tidy`
+- `status_screen`: what `status` shows
+- `upkeep`: `status`, `doctor` and `tidy`
 - `completion`: what a shell needs to complete commands and options
 - `about`: versions of this project and its libraries
 - `command_parser`: usage, help, and suggestions for wrong words

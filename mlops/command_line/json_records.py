@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlops.registry import records
+from mlops.registry import records, status_records
 from mlops.serving.one_ride import RideEstimate
 
 RECORDS: Mapping[str, Any] = {
@@ -21,6 +21,7 @@ RECORDS: Mapping[str, Any] = {
     "registry --as-of DATE": records.ChampionsOfDay,
     "experiments": list[records.TriedExperiment],
     "predict": RideEstimate,
+    "status": status_records.Status,
 }
 """By the command: the type of the object that is printed, or ``list[...]`` of it. Several entries of one command
 are for its options or arguments that change what is printed."""

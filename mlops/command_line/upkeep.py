@@ -1,17 +1,52 @@
-"""Commands of the operator: `doctor` and `tidy`."""
+"""Commands of the operator: `status`, `doctor` and `tidy`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any
 
 from mlops.command_line.arguments import add_command
 
+LEAST_SECONDS, MOST_SECONDS, USUAL_SECONDS = 0.1, 600, 3.0  # until `status` reports what does not answer
+
 
 def add(parsers: Any) -> None:
     """Add these commands to the parser."""
+    _add_status(parsers)
     _add_doctor(parsers)
     _add_tidy(parsers)
+
+
+def _add_status(parsers: Any) -> None:
+    status = add_command(
+        parsers,
+        "status",
+        "Show on one screen whether all is well and, if not, what comes next.",
+        """\
+Of each model: its champion, the last verdict, the month it waits for, the last check and the last failure, the
+newest compared month, and what waits for approval. Then the servers and the disk. Nothing is changed.
+The exit status is 0 if all is well, 1 if something needs a person, 3 if something could only not be checked.""",
+        """\
+  python -m mlops status
+  python -m mlops status --json""",
+    )
+    status.add_argument("--json", action="store_true", help="Print one JSON object.")
+    status.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=USUAL_SECONDS,
+        metavar="N",
+        help=f"Seconds until what does not answer is reported. (default: {USUAL_SECONDS:g})",
+    )
+    status.set_defaults(act=run_status, dry_run=True)  # nothing is changed, so no folder is made
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if LEAST_SECONDS <= float(text) <= MOST_SECONDS:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"expected {LEAST_SECONDS} to {MOST_SECONDS}; got {text!r}")
 
 
 def _add_doctor(parsers: Any) -> None:
@@ -55,6 +90,19 @@ def _add_tidy(parsers: Any) -> None:
         "--dry-run", action="store_true", help="List what would be deleted, and delete nothing."
     )
     tidy.set_defaults(act=run_tidy)
+
+
+def run_status(options: argparse.Namespace) -> int:
+    """Print whether all is well; status 0, 1 or 3, see `Status.exit_status`."""
+    from mlops.command_line import printing, status_screen
+    from mlops.operations import status
+
+    found = status.look(options.seconds)
+    if options.json:
+        printing.print_json(found)
+    else:
+        status_screen.show(found, printing.console())
+    return found.exit_status
 
 
 def run_doctor(options: argparse.Namespace) -> int:

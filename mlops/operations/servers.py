@@ -11,7 +11,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from mlops import config
-from mlops.errors import one_line
+from mlops.errors import command, one_line
 from mlops.operations.doctor import mage_service, serving, stack
 from mlops.registry import local_stack
 from mlops.registry.signed_version import PREFIX
@@ -70,13 +70,14 @@ def mage(is_started: bool, seconds: float) -> ServerStatus | None:
         state = mage_service.scheduler_status(host, seconds)
     except _NO_ANSWERS as error:
         text = f"no answer{_why(error, seconds)}"
-        act = _HANGS if is_started and _is_timeout(error) else _START if is_started else "look at that page"
+        act = _HANGS if _is_timeout(error) else _START
+        act = act if is_started else command("doctor")
         known = "down" if is_started else "not checked"
         return ServerStatus(name=MAGE, address=address, state=known, text=text, act=act)
     if state == "running":
         return ServerStatus(name=MAGE, address=address, state="up", text="its scheduler runs", act="")
-    text = f"its scheduler is {one_line(state, 40)}, so no trigger runs"
-    act = _HANGS if is_started else "restart Mage"
+    text = f"its scheduler is {one_line(state, 40)}, so no trigger runs; restart it"
+    act = _HANGS if is_started else command("doctor")
     return ServerStatus(name=MAGE, address=address, state="down", text=text, act=act)
 
 
@@ -104,7 +105,8 @@ def _answering(url: str, seconds: float) -> ServerStatus:
         needs_key = getattr(error, "code", None) == 401
         why = "it wants a key" if needs_key else one_line(error, 160)
         text = f"it answers, but not with which versions ({why})"
-        act = f"look at {url}/status with a key" if needs_key else f"look at {url}/status"
+        key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
+        act = f"curl{key} {url}/model"
         return ServerStatus(name=SERVICE, address=url, state="not checked", text=text, act=act)
     versions = ", ".join(f"{each.model} {each.version}" for each in found if each.version)
     text = f"it answers with {versions}" if versions else "it answers, but has no model yet"

@@ -21,7 +21,6 @@ from mlops.pipeline import checkpoint
 from mlops.registry import attention, client, local_stack, state_disk, status_reading
 from mlops.registry.status_records import Attention, ModelStatus, ServerStatus, Status
 
-SECONDS: Final = 3.0  # until what does not answer is reported
 STORE: Final = "tracking store"
 COUNTING_SECONDS: Final = 0.5  # for the sizes of the files in the state folder
 
@@ -34,7 +33,7 @@ class _Registry:
     models: tuple[ModelStatus, ...] = ()
 
 
-def look(seconds: float = SECONDS) -> Status:
+def look(seconds: float) -> Status:
     """Whether all is well.
 
     Parameters

@@ -43,5 +43,6 @@ In reading order:
 - `state_disk`: room on the disk of the state folder
 - `newest_runs`: the newest runs that did not succeed, and those at work
 - `status_reading`: what an operator must know of each model
+- `status_words`: a status in words, for screen and page
 - `attention`: what needs a person, worst first
 """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, get_args
 
-from mlops.errors import command, one_line
+from mlops.errors import command
 from mlops.registry.status_records import (
     Attention,
     DiskStatus,
@@ -17,6 +17,7 @@ from mlops.registry.status_records import (
     Status,
     WaitedMonth,
 )
+from mlops.registry.status_words import short
 
 LATE: Final = timedelta(
     days=3
@@ -24,6 +25,7 @@ LATE: Final = timedelta(
 TAKES_OVER: Final = timedelta(
     minutes=2
 )  # from a promotion until the service must answer with the new champion
+MOST_WHY: Final = 200  # characters of an error
 _ORDER: Final[tuple[Kind, ...]] = get_args(Kind)
 _ENDED: Final = {"failed": "failed", "interrupted": "was interrupted", "died": "died without an end"}
 
@@ -140,7 +142,7 @@ def _of_model(model: ModelStatus, now: datetime) -> Iterator[Attention]:
 
 def _failed(model: ModelStatus, failure: FailureStatus) -> Attention:
     about = failure.about or "a run"
-    error = f": {one_line(failure.error, 160)}" if failure.error else ""
+    error = f": {short(failure.error, MOST_WHY)}" if failure.error else ""
     act = command("doctor") if failure.how == "died" else _train(model)
     return _attention("failed", model.name, f"{about} {_ENDED[failure.how]}{error}", act)
 
@@ -167,7 +169,7 @@ def _month(model: ModelStatus, now: datetime) -> Iterator[Attention]:
 def _overdue(model: ModelStatus, waited: WaitedMonth, *, is_asked: bool) -> Attention:
     due = f"{waited.month} was expected by {waited.expected_by}"
     if is_asked:
-        text = f"{due}, and is not published; somebody must look at TLC's page"
+        text = f"{due}, and TLC has not published it; look for news on its page"
     else:
         text = f"{due}, and nobody has looked for it lately"
     return _attention("overdue", model.name, text, _train(model))
@@ -204,7 +206,7 @@ def _other_versions(
             continue  # that there is no champion, or an unsigned one, is known already
         if champion.since is None or now - champion.since > TAKES_OVER:
             answers = f"version {each.version} answers" if each.version else "no version answers"
-            why = f": {one_line(each.problem, 160)}" if each.problem else ""
+            why = f": {short(each.problem, MOST_WHY)}" if each.problem else ""
             text = f"{answers}, but version {champion.version} is champion{why}"
             yield _attention("other_version", each.model, text, command("doctor"))
 

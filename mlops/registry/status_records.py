@@ -218,7 +218,7 @@ class ServerStatus(_Record):
         examples=["up"],
     )
     text: str = Field(description="What was found.", examples=["it answers"])
-    act: str = Field(description="What a person does about it; empty if nothing.", examples=[""])
+    act: str = Field(description="The command that comes next; empty if none.", examples=[""])
     answering: tuple[Answering, ...] = Field((), description="Of the online service: what it answers with.")
 
 
@@ -246,7 +246,9 @@ class Attention(_Record):
     text: str = Field(
         description="What is so, as a sentence.", examples=["version 13 waits for approval ..."]
     )
-    act: str = Field(description="What a person does next: a command, or a sentence.", examples=["..."])
+    act: str = Field(
+        description="The command that comes next.", examples=["python -m mlops approve 13 --reason ..."]
+    )
 
     @property
     def is_checked(self) -> bool:
