@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mlops import config
-from mlops.serving import compared, description, problems, request_log, status, zone_list
+from mlops.serving import compared, description, problems, request_log, rider, status, zone_list
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
@@ -53,7 +53,7 @@ def create_app(models: Models, settings: ServeSettings) -> App:
     ConfigError
         When the file of keys cannot be used.
     """
-    metrics = Metrics(models, ROUTES)
+    metrics = Metrics(models, (*ROUTES, "/"))  # the page's other files count as `other`
     log = RequestLog(
         config.state().serving / request_log.FOLDER,
         settings.log_share,
@@ -119,6 +119,7 @@ def _routes(
     _get(app, "/metrics", numbers, refusals=(401, 403, 429, 500), kind="text/plain")
     _get(app, "/monitoring", monitoring, refusals=(401, 403, 429, 500), kind="text/html")
     _add_description(app, description.describe(app, settings))
+    _add_page(app)
     return app
 
 
@@ -133,6 +134,20 @@ def _add_zones(app: FastAPI, models: Models) -> None:
     _get(
         app, "/zones", zones, refusals=(422, 429, 500, 503), parameters=zone_list.PARAMETERS, answers=zone_list.ANSWERS
     )  # fmt: skip
+
+
+def _add_page(app: FastAPI) -> None:
+    """Add the routes for the page for riders and its files."""
+
+    def answering(file: rider.PageFile) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            sent = file.sent(request.headers)
+            return Response(sent.body, sent.status, sent.headers)
+
+        return answer
+
+    for path, file in rider.read().items():
+        app.router.routes.append(Route(path, answering(file), methods=["GET"]))  # and HEAD
 
 
 def _add_description(app: FastAPI, described: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from mlops.errors import ConfigError, one_line
 from mlops.files import atomic_write, create_private
+from mlops.serving import rider
 from mlops.serving.asgi import (
     CLIENT,
     FOREIGN,
@@ -49,7 +50,8 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "trip_"  # makes a key that somebody published easy to find
 LOOK_SECONDS = 1.0  # between two looks at the file
-WITHOUT_KEY = PROBES | {"/docs", "/openapi.json", "/zones"}  # what anybody may see: no models, no numbers
+# What anybody may see: no models, no numbers.
+WITHOUT_KEY = PROBES | rider.PATHS.keys() | {"/docs", "/openapi.json", "/zones"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SCHEME = b"bearer "

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mlops.serving import rider
 from mlops.serving.asgi import (
     CLIENT,
     PROBES,
@@ -34,6 +35,7 @@ from mlops.serving.asgi import (
 MOST_CLIENTS = (
     20_000  # that the rate is known of: about 4 MB; the one that was quiet for longest is forgotten
 )
+WITHOUT_LIMIT = PROBES | rider.PATHS.keys()  # a page whose parts are refused would be blank
 _LENGTH, _CHUNKED = b"content-length", b"transfer-encoding"
 
 
@@ -93,7 +95,8 @@ class LimitCheck:
     """Middleware that keeps requests within the limits; the body that it lets pass is complete.
 
     A client is the name of its key, else its address; an IPv6 address counts by its first 64 bits, which one
-    customer of a provider has for itself. The probes ``/healthz`` and ``/readyz`` have no limits.
+    customer of a provider has for itself. The probes ``/healthz`` and ``/readyz`` have no limits,
+    nor has the page for riders.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ class LimitCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of the server."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http" or scope["path"] in WITHOUT_LIMIT:
             await self._app(scope, receive, send)
             return
         refusal = self._refusal(scope)

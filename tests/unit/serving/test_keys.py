@@ -151,7 +151,7 @@ def test_without_a_key_nothing_is_answered(
     write(path, f"planner {SHA256}\n")
     seen: list[Scope] = []
     check = KeyCheck(answering(seen), KeyFile(path))
-    for route in ("/predict", "/model", "/metrics", "/", "/healthz/", "//healthz"):
+    for route in ("/predict", "/model", "/metrics", "/rider/", "/healthz/", "//healthz"):
         answer = ask(check, authorization, route)
         assert answer.status == 401
         assert answer.headers["www-authenticate"] == challenge

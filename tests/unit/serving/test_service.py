@@ -343,7 +343,7 @@ def test_a_get_has_a_head(service: Service) -> None:
     assert send(service, method="HEAD")[::2] == (405, b"")
 
 
-@pytest.mark.parametrize("path", ["/", "/predict/", "/Predict", "/models", "/../etc/passwd"])
+@pytest.mark.parametrize("path", ["/rider", "/predict/", "/Predict", "/models", "/../etc/passwd"])
 def test_an_unknown_path_is_a_problem(path: str, service: Service) -> None:
     problem = refused(service, b"", path=path, method="GET")
     assert problem["status"] == 404

@@ -1,0 +1,73 @@
+// The answer in words: about how many minutes, a better hour nearby, and what it rests on.
+
+import { dayOf, hourOf } from "./choices.js";
+import { count, hour, minutes, months, month, range, rides, whole } from "./words.js";
+
+const FEW = 30; // rides; with fewer, the model judges mostly by other zones
+const NEAR = 2; // hours within which another departure is worth a thought
+const LEAST_GAIN = 2; // minutes
+
+// An element with text and others inside.
+export function element(name, attributes, ...inside) {
+  const made = document.createElement(name);
+  Object.assign(made, attributes);
+  made.append(...inside);
+  return made;
+}
+
+const wide = (found) => Math.max(whole(found.high) * 1.15, 1);
+
+export function parts(found) {
+  const number = element("p", { className: "about" }, "about ", element("strong", {}, String(whole(found.middle))), whole(found.middle) === 1 ? " minute" : " minutes");
+  const spread = element("p", { className: "spread" }, `8 of 10 such rides take ${range(found.low, found.high)} minutes`);
+  const nodes = [number, bar(found), spread];
+  if (found.outOfRange) nodes.push(element("p", { className: "warning" }, "The model knows no ride like this one. Take it as a guess."));
+  return nodes;
+}
+
+function bar(found) {
+  const bar = element("div", { className: "bar" }, element("i", {}), element("b", {}));
+  bar.setAttribute("aria-hidden", "true");
+  const share = (value) => `${(100 * Math.min(value / wide(found), 1)).toFixed(1)}%`;
+  bar.style.setProperty("--low", share(found.low));
+  bar.style.setProperty("--middle", share(found.middle));
+  bar.style.setProperty("--high", share(found.high));
+  return bar;
+}
+
+// The hour nearby that saves most, if it saves enough: { number, less }. Hours that are over are no advice.
+export function better(points, at, now) {
+  const chosen = hourOf(at);
+  const near = points.slice(0, 24).map((point, number) => ({ number, less: whole(points[chosen].middle) - whole(point.middle) }))
+    .filter(({ number }) => Math.abs(number - chosen) <= NEAR)
+    .filter(({ number }) => dayOf(at) !== dayOf(now) || number >= hourOf(now) || chosen < hourOf(now));
+  const best = near.sort((one, other) => other.less - one.less || Math.abs(one.number - chosen) - Math.abs(other.number - chosen))[0];
+  return best.less >= Math.max(LEAST_GAIN, 0.08 * points[chosen].middle) ? best : null;
+}
+
+export const extremes = (points) => {
+  const day = points.slice(0, 24).map((point, number) => ({ number, middle: point.middle }));
+  const sorted = day.sort((one, other) => one.middle - other.middle);
+  const [fastest, slowest] = [sorted[0], sorted.at(-1)];
+  if (whole(fastest.middle) === whole(slowest.middle)) return `About ${minutes(fastest.middle)} at any hour.`;
+  return `Fastest at ${hour(fastest.number)}: ${whole(fastest.middle)} min. Slowest at ${hour(slowest.number)}: ${whole(slowest.middle)} min.`;
+};
+
+// What the answer rests on, as sentences; `between` is the answer of /rides, or null.
+export function grounds(service, model, between, hasMiles) {
+  const found = [];
+  if (between && between.rides !== null) found.push(seen(between.rides, service));
+  if (model.trained_on) found.push(`It learnt from ${rides(service)} of ${months(model.trained_on)}. What has changed since then it does not know.`);
+  if (model.tested_on && model.test_rmse) {
+    found.push(`Tried on ${month(model.tested_on)}, which it had not seen, it was off by about ${minutes(model.test_rmse)}, with the distance known.`);
+  }
+  if (!hasMiles) found.push("Without the distance of the route, the range is wider.");
+  found.push(`The model is ${model.name}, version ${model.version}.`);
+  return found;
+}
+
+function seen(number, service) {
+  if (number === 0) return "It has seen no ride from this zone to the other: it judges by other rides from and to them.";
+  const many = `${count(number)} ${number === 1 ? rides(service).replace(/s$/, "") : rides(service)}`;
+  return number < FEW ? `It has seen only ${many} from this zone to the other, so it judges mostly by others.` : `It has seen ${many} from this zone to the other.`;
+}

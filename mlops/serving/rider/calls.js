@@ -1,0 +1,70 @@
+// What the page asks the service, and what is wrong when there is no answer.
+
+const FRESH = 10 * 60_000; // an answer is kept this long: the champion may change
+const MOST_KEPT = 40;
+const KEY = "trip-durations-key";
+const kept = new Map();
+
+// `kind` is one of key, away, model, busy, refused, failed; `after` is seconds.
+export class Trouble extends Error {
+  constructor(kind, detail = "", after = 0) {
+    super(detail);
+    this.kind = kind;
+    this.after = after;
+  }
+}
+
+const KINDS = { 401: "key", 403: "refused", 404: "missing", 413: "long", 422: "refused", 429: "busy", 503: "model" };
+
+export const useKey = (key) => sessionStorage.setItem(KEY, key);
+export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
+export const dropKey = () => sessionStorage.removeItem(KEY);
+
+export const services = () => call("model");
+export const zones = (service) => call(service ? `zones?service=${service}` : "zones");
+export const rides = ({ service, from, to }) => keep(`rides ${service} ${from} ${to}`, () => (
+  call(`rides?service=${service}&pickup_zone=${from}&dropoff_zone=${to}`)
+));
+
+// Predictions for a ride at each of these moments, in one request. A service that takes no list so long answers
+// for the chosen moment only.
+export function predictions(choices, moments, chosen) {
+  const { service, from, to, miles } = choices;
+  return keep(`${service} ${from} ${to} ${miles} ${moments[0]}`, async () => {
+    const asked = (when) => ({
+      service, pickup_at: `${when}:00`, pickup_zone: from, dropoff_zone: to, ...(miles && { distance_miles: miles }),
+    });
+    const found = await post(moments.map(asked)).catch((trouble) => {
+      if (trouble.kind !== "refused" && trouble.kind !== "long") throw trouble;
+      return post([asked(chosen)]).then((alone) => Object.assign(alone, { alone: chosen }));
+    });
+    const named = found.alone ? [found.alone] : moments;
+    return new Map(named.map((when, place) => [when, found[place]]));
+  }, (found) => found.has(chosen));
+}
+
+const post = (body) => call("predict", {
+  method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" },
+});
+
+async function call(path, options = {}) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
+  const answer = await fetch(path, { ...options, headers }).catch(() => { throw new Trouble("away"); });
+  if (answer.ok) return answer.json();
+  const problem = await answer.json().catch(() => ({}));
+  const after = Number(answer.headers.get("retry-after")) || 0;
+  throw new Trouble(KINDS[answer.status] ?? "failed", problem.detail ?? "", after);
+}
+
+// What `make` gives, from the last minutes if it was asked then. What failed is not kept.
+function keep(name, make, fits = () => true) {
+  const before = kept.get(name);
+  if (before && Date.now() - before.at < FRESH && (!before.found || fits(before.found))) return before.promise;
+  const entry = { at: Date.now(), promise: make() };
+  entry.promise.then((found) => { entry.found = found; }, () => kept.delete(name));
+  kept.delete(name);
+  kept.set(name, entry);
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+  return entry.promise;
+}

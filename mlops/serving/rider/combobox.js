@@ -1,0 +1,160 @@
+// A field that offers zones while part of a name is typed: the combobox of WAI-ARIA's patterns, with a list box.
+
+import { fit, fold, searchable } from "./words.js";
+
+const MOST_SHOWN = 300;
+
+export class Combobox {
+  // `picked` gets a zone's id or null; `preview` gets the id of the option that is marked, or null.
+  constructor(root, { picked, preview, spoken }) {
+    this.input = root.querySelector("input");
+    this.list = root.querySelector("ul");
+    this.clear = root.querySelector(".clear");
+    Object.assign(this, { picked, preview, spoken, zones: [], shown: [], active: -1, value: null, isMeant: false });
+    this.input.addEventListener("input", () => { this.isMeant = true; this.open(); });
+    this.input.addEventListener("click", () => this.open(true));
+    this.input.addEventListener("keydown", (event) => this.key(event));
+    this.input.addEventListener("focus", () => this.input.select());
+    this.input.addEventListener("blur", () => this.leave());
+    this.clear.addEventListener("click", () => { this.choose(null); this.input.focus(); });
+    this.list.addEventListener("pointerdown", (event) => event.preventDefault()); // keeps the focus in the field
+    this.list.addEventListener("click", (event) => this.click(event));
+    this.list.addEventListener("pointermove", (event) => this.hover(event));
+  }
+
+  setZones(zones) {
+    this.zones = [...zones].sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }))
+      .map((zone) => ({ ...zone, found: searchable(zone) }));
+  }
+
+  setValue(id) {
+    this.value = id;
+    this.input.value = this.nameOf(id);
+    this.clear.hidden = id === null;
+  }
+
+  nameOf(id) {
+    return this.zones.find((zone) => zone.id === id)?.name ?? "";
+  }
+
+  matching(typed) {
+    if (!typed) return this.zones;
+    const scored = this.zones.map((zone) => ({ zone, score: fit(zone.found, typed) }));
+    const fitting = scored.filter(({ score }) => score !== null);
+    return fitting.sort((one, other) => one.score - other.score).map(({ zone }) => zone);
+  }
+
+  open(all = false) {
+    if (all && !this.list.hidden) return;
+    const text = all ? "" : this.input.value.trim();
+    const typed = fold(text);
+    this.shown = this.matching(typed).slice(0, MOST_SHOWN);
+    const options = this.shown.map((zone, number) => this.option(zone, number, text));
+    this.list.replaceChildren(...(options.length ? options : [nothing()]));
+    this.list.hidden = false;
+    this.input.setAttribute("aria-expanded", "true");
+    this.list.scrollTop = 0;
+    const chosen = this.shown.findIndex((zone) => zone.id === this.value);
+    this.mark(typed ? 0 : chosen);
+    this.spoken(options.length ? `${options.length} ${options.length === 1 ? "zone" : "zones"}` : "No zone has such a name");
+  }
+
+  option(zone, number, text) {
+    const option = document.createElement("li");
+    option.id = `${this.list.id}-${number}`;
+    option.role = "option";
+    option.dataset.number = number;
+    option.setAttribute("aria-selected", zone.id === this.value);
+    const name = document.createElement("span");
+    name.append(...highlighted(zone.name, text));
+    const area = document.createElement("small");
+    area.textContent = this.isTwice(zone) ? `${zone.area ?? ""} · ${zone.id}` : zone.area ?? "";
+    option.append(name, area);
+    return option;
+  }
+
+  isTwice(zone) {
+    return this.zones.filter((other) => other.name === zone.name).length > 1;
+  }
+
+  mark(number) {
+    this.list.querySelector(".is-active")?.classList.remove("is-active");
+    this.active = this.shown.length ? Math.min(number, this.shown.length - 1) : -1;
+    const option = this.list.children[this.active];
+    if (this.active < 0 || !option) this.input.removeAttribute("aria-activedescendant");
+    else {
+      option.classList.add("is-active");
+      option.scrollIntoView({ block: "nearest" });
+      this.input.setAttribute("aria-activedescendant", option.id);
+    }
+    this.preview(this.shown[this.active]?.id ?? null);
+  }
+
+  close() {
+    this.list.hidden = true;
+    this.isMeant = false;
+    this.active = -1;
+    this.input.setAttribute("aria-expanded", "false");
+    this.input.removeAttribute("aria-activedescendant");
+    this.preview(null);
+  }
+
+  choose(id) {
+    this.close();
+    const isNew = id !== this.value;
+    this.setValue(id);
+    if (isNew) this.picked(id);
+  }
+
+  // Who leaves the field means the marked option, if one was sought; an empty field is no zone.
+  leave() {
+    const marked = this.isMeant ? this.shown[this.active]?.id : undefined;
+    this.choose(fold(this.input.value) ? marked ?? this.value : null);
+  }
+
+  click(event) {
+    const option = event.target.closest("[data-number]");
+    if (option) this.choose(this.shown[option.dataset.number].id);
+  }
+
+  hover(event) {
+    const option = event.target.closest("[data-number]");
+    this.preview(option ? this.shown[option.dataset.number].id : null);
+  }
+
+  key(event) {
+    const isOpen = !this.list.hidden;
+    const last = this.shown.length - 1;
+    const steps = {
+      ArrowDown: () => (isOpen ? this.mark(this.active >= last ? 0 : this.active + 1) : this.open(true)),
+      ArrowUp: () => (isOpen ? this.mark(this.active <= 0 ? last : this.active - 1) : this.open(true)),
+      PageDown: () => isOpen && this.mark(Math.min(last, this.active + 8)),
+      PageUp: () => isOpen && this.mark(Math.max(0, this.active - 8)),
+      Enter: () => isOpen && this.active >= 0 && this.choose(this.shown[this.active].id),
+      Escape: () => (isOpen ? (this.close(), this.setValue(this.value)) : this.choose(null)),
+    };
+    if (!steps[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    this.isMeant ||= event.key.startsWith("Arrow") || event.key.startsWith("Page");
+    steps[event.key]();
+  }
+}
+
+function nothing() {
+  const item = document.createElement("li");
+  item.className = "nothing";
+  item.role = "option";
+  item.setAttribute("aria-disabled", "true");
+  item.setAttribute("aria-selected", "false");
+  item.textContent = "No zone has such a name";
+  return item;
+}
+
+// The name, with the part that was typed in bold.
+function highlighted(name, typed) {
+  const at = typed ? name.toLowerCase().indexOf(typed.toLowerCase()) : -1;
+  if (at < 0) return [name];
+  const mark = document.createElement("b");
+  mark.textContent = name.slice(at, at + typed.length);
+  return [name.slice(0, at), mark, name.slice(at + typed.length)];
+}

@@ -1,0 +1,169 @@
+// The map: a shape for each zone. A click picks a zone; the fields offer the same zones to the keyboard.
+
+import { View } from "./view.js";
+
+const SMALL = 22; // pixels: a finger cannot pick a smaller zone, so the first tap comes closer
+const HOLD = 450; // milliseconds until a finger that rests shows a name
+
+export class ZoneMap {
+  constructor(box, { picked, closer }) {
+    this.svg = box.querySelector("svg");
+    this.tip = box.querySelector(".tip");
+    Object.assign(this, { box, picked, closer, shapes: new Map(), chosen: [] });
+    this.view = new View(this.svg, (scale) => this.scaled(scale));
+    this.svg.addEventListener("click", (event) => this.click(event));
+    this.svg.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.name(event));
+    this.svg.addEventListener("pointerdown", (event) => this.hold(event));
+    for (const end of ["pointerup", "pointercancel", "pointerleave"]) this.svg.addEventListener(end, () => this.release());
+  }
+
+  draw({ width, height, zones }) {
+    this.zones = new Map(zones.filter((zone) => zone.path).map((zone) => [zone.id, zone]));
+    const land = drawn("g", { class: "land" });
+    this.shapes = new Map([...this.zones.values()].map((zone) => {
+      const shape = drawn("path", { d: zone.path, class: "zone" });
+      shape.zone = zone;
+      return [zone.id, shape];
+    }));
+    land.append(...this.shapes.values());
+    this.way = drawn("path", { class: "way" });
+    this.top = drawn("g", { class: "top" });
+    this.names = drawn("g", { class: "areas" });
+    this.names.append(...areas([...this.zones.values()]));
+    this.svg.replaceChildren(land, this.names, this.way, this.top);
+    this.view.setSize(width, height);
+  }
+
+  get isDrawn() {
+    return this.shapes.size > 0;
+  }
+
+  // Marks where the ride starts (A) and ends (B), and shows both.
+  setRide(from, to) {
+    if (!this.isDrawn) return;
+    for (const [id, shape] of this.shapes) {
+      shape.classList.toggle("is-from", id === from);
+      shape.classList.toggle("is-to", id === to);
+    }
+    const ends = [["a", this.zones.get(from)], ["b", this.zones.get(to)]].filter(([, zone]) => zone);
+    const isSame = from === to;
+    this.top.replaceChildren(...ends.map(([letter, zone]) => pin(letter, zone, isSame)));
+    this.way.setAttribute("d", ends.length === 2 && !isSame ? arc(ends[0][1], ends[1][1]) : "");
+    this.scaled(this.view.now.scale);
+    const boxes = ends.map(([, zone]) => this.shapes.get(zone.id).getBBox());
+    if (ends.length === 2) this.view.show(around(boxes));
+    else if (!ends.length) this.view.show(null);
+  }
+
+  mark(id) {
+    this.svg.querySelector(".is-marked")?.classList.remove("is-marked");
+    this.shapes.get(id)?.classList.add("is-marked");
+  }
+
+  // Marks and names keep their size on the screen.
+  scaled(scale) {
+    for (const each of this.svg.querySelectorAll(".pin-on-map, .area")) {
+      each.setAttribute("transform", `translate(${each.at.x} ${each.at.y}) scale(${1 / scale})`);
+    }
+    this.names?.classList.toggle("is-far", scale > this.view.least * 3);
+  }
+
+  click(event) {
+    const zone = event.target.zone;
+    if (!zone || this.view.moved || this.isHeld) return;
+    const { width, height } = event.target.getBBox();
+    const isSmall = Math.min(width, height) * this.view.now.scale < SMALL;
+    if (event.pointerType === "touch" && isSmall && this.view.now.scale < this.view.least * 4) {
+      this.view.zoom(4, this.view.place(event));
+      this.closer();
+    } else {
+      this.hide();
+      this.picked(zone.id);
+    }
+  }
+
+  name(event) {
+    const zone = event.target.zone;
+    this.mark(zone?.id);
+    if (!zone || this.view.moved && event.buttons) return this.hide();
+    const box = this.box.getBoundingClientRect();
+    const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+    this.tip.replaceChildren(zone.name, Object.assign(document.createElement("small"), { textContent: zone.area ?? "" }));
+    this.tip.hidden = false;
+    const left = Math.min(Math.max(x - this.tip.offsetWidth / 2, 6), box.width - this.tip.offsetWidth - 6);
+    const above = y - this.tip.offsetHeight - 14;
+    this.tip.style.transform = `translate(${left}px, ${above < 4 ? y + 22 : above}px)`;
+    return undefined;
+  }
+
+  hide() {
+    this.tip.hidden = true;
+  }
+
+  hold(event) {
+    this.isHeld = false;
+    if (event.pointerType === "mouse") return;
+    this.timer = setTimeout(() => {
+      if (this.view.moved) return;
+      this.isHeld = true;
+      this.name(event);
+    }, HOLD);
+  }
+
+  release() {
+    clearTimeout(this.timer);
+    this.hide();
+    this.mark(null);
+  }
+}
+
+function drawn(name, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+// A round mark for the start, a square one for the end; side by side where both are one zone.
+function pin(letter, zone, isSame) {
+  const group = drawn("g", { class: `pin-on-map pin-${letter}` });
+  group.at = zone;
+  const x = isSame ? (letter === "a" ? -13 : 13) : 0;
+  const shape = letter === "a" ? drawn("circle", { cx: x, r: 12 }) : drawn("rect", { x: x - 11.5, y: -11.5, width: 23, height: 23, rx: 5 });
+  const text = drawn("text", { x, y: 5 });
+  text.textContent = letter.toUpperCase();
+  group.append(shape, text);
+  return group;
+}
+
+// A bow from A to B, which says which two belong together; it is no route.
+function arc(one, other) {
+  const [across, down] = [other.x - one.x, other.y - one.y];
+  const bend = across >= 0 ? -0.18 : 0.18;
+  const [x, y] = [(one.x + other.x) / 2 - down * bend * -1, (one.y + other.y) / 2 + across * bend];
+  return `M${one.x} ${one.y}Q${x} ${y} ${other.x} ${other.y}`;
+}
+
+function around(boxes) {
+  const [x, y] = [Math.min(...boxes.map((box) => box.x)), Math.min(...boxes.map((box) => box.y))];
+  const right = Math.max(...boxes.map((box) => box.x + box.width));
+  const bottom = Math.max(...boxes.map((box) => box.y + box.height));
+  return { x, y, width: right - x, height: bottom - y };
+}
+
+// The name of each area, in the middle of its zones.
+function areas(zones) {
+  const groups = Map.groupBy ? Map.groupBy(zones, (zone) => zone.area) : grouped(zones);
+  return [...groups].filter(([name, group]) => name && group.length > 3).map(([name, group]) => {
+    const text = drawn("text", { class: "area" });
+    const middle = (axis) => group.reduce((sum, zone) => sum + zone[axis], 0) / group.length;
+    text.at = { x: middle("x"), y: middle("y") };
+    text.textContent = name;
+    return text;
+  });
+}
+
+function grouped(zones) {
+  const found = new Map();
+  for (const zone of zones) found.set(zone.area, [...(found.get(zone.area) ?? []), zone]);
+  return found;
+}

@@ -1,0 +1,288 @@
+// The page for riders: joins the fields, the map, the curves and the service.
+
+import { better, element, extremes, grounds, parts } from "./answer.js";
+import * as calls from "./calls.js";
+import * as choice from "./choices.js";
+import { Combobox } from "./combobox.js";
+import { DayCurve } from "./curve.js";
+import { ZoneMap } from "./map.js";
+import { Week } from "./week.js";
+import { SERVICES, hour, longDay, minutes, range, shortDay, whole } from "./words.js";
+
+const AGAIN = 5; // seconds until the page tries again by itself
+const by = (id) => document.getElementById(id);
+const ASKED = document.title;
+
+let choices = choice.read(location.search);
+let models = []; // what answers: `service` and `model` of each
+let zones = { zones: [] };
+let round = 0; // counts questions, so that a late answer to an old one is dropped
+let timer = 0;
+let spokenTimer = 0;
+
+const speak = (text) => {
+  clearTimeout(spokenTimer);
+  spokenTimer = setTimeout(() => { by("spoken").textContent = text; }, 300);
+};
+const preview = (id) => map.mark(id);
+const fields = {
+  from: new Combobox(by("from"), { picked: (id) => change({ from: id }, "from"), preview, spoken: speak }),
+  to: new Combobox(by("to"), { picked: (id) => change({ to: id }, "to"), preview, spoken: speak }),
+};
+const map = new ZoneMap(by("map-part"), {
+  picked: pickOnMap, closer: () => speak("Closer. Tap the zone."),
+});
+const curve = new DayCurve(by("curve"), (number) => change({ at: choice.moment(choice.dayOf(choices.at), number) }, "at"));
+const week = new Week(by("week"), {
+  picked: (day, number) => change({ at: choice.moment(day, number) }, "at"),
+  read: (text) => { by("week-says").textContent = text || by("week-says").dataset.usual || ""; },
+});
+
+// Choices
+
+function change(made, changed) {
+  choices = { ...choices, ...made };
+  choice.remember(choices, changed);
+  if (changed === "service") loadZones();
+  show();
+}
+
+function pickOnMap(id) {
+  const end = document.querySelector("[name=picks]:checked").value;
+  change({ [end]: id }, end);
+  setPick(end === "from" ? "to" : "from");
+}
+
+const setPick = (end) => { document.querySelector(`[name=picks][value=${end}]`).checked = true; };
+
+function fillHours() {
+  by("hour").replaceChildren(...Array.from({ length: 24 }, (_, number) => new Option(hour(number), number)));
+}
+
+function listen() {
+  by("ride").addEventListener("submit", (event) => event.preventDefault());
+  by("day").addEventListener("change", () => {
+    if (choice.isDay(by("day").value)) change({ at: choice.moment(by("day").value, choice.hourOf(choices.at)) }, "day");
+  });
+  by("hour").addEventListener("change", () => change({ at: choice.moment(choice.dayOf(choices.at), Number(by("hour").value)) }, "at"));
+  by("now").addEventListener("click", () => change({ at: choice.now() }, "now"));
+  by("swap").addEventListener("click", () => change({ from: choices.to, to: choices.from }, "swap"));
+  by("miles").addEventListener("change", () => change({ miles: by("miles").checkValidity() && Number(by("miles").value) || null }, "miles"));
+  by("zoom-in").addEventListener("click", () => map.view.zoom(1.8));
+  by("zoom-out").addEventListener("click", () => map.view.zoom(1 / 1.8));
+  by("zoom-all").addEventListener("click", () => map.view.show(null));
+  by("key-form").addEventListener("submit", useKey);
+  for (const end of ["from", "to"]) fields[end].input.addEventListener("focus", () => setPick(end));
+  addEventListener("popstate", () => {
+    const { service } = choices;
+    choices = { ...choice.read(location.search) };
+    choices.service ??= service;
+    choice.forgetStep();
+    if (choices.service !== service) loadZones();
+    show();
+  });
+}
+
+// What the page shows
+
+function show() {
+  showFields();
+  map.setRide(choices.from, choices.to);
+  clearTimeout(timer);
+  if (choices.from === null || choices.to === null) showPrompt();
+  else ask();
+}
+
+function showFields() {
+  for (const end of ["from", "to"]) fields[end].setValue(zones.zones.some((zone) => zone.id === choices[end]) ? choices[end] : null);
+  by("day").value = choice.dayOf(choices.at);
+  by("hour").value = choice.hourOf(choices.at);
+  by("weekday").textContent = longDay(choices.at);
+  by("miles").value = choices.miles ?? "";
+  if (choices.miles) by("miles").closest("details").open = true;
+  for (const radio of by("services").querySelectorAll("input")) radio.checked = radio.value === choices.service;
+}
+
+function showPrompt() {
+  round += 1;
+  by("times").hidden = true;
+  by("advice").hidden = true;
+  document.title = ASKED;
+  const where = map.isDrawn ? ", by name or on the map" : " by name";
+  const missing = choices.from === null && choices.to === null ? `Pick where the ride starts and ends${where}.`
+    : choices.from === null ? `Pick where it starts${where}.` : `Now pick where it ends${where}.`;
+  by("says").replaceChildren(element("p", { className: "prompt" }, missing));
+  if (choices.from === null) setPick("from");
+  else setPick("to");
+}
+
+async function ask() {
+  const mine = (round += 1);
+  const asked = { ...choices };
+  const model = models.find((each) => each.service === asked.service)?.model;
+  if (!model) return;
+  const slow = setTimeout(() => by("answer").classList.add("is-waiting"), 150);
+  try {
+    const days = choice.weekOf(asked.at);
+    const rides = calls.rides(asked).catch(() => null);
+    const found = await calls.predictions(asked, choice.hoursOf(days), asked.at);
+    if (mine !== round) return;
+    hideTrouble();
+    showAnswer(asked, days, found);
+    const between = await rides;
+    if (mine === round) showGrounds(asked, model, between);
+  } catch (trouble) {
+    if (mine === round) showTrouble(trouble, ask);
+  } finally {
+    clearTimeout(slow);
+    if (mine === round) by("answer").classList.remove("is-waiting");
+  }
+}
+
+const point = (answer) => ({
+  middle: answer.duration_minutes, low: answer.low_80_minutes, high: answer.high_80_minutes, outOfRange: answer.out_of_range === true,
+});
+
+function showAnswer(asked, days, found) {
+  const chosen = point(found.get(asked.at));
+  const [from, to] = ["from", "to"].map((end) => fields[end].nameOf(asked[end]));
+  by("says").replaceChildren(...parts(chosen));
+  document.title = `${minutes(chosen.middle)}, ${range(chosen.low, chosen.high)}: ${from} to ${to}, ${shortDay(asked.at)} ${hour(choice.hourOf(asked.at))}`;
+  by("times").hidden = false;
+  const hasCurves = found.size > 1;
+  for (const part of by("times").querySelectorAll("section:not(.rests)")) part.hidden = !hasCurves;
+  by("advice").hidden = true;
+  if (hasCurves) showCurves(asked, days, choice.hoursOf(days).map((when) => point(found.get(when))));
+}
+
+function showCurves(asked, days, points) {
+  const row = days.indexOf(choice.dayOf(asked.at));
+  const day = points.slice(24 * row, 24 * row + 25);
+  by("day-title").textContent = `Through ${longDay(asked.at).split(",")[0].split(" ")[0]}`;
+  by("day-says").textContent = extremes(day);
+  curve.show(day, choice.hourOf(asked.at));
+  const { least, most } = week.show(days, days.map((_, number) => points.slice(24 * number, 24 * number + 24)), [row, choice.hourOf(asked.at)]);
+  by("week-says").dataset.usual = `${shortDay(days[0])} to ${shortDay(days[6])}, New York time`;
+  if (!by("week").contains(document.activeElement)) by("week-says").textContent = by("week-says").dataset.usual;
+  by("scale-low").textContent = `${whole(least)} min`;
+  by("scale-high").textContent = `${whole(most)} min`;
+  showAdvice(better(day, asked.at, choice.now()));
+}
+
+function showAdvice(best) {
+  by("advice").hidden = !best;
+  if (!best) return;
+  const { number, less } = best;
+  const take = element("button", { type: "button", className: "quiet" }, `Leave at ${hour(number)}`);
+  take.addEventListener("click", () => { change({ at: choice.moment(choice.dayOf(choices.at), number) }, "at"); by("answer").focus(); });
+  by("advice").replaceChildren(take, element("span", {}, `to save about ${minutes(less)}`));
+}
+
+function showGrounds(asked, model, between) {
+  const known = between ? { ...model, ...between, version: between.model_version, name: model.name } : model;
+  by("rests").replaceChildren(...grounds(asked.service, known, between, asked.miles).map((text) => element("li", {}, text)));
+}
+
+// What is wrong, and the next act
+
+const WRONG = {
+  away: () => "The service cannot be reached. Is this device online, and the service running?",
+  busy: () => "The service has too many questions at this moment.",
+  model: () => "No model answers yet. Somebody must train one, or the service is still loading it.",
+  refused: (detail) => `The service cannot answer this: ${detail}`,
+  missing: () => "This service is older than this page. Load the page again.",
+  failed: () => "The service failed. Its log says why.",
+};
+
+function showTrouble(trouble, again) {
+  if (!(trouble instanceof calls.Trouble)) throw trouble;
+  if (trouble.kind === "key") return askForKey();
+  const isPassing = ["away", "busy", "model"].includes(trouble.kind);
+  const seconds = Math.max(trouble.after, AGAIN);
+  const text = `${(WRONG[trouble.kind] ?? WRONG.failed)(trouble.message)}${isPassing ? ` Trying again every ${seconds} seconds.` : ""}`;
+  const button = element("button", { type: "button", className: "quiet" }, "Try again now");
+  button.addEventListener("click", again);
+  if (by("notice").firstChild?.textContent !== text) by("notice").replaceChildren(element("p", {}, text), button);
+  by("notice").hidden = false;
+  by("times").hidden = true;
+  by("advice").hidden = true;
+  document.title = ASKED;
+  by("says").replaceChildren(element("p", { className: "prompt" }, "No answer at the moment."));
+  clearTimeout(timer);
+  if (isPassing) timer = setTimeout(again, 1000 * seconds);
+  return undefined;
+}
+
+function hideTrouble() {
+  by("notice").hidden = true;
+  by("notice").replaceChildren();
+}
+
+function askForKey() {
+  const wasWrong = calls.hasKey();
+  calls.dropKey();
+  hideTrouble();
+  by("key-form").hidden = false;
+  by("answer").hidden = true;
+  if (wasWrong) by("key-says").textContent = "The service does not know this key. Type it again, or ask for one who runs the service.";
+  by("key").value = "";
+  by("key").focus();
+}
+
+function useKey(event) {
+  event.preventDefault();
+  calls.useKey(by("key").value.trim());
+  by("key-form").hidden = true;
+  by("answer").hidden = false;
+  start();
+}
+
+// The beginning
+
+function showServices() {
+  const names = models.map((each) => each.service);
+  by("whose").textContent = names.length === 1 ? SERVICES[names[0]] ?? names[0] : "";
+  by("services").hidden = names.length < 2;
+  const radios = names.map((name) => {
+    const radio = element("input", { type: "radio", name: "service", value: name });
+    radio.addEventListener("change", () => change({ service: name }, "service"));
+    return element("label", {}, radio, element("span", {}, SERVICES[name] ?? name));
+  });
+  by("services").replaceChildren(by("services").firstElementChild, ...radios);
+}
+
+async function loadZones() {
+  const { service } = choices;
+  const found = await calls.zones(service);
+  if (service !== choices.service) return;
+  zones = found.zones.length ? found : { ...found, zones: numbered() };
+  for (const field of Object.values(fields)) field.setZones(zones.zones);
+  by("map-part").hidden = !zones.width;
+  document.body.classList.toggle("has-map", Boolean(zones.width));
+  if (zones.width) map.draw(zones);
+  showFields();
+  map.setRide(choices.from, choices.to);
+}
+
+const numbered = () => Array.from({ length: 263 }, (_, number) => ({ id: number + 1, name: `Zone ${number + 1}`, area: "" }));
+
+async function start() {
+  try {
+    const report = await calls.services();
+    models = report.services.filter((each) => each.model);
+    const names = models.map((each) => each.service);
+    if (!names.includes(choices.service)) choices.service = names[0] ?? null;
+    showServices();
+    await loadZones();
+    if (!models.length) throw new calls.Trouble("model");
+    hideTrouble();
+    show();
+  } catch (trouble) {
+    showTrouble(trouble, start);
+  }
+}
+
+fillHours();
+listen();
+showFields();
+start();
