@@ -14,6 +14,7 @@ In reading order:
 - `rule_texts`: a run's own cleaning rules as text
 - `checkpoint`: what an attempt stores for the next one
 - `run_once`: one run key, one version, after any number of attempts
+- `retry_policy`: which errors another try may mend
 - `fit_stage`: log a run's origin, tune and fit
 - `judge_stage`: test, compare, decide
 - `release_stage`: register, verify, promote

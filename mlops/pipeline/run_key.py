@@ -69,6 +69,7 @@ NOT_DECIDING = {
     "mlops/pipeline/release_stage.py": "acts on a verdict that is already made",
     "mlops/pipeline/experiment.py": "runs the stages of any run, and registers nothing",
     "mlops/pipeline/difference.py": "describes what differs between two runs",
+    "mlops/pipeline/retry_policy.py": "says which errors another try may mend",
     "mlops/pipeline/run_result.py": "the result as a value",
     "mlops/pipeline/leaderboard.py": "the result as a table for people",
     "data_loaders/find_leftovers.py": "housekeeping",
