@@ -12,7 +12,8 @@ MAY_PASS = [
     ConnectionError("reset"), TimeoutError("slow"), OSError(28, "No space left on device"),
 ]  # fmt: skip
 STAYS = [
-    errors.ConfigError("month: got 'March'"), errors.MonthNotPublishedError("not yet"), errors.DataQualityError("few"),
+    errors.ConfigError("month: got 'March'"), errors.MonthNotPublishedError("not yet"),
+    errors.DataQualityError("few"),
     errors.TripSchemaError("no column"), errors.TooLargeError("4 GB"), errors.EmptyTrainingSetError("none"),
     errors.TuningError("all failed"), errors.TrackingError("refused"), errors.UntrustedError("unsigned"),
     errors.PromotionError("worse"), errors.ExportError("read-only"), ValueError("a bug"), KeyboardInterrupt(),
