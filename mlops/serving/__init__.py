@@ -26,6 +26,7 @@ In reading order:
 - `predict`: ``POST /predict``
 - `queries`: parameters in the address of a request
 - `zone_list`: ``GET /zones``
+- `ride_counts`: ``GET /rides``
 - `status`: ``/model``, ``/healthz`` and ``/readyz``
 - `description`: the OpenAPI description
 - `page`: the same as a page, ``/docs``

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mlops import config
-from mlops.serving import compared, description, problems, request_log, rider, status, zone_list
+from mlops.serving import compared, description, problems, request_log, ride_counts, rider, status, zone_list
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
@@ -32,7 +32,7 @@ from mlops.serving.settings import ServeSettings
 logger = logging.getLogger(__name__)
 
 ROUTES: Final = (
-    PATH, "/zones", "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs",
+    PATH, "/zones", "/rides", "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs",
 )  # fmt: skip
 RESTORE_SECONDS: Final = 8.0  # for loading remembered versions before the first request is answered
 
@@ -124,16 +124,20 @@ def _routes(
 
 
 def _add_zones(app: FastAPI, models: Models) -> None:
-    """Add the route for the zones."""
+    """Add the routes for the zones, and for the rides between them."""
     known = zone_list.Zones(models)
 
     async def zones(request: Request) -> Response:
         """The zones of a service: names, boroughs and shapes for a map. It needs no key."""
         return await asyncio.to_thread(known.answer, request)
 
-    _get(
-        app, "/zones", zones, refusals=(422, 429, 500, 503), parameters=zone_list.PARAMETERS, answers=zone_list.ANSWERS
-    )  # fmt: skip
+    async def rides(request: Request) -> ride_counts.Rides:
+        """How many rides the version that answers has learnt from between two zones."""
+        return ride_counts.answer(models, request)
+
+    refused = (422, 429, 500, 503)
+    _get(app, "/zones", zones, refusals=refused, parameters=zone_list.PARAMETERS, answers=zone_list.ANSWERS)
+    _get(app, "/rides", rides, refusals=(401, 403, *refused), parameters=ride_counts.PARAMETERS)
 
 
 def _add_page(app: FastAPI) -> None:

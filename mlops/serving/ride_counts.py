@@ -61,7 +61,7 @@ def answer(models: Models, request: Request) -> Rides:
     ProblemError
         422 for an unknown parameter, service or zone, 503 where the service has no model.
     """
-    given = queries.read(request, (*answering.PLACES, "service"), required=answering.PLACES)
+    given = queries.read(request, ("service",), dict.fromkeys(answering.PLACES, RULE))
     asked: dict[str, Any] = {**given, **{name: _zone(name, given[name]) for name in answering.PLACES}}
     columns = {name: [asked.get(name)] for name in RULES}
     (part,) = answering.split(Asked(columns, is_list=False), models.get, models.zone_names)

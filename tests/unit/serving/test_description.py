@@ -32,7 +32,7 @@ def description() -> dict[str, Any]:
 
 def test_every_route_is_described_but_those_of_the_description(description: dict[str, Any]) -> None:
     assert sorted(description["paths"]) == sorted({*ROUTES} - {"/openapi.json", "/docs"})
-    assert [list(each) for each in description["paths"].values()] == [["post"], *[["get"]] * 6]
+    assert [list(each) for each in description["paths"].values()] == [["post"], *[["get"]] * 7]
 
 
 def test_every_field_has_a_description_and_an_example(description: dict[str, Any]) -> None:
@@ -101,5 +101,5 @@ def test_a_key_is_described_where_one_is_needed(tmp_path: Path, description: dic
     needed = {
         path for path, operation in found["paths"].items() if "security" in next(iter(operation.values()))
     }
-    assert needed == {"/predict", "/model", "/metrics", "/monitoring"}
+    assert needed == {"/predict", "/rides", "/model", "/metrics", "/monitoring"}
     assert "securitySchemes" not in description["components"]

@@ -347,7 +347,7 @@ def test_a_get_has_a_head(service: Service) -> None:
 def test_an_unknown_path_is_a_problem(path: str, service: Service) -> None:
     problem = refused(service, b"", path=path, method="GET")
     assert problem["status"] == 404
-    assert problem["detail"].startswith("path: expected one of /predict, /zones, /model, /healthz, ")
+    assert problem["detail"].startswith("path: expected one of /predict, /zones, /rides, /model, /healthz, ")
     assert problem["detail"].endswith(f"; got {path}")
 
 
