@@ -19,7 +19,7 @@ const wide = (found) => Math.max(whole(found.high) * 1.15, 1);
 
 export function parts(found) {
   const number = element("p", { className: "about" }, "about ", element("strong", {}, String(whole(found.middle))), whole(found.middle) === 1 ? " minute" : " minutes");
-  const spread = element("p", { className: "spread" }, `8 of 10 such rides take ${range(found.low, found.high)} minutes`);
+  const spread = element("p", { className: "spread" }, element("b", {}, range(found.low, found.high)), " for 8 of 10 such rides");
   const nodes = [number, bar(found), spread];
   if (found.outOfRange) nodes.push(element("p", { className: "warning" }, "The model knows no ride like this one. Take it as a guess."));
   return nodes;
@@ -54,20 +54,21 @@ export const extremes = (points) => {
 };
 
 // What the answer rests on, as sentences; `between` is the answer of /rides, or null.
-export function grounds(service, model, between, hasMiles) {
+export function grounds({ service, miles, names }, model, between) {
   const found = [];
-  if (between && between.rides !== null) found.push(seen(between.rides, service));
+  if (between && between.rides !== null) found.push(seen(between.rides, service, names));
   if (model.trained_on) found.push(`It learnt from ${rides(service)} of ${months(model.trained_on)}. What has changed since then it does not know.`);
   if (model.tested_on && model.test_rmse) {
     found.push(`Tried on ${month(model.tested_on)}, which it had not seen, it was off by about ${minutes(model.test_rmse)}, with the distance known.`);
   }
-  if (!hasMiles) found.push("Without the distance of the route, the range is wider.");
+  if (!miles) found.push("Without the distance of the route, the range is wider.");
   found.push(`The model is ${model.name}, version ${model.version}.`);
   return found;
 }
 
-function seen(number, service) {
-  if (number === 0) return "It has seen no ride from this zone to the other: it judges by other rides from and to them.";
-  const many = `${count(number)} ${number === 1 ? rides(service).replace(/s$/, "") : rides(service)}`;
-  return number < FEW ? `It has seen only ${many} from this zone to the other, so it judges mostly by others.` : `It has seen ${many} from this zone to the other.`;
+function seen(number, service, [from, to]) {
+  const way = from === to ? `within ${from}` : `from ${from} to ${to}`;
+  if (number === 0) return `It has seen no ride ${way}: it judges by other rides from and to these zones.`;
+  const many = `${count(number)} ${number === 1 ? rides(service).replace(/s$/, "") : rides(service)} ${way}`;
+  return number < FEW ? `It has seen only ${many}, so it judges mostly by others.` : `It has seen ${many}.`;
 }

@@ -4,6 +4,7 @@ const FRESH = 10 * 60_000; // an answer is kept this long: the champion may chan
 const MOST_KEPT = 40;
 const KEY = "trip-durations-key";
 const kept = new Map();
+const refused = new Set(); // lists that the service did not take
 
 // `kind` is one of key, away, model, busy, refused, failed; `after` is seconds.
 export class Trouble extends Error {
@@ -26,21 +27,25 @@ export const rides = ({ service, from, to }) => keep(`rides ${service} ${from} $
   call(`rides?service=${service}&pickup_zone=${from}&dropoff_zone=${to}`)
 ));
 
-// Predictions for a ride at each of these moments, in one request. A service that takes no list so long answers
-// for the chosen moment only.
+// Predictions for a ride at each of these moments, in one request. Where the service takes no list so long, or one
+// of the moments is none that it answers for, there is only that for the chosen moment.
 export function predictions(choices, moments, chosen) {
   const { service, from, to, miles } = choices;
-  return keep(`${service} ${from} ${to} ${miles} ${moments[0]}`, async () => {
-    const asked = (when) => ({
-      service, pickup_at: `${when}:00`, pickup_zone: from, dropoff_zone: to, ...(miles && { distance_miles: miles }),
-    });
-    const found = await post(moments.map(asked)).catch((trouble) => {
-      if (trouble.kind !== "refused" && trouble.kind !== "long") throw trouble;
-      return post([asked(chosen)]).then((alone) => Object.assign(alone, { alone: chosen }));
-    });
-    const named = found.alone ? [found.alone] : moments;
-    return new Map(named.map((when, place) => [when, found[place]]));
-  }, (found) => found.has(chosen));
+  const asked = (when) => ({
+    service, pickup_at: `${when}:00`, pickup_zone: from, dropoff_zone: to, ...(miles && { distance_miles: miles }),
+  });
+  const ask = async (wanted) => {
+    const found = await post(wanted.map(asked));
+    return new Map(wanted.map((when, place) => [when, found[place]]));
+  };
+  const name = `${service} ${from} ${to} ${miles} ${moments[0]}`;
+  const alone = () => keep(`${name} ${chosen}`, () => ask([chosen]));
+  if (refused.has(name)) return alone();
+  return keep(name, () => ask(moments)).catch((trouble) => {
+    if (trouble.kind !== "refused" && trouble.kind !== "long") throw trouble;
+    refused.add(name);
+    return alone();
+  });
 }
 
 const post = (body) => call("predict", {
@@ -58,13 +63,13 @@ async function call(path, options = {}) {
 }
 
 // What `make` gives, from the last minutes if it was asked then. What failed is not kept.
-function keep(name, make, fits = () => true) {
+function keep(name, make) {
   const before = kept.get(name);
-  if (before && Date.now() - before.at < FRESH && (!before.found || fits(before.found))) return before.promise;
-  const entry = { at: Date.now(), promise: make() };
-  entry.promise.then((found) => { entry.found = found; }, () => kept.delete(name));
+  if (before && Date.now() - before.at < FRESH) return before.promise;
+  const promise = make();
+  promise.catch(() => kept.delete(name));
   kept.delete(name);
-  kept.set(name, entry);
+  kept.set(name, { at: Date.now(), promise });
   if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
-  return entry.promise;
+  return promise;
 }

@@ -10,7 +10,7 @@ export class Combobox {
     this.input = root.querySelector("input");
     this.list = root.querySelector("ul");
     this.clear = root.querySelector(".clear");
-    Object.assign(this, { picked, preview, spoken, zones: [], shown: [], active: -1, value: null, isMeant: false });
+    Object.assign(this, { picked, preview, spoken, zones: [], offered: [], shown: [], active: -1, value: null, isMeant: false });
     this.input.addEventListener("input", () => { this.isMeant = true; this.open(); });
     this.input.addEventListener("click", () => this.open(true));
     this.input.addEventListener("keydown", (event) => this.key(event));
@@ -25,6 +25,8 @@ export class Combobox {
   setZones(zones) {
     this.zones = [...zones].sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }))
       .map((zone) => ({ ...zone, found: searchable(zone) }));
+    this.offered = this.zones.filter((zone, place, all) => (zone.path || zone.area) && zone === meant(all, zone.name));
+    if (!this.offered.length) this.offered = this.zones; // neither shapes nor boroughs are known
   }
 
   setValue(id) {
@@ -38,8 +40,8 @@ export class Combobox {
   }
 
   matching(typed) {
-    if (!typed) return this.zones;
-    const scored = this.zones.map((zone) => ({ zone, score: fit(zone.found, typed) }));
+    if (!typed) return this.offered;
+    const scored = this.offered.map((zone) => ({ zone, score: fit(zone.found, typed) }));
     const fitting = scored.filter(({ score }) => score !== null);
     return fitting.sort((one, other) => one.score - other.score).map(({ zone }) => zone);
   }
@@ -50,7 +52,7 @@ export class Combobox {
     const typed = fold(text);
     this.shown = this.matching(typed).slice(0, MOST_SHOWN);
     const options = this.shown.map((zone, number) => this.option(zone, number, text));
-    this.list.replaceChildren(...(options.length ? options : [nothing()]));
+    this.list.replaceChildren(...(options.length ? options : [nothing(this.zones.length)]));
     this.list.hidden = false;
     this.input.setAttribute("aria-expanded", "true");
     this.list.scrollTop = 0;
@@ -68,13 +70,9 @@ export class Combobox {
     const name = document.createElement("span");
     name.append(...highlighted(zone.name, text));
     const area = document.createElement("small");
-    area.textContent = this.isTwice(zone) ? `${zone.area ?? ""} · ${zone.id}` : zone.area ?? "";
+    area.textContent = zone.area ?? "";
     option.append(name, area);
     return option;
-  }
-
-  isTwice(zone) {
-    return this.zones.filter((other) => other.name === zone.name).length > 1;
   }
 
   mark(number) {
@@ -140,13 +138,19 @@ export class Combobox {
   }
 }
 
-function nothing() {
+// Of zones that share a name, the one that has a shape; TLC lists some twice.
+function meant(zones, name) {
+  const same = zones.filter((zone) => zone.name === name);
+  return same.find((zone) => zone.path) ?? same[0];
+}
+
+function nothing(isKnown) {
   const item = document.createElement("li");
   item.className = "nothing";
   item.role = "option";
   item.setAttribute("aria-disabled", "true");
   item.setAttribute("aria-selected", "false");
-  item.textContent = "No zone has such a name";
+  item.textContent = isKnown ? "No zone has such a name" : "The zones are not here yet";
   return item;
 }
 

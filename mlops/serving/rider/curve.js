@@ -8,7 +8,8 @@ const EDGE = { left: 30, right: 12, top: 34, bottom: 24 };
 export class DayCurve {
   // `picked` gets an hour from 0 to 23.
   constructor(svg, picked) {
-    Object.assign(this, { svg, picked, points: [], chosen: 0, shown: null });
+    Object.assign(this, { svg, points: [], chosen: 0, shown: null });
+    this.picked = (number) => number !== this.chosen && picked(number);
     new ResizeObserver(() => this.draw()).observe(svg.parentElement);
     svg.addEventListener("pointermove", (event) => this.point(event));
     svg.addEventListener("pointerleave", () => { this.shown = null; this.cursor(); });

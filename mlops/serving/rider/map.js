@@ -9,7 +9,7 @@ export class ZoneMap {
   constructor(box, { picked, closer }) {
     this.svg = box.querySelector("svg");
     this.tip = box.querySelector(".tip");
-    Object.assign(this, { box, picked, closer, shapes: new Map(), chosen: [] });
+    Object.assign(this, { box, picked, closer, shapes: new Map(), ride: "" });
     this.view = new View(this.svg, (scale) => this.scaled(scale));
     this.svg.addEventListener("click", (event) => this.click(event));
     this.svg.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.name(event));
@@ -30,7 +30,10 @@ export class ZoneMap {
     this.top = drawn("g", { class: "top" });
     this.names = drawn("g", { class: "areas" });
     this.names.append(...areas([...this.zones.values()]));
-    this.svg.replaceChildren(land, this.names, this.way, this.top);
+    this.ring = drawn("circle", { class: "ring", r: 16 });
+    this.ring.at = { x: -9999, y: -9999 };
+    this.svg.replaceChildren(land, this.names, this.way, this.ring, this.top);
+    this.ride = "";
     this.view.setSize(width, height);
   }
 
@@ -50,19 +53,23 @@ export class ZoneMap {
     this.top.replaceChildren(...ends.map(([letter, zone]) => pin(letter, zone, isSame)));
     this.way.setAttribute("d", ends.length === 2 && !isSame ? arc(ends[0][1], ends[1][1]) : "");
     this.scaled(this.view.now.scale);
-    const boxes = ends.map(([, zone]) => this.shapes.get(zone.id).getBBox());
-    if (ends.length === 2) this.view.show(around(boxes));
+    if (this.ride === `${from} ${to}`) return; // the reader's own view stays
+    this.ride = `${from} ${to}`;
+    if (ends.length === 2) this.view.show(around(ends.map(([, zone]) => this.shapes.get(zone.id).getBBox())));
     else if (!ends.length) this.view.show(null);
   }
 
   mark(id) {
     this.svg.querySelector(".is-marked")?.classList.remove("is-marked");
     this.shapes.get(id)?.classList.add("is-marked");
+    if (!this.ring) return;
+    this.ring.at = this.zones.get(id) ?? { x: -9999, y: -9999 };
+    this.scaled(this.view.now.scale);
   }
 
   // Marks and names keep their size on the screen.
   scaled(scale) {
-    for (const each of this.svg.querySelectorAll(".pin-on-map, .area")) {
+    for (const each of this.svg.querySelectorAll(".pin-on-map, .area, .ring")) {
       each.setAttribute("transform", `translate(${each.at.x} ${each.at.y}) scale(${1 / scale})`);
     }
     this.names?.classList.toggle("is-far", scale > this.view.least * 3);
@@ -84,7 +91,6 @@ export class ZoneMap {
 
   name(event) {
     const zone = event.target.zone;
-    this.mark(zone?.id);
     if (!zone || this.view.moved && event.buttons) return this.hide();
     const box = this.box.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
@@ -113,7 +119,6 @@ export class ZoneMap {
   release() {
     clearTimeout(this.timer);
     this.hide();
-    this.mark(null);
   }
 }
 

@@ -9,6 +9,7 @@ import { ZoneMap } from "./map.js";
 import { Week } from "./week.js";
 import { SERVICES, hour, longDay, minutes, range, shortDay, whole } from "./words.js";
 
+const EXAMPLE = [132, 230]; // New York's largest airport, and its busiest square
 const AGAIN = 5; // seconds until the page tries again by itself
 const by = (id) => document.getElementById(id);
 const ASKED = document.title;
@@ -43,7 +44,7 @@ const week = new Week(by("week"), {
 function change(made, changed) {
   choices = { ...choices, ...made };
   choice.remember(choices, changed);
-  if (changed === "service") loadZones();
+  if (changed === "service") loadZones().catch((trouble) => showTrouble(trouble, start));
   show();
 }
 
@@ -78,7 +79,7 @@ function listen() {
     choices = { ...choice.read(location.search) };
     choices.service ??= service;
     choice.forgetStep();
-    if (choices.service !== service) loadZones();
+    if (choices.service !== service) loadZones().catch((trouble) => showTrouble(trouble, start));
     show();
   });
 }
@@ -111,9 +112,18 @@ function showPrompt() {
   const where = map.isDrawn ? ", by name or on the map" : " by name";
   const missing = choices.from === null && choices.to === null ? `Pick where the ride starts and ends${where}.`
     : choices.from === null ? `Pick where it starts${where}.` : `Now pick where it ends${where}.`;
-  by("says").replaceChildren(element("p", { className: "prompt" }, missing));
+  by("says").replaceChildren(element("p", { className: "prompt" }, missing), ...example());
   if (choices.from === null) setPick("from");
   else setPick("to");
+}
+
+// A ride that shows a newcomer what the page does.
+function example() {
+  const ends = EXAMPLE.map((id) => zones.zones.find((zone) => zone.id === id));
+  if (choices.from !== null || choices.to !== null || !ends.every(Boolean)) return [];
+  const take = element("button", { type: "button", className: "quiet" }, ends.map((zone) => zone.name.split("/")[0]).join(" to "));
+  take.addEventListener("click", () => { change({ from: EXAMPLE[0], to: EXAMPLE[1] }, "example"); by("answer").focus(); });
+  return [element("p", { className: "example" }, "For example: ", take)];
 }
 
 async function ask() {
@@ -147,6 +157,7 @@ function showAnswer(asked, days, found) {
   const chosen = point(found.get(asked.at));
   const [from, to] = ["from", "to"].map((end) => fields[end].nameOf(asked[end]));
   by("says").replaceChildren(...parts(chosen));
+  if (!by("times").contains(document.activeElement)) speak(`About ${minutes(chosen.middle)}, ${range(chosen.low, chosen.high)}`);
   document.title = `${minutes(chosen.middle)}, ${range(chosen.low, chosen.high)}: ${from} to ${to}, ${shortDay(asked.at)} ${hour(choice.hourOf(asked.at))}`;
   by("times").hidden = false;
   const hasCurves = found.size > 1;
@@ -175,12 +186,12 @@ function showAdvice(best) {
   const { number, less } = best;
   const take = element("button", { type: "button", className: "quiet" }, `Leave at ${hour(number)}`);
   take.addEventListener("click", () => { change({ at: choice.moment(choice.dayOf(choices.at), number) }, "at"); by("answer").focus(); });
-  by("advice").replaceChildren(take, element("span", {}, `to save about ${minutes(less)}`));
+  by("advice").replaceChildren(take, element("span", {}, `saves ${minutes(less)}`));
 }
 
 function showGrounds(asked, model, between) {
   const known = between ? { ...model, ...between, version: between.model_version, name: model.name } : model;
-  by("rests").replaceChildren(...grounds(asked.service, known, between, asked.miles).map((text) => element("li", {}, text)));
+  by("rests").replaceChildren(...grounds({ ...asked, names: [asked.from, asked.to].map((id) => fields.from.nameOf(id)) }, known, between).map((text) => element("li", {}, text)));
 }
 
 // What is wrong, and the next act
@@ -273,8 +284,11 @@ async function start() {
     const names = models.map((each) => each.service);
     if (!names.includes(choices.service)) choices.service = names[0] ?? null;
     showServices();
-    await loadZones();
-    if (!models.length) throw new calls.Trouble("model");
+    if (models.length) await loadZones();
+    else {
+      await loadZones().catch(() => null); // the fields can be filled in meanwhile
+      throw new calls.Trouble("model");
+    }
     hideTrouble();
     show();
   } catch (trouble) {
