@@ -23,7 +23,7 @@ def show(status: Status, console: Console) -> None:
     """Print a status in the width of the console."""
     tone = "good" if status.is_well else "bad"
     line = Text(attention.headline(status), style=f"bold {STYLES[tone]}")
-    console.print(line.append(f"  {status_words.time(status.read_at)}", style=f"not bold {STYLES['soft']}"))
+    console.print(line.append(f"  {status_words.time(status.at)}", style=f"not bold {STYLES['soft']}"))
     for number, each in enumerate(status.attention, 1):
         mark = "" if each.is_checked else "not checked: "
         console.print(_numbered(number, Text(f"{mark}{each.about}: {each.text}")))
@@ -51,7 +51,9 @@ def _wrapped(command: str, width: int) -> Iterator[str]:
 
 def _tables(status: Status, width: int) -> Iterator[RenderableType]:
     """The models, side by side if they have room, then servers and disk."""
-    known = {model.name: status_words.model_lines(model, status.read_at) for model in status.models}
+    known = {
+        model.name: status_words.model_lines(model, status.read_at or status.at) for model in status.models
+    }
     if len(known) > 1 and (width - LABELS) // len(known) >= LEAST_COLUMN:
         yield _table(known)
     else:

@@ -31,6 +31,7 @@ class _Registry:
 
     server: ServerStatus
     models: tuple[ModelStatus, ...] = ()
+    read_at: datetime | None = None
 
 
 def look(seconds: float) -> Status:
@@ -58,6 +59,7 @@ def look(seconds: float) -> Status:
         [each for each in found if each],
         answers.get("disk"),
         datetime.now(timezone.utc),
+        registry.read_at if registry else None,
         [*answers.get("pending results", ()), *(each for each in missing if each.about != "disk")],
     )
 
@@ -101,7 +103,8 @@ def _registry(is_started: bool, seconds: float) -> _Registry:
         return _Registry(
             ServerStatus(name=STORE, address=shown, state="down", text=text, act=command("doctor"))
         )
-    return _Registry(ServerStatus(name=STORE, address=shown, state="up", text="it answers", act=""), models)
+    server = ServerStatus(name=STORE, address=shown, state="up", text="it answers", act="")
+    return _Registry(server, models, now)
 
 
 def _yet_to_be_made(shown: str, is_started: bool) -> ServerStatus:

@@ -45,4 +45,5 @@ In reading order:
 - `status_reading`: what an operator must know of each model
 - `status_words`: a status in words, for screen and page
 - `attention`: what needs a person, worst first
+- `status_page`: a status as a page
 """

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, get_args
 
 from mlops.errors import command
+from mlops.registry import status_words
 from mlops.registry.status_records import (
     Attention,
     DiskStatus,
@@ -17,7 +18,6 @@ from mlops.registry.status_records import (
     Status,
     WaitedMonth,
 )
-from mlops.registry.status_words import short
 
 LATE: Final = timedelta(
     days=3
@@ -27,14 +27,14 @@ TAKES_OVER: Final = timedelta(
 )  # from a promotion until the service must answer with the new champion
 MOST_WHY: Final = 200  # characters of an error
 _ORDER: Final[tuple[Kind, ...]] = get_args(Kind)
-_ENDED: Final = {"failed": "failed", "interrupted": "was interrupted", "died": "died without an end"}
 
 
 def status(
     models: Sequence[ModelStatus],
     servers: Sequence[ServerStatus],
     disk: DiskStatus | None,
-    read_at: datetime,
+    at: datetime,
+    read_at: datetime | None,
     more: Sequence[Attention] = (),
 ) -> Status:
     """All that is known, with what needs attention.
@@ -44,13 +44,16 @@ def status(
     models, servers : sequence
     disk : DiskStatus or None
         None if it could not be measured.
-    read_at : datetime
-        When all this was read, UTC.
+    at : datetime
+        When servers and disk were looked at, UTC.
+    read_at : datetime or None
+        When the registry was read, UTC; None if it was not.
     more : sequence of Attention
-        What else could not be checked.
+        What else needs attention.
     """
-    found = attention(models, servers, disk, read_at, more)
+    found = attention(models, servers, disk, read_at or at, more)
     return Status(
+        at=at,
         read_at=read_at,
         is_well=not found,
         attention=found,
@@ -67,13 +70,12 @@ def attention(
     now: datetime,
     more: Sequence[Attention] = (),
 ) -> tuple[Attention, ...]:
-    """What needs attention, worst first; parameters as in `status`."""
+    """What needs attention, worst first; `now` is when the models were read, other parameters as in `status`."""
     found = [*more, *_disk(disk)]
     for model in models:
         found += _of_model(model, now)
     found += _of_servers(servers, {model.name: model for model in models}, now)
-    is_read = any(server.name == "tracking store" and server.state == "up" for server in servers)
-    if is_read and not any(model.newest or model.champion for model in models):
+    if _is_read(servers) and not any(model.newest or model.champion for model in models):
         act = command("train --help")
         found.append(_attention("nothing_trained", "registry", "no model is trained yet", act))
     return tuple(sorted(found, key=lambda each: _ORDER.index(each.kind)))
@@ -90,7 +92,7 @@ def headline(found: Status) -> str:
     Examples
     --------
     >>> from datetime import timezone
-    >>> headline(status([], [], None, datetime(2026, 11, 28, tzinfo=timezone.utc)))
+    >>> headline(status([], [], None, datetime(2026, 11, 28, tzinfo=timezone.utc), None))
     'Not all could be checked: 1 thing.'
     """
     known = sum(each.is_checked for each in found.attention)
@@ -141,10 +143,9 @@ def _of_model(model: ModelStatus, now: datetime) -> Iterator[Attention]:
 
 
 def _failed(model: ModelStatus, failure: FailureStatus) -> Attention:
-    about = failure.about or "a run"
-    error = f": {short(failure.error, MOST_WHY)}" if failure.error else ""
+    error = f": {status_words.short(failure.error, MOST_WHY)}" if failure.error else ""
     act = command("doctor") if failure.how == "died" else _train(model)
-    return _attention("failed", model.name, f"{about} {_ENDED[failure.how]}{error}", act)
+    return _attention("failed", model.name, f"{status_words.ended(failure)}{error}", act)
 
 
 def _alarm(model: ModelStatus) -> Iterator[Attention]:
@@ -187,13 +188,18 @@ def _train(model: ModelStatus) -> str:
 def _of_servers(
     servers: Sequence[ServerStatus], models: Mapping[str, ModelStatus], now: datetime
 ) -> Iterator[Attention]:
-    is_read = any(server.name == "tracking store" and server.state == "up" for server in servers)
+    is_read = _is_read(servers)
     for server in servers:
         if server.state in ("down", "not checked"):
             kind: Kind = "service_down" if server.state == "down" else "not_checked"
             yield _attention(kind, server.name, server.text, server.act)
         if is_read:
             yield from _other_versions(server, models, now)
+
+
+def _is_read(servers: Sequence[ServerStatus]) -> bool:
+    """Whether the registry answers, so that what is known of the models is what it has now."""
+    return any(server.name == "tracking store" and server.state == "up" for server in servers)
 
 
 def _other_versions(
@@ -206,7 +212,7 @@ def _other_versions(
             continue  # that there is no champion, or an unsigned one, is known already
         if champion.since is None or now - champion.since > TAKES_OVER:
             answers = f"version {each.version} answers" if each.version else "no version answers"
-            why = f": {short(each.problem, MOST_WHY)}" if each.problem else ""
+            why = f": {status_words.short(each.problem, MOST_WHY)}" if each.problem else ""
             text = f"{answers}, but version {champion.version} is champion{why}"
             yield _attention("other_version", each.model, text, command("doctor"))
 

@@ -259,8 +259,12 @@ class Attention(_Record):
 class Status(_Record):
     """Whether all is well, and if not, what needs attention; then all that is known."""
 
-    read_at: datetime = Field(
-        description="When the registry was read, in UTC.", examples=["2023-10-20T08:30:00Z"]
+    at: datetime = Field(
+        description="When the servers and the disk were looked at, in UTC.", examples=["2023-10-20T08:30:00Z"]
+    )
+    read_at: datetime | None = Field(
+        description="When the registry was read, in UTC; null if it was not, and then nothing is known of models.",
+        examples=["2023-10-20T08:30:00Z"],
     )
     is_well: bool = Field(description="Whether nothing needs attention, and everything could be checked.")
     attention: tuple[Attention, ...] = Field(description="What needs attention, worst first.")

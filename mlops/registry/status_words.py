@@ -21,7 +21,7 @@ MOST: Final = 110  # characters of a reason or an error; MLflow and `--json` hav
 _OUTCOMES: Final = {
     "judged": "judged", "not_published": "not published yet", "nothing_to_do": "nothing to do", "failed": "failed",
 }  # fmt: skip
-_ENDED: Final = {"failed": "failed", "interrupted": "was interrupted", "died": "died"}
+_ENDED: Final = {"failed": "failed", "interrupted": "was interrupted", "died": "died without an end"}
 
 
 class Line(NamedTuple):
@@ -135,6 +135,11 @@ def short(text: str, most: int = MOST) -> str:
     return found if len(found) <= most else f"{found[: most - 3]}..."
 
 
+def ended(failure: FailureStatus) -> str:
+    """That a run failed, and which one."""
+    return f"a run {_ENDED[failure.how]}{f' ({failure.about})' if failure.about else ''}"
+
+
 def _champion(champion: ChampionStatus | None, now: datetime) -> Line:
     if champion is None:
         return Line("champion", "none", "bad")
@@ -178,7 +183,7 @@ def _failure(failure: FailureStatus | None) -> Line:
         return Line("last failure", "none", "soft")
     error = f": {short(failure.error)}" if failure.error else ""
     after = "a later run succeeded" if failure.is_over else "no run has succeeded since"
-    text = f"{time(failure.at)}, {failure.about or 'a run'} {_ENDED[failure.how]}; {after}{error}"
+    text = f"{time(failure.at)}: {ended(failure)}; {after}{error}"
     return Line("last failure", text, "soft" if failure.is_over else "bad")
 
 

@@ -12,6 +12,7 @@ In reading order:
 - `champions`: asks the registry; the only module here that imports MLflow
 - `following`: follows the champion of one service
 - `compared`: the compared months of the models, ``/monitoring``
+- `overview`: whether all is well, ``/status``
 - `models`: the versions that answer
 - `places`: names and shapes of the zones of each service
 - `answers`: what a client gets

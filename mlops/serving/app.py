@@ -15,7 +15,17 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mlops import config
-from mlops.serving import compared, description, problems, request_log, ride_counts, rider, status, zone_list
+from mlops.serving import (
+    compared,
+    description,
+    overview,
+    problems,
+    request_log,
+    ride_counts,
+    rider,
+    status,
+    zone_list,
+)
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
 from mlops.serving.headers import Headers
@@ -32,7 +42,8 @@ from mlops.serving.settings import ServeSettings
 logger = logging.getLogger(__name__)
 
 ROUTES: Final = (
-    PATH, "/zones", "/rides", "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/openapi.json", "/docs",
+    PATH, "/zones", "/rides", "/model", "/healthz", "/readyz", "/metrics", "/monitoring", "/status",
+    "/openapi.json", "/docs",
 )  # fmt: skip
 RESTORE_SECONDS: Final = 8.0  # for loading remembered versions before the first request is answered
 
@@ -112,12 +123,20 @@ def _routes(
         page = await asyncio.to_thread(models.compared.page, models.problem)
         return HTMLResponse(page, headers={"content-security-policy": compared.POLICY})
 
+    async def status_of_all(request: Request) -> Response:
+        """Whether all is well with models, registry and disk, and what comes next; for operators."""
+        return await asyncio.to_thread(models.overview.answer, request, models.problem)
+
     _add_zones(app, models)
     _get(app, "/model", model, refusals=(401, 403, 429, 500))
     _get(app, "/healthz", healthz, refusals=(500,))
     _get(app, "/readyz", readyz, refusals=(500, 503))
     _get(app, "/metrics", numbers, refusals=(401, 403, 429, 500), kind="text/plain")
     _get(app, "/monitoring", monitoring, refusals=(401, 403, 429, 500), kind="text/html")
+    _get(
+        app, "/status", status_of_all, refusals=(401, 403, 422, 429, 500), parameters=overview.PARAMETERS,
+        answers=overview.ANSWERS,
+    )  # fmt: skip
     _add_description(app, description.describe(app, settings))
     _add_page(app)
     return app

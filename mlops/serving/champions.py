@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from mlops import config
+from mlops.config import Settings
 from mlops.errors import ConfigError, TrackingError, command
-from mlops.registry import client, loading, monitoring_history, versions
+from mlops.registry import client, loading, monitoring_history, status_reading, versions
 from mlops.registry.monitoring_record import History
 from mlops.registry.signed_version import Version, service_of
+from mlops.registry.status_records import ModelStatus
 from mlops.serving.served import Served
 
 CONNECT_SECONDS = 5.0  # for the registry's first answer
@@ -71,6 +74,17 @@ def histories(names: Sequence[str]) -> tuple[History, ...]:
         When the registry does not answer.
     """
     return monitoring_history.collect(names)
+
+
+def statuses(now: datetime) -> tuple[ModelStatus, ...]:
+    """What an operator must know of the models of all services; `now` is in UTC.
+
+    Raises
+    ------
+    TrackingError
+        When the registry does not answer.
+    """
+    return status_reading.read(now, Settings().max_champion_age_months)
 
 
 def _is_of_a_service(name: str) -> bool:

@@ -16,7 +16,8 @@ from mlops.data.zone_map import ZoneMap
 from mlops.data.zones import ZoneNames
 from mlops.errors import TrackingError, one_line
 from mlops.registry.signed_version import PREFIX, service_of
-from mlops.serving import memory
+from mlops.registry.status_records import Answering
+from mlops.serving import memory, overview
 from mlops.serving.compared import PAUSES, Compared
 from mlops.serving.errors import AmbiguousServiceError, NoModelError, ServiceError, UnknownServiceError
 from mlops.serving.following import NOT_ASKED, Follower
@@ -82,6 +83,8 @@ class Models:
     ----------
     compared : Compared
         The compared months of the models.
+    overview : Overview
+        What an operator must know.
     """
 
     def __init__(self, services: Sequence[str] = (), refresh_seconds: float = 30.0) -> None:
@@ -92,6 +95,7 @@ class Models:
         self._registry: Any = None
         self._places = Places()
         self.compared = Compared(PAUSES * refresh_seconds)
+        self.overview = overview.Overview(overview.PAUSES * refresh_seconds)
         self._stopping, self._restored = threading.Event(), threading.Event()
         for service in services:
             self._add(f"{PREFIX}{service}")
@@ -163,7 +167,8 @@ class Models:
             self._follow_all(registry)
             self._keep_places()
             self.compared.look(registry, list(self._followers))
-            self._problem, self._failures = "", 0
+            self.overview.look(registry, self._answering())
+            self._problem, self._failures, self.overview.is_away = "", 0, False
         except Exception as error:  # nothing may end the thread
             if not isinstance(error, TrackingError):
                 logger.exception("following the champions failed")
@@ -191,7 +196,7 @@ class Models:
             self._publish()
 
     def _fail(self, error: Exception) -> None:
-        self._failures = min(self._failures + 1, 20)
+        self._failures, self.overview.is_away = min(self._failures + 1, 20), True
         self._problem = f"the registry cannot be asked: {one_line(error, 500)}"
         if not self._followers and self._failures == 1:
             logger.warning("%s", self._problem)
@@ -201,6 +206,15 @@ class Models:
     def _add(self, name: str) -> None:
         service = service_of(name)
         self._followers[name] = Follower(service, name, self._refresh_seconds)
+
+    def _answering(self) -> list[Answering]:
+        """What the service answers with, for the status."""
+        return [
+            Answering(
+                model=each.name, version=each.served.version if each.served else None, problem=each.problem
+            )
+            for each in self._followers.values()
+        ]
 
     def _publish(self) -> None:
         """Let requests see what the followers have now, all at once."""
