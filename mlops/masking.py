@@ -28,6 +28,7 @@ SHORTEST, LONGEST_WORD = (
 )  # characters: shorter secrets, and shorter ones of letters, may be ordinary words
 SHORTEST_PART = 16  # of a webhook's path, whose other parts are words such as "services"
 _NAMED = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_KEY$|PRIVATE_KEY$", re.IGNORECASE)
+_A_WEBHOOK = re.compile(r"WEBHOOK|HEARTBEAT", re.IGNORECASE)  # its path is secret, too
 _A_FILE = re.compile(r"(_FILE|_PATH|_DIR)$", re.IGNORECASE)
 _REMEMBERED: set[str] = set()
 
@@ -96,6 +97,10 @@ class Stream:
         for line in lines:
             self.write(line)
 
+    def for_styles(self) -> Stream:
+        """The same stream for text with colours: control characters stay, so clean the text before it gets them."""
+        return Stream(self._inner)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
@@ -114,7 +119,7 @@ def outputs(*, is_terminal: bool = False) -> Iterator[None]:
 def _in_environment(environment: Mapping[str, str]) -> Iterator[str]:
     for name, value in environment.items():
         if "://" in value:
-            yield from _in_address(value, is_webhook="WEBHOOK" in name.upper())
+            yield from _in_address(value, is_webhook=bool(_A_WEBHOOK.search(name)))
         elif _NAMED.search(name) and not _A_FILE.search(name):
             yield value
 

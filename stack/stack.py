@@ -30,8 +30,8 @@ BINS = {"mage": Path(sys.executable).parent}
 BINS |= {name: ROOT / f".venv-{name}" / "bin" for name in ("mlflow", "serving")}
 NOT_INHERITED = ("MLFLOW_", "MAGE_", "MAKE", "MFLAGS", "PG", "PYTHON", "SERVE_", "VIRTUAL_ENV")
 NOT_FOR_SHELLS = (
-    "DEFAULT_OWNER_", "JWT_SECRET", "MAGE_ALLOWED_HOSTS", "MAGE_REPO_PATH", "REQUIRE_USER_AUTHENTICATION",
-    "SCHEDULER_", "SCORES_", "SLACK_", "SMTP_", "TEAMS_", "TZ",
+    "DEFAULT_OWNER_", "HEARTBEAT_", "JWT_SECRET", "MAGE_ALLOWED_HOSTS", "MAGE_REPO_PATH",
+    "REQUIRE_USER_AUTHENTICATION", "SCHEDULER_", "SCORES_", "SLACK_", "SMTP_", "TEAMS_", "TZ",
 )  # fmt: skip
 """How variables of Mage's server begin that no command in a shell needs."""
 

@@ -13,7 +13,8 @@ In reading order:
 - `ride`: `predict`
 - `answers`: `predict`, `score` and `monitor`
 - `status_screen`: what `status` shows
-- `upkeep`: `status`, `doctor` and `tidy`
+- `notify`: `notify`
+- `upkeep`: `status`, `notify`, `doctor` and `tidy`
 - `completion`: what a shell needs to complete commands and options
 - `about`: versions of this project and its libraries
 - `command_parser`: usage, help, and suggestions for wrong words

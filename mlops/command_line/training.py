@@ -47,12 +47,13 @@ def run_train(options: argparse.Namespace) -> int:
     """Train, test and register a model for one month, or print what a run would do."""
     settings = Settings.parse(given(options))
     from mlops.data import ingest
-    from mlops.pipeline import leaderboard, steps
+    from mlops.operations import checks
+    from mlops.pipeline import leaderboard
 
     if options.dry_run:
         print(ingest.describe_plan(settings))
         return 0
-    print(leaderboard.as_text(steps.train(settings)))
+    print(leaderboard.as_text(checks.train(settings)))
     return 0
 
 

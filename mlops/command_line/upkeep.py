@@ -1,4 +1,4 @@
-"""Commands of the operator: `status`, `doctor` and `tidy`."""
+"""Commands of the operator: `status`, `notify`, `doctor` and `tidy`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import contextlib
 from typing import Any
 
+from mlops.command_line import notify
 from mlops.command_line.arguments import add_command
 
 LEAST_SECONDS, MOST_SECONDS, USUAL_SECONDS = 0.1, 600, 3.0  # until `status` reports what does not answer
@@ -14,6 +15,7 @@ LEAST_SECONDS, MOST_SECONDS, USUAL_SECONDS = 0.1, 600, 3.0  # until `status` rep
 def add(parsers: Any) -> None:
     """Add these commands to the parser."""
     _add_status(parsers)
+    notify.add(parsers)
     _add_doctor(parsers)
     _add_tidy(parsers)
 

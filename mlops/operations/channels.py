@@ -16,7 +16,7 @@ import json
 import logging
 import re
 import smtplib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import partial
@@ -36,6 +36,7 @@ DISCORD_TEXT, CHAT_TEXT = 2000, 4000  # characters; the second for Telegram and 
 OPSGENIE_TITLE, OPSGENIE_TEXT = 130, 15_000  # characters
 TEAMS_TEXT = 6000  # characters of at most 4 bytes: a whole message has 28 kB
 CUT = "\n... (cut; Mage's log has the whole text)"
+_OPTIONS: Any = {"timeout": SECONDS_TO_ANSWER, "allow_redirects": False, "stream": True}
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,21 @@ class _RefusedError(Exception):
     """A channel answered, but did not take the message; the text may be logged."""
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What became of a message in one channel.
+
+    Parameters
+    ----------
+    channel : str
+    problem : str
+        Why the channel did not take it, without any address; empty if it did.
+    """
+
+    channel: str
+    problem: str = ""
+
+
 def send(message: Message, config: Any, but: Collection[str] = ()) -> list[str]:
     """Names of the channels that took the message; a failure is logged, without any address.
 
@@ -80,20 +96,43 @@ def send(message: Message, config: Any, but: Collection[str] = ()) -> list[str]:
     but : collection of str
         Channels to leave out: they have it.
     """
+    took = []
+    for delivery in deliver(message, config, but):
+        if delivery.problem:
+            title = masking.clean(one_line(message.title))
+            logger.warning("%s did not take the message %r: %s", delivery.channel, title, delivery.problem)
+        else:
+            took.append(delivery.channel)
+    return took
+
+
+def deliver(message: Message, config: Any, but: Collection[str] = ()) -> Iterator[Delivery]:
+    """Send the message to one channel after the other, and say what became of it; as `send`."""
     masking.mask_logs()
     title, text, page = map(masking.clean, (one_line(message.title), message.text, message.page))
     shown = Message(title, text, page)
-    took = []
-    for name, deliver in _channels(config).items():
-        if name in but:
-            continue
-        try:
-            deliver(shown)
-        except Exception as error:  # of any kind: a channel must not fail the run, nor the other channels
-            logger.warning("%s did not take the message %r: %s", name, shown.title, _reason(error))
-        else:
-            took.append(name)
-    return took
+    for name, hand_over in _channels(config).items():
+        if name not in but:
+            yield Delivery(name, _problem(partial(hand_over, shown)))
+
+
+def ask(url: str) -> str:
+    """Ask for an address once, with GET; why it did not answer well, empty if it did.
+
+    It may be a password, as a webhook's is: it is in no text, and not logged.
+    """
+    masking.mask_logs()
+    masking.remember(url, is_webhook=True)
+    return _problem(lambda: _require_taken(requests.get(url, **_OPTIONS)))
+
+
+def _problem(act: Callable[[], None]) -> str:
+    """Why an act fails; empty if it does not. A channel must not fail the run, nor the other channels."""
+    try:
+        act()
+    except Exception as error:  # of any kind
+        return _reason(error)
+    return ""
 
 
 def _channels(config: Any) -> dict[str, Callable[[Message], None]]:
@@ -116,13 +155,16 @@ def _post(
 ) -> None:
     """Send to the webhooks, of which any may refuse; a redirect is not followed: it may lead anywhere."""
     body = json.dumps(payload(message), ensure_ascii=False).encode()
-    options: Any = {"timeout": SECONDS_TO_ANSWER, "allow_redirects": False, "stream": True}
-    options["headers"] = {"Content-Type": "application/json", **headers}
+    options = {**_OPTIONS, "headers": {"Content-Type": "application/json", **headers}}
     for url in urls:
         masking.remember(url, is_webhook=True)
-        with requests.post(url, data=body, **options) as answer:
-            if not 200 <= answer.status_code < 300:
-                raise _RefusedError(f"it answered {answer.status_code}")
+        _require_taken(requests.post(url, data=body, **options))
+
+
+def _require_taken(answer: requests.Response) -> None:
+    with answer:
+        if not 200 <= answer.status_code < 300:
+            raise _RefusedError(f"it answered {answer.status_code}")
 
 
 def _mail(config: Any, message: Message) -> None:

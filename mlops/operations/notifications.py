@@ -2,8 +2,8 @@
 
 Each channel gets each message once. The same failure is sent again after a
 day, not at every try. What a channel did not take is sent to it again at the
-next try. A month that is not published yet causes no message. So if no message
-comes at all, the scheduler itself has a problem.
+next try. A month that is not published yet causes no message; `checks` keeps
+that it was looked for.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def of_result(table: pd.DataFrame, variables: Mapping[str, Any]) -> Message | No
         return _of_compared(full.iloc[0], variables)
     if "kind" not in full or full["kind"].iloc[0] == leaderboard.EXPERIMENT:  # it judges no month
         return None
-    _connect(from_mage(variables))
+    connect(from_mage(variables))
     first = full.iloc[0]
     version = versions.get(first["model"], first["number"])
     name, month = version.name, version.tags["test_month"]
@@ -88,26 +88,26 @@ def of_failure(error: BaseException, variables: Mapping[str, Any]) -> Message | 
     """
     if not run_of(variables):
         return None
-    settings = _settings(variables)
+    settings = settings_of(variables)
     name = versions.model_name(settings.service, sample=settings.source == "sample")
     is_there = False
     with contextlib.suppress(MlopsError):  # send the message even if MLflow cannot be reached
-        _connect(settings)
+        connect(settings)
         name, is_there = schedule.guess_model_name(settings), True
-    text, is_monitoring = masking.clean(str(error) or type(error).__name__), _is_monitoring(variables)
+    text, of_monitoring = masking.clean(str(error) or type(error).__name__), is_monitoring(variables)
     key = _key(name, text)
     with _notes():
         note = _noted(key, again=True)
         if note is None:
             note = _new_note(text)
-            is_run = is_scheduled(variables) and not is_monitoring
+            is_run = is_scheduled(variables) and not of_monitoring
             if is_there and (is_run or hasattr(error, "run_id")):
                 place = experiment.place_of(name, settings) if settings.experiment else name
                 with contextlib.suppress(MlopsError):
                     note["run"] = run_lifecycle.log_failure(place, run_once.title(settings), error)
             _write(key, note)
     shown = f"\nMLflow: run {note['run']}" if note.get("run") else ""
-    what = "monitoring" if is_monitoring else "a run"
+    what = "monitoring" if of_monitoring else "a run"
     return Message(f"{name}: {what} failed", f"{text}{shown}", _page(variables), key, again=True)
 
 
@@ -130,11 +130,12 @@ def deliver(message: Message, channels_of_mage: Any) -> None:
             _write(message.key, {**note, CHANNELS: [*note[CHANNELS], *took]})
 
 
-def _is_monitoring(variables: Mapping[str, Any]) -> bool:
+def is_monitoring(variables: Mapping[str, Any]) -> bool:
+    """Whether a block belongs to the pipeline that monitors."""
     return bool(variables.get("pipeline_uuid") == MONITORING)
 
 
-def _settings(variables: Mapping[str, Any]) -> Settings:
+def settings_of(variables: Mapping[str, Any]) -> Settings:
     """The run's settings; if one is wrong, which may be the failure itself, only what the run is about."""
     try:
         return from_mage(variables)
@@ -146,7 +147,14 @@ def _settings(variables: Mapping[str, Any]) -> Settings:
         return Settings.parse(right)
 
 
-def _connect(settings: Settings) -> None:
+def connect(settings: Settings) -> None:
+    """Connect this process to the tracking server of this machine.
+
+    Raises
+    ------
+    TrackingError
+        When it does not answer.
+    """
     client.connect(config.tracking_uri(), config.state_dir(), settings.connect_timeout)
 
 

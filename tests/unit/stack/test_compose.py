@@ -346,7 +346,7 @@ def sources(package: str) -> str:
     settings = {
         "mage_ai": ("settings/**/*.py", "orchestration/constants.py", "shared/environments.py"),
         "mlflow": ("environment_variables.py", "utils/cli_args.py", "cli/__init__.py"),
-        "mlops": ("config.py", "locks.py"),
+        "mlops": ("config.py", "locks.py", "operations/heartbeat.py"),
     }
     spec = importlib.util.find_spec(package)
     assert spec
@@ -361,7 +361,7 @@ def sources(package: str) -> str:
     [(service, name) for service, name, _ in ENVIRONMENT if service in BUILT and not name.startswith("PG")],
 )
 def test_every_variable_set_is_one_that_is_read(service, variable):
-    owners = {"MLFLOW": "mlflow", "MLOPS": "mlops", "LOCK": "mlops"}
+    owners = {"MLFLOW": "mlflow", "MLOPS": "mlops", "LOCK": "mlops", "HEARTBEAT": "mlops"}
     prefix = variable.partition("_")[0]
     if variable == "TZ":
         return  # the operating system's
