@@ -68,6 +68,8 @@ def _lines(found: RideEstimate) -> Iterator[str]:
     yield f"to     {_place(found.dropoff_zone, found.dropoff_zone_name)}"
     yield f"when   {found.pickup_at_new_york:%A %Y-%m-%d %H:%M}, New York"
     yield f"model  {', '.join(_about_version(found))}"
+    if found.rides is not None:
+        yield f"rides  {found.rides:,} between these zones in its training"
     yield from (f"NOTE: {text}" for text in found.notes)
 
 

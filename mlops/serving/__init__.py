@@ -27,6 +27,7 @@ In reading order:
 - `predict`: ``POST /predict``
 - `queries`: parameters in the address of a request
 - `zone_list`: ``GET /zones``
+- `trained_rides`: how many rides between two zones a model has learnt from
 - `ride_counts`: ``GET /rides``
 - `status`: ``/model``, ``/healthz`` and ``/readyz``
 - `description`: the OpenAPI description

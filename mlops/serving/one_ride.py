@@ -15,7 +15,7 @@ from mlops.data import zones
 from mlops.errors import ConfigError, PromotionError, TrackingError, command
 from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.registry.signed_version import Version, service_of
-from mlops.serving import zone_choice
+from mlops.serving import trained_rides, zone_choice
 from mlops.serving.questions import MOST_MILES, MOST_PASSENGERS, NEW_YORK, SERVED, wall_clock
 from mlops.serving.zone_choice import Zone
 
@@ -59,6 +59,10 @@ class RideEstimate(BaseModel):
     tested_on: str | None = Field(description="Month that it was tested on, YYYY-MM; null if unknown.")
     test_rmse_minutes: float | None = Field(
         description="Root mean squared error on that month; null if unknown."
+    )
+    rides: int | None = Field(
+        description="Rides between the two zones, in this direction, that the version was trained on; null for an "
+        "old version that cannot say."
     )
     notes: tuple[str, ...] = Field(description="What limits the answer, as sentences for people.")
 
@@ -198,6 +202,7 @@ def _answer(served: Any, ride: Ride, pickup_at: datetime, pickup: Zone, dropoff:
     (group,) = answering.compute([answering.Part(served, [0], columns)])
     minutes: dict[str, Any] = {name: values[0] for name, values in group.answers.items()}
     is_calibrated = ride.distance_miles is not None or served.knows_missing_distance
+    rides = trained_rides.count(served.model, pickup.id, dropoff.id)
     in_utc = pickup_at.replace(tzinfo=NEW_YORK).astimezone(timezone.utc)
     return RideEstimate(
         **minutes,
@@ -212,17 +217,22 @@ def _answer(served: Any, ride: Ride, pickup_at: datetime, pickup: Zone, dropoff:
         trained_on=served.trained_on or None,
         tested_on=served.tested_on or None,
         test_rmse_minutes=served.test_rmse,
-        notes=tuple(_notes(minutes, is_calibrated, pickup, dropoff)),
+        rides=rides,
+        notes=tuple(_notes(minutes, is_calibrated, rides, pickup, dropoff)),
     )
 
 
-def _notes(minutes: Mapping[str, Any], is_calibrated: bool, *places: Zone) -> Iterator[str]:
+def _notes(
+    minutes: Mapping[str, Any], is_calibrated: bool, rides: int | None, *places: Zone
+) -> Iterator[str]:
     yield from (place.note for place in places if place.note)
     if minutes[OUT_OF_RANGE]:
         yield (
             "the version has learnt from no ride like this one (a zone without rides, a longer distance or more "
             "passengers), so the minutes are a guess"
         )
+    elif rides == 0:
+        yield "no ride between these two zones is in its training; it goes by other rides from and to them"
     if minutes["high_95_minutes"] >= _NEAR_LONGEST:
         yield f"models learn from rides of at most {LONGEST_MINUTES:.0f} minutes, so it may take longer than that"
     if not is_calibrated:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from fastapi import Request
@@ -12,8 +11,8 @@ from mlops.serving import answering, queries
 from mlops.serving.models import Models
 from mlops.serving.problems import FieldError, shown, unprocessable
 from mlops.serving.questions import MOST_NAME, NO_ZONE, RULES, Asked
+from mlops.serving.trained_rides import count as count
 
-_COUNTS: Final = "pair_trips"  # table of the encoder with the training rides of each pair of zones
 RULE: Final = f"a zone's id (a whole number) or its name, of at most {MOST_NAME} characters"
 _ABOUT: Final = "A zone's id or its name."
 PARAMETERS: Final = (
@@ -71,24 +70,6 @@ def answer(models: Models, request: Request) -> Rides:
         rides=count(served.model, pickup_zone, dropoff_zone), trained_on=served.trained_on,
         tested_on=served.tested_on, test_rmse=served.test_rmse,
     )  # fmt: skip
-
-
-def count(model: Any, pickup_zone: int, dropoff_zone: int) -> int | None:
-    """Training rides of a model between two zones, 0 for ids that TLC does not use; None if it does not say.
-
-    Parameters
-    ----------
-    model : DurationModel
-        Of the version's own code, which may be older than this.
-    """
-    tables = getattr(getattr(model, "encoder", None), "tables", {})
-    if _COUNTS not in tables:
-        return None
-    counts = tables[_COUNTS]
-    zones = math.isqrt(len(counts))  # the table has a value for each pair
-    if not (0 < pickup_zone < zones and 0 < dropoff_zone < zones):
-        return 0
-    return int(counts[pickup_zone * zones + dropoff_zone])
 
 
 def _zone(name: str, text: str) -> int | str:
