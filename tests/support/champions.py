@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from support.builders import make_requests
 from support.tracked import AWAY, NAME, fails_at, fitted, mlflow_client
 
+from mlops import config
 from mlops.registry import artifact, local_copy, signature
 from mlops.registry.client import MlflowException
-from mlops.registry.signed_version import signature_of
+from mlops.registry.signed_version import Version, signature_of
+from mlops.serving import memory
 
 GREEN = "trip-duration-green"
 ABOUT = {
@@ -28,6 +31,17 @@ def make_version(folder: Path) -> Path:
     fitted(seed=0).save(folder / "data" / "model")
     artifact.write_code(folder / "code")
     make_requests(3).to_json(folder / local_copy.EXAMPLE, orient="split", date_format="iso")
+    return folder
+
+
+def remembered(files: Path, folder: Path, number: str = "7") -> Path:
+    """A state folder that remembers a version with these files, so that a service needs no registry to answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_STATE_DIR", str(folder))
+        tags = {**ABOUT, signature.TAG: signature_of(NAME, "", signature.files_in(files))}
+        version = Version(NAME, number, "", tags, datetime(2026, 11, 27, 20, 4, tzinfo=timezone.utc))
+        shutil.copytree(files, local_copy.place_of(version, config.state().versions))
+        memory.remember(version)
     return folder
 
 

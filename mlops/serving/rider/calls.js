@@ -34,14 +34,14 @@ export function predictions(choices, moments, chosen) {
   const asked = (when) => ({
     service, pickup_at: `${when}:00`, pickup_zone: from, dropoff_zone: to, ...(miles && { distance_miles: miles }),
   });
-  const ask = async (wanted) => {
-    const found = await post(wanted.map(asked));
-    return new Map(wanted.map((when, place) => [when, found[place]]));
+  const ask = async () => {
+    const found = await post(moments.map(asked));
+    return new Map(moments.map((when, place) => [when, found[place]]));
   };
   const name = `${service} ${from} ${to} ${miles} ${moments[0]}`;
-  const alone = () => keep(`${name} ${chosen}`, () => ask([chosen]));
+  const alone = () => keep(`${name} ${chosen}`, async () => new Map([[chosen, await post(asked(chosen))]]));
   if (refused.has(name)) return alone();
-  return keep(name, () => ask(moments)).catch((trouble) => {
+  return keep(name, ask).catch((trouble) => {
     if (trouble.kind !== "refused" && trouble.kind !== "long") throw trouble;
     refused.add(name);
     return alone();

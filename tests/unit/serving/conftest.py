@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from support.champions import ABOUT, make_version
+from support.champions import make_version, remembered
 from support.failures import closed_port
 from support.service_process import Service, running_service
-from support.tracked import NAME
 
-from mlops import config
-from mlops.registry.local_copy import place_of
-from mlops.registry.signature import TAG, files_in
-from mlops.registry.signed_version import Version, signature_of
-from mlops.serving import memory, places
+from mlops.serving import places
 
 
 @pytest.fixture(scope="session")
@@ -48,14 +41,7 @@ def dead_port() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def state(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder that remembers a version, so that a service needs no registry to answer."""
-    folder = tmp_path_factory.mktemp("state")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLOPS_STATE_DIR", str(folder))
-        tags = {**ABOUT, TAG: signature_of(NAME, "", files_in(files))}
-        version = Version(NAME, "7", "", tags, datetime(2026, 11, 27, 20, 4, tzinfo=timezone.utc))
-        shutil.copytree(files, place_of(version, config.state().versions))
-        memory.remember(version)
-    return folder
+    return remembered(files, tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

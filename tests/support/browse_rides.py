@@ -1,0 +1,325 @@
+"""A scripted rider: opens the service's page in Chromium and reports what it shows.
+
+Run it in .venv-browser with a JSON object on stdin: ``url`` of a service that answers, ``locked`` and ``key`` of
+one that needs a key and has no model, and ``screenshots``, a folder. It prints as JSON what each scene saw.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an environment without Playwright
+    from playwright.sync_api import Browser, Page, Route
+
+DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+RIDE = "?service=sample&from=74&to=75&at=2023-06-01T08:00"
+MOST_TABS = 40
+LABELS = "all => all.map(each => each.ariaLabel)"
+SERIOUS = ("serious", "critical")
+TARGETS = """() => [...document.querySelectorAll('button, input, select, summary, a')]
+  .filter(each => each.checkVisibility({visibilityProperty: true}) && !each.matches('.skip'))
+  .map(each => [each.id || each.textContent || each.value, each.getBoundingClientRect()])
+  .filter(([, box]) => Math.min(box.width, box.height) < 24).map(([name]) => name)"""
+
+
+class Rider:
+    """One window of the browser, and what went wrong in it.
+
+    Parameters
+    ----------
+    browser : Browser
+    url : str
+        The service.
+    looks : dict
+        Options of Playwright's context.
+    """
+
+    def __init__(self, browser: Browser, url: str, **looks: Any) -> None:
+        context = browser.new_context(**{"viewport": DESK, "timezone_id": "Asia/Tokyo", **looks})
+        context.set_default_timeout(10_000)
+        self.url, self.page = url, context.new_page()
+        self.complaints: list[str] = []
+        self.hosts: set[str] = set()
+        self.lists: list[int] = []  # lengths of the lists that /predict was asked
+        self.page.on("console", lambda each: self.complaints.append(f"{each.type}: {each.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith("data:"):
+            self.hosts.add("/".join(request.url.split("/")[:3]))
+        if request.url.endswith("/predict"):
+            asked = request.post_data_json
+            self.lists.append(len(asked) if isinstance(asked, list) else 1)
+
+    def open(self, query: str = "") -> Page:
+        """Open the page, and wait until it has its zones."""
+        self.page.goto(f"{self.url}/{query}")
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def answered(self) -> dict[str, Any]:
+        """The answer that is shown, its curves and what it rests on."""
+        self.page.locator("#says .about").wait_for()
+        self.page.wait_for_load_state("networkidle")
+        return self.seen()
+
+    def seen(self) -> dict[str, Any]:
+        """What is shown now."""
+        page = self.page
+        return {
+            "says": page.locator("#says").inner_text(), "title": page.title(), "url": page.url,
+            "from": page.locator("#from-text").input_value(), "to": page.locator("#to-text").input_value(),
+            "rests": page.locator("#rests li").all_inner_texts(), "notice": page.locator("#notice").inner_text(),
+            "hour": page.locator("#curve").get_attribute("aria-valuetext"), "lists": list(self.lists),
+            "map": page.locator("#map").is_visible(), "curve": page.locator("#curve").is_visible(),
+            "drawn": page.locator("#map .zone").count(),
+            "chosen": page.locator("#week [aria-selected=true]").evaluate_all(LABELS),
+        }  # fmt: skip
+
+    def violations(self) -> list[str]:
+        """Serious findings of axe-core, each with the elements."""
+        import axe_playwright_python
+
+        script = Path(axe_playwright_python.__file__).parent / "axe.min.js"
+        self.page.evaluate(script.read_text(encoding="utf-8"))
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        return [
+            f"{each['id']}: {[node['html'][:120] for node in each['nodes']]}"
+            for each in found
+            if each["impact"] in SERIOUS
+        ]
+
+    def tab_to(self, selector: str) -> int:
+        """Press Tab until this element has the focus; how often."""
+        for presses in range(1, MOST_TABS):
+            self.page.keyboard.press("Tab")
+            if self.page.evaluate(f"document.activeElement.matches({selector!r})"):
+                return presses
+        raise AssertionError(f"Tab does not reach {selector}")
+
+    def close(self) -> None:
+        """Close the window."""
+        self.page.context.close()
+
+
+def by_map(rider: Rider) -> dict[str, Any]:
+    """Click two zones on the map; the better hour, the history and a reload."""
+    page = rider.open()
+    before = rider.seen()
+    empty = rider.violations()
+    zones = page.locator("#map .zone")
+    for number in (40, 41):
+        zones.nth(number).dispatch_event("click")
+    first = rider.answered()
+    page.locator("#hour").select_option("3")
+    later = rider.answered()
+    page.go_back()
+    back = rider.answered()
+    page.go_back()
+    page.get_by_text("Now pick where it ends").wait_for()
+    half = rider.seen()
+    page.go_forward()
+    page.reload()
+    again = rider.answered()
+    found = rider.violations()
+    return {
+        "before": before, "first": first, "later": later, "back": back, "half": half, "again": again,
+        "violations": empty + found,
+    }  # fmt: skip
+
+
+def by_pointer(rider: Rider) -> dict[str, Any]:
+    """A real click on the map, whose zone is named while the mouse is over it; then the zoom."""
+    page = rider.open()
+    box = page.locator("#map .zone").nth(100).bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tip = page.locator("#tip").inner_text()
+    page.mouse.down()
+    page.mouse.up()
+    start = page.locator("#from-text").input_value()
+    wide = page.locator("#map").get_attribute("viewBox")
+    page.locator("#zoom-in").click()
+    page.wait_for_timeout(500)
+    close = page.locator("#map").get_attribute("viewBox")
+    return {"tip": tip, "from": start, "wide": wide, "close": close}
+
+
+def by_keyboard(rider: Rider) -> dict[str, Any]:
+    """Choose everything without a mouse: names by their parts, an hour on the curve, a cell of the week."""
+    page = rider.open()
+    keys = page.keyboard
+    rider.tab_to("#from-text")
+    keys.type("airp")
+    offered = page.locator("#from-list [role=option]").all_inner_texts()
+    active = page.locator("#from-text").get_attribute("aria-activedescendant")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    rider.tab_to("#to-text")
+    keys.type("CENTRE 1")
+    rider.tab_to("#swap")  # leaving the field takes the marked option
+    first = rider.answered()
+    keys.press("Enter")
+    swapped = rider.answered()
+    rider.tab_to("#curve")
+    keys.press("Home")
+    for _ in range(3):
+        keys.press("ArrowRight")
+    hour = rider.answered()
+    rider.tab_to("#week td")
+    keys.press("ArrowDown")
+    keys.press("End")
+    read = page.locator("#week-says").inner_text()
+    keys.press("Enter")
+    cell = rider.answered()
+    return {
+        "offered": offered, "active": active, "first": first, "swapped": swapped, "hour": hour, "read": read,
+        "cell": cell,
+    }  # fmt: skip
+
+
+def on_a_phone(rider: Rider) -> dict[str, Any]:
+    """A shared address on a phone, in the dark: nothing is cut off or too small, and a tap comes closer first."""
+    page = rider.open(RIDE)
+    shown = rider.answered()
+    found = {
+        "shown": shown, "violations": rider.violations(), "small": page.evaluate(TARGETS),
+        "wide": page.evaluate("document.documentElement.scrollWidth"),
+        "back": page.evaluate("getComputedStyle(document.body).backgroundColor"),
+    }  # fmt: skip
+    rider.open()
+    box = page.locator("#map .zone").nth(100).bounding_box()
+    assert box
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(500)
+    return {**found, "closer": page.locator("#map.is-zoomed").count(), "tapped": rider.seen()["from"]}
+
+
+def without_shapes(rider: Rider) -> dict[str, Any]:
+    """Lists only, where the service knows no shapes."""
+
+    def flat(route: Route) -> None:
+        found = route.fetch().json()
+        zones = [{**zone, "path": None, "x": None, "y": None} for zone in found["zones"]]
+        route.fulfill(json={**found, "width": None, "height": None, "zones": zones, "problem": "no shapes"})
+
+    rider.page.route("**/zones*", flat)
+    rider.open()
+    prompt = rider.seen()
+    rider.open(RIDE)
+    return {"prompt": prompt, "shown": rider.answered(), "violations": rider.violations()}
+
+
+def several(rider: Rider) -> dict[str, Any]:
+    """Two services: the choice is in the address, and a refusal is shown in words."""
+
+    def twice(route: Route) -> None:
+        (found,) = route.fetch().json()["services"]
+        other = {**found, "service": "green", "model": {**found["model"], "service": "green"}}
+        route.fulfill(json={"services": [other, found], "problem": ""})
+
+    rider.page.route("**/model", twice)
+    rider.page.route("**/zones?service=green", lambda route: route.fulfill(response=route.fetch(
+        url=route.request.url.replace("green", "sample"))))  # fmt: skip
+    page = rider.open(RIDE)
+    names = page.locator("#services label").all_inner_texts()
+    rider.answered()
+    page.locator("#services input").first.check()
+    page.locator("#notice p").wait_for()
+    return {"names": names, "refused": rider.seen()}
+
+
+def in_trouble(rider: Rider) -> dict[str, Any]:
+    """The service is away, busy, or fails; afterwards the page goes on by itself."""
+    answers: dict[str, Callable[[Route], None]] = {
+        "cannot be reached": lambda route: route.abort(),
+        "too many": lambda route: route.fulfill(
+            status=429, headers={"retry-after": "7"}, json={"detail": "too many"}
+        ),
+        "No model": lambda route: route.fulfill(status=503, json={"detail": "no model is loaded"}),
+        "failed": lambda route: route.fulfill(status=500, json={}),
+    }
+    left = list(answers.values())
+    rider.page.route("**/predict", lambda route: left.pop(0)(route) if left else route.continue_())
+    page, notices, violations = rider.open(RIDE), list[str](), list[str]()
+    for text in answers:
+        page.locator("#notice").get_by_text(text).wait_for()
+        notices.append(page.locator("#notice").inner_text())
+        violations += rider.violations()
+        page.get_by_role("button", name="Try again now").click()
+    return {"notices": notices, "violations": violations, "shown": rider.answered()}
+
+
+def with_short_lists(rider: Rider) -> dict[str, Any]:
+    """A service that takes no list so long still answers, without the curves."""
+
+    def short(route: Route) -> None:
+        if isinstance(route.request.post_data_json, list):
+            route.fulfill(status=422, json={"detail": "body: expected at most 50 requests"})
+        else:
+            route.continue_()
+
+    rider.page.route("**/predict", short)
+    rider.open(RIDE)
+    return {"shown": rider.answered()}
+
+
+def locked(rider: Rider, key: str) -> dict[str, Any]:
+    """A service that needs a key, and has no model."""
+    page = rider.open()
+    page.locator("#key").wait_for()
+    violations = rider.violations()
+    page.locator("#key").fill("trip_wrong")
+    page.locator("#key-form button").click()
+    page.get_by_text("does not know this key").wait_for()
+    page.locator("#key").fill(key)
+    page.keyboard.press("Enter")
+    page.locator("#notice p").wait_for()
+    return {"violations": violations + rider.violations(), "shown": rider.seen()}
+
+
+def scenes(browser: Browser, url: str, locked_url: str, key: str, folder: str) -> dict[str, Any]:
+    """What each scene saw, with complaints of the console and the hosts that were asked."""
+    phone = {"viewport": PHONE, "color_scheme": "dark", "has_touch": True, "is_mobile": True}
+    play: dict[str, tuple[Callable[[Rider], dict[str, Any]], str, dict[str, Any]]] = {
+        "map": (by_map, url, {}),
+        "pointer": (by_pointer, url, {}),
+        "keyboard": (by_keyboard, url, {"reduced_motion": "reduce"}),
+        "phone": (on_a_phone, url, phone),
+        "lists": (without_shapes, url, {}),
+        "several": (several, url, {}),
+        "trouble": (in_trouble, url, {}),
+        "short": (with_short_lists, url, {}),
+        "locked": (lambda rider: locked(rider, key), locked_url, {"color_scheme": "dark"}),
+    }
+    report = {}
+    for name, (scene, address, looks) in play.items():
+        rider = Rider(browser, address, **looks)
+        try:
+            report[name] = {**scene(rider), "complaints": rider.complaints, "hosts": sorted(rider.hosts)}
+        except Exception as error:  # the other scenes are played all the same
+            report[name] = {"stopped": f"{type(error).__name__}: {error}", "complaints": rider.complaints}
+        rider.page.screenshot(path=Path(folder, f"{name}.png"), full_page=True)
+        rider.close()
+    return report
+
+
+def main() -> None:
+    """Play all scenes."""
+    from playwright.sync_api import sync_playwright
+
+    given = json.load(sys.stdin)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=sys.argv[1], args=["--no-sandbox"])
+        report = scenes(browser, given["url"], given["locked"], given["key"], given["screenshots"])
+        browser.close()
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
