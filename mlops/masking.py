@@ -98,7 +98,7 @@ class Stream:
             self.write(line)
 
     def for_styles(self) -> Stream:
-        """The same stream for text with colours: control characters stay, so clean the text before it gets them."""
+        """The same stream for text with colours: control characters stay, so clean a text before it gets them."""
         return Stream(self._inner)
 
     def __getattr__(self, name: str) -> Any:

@@ -4,10 +4,13 @@ In reading order:
 
 - `setting_groups`: the order of the training settings
 - `arguments`: what several commands have: their help, an option for each setting
-- `printing`: tables that fit the terminal, and JSON for programs
+- `tables`: rows as lines of text that fit a terminal
+- `printing`: text, tables and JSON on standard output
 - `json_records`: what each command prints with `--json`
 - `consent`: the model that a command works on, and what a person agrees to
 - `training`: `train`, `backfill`, `replay` and `reproduce`
+- `version_texts`: versions, alias moves and champions as texts
+- `experiment_texts`: experiments as text
 - `versions`: `show`, `registry`, `experiments`, and what moves the champion
 - `waiting`: a note on a terminal while a command takes longer than a second
 - `ride`: `predict`

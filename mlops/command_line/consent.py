@@ -11,15 +11,25 @@ from mlops.config import Settings
 from mlops.errors import ConfigError, PromotionError
 
 
-def model_of(options: argparse.Namespace, how: str = "with --model") -> str:
-    """Name of the registered model that a command works on, after connecting to the tracking server.
+def model_of(options: argparse.Namespace) -> str:
+    """Name of the registered model that a command works on, after connecting to the tracking server."""
+    connect()
+    from mlops.registry import operator
 
-    `how` says how the command names one, for the error.
+    return operator.registered_model(options.model) if options.model else operator.only_model()
+
+
+def connect() -> None:
+    """Connect to the tracking server, or open the local store.
+
+    Raises
+    ------
+    TrackingError
+        When the server does not answer as expected.
     """
-    from mlops.registry import client, operator
+    from mlops.registry import client
 
     client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
-    return operator.registered_model(options.model) if options.model else operator.only_model(how)
 
 
 def agreement(options: argparse.Namespace) -> Callable[[str], None]:

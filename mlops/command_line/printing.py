@@ -1,50 +1,111 @@
-"""How a command prints: tables that fit the terminal, colours on a terminal only, and JSON for programs."""
+"""How a command prints: text and tables that fit the terminal, colours on a terminal only, JSON for programs.
+
+Without a terminal, as in a file or a pipe, lines are whole; ``COLUMNS`` in the environment sets a width there too.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-WIDE = 200  # characters of a line where nothing says how wide the reader is, as in a file or a pipe
+from mlops import masking
+from mlops.command_line.tables import Layout, Row, table_lines, wrapped
+
+WIDE = (
+    200  # characters of a line where nothing says how wide the reader is, for what cannot do without a width
+)
+
+
+def width() -> int | None:
+    """Characters of a line: those of the terminal, or of ``COLUMNS``; None if there is neither."""
+    given = os.environ.get("COLUMNS", "")
+    if sys.stdout.isatty() or (given.isdecimal() and int(given) > 0):
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def console() -> Console:
-    """Standard output, as wide as the terminal; ``NO_COLOR`` and output to a file or pipe give plain text."""
-    width = shutil.get_terminal_size((WIDE, 40)).columns
-    return Console(file=sys.stdout, width=width, highlight=False, emoji=False, markup=False)
+    """Standard output for text with colours; ``NO_COLOR`` and output to a file or pipe give plain text.
+
+    Give it texts of `tables.cleaned` only: what it prints may control the terminal.
+    """
+    is_terminal, out = sys.stdout.isatty(), sys.stdout
+    file: Any = out.for_styles() if isinstance(out, masking.Stream) else out
+    return Console(
+        file=file,
+        width=width() or WIDE,
+        force_terminal=is_terminal,
+        color_system="auto" if is_terminal and not os.environ.get("NO_COLOR") else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
 
 
-def print_table(rows: Sequence[Mapping[str, str]], *, right: Sequence[str] = ()) -> None:
-    """Print rows below the names of their columns; a cell that is too wide is folded, never cut.
+def print_lines(lines: Iterable[Text]) -> None:
+    """Print lines as they are, however long they are."""
+    shown = console()
+    for line in lines:
+        shown.print(line, soft_wrap=True, end="\n")
+
+
+def print_text(said: str | Text, style: str = "", indent: int = 0) -> None:
+    """Print a paragraph, wrapped at words to the width of the terminal; the second line on is indented."""
+    print_lines(wrapped(said, width(), style, indent))
+
+
+def print_table(
+    rows: Sequence[Row], *, right: Sequence[str] = (), least: Sequence[str] = (), below: Sequence[str] = ()
+) -> None:
+    """Print rows below the names of their columns, as `tables.table_lines` makes them.
 
     Parameters
     ----------
-    rows : sequence of mapping of str to str
-        All with the same columns, in the same order; plain text, which is printed as it is.
+    rows : sequence of mapping of str to str or Text
+        All with the same columns, in the same order, the important ones first.
     right : sequence of str
         Columns of numbers, which are aligned at the right.
+    least : sequence of str
+        Columns that a narrow terminal does not show, the first one first; the others get lines of their own there.
+    below : sequence of str
+        Columns whose texts go below their row.
     """
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row.values()))
-    console().print(table)
+    print_lines(table_lines(rows, width(), Layout(right, least, below)))
+
+
+def utc(at: datetime) -> str:
+    """A time for people.
+
+    Examples
+    --------
+    >>> utc(datetime(2026, 11, 26, 8, 30, 59, tzinfo=timezone.utc))
+    '2026-11-26 08:30 UTC'
+    """
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def print_json(record: BaseModel | Sequence[BaseModel]) -> None:
     """Print a record, or a list of records, as indented JSON; numbers are finite, times are in UTC."""
     if isinstance(record, BaseModel):
-        found = record.model_dump(mode="json")
+        found: Any = record.model_dump(mode="json")
     else:
         found = TypeAdapter(list[BaseModel]).dump_python([*record], mode="json", serialize_as_any=True)
-    print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+    print(_escaped(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)))
+
+
+def _escaped(text: str) -> str:
+    """JSON in which characters that a terminal obeys, or that the output cannot encode, are escaped."""
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    return "".join(
+        c if c == "\n" or (c.isprintable() and (is_unicode or c.isascii())) else json.dumps(c)[1:-1]
+        for c in text
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mlops import config
 from mlops.command_line.arguments import add_command, add_model
-from mlops.command_line.consent import agreement, agreement_to_sign, model_of
-from mlops.config import Settings
+from mlops.command_line.consent import agreement, agreement_to_sign, connect, model_of
+from mlops.command_line.printing import print_json, print_text
+from mlops.errors import command
+
+AS_JSON = "Print JSON for programs instead."
 
 
 def add(parsers: Any) -> None:
@@ -19,8 +21,13 @@ def add(parsers: Any) -> None:
 
 
 def _add_registry(parsers: Any) -> None:
-    show = add_command(parsers, "show", "Print a model's champion: its URI, its metrics and its baseline.")
-    show.add_argument("model", nargs="?", metavar="MODEL", help="Registered model. (default: the only one)")
+    show = add_command(
+        parsers,
+        "show",
+        "Print a model's champion, its metrics and its baseline; without a name, a line for each model.",
+    )
+    show.add_argument("model", nargs="?", metavar="MODEL", help="Registered model. (default: all)")
+    show.add_argument("--json", action="store_true", help=AS_JSON)
     show.set_defaults(act=run_show)
     registry = add_command(
         parsers, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
@@ -30,6 +37,7 @@ def _add_registry(parsers: Any) -> None:
         metavar="DATE",
         help="Show only the champion of this day, YYYY-MM-DD or ISO 8601 time in UTC, and its data.",
     )
+    registry.add_argument("--json", action="store_true", help=AS_JSON)
     add_model(registry, run_registry)
     verified = "The version is verified first."
     promote = add_command(
@@ -54,8 +62,8 @@ def _add_registry(parsers: Any) -> None:
         "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
     )
     add_model(rollback, run_rollback)
-    for command in (promote, approve, rollback):
-        command.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
+    for mover in (promote, approve, rollback):
+        mover.add_argument("--reason", required=True, help="Why; written to the journal of alias moves.")
 
 
 def _add_experiments(parsers: Any) -> None:
@@ -69,7 +77,7 @@ def _add_experiments(parsers: Any) -> None:
   python -m mlops experiments""",
     )
     experiments.add_argument("--model", metavar="NAME", help="Only those of this model. (default: all)")
-    experiments.add_argument("--json", action="store_true", help="Print a list of JSON objects.")
+    experiments.add_argument("--json", action="store_true", help=AS_JSON)
     experiments.set_defaults(act=run_experiments)
 
 
@@ -90,32 +98,61 @@ state folder) are loaded. Each run signs its own version. The versions are shown
 
 
 def run_show(options: argparse.Namespace) -> int:
-    """Print a model's champion."""
+    """Print a model's champion, or a line for each model."""
+    if options.model:
+        return _show_one(options, model_of(options))
+    connect()
+    from mlops.command_line import version_texts
     from mlops.registry import listings
 
-    print(listings.describe_champion(model_of(options, "as in `show MODEL`")))
+    found = listings.summaries()
+    if options.json:
+        print_json(found)
+        return 0
+    version_texts.print_summaries(found)
+    if len(found) > 1:
+        print_text(f"more about one of them: {command('show MODEL')}", indent=2)
+    elif found[0].champion:
+        print()
+        version_texts.print_champion(listings.champion(found[0].model))
+    return 0
+
+
+def _show_one(options: argparse.Namespace, name: str) -> int:
+    from mlops.command_line import version_texts
+    from mlops.registry import listings
+
+    found = listings.champion(name)
+    print_json(found) if options.json else version_texts.print_champion(found)
     return 0
 
 
 def run_registry(options: argparse.Namespace) -> int:
     """List a model's versions, or its champion on a day."""
-    from mlops.registry import listings
-
     name = model_of(options)
-    print(listings.as_of(name, options.as_of) if options.as_of else listings.listing(name))
+    from mlops.command_line import version_texts
+    from mlops.registry import listings, past_champions
+
+    if options.as_of:
+        past = past_champions.champions_of(name, options.as_of)
+        print_json(past) if options.json else version_texts.print_champions_of(past)
+    else:
+        found = listings.listing(name)
+        print_json(found) if options.json else version_texts.print_listing(found)
     return 0
 
 
 def run_experiments(options: argparse.Namespace) -> int:
     """List the experiments of one model or of all."""
-    from mlops.registry import client, experiment_list, experiments, operator
+    connect()
+    from mlops.command_line import experiment_texts
+    from mlops.registry import experiment_list, operator
 
-    client.connect(config.tracking_uri(), config.state_dir(), Settings().connect_timeout)
     model = options.model or ""
-    found = experiments.list_all(model)
+    found = experiment_list.list_all(model)
     if model and not found:
         operator.registered_model(model)  # an error names the models that there are
-    print(experiment_list.as_json(found) if options.json else experiment_list.as_text(found, model))
+    print_json(found) if options.json else experiment_texts.print_experiments(found, model)
     return 0
 
 

@@ -19,7 +19,7 @@ In reading order:
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `journal_tags`: entries of the journal as tags of the registered model
 - `experiments`: runs that are compared with a champion and never registered
-- `experiment_list`: what a person reads about them
+- `experiment_list`: the same as records
 - `alias_log`: the journal: every move of an alias, written before it happens
 - `last_check`: what the last check for a new month found
 - `overrides`: verdicts that a person overrode
@@ -37,7 +37,9 @@ In reading order:
 - `verification_process`: the fresh process that makes this check
 - `trust`: sign versions that a person trusts: those of an older release or another machine
 - `records`: what the listings know, as values, also for programs
-- `listings`: what a person reads: versions, alias moves, the champion of a day
+- `listed_parts`: versions, alias moves and overridden verdicts as records
+- `listings`: versions and alias moves of a model, its champion, all models
+- `past_champions`: the champions of a day, and their files
 - `operator`: what a person does: promote, roll back
 - `status_records`: what an operator must know of models, servers and disk, as values
 - `state_disk`: room on the disk of the state folder

@@ -1,83 +1,39 @@
-"""What a person or a program reads about experiments: the answer of `python -m mlops experiments`."""
+"""Experiments as records, for `python -m mlops experiments`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any
-
-import pandas as pd
-
-from mlops.errors import command, plain
-from mlops.registry import experiments, server_facts
+from mlops.registry import experiments, listings
 from mlops.registry.experiments import Tried
+from mlops.registry.listed_parts import finite
+from mlops.registry.records import TriedExperiment
 
-COLUMNS = 120  # characters of a line, so that a terminal wraps none
 
+def list_all(model: str = "") -> tuple[TriedExperiment, ...]:
+    """All runs of all experiments, of one model or of all, newest first.
 
-def as_text(found: Sequence[Tried], model: str = "") -> str:
-    """Runs of experiments, newest first: a line with the numbers, then what differs, the note and where to look.
-
-    Parameters
-    ----------
-    found : sequence of Tried
-        As `experiments.list_all` returns them.
-    model : str
-        The model that was asked about; empty for all.
+    Raises
+    ------
+    TrackingError
+        When the server does not answer.
     """
-    if not found:
-        whose = f"{model}: there" if model else "there"
-        how = command('train --experiment NAME --experiment-note "what it tries"')
-        return f"{whose} is no experiment yet; make one: {how}"
-    header, *lines = pd.DataFrame([_row(tried) for tried in found]).to_string(index=False).splitlines()
-    parts = [header]
-    for tried, line in zip(found, lines, strict=True):
-        parts += [line, *_below(tried)]
-    return "\n".join(parts)
+    return tuple(map(record_of, experiments.list_all(model)))
 
 
-def as_json(found: Sequence[Tried]) -> str:
-    """The same as a list of JSON objects; RMSE in minutes, null if it is not known, times in UTC."""
-    return json.dumps([_record(tried) for tried in found], indent=1, allow_nan=False)
-
-
-def _row(tried: Tried) -> dict[str, str]:
-    known = {experiments.NONE: "none", "": ""}
-    return {
-        "experiment": plain(tried.name),
-        "model": plain(tried.model),
-        "tested on": plain(tried.month),
-        "rmse": _rmse(tried.rmse),
-        "champion's": _rmse(tried.champion_rmse),
-        "champion": known.get(tried.champion, f"version {tried.champion}"),
-        "verdict": plain(tried.verdict) if tried.is_judged else tried.status.lower(),
-        "when (UTC)": f"{tried.at:%Y-%m-%d %H:%M}",
-    }
-
-
-def _below(tried: Tried) -> Iterator[str]:
-    for label, text in (("differs: ", tried.differs), ("note: ", tried.note), ("why: ", tried.reason)):
-        if text:
-            yield _short(f"      {label}{' '.join(text.split())}")
-    yield f"      {experiments.link(tried)}"  # not cut: a person copies it
-
-
-def _short(line: str) -> str:
-    line = plain(line)
-    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 3]}..."
-
-
-def _rmse(minutes: float | None) -> str:
-    return "" if minutes is None else f"{minutes:.4f}"
-
-
-def _record(tried: Tried) -> dict[str, Any]:
-    names = ("model", "name", "note", "month", "rmse", "champion_rmse", "verdict", "reason", "differs")
-    return {
-        **{name: getattr(tried, name) for name in names},
-        "champion": None if tried.champion in (experiments.NONE, "") else tried.champion,
-        "status": tried.status,
-        "at": tried.at.isoformat(timespec="seconds"),
-        "run_id": tried.run_id,
-        "link": server_facts.page(tried.page),
-    }
+def record_of(tried: Tried) -> TriedExperiment:
+    """A run of an experiment as a record."""
+    return TriedExperiment(
+        name=tried.name,
+        model=tried.model,
+        note=tried.note,
+        status=tried.status,
+        at=tried.at,
+        test_month=tried.month or None,
+        rmse_minutes=finite(tried.rmse),
+        champion=None if tried.champion in (experiments.NONE, "") else tried.champion,
+        champion_rmse_minutes=finite(tried.champion_rmse),
+        verdict=(tried.verdict or None) if tried.is_judged else None,
+        reason=tried.reason,
+        differs=tried.differs,
+        run_id=tried.run_id,
+        page=listings.page(tried.page),
+    )

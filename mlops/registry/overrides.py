@@ -34,11 +34,22 @@ class Override:
     @property
     def how(self) -> str:
         """The override in two or three words."""
-        return "without a verdict" if self.verdict == NONE else f"overriding {self.verdict}"
+        return how_overridden(self.verdict)
 
     def __str__(self) -> str:
         entry = self.entry
         return f"made champion {self.how}, by {entry.by} on {entry.at[:10]} ({entry.verdict}): {entry.reason}"
+
+
+def how_overridden(verdict: str) -> str:
+    """An override of this verdict in two or three words.
+
+    Examples
+    --------
+    >>> how_overridden("keep"), how_overridden(NONE)
+    ('overriding keep', 'without a verdict')
+    """
+    return "without a verdict" if verdict == NONE else f"overriding {verdict}"
 
 
 def verdict_of(version: Version) -> str:

@@ -7,12 +7,18 @@ change in MLflow is as they wrote it.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-PASSED, FAILED = "passed", "failed"
-UNFINISHED = "unfinished"
+
+def _encodable(said: object) -> object:
+    """A text without lone surrogates, which JSON in a tag may have and no encoding can write."""
+    return said.encode("utf-8", "backslashreplace").decode() if isinstance(said, str) else said
+
+
+Said = Annotated[str, BeforeValidator(_encodable)]
+"""A text that somebody may have written by hand into MLflow."""
 Verdict = Literal["promote", "keep", "refuse", "none", "unreadable", "unfinished"]
 
 
@@ -32,11 +38,11 @@ class Page(_Record):
 class OverriddenVerdict(_Record):
     """A person made a version champion although its verdict is not "promote"."""
 
-    verdict: str = Field(description="What was overridden: keep, refuse, none or unreadable.")
+    verdict: Said = Field(description="What was overridden: keep, refuse, none or unreadable.")
     at: datetime = Field(description="When, UTC.")
-    by: str = Field(description="Who.")
-    move: str = Field(description="How: by operator, approved, rollback, or by hand in MLflow's pages.")
-    reason: str = Field(description="Why, as that person wrote it.")
+    by: Said = Field(description="Who.")
+    move: Said = Field(description="How: by operator, approved, rollback, or by hand in MLflow's pages.")
+    reason: Said = Field(description="Why, as that person wrote it.")
 
 
 class ListedVersion(_Record):
@@ -73,14 +79,16 @@ class AliasMove(_Record):
 
     number: int = Field(description="Number of the entry, from 1.")
     at: datetime = Field(description="When, UTC; for a move by hand, when it was noticed.")
-    alias: str = Field(description="champion or challenger.")
-    before: str | None = Field(description="Version that it pointed at before; null for none.")
-    after: str | None = Field(description="Version that it points at since; null for none.")
-    verdict: str = Field(description="promote, by operator, approved, rollback, by hand, ...")
-    overrides: str | None = Field(description="Verdict that a person overrode with this move; null for none.")
-    by: str = Field(description="Person or run that moved it.")
-    reason: str = Field(description="Why.")
-    state: str = Field(description="done; intent: not finished yet; dropped: it never happened.")
+    alias: Said = Field(description="champion or challenger.")
+    before: Said | None = Field(description="Version that it pointed at before; null for none.")
+    after: Said | None = Field(description="Version that it points at since; null for none.")
+    verdict: Said = Field(description="promote, by operator, approved, rollback, by hand, ...")
+    overrides: Said | None = Field(
+        description="Verdict that a person overrode with this move; null for none."
+    )
+    by: Said = Field(description="Person or run that moved it.")
+    reason: Said = Field(description="Why.")
+    state: Said = Field(description="done; intent: not finished yet; dropped: it never happened.")
     proof: Literal["signed", "before signatures", "forged"] = Field(
         description="signed; before signatures: an old release wrote it; forged: it counts for nothing."
     )
@@ -92,14 +100,14 @@ class WaitingVersion(_Record):
     number: str = Field(description="Number of the version.")
     since: datetime = Field(description="Since when, UTC.")
     why: str = Field(description="Why it waits.")
-    act: str = Field(description="What approves it, as a sentence with a command.")
+    command: str = Field(description="Command that approves it, without the reason that it asks for.")
 
 
 class LostChampion(_Record):
     """A model had a champion and has none now."""
 
     since: datetime = Field(description="When this was noticed, UTC.")
-    number: str | None = Field(description="Number of the last champion.")
+    number: Said | None = Field(description="Number of the last champion.")
 
 
 class ModelListing(_Record):
@@ -140,7 +148,6 @@ class ChampionDetails(_Record):
     metrics: tuple[MetricRow, ...] = Field(description="Its metrics, and those of the baseline.")
     metrics_unknown: str | None = Field(description="Why metrics are unknown; null if they are known.")
     load: str = Field(description="Python that loads the champion.")
-    override: OverriddenVerdict | None = Field(description="Set if it is champion against its verdict.")
     waiting: WaitingVersion | None = Field(description="The version that waits for approval.")
     differences: tuple[str, ...] = Field(
         description="Moves past the journal, made by hand or interrupted, that this command noticed."
@@ -185,13 +192,13 @@ class UsedFile(_Record):
 class Tenure(_Record):
     """The time during which one version was champion, or none was."""
 
-    number: str | None = Field(description="Number of the version; null for a time without champion.")
+    number: Said | None = Field(description="Number of the version; null for a time without champion.")
     since: datetime = Field(description="UTC.")
     until: datetime | None = Field(description="UTC; null if it is champion now.")
     is_noticed: bool = Field(
         description="Whether `since` is when a move by hand was noticed: it began before."
     )
-    move: str = Field(description="How it became champion: promote, by operator, rollback, by hand, ...")
+    move: Said = Field(description="How it became champion: promote, by operator, rollback, by hand, ...")
     override: OverriddenVerdict | None = Field(description="Set if it was champion against its verdict.")
     version: ListedVersion | None = Field(description="What the registry has; null if it was deleted since.")
     files: tuple[UsedFile, ...] = Field(description="Files of its training and test, by month.")

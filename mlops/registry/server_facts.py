@@ -52,15 +52,18 @@ def page(place: str) -> str:
         As ``models/trip-duration-green``, without a query.
     """
     uri, port = tracking_uri(), os.environ.get("MLFLOW_PORT") or "5000"  # as in the Makefile
-    is_server = uri.startswith("http")
-    start = without_credentials(uri).rstrip("/") if is_server else f"http://127.0.0.1:{port}"
+    start = without_credentials(uri).rstrip("/") if is_server() else f"http://127.0.0.1:{port}"
     return f"{start}/#/{place}?{MODE}"
 
 
 def shown_at(place: str) -> str:
     """Where a person sees a page of MLflow: its address, or for a local store the command that opens it."""
-    found = page(place)
-    return found if tracking_uri().startswith("http") else f"`make mlflow` shows it at {found}"
+    return page(place) if is_server() else f"`make mlflow` shows it at {page(place)}"
+
+
+def is_server() -> bool:
+    """Whether the tracking store is a server, which serves MLflow's pages; else it is a local file."""
+    return tracking_uri().startswith("http")
 
 
 @with_retry("experiment {0}")

@@ -59,12 +59,12 @@ def test_a_good_and_a_silly_idea_leave_the_registry_as_it_was(train_runs: Runs) 
     assert reason.startswith("experiment 'short trips': refuse: ")
     assert reason.endswith("; nothing was registered")
     second, first = tried(machine)
-    assert (first["name"], first["note"], first["month"]) == ("one trial", "Is one enough?", "2023-04")
+    assert (first["name"], first["note"], first["test_month"]) == ("one trial", "Is one enough?", "2023-04")
     assert first["differs"] == "max_trials 1 (champion 2)"
     assert (second["name"], second["verdict"]) == ("short trips", "refuse")
     assert second["differs"] == "rule over_10_minutes (training only)"
-    assert second["rmse"] > 1.5 * second["champion_rmse"]
-    assert second["champion_rmse"] == first["champion_rmse"]  # on the same trips
+    assert second["rmse_minutes"] > 1.5 * second["champion_rmse_minutes"]
+    assert second["champion_rmse_minutes"] == first["champion_rmse_minutes"]  # on the same trips
 
     assert artefacts(machine, second["run_id"]) >= {
         "difference.md", "leaderboard.csv", "model_card.html", "months.csv", "plots", "rules.json", "slices.csv",
@@ -85,7 +85,7 @@ def test_without_a_champion_the_baseline_is_the_only_comparison(ready: Machine) 
     assert "there is no champion: the only comparison is with the baseline, the pair median" in ended.stderr
     assert "To make it real, run it again with the same settings and code" in ended.stderr
     (only,) = tried(ready)
-    assert (only["champion"], only["champion_rmse"]) == (None, None)
+    assert (only["champion"], only["champion_rmse_minutes"]) == (None, None)
     # The first version is no repeat of it, and starts from nothing that it found.
     real = ready.train(max_trials=1)
     assert real.status == 0, real.output

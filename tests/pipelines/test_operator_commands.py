@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from support.doors import SAMPLE_MODEL, Ended, Machine, kept_state, with_store
+
+from mlops import errors
 
 FEW = {"min_test_rows": 500}  # the months are small, but their verdicts must count
 APRIL = {"month": "2023-04", **FEW}
@@ -64,11 +67,13 @@ def artefacts(machine: Machine, name: str) -> list[Path]:
 
 def test_the_list_of_versions_fits_a_terminal(machine: Machine) -> None:
     text = said(machine.mlops("registry"))
-    assert max(map(len, text.splitlines())) <= 120
-    assert re.search(r"^ +3 +challenger +yes +2023-04 2023-01 to 2023-03 \d\.\d{4} +\w+ +passed$", text, re.M)
-    assert re.search(r"^ +2 +champion +2023-04 2023-01 to 2023-03 \d\.\d{4} +promote +passed$", text, re.M)
-    assert re.search(r"^ +1 +2023-03 2023-01 to 2023-02 \d\.\d{4} +promote +passed$", text, re.M)
-    moves = re.findall(r"(champion \w+ -> \d)  (promote) \(run \w{8} by .+@.+\): (.+)", text)
+    assert max(map(len, text.splitlines())) <= 200
+    assert re.search(
+        r"^ +3 +challenger +yes +2023-04 +2023-01 to 2023-03 +\d\.\d{4} +\w+ +passed$", text, re.M
+    )
+    assert re.search(r"^ +2 +champion +2023-04 +2023-01 to 2023-03 +\d\.\d{4} +promote +passed$", text, re.M)
+    assert re.search(r"^ +1 +2023-03 +2023-01 to 2023-02 +\d\.\d{4} +promote +passed$", text, re.M)
+    moves = re.findall(r"(champion \w+ -> \d)  (promote) \(run \w{8} by .+@.+\):\s+(.+)", text)
     assert [(move, verdict) for move, verdict, _ in moves] == [
         ("champion none -> 1", "promote"),
         ("champion 1 -> 2", "promote"),
@@ -78,20 +83,22 @@ def test_the_list_of_versions_fits_a_terminal(machine: Machine) -> None:
 
 
 def test_who_answered_on_a_day(machine: Machine) -> None:
-    today = f"{datetime.fromtimestamp(machine.parents()[0].info.start_time / 1000).astimezone():%Y-%m-%d}"
+    started = datetime.fromtimestamp(machine.parents()[0].info.start_time / 1000, timezone.utc)
+    today = f"{started:%Y-%m-%d}"
     text = said(machine.mlops("registry", f"--as-of={today}"))
-    assert re.findall(r"version (\d) \(since .*; until (?:now|\S+)\)", text) == ["1", "2"]
+    assert re.findall(r"version (\d) \(since .* UTC; until (?:now|.* UTC)\)", text) == ["1", "2"]
     for month in ("2023-01", "2023-02", "2023-03", "2023-04"):
         assert f"{machine.source}/green_tripdata_{month}.parquet" in text
 
-    first, until = map(datetime.fromisoformat, re.findall(r"since (\S+); until (\S+)\)", text)[0])
+    exact = json.loads(said(machine.mlops("registry", f"--as-of={today}", "--json")))["champions"][0]
+    first, until = (datetime.fromisoformat(exact[name]) for name in ("since", "until"))
     between = said(machine.mlops("registry", f"--as-of={(first + (until - first) / 2).isoformat()}"))
     assert re.findall(r"version (\d) \(since", between) == ["1"]
     assert "trained on 2023-01 to 2023-02, tested on 2023-03: RMSE" in between
 
     before = said(machine.mlops("registry", f"--as-of={first - timedelta(days=1):%Y-%m-%d}"))
     assert "no version was champion on" in before
-    assert f"the first champion dates from {first.isoformat(timespec='milliseconds')}" in before
+    assert f"the first champion dates from {first:%Y-%m-%d %H:%M} UTC" in before
 
 
 def test_show_describes_the_champion(machine: Machine) -> None:
@@ -125,7 +132,7 @@ def test_promote_then_roll_back_twice_and_no_further(machine: Machine) -> None:
         "champion 3 -> 2  rollback",
         "champion 2 -> 1  rollback",
     ):
-        assert re.search(rf"{move} \(.+@.+\): slow at night", text)
+        assert re.search(rf"{move} \(.+@.+\):\s+slow at night", text)
 
 
 def assert_moved(text: str, version: str, before: str, *notes: str) -> None:
@@ -139,7 +146,9 @@ def assert_moved(text: str, version: str, before: str, *notes: str) -> None:
 
 def assert_overridden(machine: Machine, shown: str) -> None:
     """What `show`, the model card and MLflow's pages say of version 3, whose verdict is "keep"."""
-    override = r"made champion overriding keep, by \S+@\S+ on \S+ \(by operator\): slow at night"
+    override = (
+        r"made champion overriding keep, by \S+@\S+ on [\d-]+( [\d:]+ UTC)? \(by operator\): slow at night"
+    )
     assert re.search(f"^NOTE: {override}$", shown, re.M)
     version = machine.versions()[2]
     assert re.fullmatch(override, version.tags["overridden"])
@@ -200,7 +209,7 @@ def test_a_promotion_waits_for_approval_if_the_setting_asks_for_it(machine: Mach
     moved = said(machine.mlops("approve", "4", *WHY))
     assert_moved(moved, "4", "1")
     text = said(machine.mlops("registry"))
-    assert re.search(r"champion 1 -> 4  approved \(.+@.+\): slow at night", text)
+    assert re.search(r"champion 1 -> 4  approved \(.+@.+\):\s+slow at night", text)
     assert waits not in text
 
 
@@ -234,7 +243,7 @@ def test_a_damaged_version_cannot_become_champion(
         )
         assert "Choose another version, or train it again with --force." in reported
     assert machine.alias("champion") == "2"
-    assert re.search(r"^ +1 .* failed$", said(machine.mlops("registry")), re.M)
+    assert re.search(r"^ +1  .* failed$", said(machine.mlops("registry")), re.M)
 
 
 def test_a_changed_champion_that_was_set_by_hand_runs_nothing_and_loses_to_the_next_challenger(
@@ -354,19 +363,29 @@ def test_wrong_input(command: str, status: int, reported: str, past: Past) -> No
 
 
 @pytest.mark.parametrize(
-    "command", ["registry", "show", "promote 1 --reason x", "rollback --reason x", "reproduce 1"]
-)
-def test_nothing_is_registered_yet(command: str, tmp_path: Path, months: Path, migrated_store: Path) -> None:
+    ("command", "problem"),
+    [
+        *((command, "model: expected exactly one registered model; got 0: ") for command in (
+            "registry", "registry --json", "promote 1 --reason x", "rollback --reason x", "reproduce 1",
+        )),
+        *((command, "there is no registered model; ") for command in ("show", "show --json")),
+    ],
+)  # fmt: skip
+def test_nothing_is_registered_yet(
+    command: str, problem: str, tmp_path: Path, months: Path, migrated_store: Path
+) -> None:
     empty = with_store(Machine(tmp_path / "empty", months), migrated_store)
-    reported = refused(empty.mlops(*command.split()), status=2)
-    assert reported == "error: model: expected exactly one registered model; got 0: train one first"
+    assert refused(empty.mlops(*command.split()), status=2) == f"error: {problem}train one first"
 
 
-def test_of_two_models_one_must_be_chosen(machine: Machine) -> None:
+def test_of_two_models_one_must_be_chosen_and_show_lists_both(machine: Machine) -> None:
     machine.client.create_registered_model("trip-duration-green")
     both = "trip-duration-green, trip-duration-sample"
     reported = refused(machine.mlops("registry"), status=2)
     assert reported.endswith(f"got 2: choose one with --model: {both}")
-    reported = refused(machine.mlops("show"), status=2)
-    assert reported.endswith(f"got 2: choose one as in `show MODEL`: {both}")
+    header, green, sample, *hint = said(machine.mlops("show")).splitlines()
+    assert header.split() == ["model", "champion", "tested", "on", "rmse", "newest", "next", "month"]
+    assert green.split() == ["trip-duration-green", "none"]
+    assert re.fullmatch(rf"{SAMPLE_MODEL} +2 \(\d days?\) +2023-04 +\d\.\d{{4}} +3: \w+ +2023-05", sample)
+    assert hint == [f"more about one of them: {errors.command('show MODEL')}"]
     assert said(machine.mlops("registry", f"--model={SAMPLE_MODEL}")).startswith(f"{SAMPLE_MODEL}\n")

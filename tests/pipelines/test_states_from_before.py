@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from support import listed
 from support.doors import Machine
 from support.tracked import NAME, mlflow_client
 from support.warm import WarmSubprocess
@@ -23,7 +24,6 @@ from mlops.month import Month
 from mlops.registry import (
     alias_log,
     client,
-    listings,
     operator,
     trust,
     verification,
@@ -109,7 +109,7 @@ def test_versions_from_before_are_promoted_and_rolled_back(store: Path) -> None:
     ]
     proofs = [entry.proof for entry in alias_log.read(NAME)]
     assert proofs == [alias_log.BEFORE, alias_log.BEFORE, alias_log.SIGNED, alias_log.SIGNED]
-    shown = listings.listing(NAME)
+    shown = listed.listing(NAME)
     assert "NOTE: the 2 oldest of these moves are not signed: a release before 2026-12 wrote them" in shown
     first, *_ = alias_log.tenures(alias_log.read(NAME))
     assert (first.version, first.since) == ("1", REGISTRY["journal"]["journal.000002"]["at"])

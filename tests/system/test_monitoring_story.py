@@ -142,7 +142,7 @@ def test_the_next_month_rolls_a_bad_champion_back_and_the_month_after_promotes_a
     assert journal(machine)[-1] == ("2", "1", BY, "rollback", "done")
     listed = said(machine.mlops("registry"))
     assert re.search(
-        rf"champion 2 -> 1  rollback \({BY}\): RMSE [\d.]+ of version 2 is [\d.]+% above", listed
+        rf"champion 2 -> 1  rollback \({BY}\):\s+RMSE [\d.]+ of version 2 is [\d.]+% above", listed
     )
 
     text = said(machine.mlops(*monitor_command(machine)[:-1]))

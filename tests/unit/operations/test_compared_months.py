@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import listed
 from support.losses import delete_run
 from support.monitored import record
 from support.tracked import KEY, NAME, bare_version, mlflow_client, runs_of
@@ -13,7 +14,7 @@ from support.tracked import KEY, NAME, bare_version, mlflow_client, runs_of
 from mlops.operations.doctor import history
 from mlops.operations.retention import cleanup
 from mlops.operations.retention.cleanup import Retention
-from mlops.registry import listings, monitoring_log, run_history, run_lifecycle, versions
+from mlops.registry import monitoring_log, run_history, run_lifecycle, versions
 from mlops.registry.monitoring_record import to_json
 
 EXPERIMENT = monitoring_log.experiment_of(NAME)
@@ -50,9 +51,9 @@ def test_retention_never_deletes_them(run_id: str, status: str, monkeypatch: pyt
 
 
 def test_no_list_of_runs_or_versions_has_them(run_id: str) -> None:
-    before = listings.listing(NAME)
+    before = listed.listing(NAME)
     mlflow_client().delete_experiment(mlflow_client().get_run(run_id).info.experiment_id)
-    assert listings.listing(NAME) == before and run_id not in before
+    assert listed.listing(NAME) == before and run_id not in before
     assert run_id not in [run.run_id for run in run_history.list_runs(NAME)]
     assert versions.lost_runs(NAME) == {} and versions.earlier_runs(NAME, "2024-01") == ()
     assert versions.model_names() == (NAME,)

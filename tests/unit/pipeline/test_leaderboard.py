@@ -16,7 +16,6 @@ from mlops.pipeline import block_tables, months_table
 from mlops.pipeline.leaderboard import COLUMNS, as_text, check_leaderboard, leaderboard, of_version, read
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import versions
-from mlops.registry.listings import describe_version
 from mlops.registry.versions import Version
 from mlops.training.search import Trial
 
@@ -91,19 +90,6 @@ def test_the_text_shows_the_best_trials_only() -> None:
     ]  # fmt: skip
     assert "4.4124" in text
     assert "NaN" not in text
-
-
-def test_a_version_is_described_beside_its_baseline() -> None:
-    tags = {"first_month_learnt": "2023-01", "last_month_learnt": "2023-05", "test_month": "2023-06"}
-    text = describe_version(tags, MEASURED, VERSION, "trip-duration-sample")
-
-    assert text.startswith(
-        f"trip-duration-sample: champion is {VERSION}, trained on 2023-01 to 2023-05, "
-        "tested on 61,234 trips of 2023-06\n"
-    )
-    (rmse,) = (line.split() for line in text.splitlines() if line.strip().startswith("rmse"))
-    assert rmse == ["rmse", "4.4124", "5.6"]
-    assert text.endswith('load it: mlflow.pyfunc.load_model("models:/trip-duration-sample@champion")')
 
 
 def test_a_block_shows_the_leaderboard_beside_the_champion_before(store: Path) -> None:

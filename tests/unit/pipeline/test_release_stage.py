@@ -7,13 +7,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support import listed
 from support.builders import make_requests
 from support.tracked import AWAY, KEY, NAME, bare_version, fails_at, mlflow_client, save_artefact
 
 from mlops import locks
 from mlops.config import Settings
 from mlops.pipeline import release_stage
-from mlops.registry import alias_log, listings, versions
+from mlops.registry import alias_log, versions
 from mlops.registry.alias_log import CHALLENGER
 from mlops.registry.run_lifecycle import start_run
 from mlops.registry.runs import RUN_KEY
@@ -40,7 +41,7 @@ def test_a_version_that_an_unfinished_run_left_is_replaced_in_the_journal_and_in
     assert caplog.text.count(f"{NAME}: removing version 1, which an unfinished run left") == 1
     assert [(entry.before, entry.after) for entry in alias_log.read(NAME)] == [(None, "1"), ("1", "2")]
     assert alias_log.reconcile(NAME) == ()
-    shown = listings.listing(NAME)
+    shown = listed.listing(NAME)
     assert "challenger none -> 1" in shown
     assert "challenger 1 -> 2" in shown
 

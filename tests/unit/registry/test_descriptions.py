@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import listed
 from support.sound_versions import crown
 from support.tracked import KEY, NAME, bare_version, fails_at, mlflow_client
 
 from mlops.errors import TrackingError
-from mlops.registry import alias_log, approvals, descriptions, listings, operator, server_facts, versions
+from mlops.registry import alias_log, approvals, descriptions, operator, server_facts, versions
 from mlops.registry.alias_log import BY_OPERATOR, CHAMPION, ROLLBACK
 from mlops.registry.client import MlflowException
 from mlops.registry.descriptions import LONGEST, MARK, below
@@ -114,11 +115,10 @@ def test_what_waits_for_approval_is_on_both_pages_until_it_is_approved() -> None
 @pytest.mark.usefixtures("three")
 def test_an_alias_that_was_deleted_by_hand_is_said_by_the_next_command_that_notices() -> None:
     mlflow_client().delete_registered_model_alias(NAME, CHAMPION)
-    listed = listings.listing(NAME)
-    assert "NOTE: No version is champion since 20" in listed
-    assert listings.listing(NAME).endswith("UTC: somebody deleted the alias, or version 1, in MLflow")
+    assert "NOTE: No version is champion since 20" in listed.listing(NAME)
+    assert listed.listing(NAME).endswith("UTC: somebody deleted the alias, or version 1, in MLflow")
     with pytest.raises(TrackingError, match=r"there is no champion\. No version is champion since 20"):
-        listings.describe_champion(NAME)
+        listed.champion(NAME)
 
     assert "**No version is champion** since" in of_model()
     assert mlflow_client().get_registered_model(NAME).tags["champion"] == "none"

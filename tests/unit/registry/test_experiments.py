@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+import pytest
+from support import listed
 from support.tracked import KEY, NAME, OTHER_KEY, mlflow_client
 
 from mlops.errors import command
@@ -125,41 +126,57 @@ def test_the_note_is_the_description_on_mlflows_page(store: Path) -> None:
 
 def test_a_list_says_what_was_tried_and_what_came_of_it(store: Path) -> None:
     run_id = tried()
-    (only,) = experiments.list_all()
-    header, row, *below = experiment_list.as_text([only]).splitlines()
+    header, row, *below, shows = listed.experiments().splitlines()
     assert header.split() == [
-        "experiment", "model", "tested", "on", "rmse", "champion's", "champion", "verdict", "when", "(UTC)",
+        "experiment", "tested", "on", "rmse", "champion's", "verdict", "when", "champion", "model",
     ]  # fmt: skip
-    assert row.split()[:9] == ["short", "trips", NAME, "2023-06", "4.5000", "4.2500", "version", "3", "keep"]
+    assert row.split()[:6] == ["short", "trips", "2023-06", "4.5000", "4.2500", "keep"]
+    assert row.split()[8:] == ["UTC", "version", "3", NAME]
     assert [line.strip() for line in below[:3]] == [
         "differs: seed 1",
         "note: a <note> of two lines",
         "why: why",
     ]
-    assert run_id in below[3]
+    assert below[3].strip().startswith("http://127.0.0.1:")
+    assert f"/runs/{run_id}" in below[3]
+    assert shows == "`make mlflow` shows these pages"
 
 
-def test_a_long_note_is_cut_and_a_link_is_not(store: Path) -> None:
-    tried(experiment_note="very " * 100)
-    text = experiment_list.as_text(experiments.list_all())
-    assert max(len(line) for line in text.splitlines() if "note: " in line) == experiment_list.COLUMNS
+def test_a_long_note_is_cut_at_the_terminals_edge_and_a_link_is_not(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = tried(experiment_note="very " * 100)
+    assert f"note: {'very ' * 99}very\n" in listed.experiments()
+    monkeypatch.setenv("COLUMNS", "80")
+    *lines, link, _ = listed.experiments().splitlines()
+    assert max(map(len, lines)) <= 80
+    (note,) = [line for line in lines if "note: " in line]
+    assert note.endswith("very...")
+    assert len(note) > 75
+    assert f"/runs/{run_id}" in link
 
 
 def test_a_program_gets_numbers_and_nulls(store: Path) -> None:
     run_id = tried(champion=None)
-    (only,) = json.loads(experiment_list.as_json(experiments.list_all()))
-    expected: dict[str, Any] = {
-        "model": NAME, "name": "short trips", "month": "2023-06", "rmse": 4.5, "champion_rmse": None,
-        "champion": None, "verdict": "keep", "reason": "why", "differs": "seed 1", "status": "FINISHED",
-        "run_id": run_id,
+    (only,) = experiment_list.list_all()
+    assert only.model_dump(exclude={"at", "page"}) == {
+        "model": NAME, "name": "short trips", "note": "a <note>\n of two lines", "test_month": "2023-06",
+        "rmse_minutes": 4.5, "champion_rmse_minutes": None, "champion": None, "verdict": "keep", "reason": "why",
+        "differs": "seed 1", "status": "FINISHED", "run_id": run_id,
     }  # fmt: skip
-    assert {name: only[name] for name in expected} == expected
-    assert only["at"].endswith("+00:00")
-    assert f"/runs/{run_id}" in only["link"]
-    assert experiment_list.as_json([]) == "[]"
+    assert only.at.utcoffset() == timedelta(0)
+    assert f"/runs/{run_id}" in only.page.address
+    assert only.page.command == "make mlflow"
 
 
-def test_an_empty_list_says_how_to_begin() -> None:
+def test_a_run_that_was_stopped_has_no_verdict_and_shows_its_status(store: Path) -> None:
+    tried(judged=False)
+    (only,) = experiment_list.list_all()
+    assert (only.verdict, only.status) == (None, "KILLED")
+    assert listed.experiments().splitlines()[1].split()[5] == "killed"
+
+
+def test_an_empty_list_says_how_to_begin(store: Path) -> None:
     begin = f'make one: {command("train --experiment NAME")} --experiment-note "what it tries"'
-    assert experiment_list.as_text([]) == f"there is no experiment yet; {begin}"
-    assert experiment_list.as_text([], NAME) == f"{NAME}: there is no experiment yet; {begin}"
+    assert listed.experiments() == f"there is no experiment yet; {begin}"
+    assert listed.experiments(NAME) == f"{NAME}: there is no experiment yet; {begin}"

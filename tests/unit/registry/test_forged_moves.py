@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import listed
 from support.tracked import NAME, bare_version, mlflow_client
 
 from mlops import config
 from mlops.errors import PromotionError
 from mlops.operations.doctor import history
-from mlops.registry import alias_log, listings, operator
+from mlops.registry import alias_log, operator
 from mlops.registry.alias_log import BEFORE, CHAMPION, FORGED, SIGNED
 from mlops.registry.journal_tags import OLD_PREFIX, PREFIX, key_of
 
@@ -56,7 +57,7 @@ def test_a_forged_move_decides_no_rollback_and_is_shown_as_forged() -> None:
     assert alias_log.reconcile(NAME) == ()
     with pytest.raises(PromotionError, match="version 3 was never champion"):
         operator.rollback(NAME, "why", to="3")
-    shown = listings.listing(NAME)
+    shown = listed.listing(NAME)
     assert "champion 2 -> 3 [forged]  promote" in shown
     assert "NOTE: a move marked [forged] has no signature of this machine's key" in shown
     assert "\x1b" not in shown
@@ -129,7 +130,7 @@ def test_no_tag_ends_a_command_in_a_traceback() -> None:
     assert proofs() == [SIGNED, SIGNED, FORGED]
     assert len(alias_log.unreadable(NAME)) == len(ODD) + 2 * len(ENDINGS)
     assert alias_log.reconcile(NAME) == ()
-    assert listings.listing(NAME)
-    assert listings.describe_champion(NAME)
+    assert listed.listing(NAME)
+    assert listed.champion(NAME)
     assert [*history.look_over(NAME)]
-    assert "version 2" in listings.as_of(NAME, alias_log.read(NAME)[-1].at)
+    assert "version 2" in listed.as_of(NAME, alias_log.read(NAME)[-1].at)
