@@ -22,8 +22,9 @@ export MAGE_DATA_DIR ?= $(value MLOPS_STATE_DIR)/mage
 EDITOR_PORT ?= 6789
 MLFLOW_PORT ?= 5000
 SERVE_PORT ?= 8000
+PREFECT_PORT ?= 4200
 
-.PHONY: help install demo train editor mlflow serve stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
+.PHONY: help install demo train editor mlflow serve prefect stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -56,6 +57,10 @@ mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over 
 
 serve: .venv-serving/installed  ## [SERVE_PORT=8000 ARGS="--services green"]: the champions over HTTP, on 127.0.0.1
 	@.venv-serving/bin/python -m mlops.serving --port $(call quoted,$(SERVE_PORT)) $(ARGS)
+
+# Other orchestrators run the same steps; each in an environment of its own. Their state is in the state folder.
+prefect: .venv-prefect/installed  ## [PREFECT_PORT=4200]: the same steps under Prefect: server, pages and deployments, on 127.0.0.1
+	@.venv-prefect/bin/python -m stack.prefect_server $(call quoted,$(PREFECT_PORT))
 
 # supervisord runs the services and starts again what dies; it is configured from docker-compose.yml.
 # Ports: MAGE_PORT, MLFLOW_PORT, POSTGRES_PORT and SERVING_PORT, from the command line or the environment; then kept.
@@ -117,7 +122,7 @@ two_at_once = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: check install .venv-lock/installed  ## about a quarter of an hour: check, then every test but the long stories
 	$(BIN)/pytest $(two_at_once) -m "not long"
 
-test-long: .venv/dev-installed install .venv-browser/installed .venv-schemathesis/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
+test-long: .venv/dev-installed install .venv-browser/installed .venv-schemathesis/installed .venv-prefect/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
 	$(BIN)/pytest $(two_at_once) -m long
 
 chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months

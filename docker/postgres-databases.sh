@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates a database and a role of the same name for Mage and for MLflow; neither role can read the other's.
+# Creates a database and a role of the same name for Mage, for MLflow and, where it has a password, for Prefect; no
+# role can read another's.
 #
 # The postgres image runs this once, on an empty volume. It can be run again at any time; then it also
 # sets the roles' passwords to those of the environment:
@@ -7,7 +8,8 @@
 #     docker compose up --detach postgres
 #     docker compose exec postgres sh /docker-entrypoint-initdb.d/databases.sh
 #
-# Reads MAGE_DB_PASSWORD and MLFLOW_DB_PASSWORD, and the variables of psql (PGHOST, PGPORT, ...).
+# Reads MAGE_DB_PASSWORD, MLFLOW_DB_PASSWORD, PREFECT_DB_PASSWORD (`make prefect` sets it), and the variables of
+# psql (PGHOST, PGPORT, ...).
 set -eu
 
 ensure_database() { # NAME PASSWORD_VARIABLE
@@ -32,3 +34,4 @@ SQL
 : "${MLFLOW_DB_PASSWORD:?is not set, see .env.example}"
 ensure_database mage MAGE_DB_PASSWORD
 ensure_database mlflow MLFLOW_DB_PASSWORD
+[ -z "${PREFECT_DB_PASSWORD:-}" ] || ensure_database prefect PREFECT_DB_PASSWORD

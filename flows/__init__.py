@@ -1,0 +1,7 @@
+"""The pipeline under other orchestrators: one file for each, which calls `mlops.pipeline.steps`.
+
+Mage's folders are the home of the pipeline. These files are for people who run something else already; each needs
+an environment of its own, see `docs/anywhere.md`.
+
+with_prefect    Prefect 3: flows, deployments and the process that serves them
+"""
