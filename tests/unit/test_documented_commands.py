@@ -122,7 +122,7 @@ def test_continuous_integration_makes_what_it_should() -> None:
         ".venv-lock/installed",
         ".venv-mlflow/installed &",
         ".venv/dev-installed .venv-docs/installed .venv-browser/installed .venv-serving/installed "
-        ".venv-schemathesis/installed",
+        ".venv-schemathesis/installed .venv-prefect/installed",
     ]
     assert (first, second) == ("test", "test-long")
     assert re.search(r"^test: check install ", MAKEFILE, re.M)
