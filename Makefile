@@ -24,7 +24,7 @@ MLFLOW_PORT ?= 5000
 SERVE_PORT ?= 8000
 PREFECT_PORT ?= 4200
 
-.PHONY: help install demo train editor mlflow serve prefect stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
+.PHONY: help install demo train editor mlflow serve prefect airflow-test kubeflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -59,6 +59,17 @@ serve: .venv-serving/installed  ## [SERVE_PORT=8000 ARGS="--services green"]: th
 	@.venv-serving/bin/python -m mlops.serving --port $(call quoted,$(SERVE_PORT)) $(ARGS)
 
 # Other orchestrators run the same steps; each in an environment of its own. Their state is in the state folder.
+airflow = @export AIRFLOW_HOME=$(call quoted,$(value MLOPS_STATE_DIR))/airflow AIRFLOW__CORE__DAGS_FOLDER=$(call quoted,$(CURDIR)/flows) \
+  AIRFLOW__CORE__LOAD_EXAMPLES=false AIRFLOW__CORE__PARALLELISM=2 PYTHONPATH=$(call quoted,$(CURDIR)) \
+  PATH=$(call quoted,$(CURDIR)/.venv-airflow/bin):"$$PATH" \
+  AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY="$${AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY:-60}" && mkdir -p "$$AIRFLOW_HOME" &&
+airflow-test: .venv-airflow/installed  ## [SETTINGS='{"month": "2023-03"}']: the sample through Airflow, without a server
+	$(airflow) airflow db migrate >"$$AIRFLOW_HOME/migration.log" 2>&1 && \
+	  airflow dags test trip_duration_training --conf $(call quoted,$(or $(SETTINGS),{}))
+
+kubeflow: .venv-kfp/installed  ## [SETTINGS="month=2023-03"]: the sample through the local runner of Kubeflow Pipelines
+	@PYTHONPATH=$(call quoted,$(CURDIR)) .venv-kfp/bin/python flows/with_kubeflow.py run $(SETTINGS)
+
 prefect: .venv-prefect/installed  ## [PREFECT_PORT=4200]: the same steps under Prefect: server, pages and deployments, on 127.0.0.1
 	@.venv-prefect/bin/python -m stack.prefect_server $(call quoted,$(PREFECT_PORT))
 
