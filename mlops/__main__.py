@@ -14,6 +14,7 @@ from types import FrameType
 from mlops import config, files, masking
 from mlops.command_line import training
 from mlops.command_line.parser import parse
+from mlops.command_line.quick_start import quick_start
 from mlops.errors import ConfigError, MlopsError
 
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for a locale without UTF-8
     given = parse(arguments)
+    quick_start()
     masking.mask_logs()
     with masking.outputs(is_terminal=True):
         _configure_logging(given.verbose)

@@ -12,7 +12,6 @@ from typing import Any
 
 from mlops.config import PROJECT
 from mlops.model import version_code
-from mlops.model.intervals import INTERVAL_COLUMNS
 from mlops.model.learned_range import OUT_OF_RANGE
 from mlops.model.request_columns import REQUEST_COLUMNS
 from mlops.registry import signature
@@ -31,24 +30,6 @@ MODEL_PACKAGES = (
     "tzdata",  # for computers without a time zone database
 )  # fmt: skip
 
-# MLflow only checks that the columns are there. The model reads the values, so that MLflow and `predict_one` give
-# the same answers. MLflow's types refuse what the model answers (`double` refuses whole numbers, `long` refuses
-# 74.0 and null) and change what it refuses (`datetime` reads a number as nanoseconds since 1970).
-SIGNATURE = ModelSignature(
-    inputs=Schema(
-        [
-            ColSpec(AnyType(), name, required=name != "passenger_count")  # type: ignore[no-untyped-call]
-            for name in REQUEST_COLUMNS
-        ]
-    ),
-    outputs=Schema(
-        [
-            *(ColSpec(DataType.double, name) for name in ("duration_minutes", *INTERVAL_COLUMNS)),
-            ColSpec(DataType.boolean, OUT_OF_RANGE),
-        ]
-    ),
-)
-
 
 @dataclass(frozen=True)
 class Logged:
@@ -56,6 +37,24 @@ class Logged:
 
     uri: str
     files: dict[str, str]
+
+
+def model_signature() -> ModelSignature:
+    """Columns of a request and of an answer, for MLflow.
+
+    MLflow only checks that the columns are there. The model reads the values, so that MLflow and `predict_one` give
+    the same answers. MLflow's types refuse what the model answers (`double` refuses whole numbers, `long` refuses
+    74.0 and null) and change what it refuses (`datetime` reads a number as nanoseconds since 1970).
+    """
+    from mlops.model.intervals import INTERVAL_COLUMNS  # here: it imports XGBoost, which listings do not need
+
+    inputs = [
+        ColSpec(AnyType(), name, required=name != "passenger_count")  # type: ignore[no-untyped-call]
+        for name in REQUEST_COLUMNS
+    ]
+    minutes = [ColSpec(DataType.double, name) for name in ("duration_minutes", *INTERVAL_COLUMNS)]
+    outputs = [*minutes, ColSpec(DataType.boolean, OUT_OF_RANGE)]
+    return ModelSignature(inputs=Schema([*inputs]), outputs=Schema([*outputs]))
 
 
 @with_retry("logging the model")
@@ -117,7 +116,7 @@ def _save(
             loader_module=f"{package.name}.model",
             data_path=str(artefact),
             code_paths=[str(package)],
-            signature=SIGNATURE,
+            signature=model_signature(),
             input_example=example,
             metadata=metadata,
             pip_requirements=[f"{package}=={installed(package)}" for package in MODEL_PACKAGES],

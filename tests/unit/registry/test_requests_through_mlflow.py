@@ -38,7 +38,7 @@ def model(artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     package = artifact.write_code(folder)
     mlflow.pyfunc.save_model(
         path=str(folder / "version"), loader_module=f"{package.name}.model", data_path=str(artefact),
-        code_paths=[str(package)], signature=artifact.SIGNATURE, input_example=make_requests(3),
+        code_paths=[str(package)], signature=artifact.model_signature(), input_example=make_requests(3),
         pip_requirements=[],
     )  # fmt: skip
     return mlflow.pyfunc.load_model(str(folder / "version"))
