@@ -7,6 +7,11 @@ In three terminals, with an empty state folder for all of them, so that the edit
     make mlflow  # then, for its password: set -a; . $MLOPS_STATE_DIR/mlflow/.env; set +a
     .venv-browser/bin/python tests/support/pictures.py docs/images --mage 'the link that make editor prints'
 
+The page for riders needs the service with a champion of New York's green taxis only:
+
+    make serve SERVE_PORT=8000 ARGS="--services green"
+    .venv-browser/bin/python tests/support/pictures.py docs/images --only rider --service http://127.0.0.1:8000
+
 Look at every picture before you commit it.
 """
 
@@ -25,6 +30,7 @@ BLOCKS = ("load_trips", "clean_trips", "build_features", "train_and_register")
 MODEL = "trip-duration-sample"
 WIDTH, HEIGHT, BLOCK_HEIGHT, REGISTRY_HEIGHT = 1280, 960, 780, 560
 EDITOR_HEIGHT, CARD_HEIGHT, FORM_HEIGHT = 800, 665, 760
+RIDE = "?service=green&from=74&to=138&at=2023-11-03T17:00"
 FORM = ("2023-06", "sample", "2", "two trials")  # month, source, trials, experiment
 SECONDS_FOR_A_PAGE, SECONDS_FOR_A_BLOCK = 120, 600
 SETTLE_MS = 2500  # pages of both programs draw in several steps
@@ -137,6 +143,16 @@ def photograph_mlflow(browser: Browser, mlflow: str, folder: Path) -> None:
     page.close()
 
 
+def photograph_rider(browser: Browser, service: str, folder: Path) -> None:
+    """Take a picture of the page for riders, with an answer."""
+    page = new_page(browser)
+    page.goto(f"{service}/{RIDE}")
+    page.locator("#says .about").wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=folder / "rider.png", clip=top(HEIGHT))
+    page.close()
+
+
 def main(arguments: list[str] | None = None) -> None:
     from playwright.sync_api import sync_playwright
 
@@ -145,15 +161,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--mage", help="the editor's link with its token; not needed for --only mlflow")
     parser.add_argument("--mlflow", default="http://127.0.0.1:5000")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
-    parser.add_argument("--only", choices=("mage", "mlflow"), help="take the pictures of one program")
+    parser.add_argument(
+        "--only", choices=("mage", "mlflow", "rider"), help="take the pictures of one program"
+    )
+    parser.add_argument("--service", default="http://127.0.0.1:8000")
     options: Any = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
-        if options.only != "mlflow":
+        if options.only == "rider":
+            photograph_rider(browser, options.service, options.folder)
+        if options.only not in ("mlflow", "rider"):
             photograph_editor(browser, options.mage, options.folder)
             photograph_form(browser, options.mage, options.folder)
-        if options.only != "mage":
+        if options.only not in ("mage", "rider"):
             photograph_mlflow(browser, options.mlflow, options.folder)
         browser.close()
 

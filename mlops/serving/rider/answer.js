@@ -1,7 +1,7 @@
 // The answer in words: about how many minutes, a better hour nearby, and what it rests on.
 
 import { dayOf, hourOf } from "./choices.js";
-import { count, hour, minutes, months, month, range, rides, whole } from "./words.js";
+import { LONGEST, count, hour, minutes, months, month, range, rides, whole } from "./words.js";
 
 const FEW = 30; // rides; with fewer, the model judges mostly by other zones
 const NEAR = 2; // hours within which another departure is worth a thought
@@ -54,17 +54,23 @@ export const extremes = (points) => {
 };
 
 // What the answer rests on, as sentences; `between` is the answer of /rides, or null.
-export function grounds({ service, miles, names }, model, between) {
+export function grounds({ service, miles, names, high }, model, between) {
   const found = [];
   if (between && between.rides !== null) found.push(seen(between.rides, service, names));
   if (model.trained_on) found.push(`It learnt from ${rides(service)} of ${months(model.trained_on)}. What has changed since then it does not know.`);
   if (model.tested_on && model.test_rmse) {
     found.push(`Tried on ${month(model.tested_on)}, which it had not seen, it was off by about ${minutes(model.test_rmse)}, with the distance known.`);
   }
+  if (whole(high) >= LONGEST) found.push(`It learnt from no ride of more than ${LONGEST} minutes, so it never says more.`);
   if (!miles) found.push("Without the distance of the route, the range is wider.");
   found.push(`The model is ${model.name}, version ${model.version}.`);
   return found;
 }
+
+// A word of caution beside the answer, where the model has seen few such rides.
+export const caution = (between) => (between && between.rides !== null && between.rides < FEW
+  ? [element("p", { className: "warning" }, between.rides ? `Only ${between.rides} such ${between.rides === 1 ? "ride is" : "rides are"} known. Take it with care.` : "No such ride is known. Take it with care.")]
+  : []);
 
 function seen(number, service, [from, to]) {
   const way = from === to ? `within ${from}` : `from ${from} to ${to}`;

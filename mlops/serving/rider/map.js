@@ -37,6 +37,10 @@ export class ZoneMap {
     this.view.setSize(width, height);
   }
 
+  clear() {
+    this.shapes = new Map();
+  }
+
   get isDrawn() {
     return this.shapes.size > 0;
   }
@@ -50,7 +54,7 @@ export class ZoneMap {
     }
     const ends = [["a", this.zones.get(from)], ["b", this.zones.get(to)]].filter(([, zone]) => zone);
     const isSame = from === to;
-    this.top.replaceChildren(...ends.map(([letter, zone]) => pin(letter, zone, isSame)));
+    this.top.replaceChildren(...ends.map(([letter, zone], number) => pin(letter, zone, ends[1 - number]?.[1])));
     this.way.setAttribute("d", ends.length === 2 && !isSame ? arc(ends[0][1], ends[1][1]) : "");
     this.scaled(this.view.now.scale);
     if (this.ride === `${from} ${to}`) return; // the reader's own view stays
@@ -72,7 +76,7 @@ export class ZoneMap {
     for (const each of this.svg.querySelectorAll(".pin-on-map, .area, .ring")) {
       each.setAttribute("transform", `translate(${each.at.x} ${each.at.y}) scale(${1 / scale})`);
     }
-    this.names?.classList.toggle("is-far", scale > this.view.least * 3);
+    this.names?.classList.toggle("is-far", scale > this.view.least * 1.5);
   }
 
   click(event) {
@@ -128,16 +132,23 @@ function drawn(name, attributes) {
   return element;
 }
 
-// A round mark for the start, a square one for the end; side by side where both are one zone.
-function pin(letter, zone, isSame) {
+// A round mark for the start, a square one for the end; side by side where both are one zone. The name is on the
+// side that is away from the other mark.
+function pin(letter, zone, other) {
+  const isSame = zone === other;
   const group = drawn("g", { class: `pin-on-map pin-${letter}` });
   group.at = zone;
   const x = isSame ? (letter === "a" ? -13 : 13) : 0;
   const shape = letter === "a" ? drawn("circle", { cx: x, r: 12 }) : drawn("rect", { x: x - 11.5, y: -11.5, width: 23, height: 23, rx: 5 });
-  const text = drawn("text", { x, y: 5 });
-  text.textContent = letter.toUpperCase();
-  group.append(shape, text);
+  group.append(shape, written(letter.toUpperCase(), { x, y: 5 }));
+  if (!isSame || letter === "a") group.append(written(zone.name.split("/")[0], { class: "name", y: other && other.y > zone.y ? -19 : 30 }));
   return group;
+}
+
+function written(text, attributes) {
+  const element = drawn("text", attributes);
+  element.textContent = text;
+  return element;
 }
 
 // A bow from A to B, which says which two belong together; it is no route.
@@ -159,10 +170,9 @@ function around(boxes) {
 function areas(zones) {
   const groups = Map.groupBy ? Map.groupBy(zones, (zone) => zone.area) : grouped(zones);
   return [...groups].filter(([name, group]) => name && group.length > 3).map(([name, group]) => {
-    const text = drawn("text", { class: "area" });
+    const text = written(name, { class: "area" });
     const middle = (axis) => group.reduce((sum, zone) => sum + zone[axis], 0) / group.length;
     text.at = { x: middle("x"), y: middle("y") };
-    text.textContent = name;
     return text;
   });
 }

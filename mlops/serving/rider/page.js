@@ -1,6 +1,6 @@
 // The page for riders: joins the fields, the map, the curves and the service.
 
-import { better, element, extremes, grounds, parts } from "./answer.js";
+import { better, caution, element, extremes, grounds, parts } from "./answer.js";
 import * as calls from "./calls.js";
 import * as choice from "./choices.js";
 import { Combobox } from "./combobox.js";
@@ -140,7 +140,7 @@ async function ask() {
     hideTrouble();
     showAnswer(asked, days, found);
     const between = await rides;
-    if (mine === round) showGrounds(asked, model, between);
+    if (mine === round) showGrounds({ ...asked, high: point(found.get(asked.at)).high }, model, between);
   } catch (trouble) {
     if (mine === round) showTrouble(trouble, ask);
   } finally {
@@ -190,6 +190,7 @@ function showAdvice(best) {
 }
 
 function showGrounds(asked, model, between) {
+  if (!by("says").querySelector(".warning")) by("says").append(...caution(between));
   const known = between ? { ...model, ...between, version: between.model_version, name: model.name } : model;
   by("rests").replaceChildren(...grounds({ ...asked, names: [asked.from, asked.to].map((id) => fields.from.nameOf(id)) }, known, between).map((text) => element("li", {}, text)));
 }
@@ -268,10 +269,15 @@ async function loadZones() {
   if (service !== choices.service) return;
   zones = found.zones.length ? found : { ...found, zones: numbered() };
   for (const field of Object.values(fields)) field.setZones(zones.zones);
-  by("map-part").hidden = !zones.width;
-  document.body.classList.toggle("has-map", Boolean(zones.width));
-  if (zones.width) map.draw(zones);
+  showMap(Boolean(zones.width));
   showFields();
+}
+
+function showMap(isKnown) {
+  by("map-part").hidden = !isKnown;
+  document.body.classList.toggle("has-map", isKnown);
+  if (isKnown) map.draw(zones);
+  else map.clear();
   map.setRide(choices.from, choices.to);
 }
 
@@ -292,6 +298,7 @@ async function start() {
     hideTrouble();
     show();
   } catch (trouble) {
+    if (!zones.zones.length) showMap(false);
     showTrouble(trouble, start);
   }
 }

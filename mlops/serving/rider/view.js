@@ -44,7 +44,7 @@ export class View {
   // The view of a box, with room around it; never closer than a few neighbourhoods.
   around({ x, y, width, height }) {
     const { clientWidth, clientHeight } = this.svg;
-    const room = Math.max(0.09 * this.size.width, 0.3 * Math.max(width, height));
+    const room = Math.max(0.05 * this.size.width, 0.3 * Math.max(width, height));
     const scale = Math.min(clientWidth / (width + 2 * room), clientHeight / (height + 2 * room));
     return { x: x + width / 2, y: y + height / 2, scale };
   }

@@ -5,13 +5,17 @@ export const SERVICES = {
 };
 const RIDES = { green: "green taxi rides", yellow: "yellow taxi rides", fhvhv: "app rides", sample: "made-up rides" };
 const ABBREVIATED = { sq: "square", hts: "heights", st: "saint", jfk: "kennedy", ewr: "newark" };
+export const LONGEST = 60; // minutes: models learn from no longer ride, and never answer more
 const ENGLISH = "en-GB";
 
 export const whole = (minutes) => Math.max(1, Math.round(minutes));
 
 export const minutes = (count) => `${whole(count)} ${whole(count) === 1 ? "minute" : "minutes"}`;
 
-export const range = (low, high) => (whole(low) === whole(high) ? `${whole(low)}` : `${whole(low)} to ${whole(high)}`);
+export function range(low, high) {
+  const [least, most] = [whole(low), whole(high)];
+  return `${least === most ? least : `${least} to ${most}`}${most >= LONGEST ? " or more" : ""}`;
+}
 
 export const hour = (number) => `${String(number % 24).padStart(2, "0")}:00`;
 
