@@ -14,7 +14,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from mlops import masking
@@ -36,11 +37,11 @@ def width() -> int | None:
 def console() -> Console:
     """Standard output for text with colours; ``NO_COLOR`` and output to a file or pipe give plain text.
 
-    Give it texts of `tables.cleaned` only: what it prints may control the terminal.
+    Secrets, and characters that a terminal obeys, are replaced in all that it prints.
     """
     is_terminal, out = sys.stdout.isatty(), sys.stdout
     file: Any = out.for_styles() if isinstance(out, masking.Stream) else out
-    return Console(
+    made = Console(
         file=file,
         width=width() or WIDE,
         force_terminal=is_terminal,
@@ -49,6 +50,24 @@ def console() -> Console:
         emoji=False,
         markup=False,
     )
+    made.push_render_hook(_Cleaning())
+    return made
+
+
+class _Cleaning(RenderHook):
+    """Cleans what a console prints, before it gets colours."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Cleaned(renderable) for renderable in renderables]
+
+
+class _Cleaned:
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, shown: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in shown.render(self._inner, options):
+            yield segment if segment.control else Segment(masking.clean(segment.text), segment.style)
 
 
 def print_lines(lines: Iterable[Text]) -> None:

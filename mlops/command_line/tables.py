@@ -2,8 +2,8 @@
 
 Without a width, as in a file or a pipe, each row is one whole line. Where a terminal is too narrow for a table:
 
-1. columns that matter least are left out, and a line below the table names them;
-2. wide cells are folded at words, down to `FOLDED` characters;
+1. wide cells are folded at words, down to `FOLDED` characters;
+2. if that is not enough, columns that matter least are left out, and a line below the table names them;
 3. the columns that still have no place go below their row, each with its name.
 
 A link is never cut and never folded: people copy it.
@@ -24,16 +24,15 @@ from mlops import masking
 Row = Mapping[str, str | Text]
 GAP: Final = "  "
 INDENT: Final = 9  # of the lines below a row
-STACKED: Final = 2  # of the cells that have no place in their row
 FOLDED: Final = 24
 ENDING: Final = "..."
 HEADER, QUIET = "bold", "dim"
 
 
-def cleaned(said: str | Text, style: str = "", *, whole: bool = False) -> Text:
+def cleaned(said: str | Text, style: str = "", *, whole: bool = False, wraps: bool = False) -> Text:
     r"""One line of text without secrets and without characters that a terminal obeys.
 
-    With `whole` it is never cut or folded.
+    With `whole` it is never cut or folded; with `wraps` it is wrapped where others are cut.
 
     Examples
     --------
@@ -42,7 +41,13 @@ def cleaned(said: str | Text, style: str = "", *, whole: bool = False) -> Text:
     """
     if isinstance(said, Text):
         return said
-    return Text(" ".join(masking.clean(said).split()), style, no_wrap=whole or None, end="")
+    return Text(
+        " ".join(masking.clean(said).split()),
+        style,
+        no_wrap=whole or None,
+        overflow="fold" if wraps else None,
+        end="",
+    )
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,8 @@ def table_lines(rows: Sequence[Row], width: int | None, layout: Layout = PLAIN) 
     names = [name for name in rows[0] if name not in layout.below]
     cells = [{name: cleaned(cell) for name, cell in row.items()} for row in rows]
     firm = {name for name in names if any(_is_firm(row[name]) for row in cells)}
-    natural = {name: max(cell_len(name), *(cell_len(row[name].plain) for row in cells)) for name in names}
-    kept, left_out = _without_least(natural, width, layout)
-    folded = _folded(kept, width, firm)
+    all_widths = {name: max(cell_len(name), *(cell_len(row[name].plain) for row in cells)) for name in names}
+    folded, left_out = _fitted(all_widths, width, layout, firm)
     beside = _beside(folded, width)
     rest = [name for name in folded if name not in beside]
     header = {name: Text(name, HEADER) for name in beside}
@@ -116,7 +120,7 @@ def shortened(said: str | Text, width: int | None, indent: int = 0) -> Text:
     """A text on one line after an indentation, cut at the width unless it is whole."""
     text = cleaned(said)
     room = None if width is None else max(width - indent, len(ENDING) + 1)
-    if room is not None and not _is_firm(text) and cell_len(text.plain) > room:
+    if room is not None and not text.no_wrap and cell_len(text.plain) > room:
         text = text.copy()
         text.truncate(room - len(ENDING))
         text.right_crop(len(text) - _end_of_words(text.plain))
@@ -130,11 +134,19 @@ def _of_row(
     """Lines of a row: its cells, those without a place beside them, and the texts below."""
     yield from _row_lines(row, beside, layout)
     stacked = [Text.assemble((f"{name}: ", QUIET), row[name]) for name in rest if row[name].plain]
+    indent = INDENT if layout.below else len(GAP)
     if stacked:
-        together = Text("; ", end="").join(stacked)
-        room = None if width is None else max(width - STACKED, 1)
-        yield from (Text.assemble(" " * STACKED, line, end="") for line in wrapped(together, room))
-    yield from (shortened(row[name], width, INDENT) for name in layout.below if row[name].plain)
+        yield from _indented(Text("; ", end="").join(stacked), width, indent)
+    for name in layout.below:
+        if row[name].overflow == "fold":
+            yield from _indented(row[name], width, INDENT)
+        elif row[name].plain:
+            yield shortened(row[name], width, INDENT)
+
+
+def _indented(text: Text, width: int | None, indent: int) -> Iterator[Text]:
+    room = None if width is None else max(width - indent, 1)
+    yield from (Text.assemble(" " * indent, line, end="") for line in wrapped(text, room))
 
 
 def _row_lines(row: Mapping[str, Text], beside: Mapping[str, int], layout: Layout) -> Iterator[Text]:
@@ -153,16 +165,16 @@ def _row_lines(row: Mapping[str, Text], beside: Mapping[str, int], layout: Layou
         yield line
 
 
-def _without_least(
-    natural: Mapping[str, int], width: int | None, layout: Layout
+def _fitted(
+    widths: Mapping[str, int], width: int | None, layout: Layout, firm: Collection[str]
 ) -> tuple[dict[str, int], list[str]]:
-    """Widths of the columns without those that matter least, as far as needed; and the names of these."""
-    kept, left_out = dict(natural), []
+    """Widths of the columns, folded and without those that matter least as far as needed; and names of these."""
+    kept, left_out = dict(widths), []
     for name in layout.least:
-        if name in kept and not _fits(kept, width):
+        if name in kept and not _fits(_folded(kept, width, firm), width):
             left_out.append(name)
             del kept[name]
-    return kept, left_out
+    return _folded(kept, width, firm), left_out
 
 
 def _folded(kept: Mapping[str, int], width: int | None, firm: Collection[str]) -> dict[str, int]:
@@ -206,9 +218,9 @@ def _fold(cell: Text, room: int) -> list[Text]:
 
 
 def _end_of_words(plain: str) -> int:
-    """Where a text that was cut ends without the part of a word, unless that is a large part of it."""
+    """Where a text that was cut ends without the part of a word, unless that is a long word and no link."""
     end = len(plain[: plain.rfind(" ") + 1].rstrip())
-    return end if end > 0.8 * len(plain) else len(plain)
+    return end if end > 0.8 * len(plain) or "://" in plain[end:] else len(plain)
 
 
 def _cut_at(text: Text, breaks: Sequence[int]) -> list[Text]:

@@ -85,7 +85,7 @@ def print_champion(found: ChampionDetails) -> None:
 
 def print_summaries(found: Sequence[ModelSummary]) -> None:
     """Print a line for each model, and below them what a person should know or do."""
-    print_table([_summary_row(summary) for summary in found], right=("rmse",), least=("rmse", "tested on"))
+    _print_summary_table(found)
     for summary in found:
         notes = [override_words(summary.override)] if summary.override else []
         notes += [
@@ -93,6 +93,13 @@ def print_summaries(found: Sequence[ModelSummary]) -> None:
             *([lost_words(summary.lost_champion)] if summary.lost_champion else []),
         ]
         _print_notes(notes, summary.waiting, f"{summary.model}: ")
+
+
+def print_only(summary: ModelSummary, champion: ChampionDetails) -> None:
+    """Print the line of the only model, and then its champion."""
+    _print_summary_table([summary])
+    print_lines([Text()])
+    print_champion(champion)
 
 
 def print_champions_of(found: ChampionsOfDay) -> None:
@@ -186,25 +193,26 @@ def _version_row(version: ListedVersion) -> dict[str, str | Text]:
         "verdict": cleaned(verdict, STYLES.get(version.verdict, "")),
         "verified": cleaned(version.verified or "", STYLES.get(version.verified or "", "")),
         "reason": version.reason,
-        "override": override_words(version.override) if version.override else "",
+        "override": cleaned(override_words(version.override), wraps=True) if version.override else "",
     }
 
 
 def _move_lines(move: AliasMove) -> list[Text]:
-    """A move on one line; on a narrow terminal, with its reason on a second line."""
+    """A move on one line; on a narrow terminal, with its reason and perhaps its author on a second line."""
     room = width()
     moved = f"{move.alias} {move.before or 'none'} -> {move.after or 'none'}"
     marks = (move.state, alias_log.FORGED if move.proof == alias_log.FORGED else alias_log.DONE)
     state = "".join(f" [{mark}]" for mark in marks if mark != alias_log.DONE)
     by = re.sub(r"(?<=run \w{8})\w+", "", move.by)  # eight digits are enough to find a run
     verdict = f"{move.verdict}, {how_overridden(move.overrides)}" if move.overrides else move.verdict
-    parts = (utc(move.at), f"{moved}{state}", f"{verdict} ({by}):")
-    head = Text("  ", end="").join(map(cleaned, parts))
-    whole = Text.assemble("  ", head, " ", cleaned(move.reason), end="")
+    what = Text("  ", end="").join(map(cleaned, ("", utc(move.at), f"{moved}{state}", verdict)))
+    by_whom = Text.assemble(what, " (", cleaned(by), "):", end="")
+    whole = Text.assemble(by_whom, " ", cleaned(move.reason), end="")
     if room is None or whole.cell_len <= room:
         return [whole]
-    lines = [shortened(line, None, indent=2) for line in wrapped(head, room - 2, indent=4)]
-    return [*lines, shortened(move.reason, room, indent=6)]
+    if by_whom.cell_len <= room:
+        return [by_whom, shortened(move.reason, room, indent=6)]
+    return [*wrapped(what, room, indent=4), shortened(f"{by}: {move.reason}", room, indent=6)]
 
 
 def _proofs(shown: Sequence[AliasMove]) -> Iterator[str]:
@@ -217,6 +225,10 @@ def _proofs(shown: Sequence[AliasMove]) -> Iterator[str]:
     before = sum(move.proof == alias_log.BEFORE for move in shown)
     if before:
         yield f"the {before} oldest of these moves are not signed: a release before 2026-12 wrote them"
+
+
+def _print_summary_table(found: Sequence[ModelSummary]) -> None:
+    print_table([_summary_row(summary) for summary in found], right=("rmse",), least=("rmse", "tested on"))
 
 
 def _summary_row(summary: ModelSummary) -> dict[str, str | Text]:

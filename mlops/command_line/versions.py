@@ -109,12 +109,13 @@ def run_show(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
         return 0
-    version_texts.print_summaries(found)
-    if len(found) > 1:
+    if len(found) == 1 and found[0].champion:
+        only = listings.champion(found[0].model)
+        # What was noticed first is noticed no more.
+        version_texts.print_only(found[0], only.model_copy(update={"differences": found[0].differences}))
+    else:
+        version_texts.print_summaries(found)
         print_text(f"more about one of them: {command('show MODEL')}", indent=2)
-    elif found[0].champion:
-        print()
-        version_texts.print_champion(listings.champion(found[0].model))
     return 0
 
 
