@@ -13,6 +13,8 @@ from mlops.command_line.printing import print_json
 if TYPE_CHECKING:
     from mlops.serving.one_ride import RideEstimate  # late at run time: it imports numpy
 
+LONGEST_MINUTES = 60  # of the rides that models learn from, so also of an answer
+
 
 def add(parsers: Any) -> None:
     """Add the command to the parser."""
@@ -63,7 +65,8 @@ def _lines(found: RideEstimate) -> Iterator[str]:
     minutes, low, high = (
         round(each) for each in (found.duration_minutes, found.low_80_minutes, found.high_80_minutes)
     )
-    yield f"about {minutes} minute{'s' if minutes != 1 else ''}, {low} to {high} (8 of 10 such rides)"
+    more = " or more" if high >= LONGEST_MINUTES else ""
+    yield f"about {minutes} minute{'s' if minutes != 1 else ''}, {low} to {high}{more} (8 of 10 such rides)"
     yield f"from   {_place(found.pickup_zone, found.pickup_zone_name)}"
     yield f"to     {_place(found.dropoff_zone, found.dropoff_zone_name)}"
     yield f"when   {found.pickup_at_new_york:%A %Y-%m-%d %H:%M}, New York"

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Final
 
 from mlops import config
@@ -117,6 +118,13 @@ class Trial:
             return
         problem = channels.ask(heartbeat.address(str(given), "", has_failed=False))
         yield Tried(HEARTBEAT, REFUSED if problem else TAKEN, problem or "as after a check that went well")
+
+
+def _of_stopped_stack(secrets: Path) -> Mage:
+    """The Mage that the next start of the stack starts; it serves a copy of the project, once there is one."""
+    copy = secrets.parent / "trip_duration"
+    project = copy if (copy / "metadata.yaml").exists() else config.PROJECT
+    return Mage({**os.environ, **read_variables(secrets)}, project, is_stack=True)
 
 
 def _message() -> Message:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import yaml
 from jinja2 import Template
@@ -11,6 +14,8 @@ from mage_ai.orchestration.notification.config import AlertOn, NotificationConfi
 from support.doors import MAINTENANCE, PIPELINE, PROJECT
 
 from mlops.config import Settings
+from mlops.operations import channel_settings, channels
+from mlops.operations.channels import Message
 
 MAIL = {"SMTP_HOST": "mail.example.org", "SMTP_FROM": "model@example.org", "SMTP_TO": "operator@example.org"}
 NAMES = (
@@ -59,6 +64,62 @@ def test_messages_go_to_every_configured_receiver(monkeypatch: pytest.MonkeyPatc
     assert mail.smtp_user is None
     known = read(monkeypatch, **MAIL, SMTP_USER="me", SMTP_PASSWORD="secret").email_config
     assert (known.smtp_user, known.smtp_password) == ("me", "secret")
+
+
+OF_ALL_KINDS = """
+notification_config:
+  slack_config: {webhook_url: "{{ env_var('SLACK_WEBHOOK_URL') }}"}
+  teams_config: {webhook_url: ["https://teams.example/1", "{{ env_var('TEAMS_WEBHOOK_URL') }}"]}
+  discord_config: {webhook_url: https://discord.example/1}
+  telegram_config: {webhook_url: None}
+  google_chat_config: {}
+  opsgenie_config: {url: https://opsgenie.example, api_key: "{{ env_var('SMTP_PASSWORD') }}"}
+  email_config: {smtp_host: mail.example.org, smtp_mail_from: a@example.org, to_emails: [b@example.org]}
+"""
+
+
+@pytest.mark.parametrize("text", [(PROJECT / "metadata.yaml").read_text(), OF_ALL_KINDS], ids=["ours", "all"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        dict.fromkeys(NAMES, "None"),
+        dict.fromkeys(NAMES, ""),
+        {"SLACK_WEBHOOK_URL": "https://slack.example/1"},
+        {"TEAMS_WEBHOOK_URL": "https://teams.example/2", "SMTP_PASSWORD": "secret"},
+        MAIL,
+        {**MAIL, "SMTP_USER": "me", "SMTP_PASSWORD": "secret", "SMTP_PORT": "2525"},
+    ],
+    ids=lambda given: ",".join(given) or "nothing",
+)
+def test_a_test_message_goes_to_the_same_channels_as_mage_s_own(
+    text: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`notify --test` reads the configuration without Mage."""
+    (tmp_path / "metadata.yaml").write_text(text)
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    rendered = Template(text).render(**get_template_vars())
+    theirs = NotificationConfig.load(config=yaml.safe_load(rendered)["notification_config"])
+    ours = channel_settings.load(tmp_path, environment)
+    assert sent_with(ours, monkeypatch) == sent_with(theirs, monkeypatch)
+
+
+def sent_with(configuration: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a configuration lets us send, and the names of its channels."""
+    sent: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(channels.requests, "post", lambda *given, **how: sent.append((given, how)))
+        patch.setattr(channels, "_mail", lambda *given: sent.append(shown(given[0])))
+        return [sent, [each.channel for each in channels.deliver(Message("title", "text"), configuration)]]
+
+
+def shown(mail: Any) -> dict[str, Any]:
+    """What is used of the configuration of a mail server."""
+    used = ("smtp_host", "smtp_mail_from", "smtp_user", "smtp_password", "to_emails")
+    return {"smtp_port": int(mail.smtp_port), **{name: getattr(mail, name) for name in used}}
 
 
 def triggers(pipeline: str) -> list[Trigger]:
