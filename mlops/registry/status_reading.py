@@ -202,7 +202,7 @@ def _check(tags: Mapping[str, str]) -> CheckStatus | None:
     found = last_check.of_tags(tags)
     if found is None:
         return None
-    return CheckStatus(at=found.at, month=found.month, outcome=found.outcome, text=found.text)
+    return CheckStatus(at=found.at, month=_line(found.month), outcome=found.outcome, text=found.text)
 
 
 def _monitoring(model: _Model) -> tuple[MonitoringStatus | None, tuple[str, ...]]:
