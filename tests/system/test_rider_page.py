@@ -171,9 +171,17 @@ def test_each_trouble_has_a_sentence_and_a_next_act(seen: dict[str, Any]) -> Non
 
 def test_a_service_with_short_lists_answers_without_curves(seen: dict[str, Any]) -> None:
     shown = seen["short"]["shown"]
-    assert_matches(ANSWER, shown["says"])
     assert shown["lists"] == [169, 1]
     assert not shown["curve"]
+
+
+def test_a_long_and_rare_ride_is_said_to_be_one(seen: dict[str, Any]) -> None:
+    shown = seen["short"]["shown"]
+    assert " to 60 or more for 8 of 10 such rides" in shown["says"]
+    assert shown["says"].endswith("Only 5 such rides are known. Take it with care.")
+    assert shown["rests"][0].startswith("It has seen only 5 made-up rides from South 6 to ")
+    assert "It learnt from no ride of more than 60 minutes, so it never says more." in shown["rests"]
+    assert " to 60 or more: South 6 to " in shown["title"]
 
 
 def test_a_key_is_asked_for_and_a_missing_model_explained(seen: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ export class Combobox {
 
   setValue(id) {
     this.value = id;
-    this.input.value = this.nameOf(id);
+    if (!this.isMeant) this.input.value = this.nameOf(id); // else somebody is typing
     this.clear.hidden = id === null;
   }
 
@@ -129,7 +129,7 @@ export class Combobox {
       PageDown: () => isOpen && this.mark(Math.min(last, this.active + 8)),
       PageUp: () => isOpen && this.mark(Math.max(0, this.active - 8)),
       Enter: () => isOpen && this.active >= 0 && this.choose(this.shown[this.active].id),
-      Escape: () => (isOpen ? (this.close(), this.setValue(this.value)) : this.choose(null)),
+      Escape: () => this.choose(isOpen ? this.value : null),
     };
     if (!steps[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();

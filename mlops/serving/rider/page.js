@@ -10,6 +10,7 @@ import { Week } from "./week.js";
 import { SERVICES, hour, longDay, minutes, range, shortDay, whole } from "./words.js";
 
 const EXAMPLE = [132, 230]; // New York's largest airport, and its busiest square
+const SLOW = 150; // milliseconds after which the page shows that it waits
 const AGAIN = 5; // seconds until the page tries again by itself
 const by = (id) => document.getElementById(id);
 const ASKED = document.title;
@@ -106,6 +107,7 @@ function showFields() {
 
 function showPrompt() {
   round += 1;
+  by("answer").classList.remove("is-waiting");
   by("times").hidden = true;
   by("advice").hidden = true;
   document.title = ASKED;
@@ -131,7 +133,7 @@ async function ask() {
   const asked = { ...choices };
   const model = models.find((each) => each.service === asked.service)?.model;
   if (!model) return;
-  const slow = setTimeout(() => by("answer").classList.add("is-waiting"), 150);
+  const slow = setTimeout(showWaiting, SLOW);
   try {
     const days = choice.weekOf(asked.at);
     const rides = calls.rides(asked).catch(() => null);
@@ -147,6 +149,11 @@ async function ask() {
     clearTimeout(slow);
     if (mine === round) by("answer").classList.remove("is-waiting");
   }
+}
+
+function showWaiting() {
+  by("answer").classList.add("is-waiting");
+  if (!by("says").querySelector(".about")) by("says").replaceChildren(element("p", { className: "prompt" }, "One moment …"));
 }
 
 const point = (answer) => ({
@@ -219,6 +226,7 @@ function showTrouble(trouble, again) {
   by("times").hidden = true;
   by("advice").hidden = true;
   document.title = ASKED;
+  by("answer").classList.remove("is-waiting");
   by("says").replaceChildren(element("p", { className: "prompt" }, "No answer at the moment."));
   clearTimeout(timer);
   if (isPassing) timer = setTimeout(again, 1000 * seconds);
@@ -306,4 +314,5 @@ async function start() {
 fillHours();
 listen();
 showFields();
+if (choices.from !== null && choices.to !== null) showWaiting();
 start();
