@@ -7,6 +7,7 @@ In reading order:
 - `synthetic`: a source without a network: generated months of a synthetic city
 - `zones`: names and boroughs of zones, TLC's and the synthetic city's
 - `zone_map`: a map of zones as shapes that a page can draw
+- `zone_shapefile`: from TLC's zip of zones to a map, in a process of its own
 - `zone_shapes`: the shapes of zones, TLC's and the synthetic city's
 - `cache`: local copies of months, each complete or absent
 - `parquet_footer`: how the columns of a Parquet file are stored

@@ -42,6 +42,7 @@ NOT_DECIDING = {
     "mlops/data/trip_counts.py": "numbers for charts",
     "mlops/data/trip_samples.py": "trips for charts",
     "mlops/data/zone_map.py": "shapes of zones, for a map",
+    "mlops/data/zone_shapefile.py": "shapes of zones, for a map",
     "mlops/data/zone_shapes.py": "shapes of zones, for a map",
     "mlops/data/zones.py": "names of zones, for people who ask for a prediction",
     "mlops/data/revisions.py": "describes changed files",

@@ -1,7 +1,7 @@
 """The synthetic city's zones as shapes: districts around the places that `city` knows, on both banks of a river.
 
 A district is what is nearest to its place on its bank. No trip is made from the shapes, but a district lies where
-its trips begin and end, so distances on the map are plausible. All lengths are miles, east and north of the centre.
+its trips begin and end, so distances on the map are plausible. Lengths are miles, east and north of the centre.
 """
 
 from __future__ import annotations
