@@ -107,7 +107,7 @@ def wrapped(said: str | Text, width: int | None, style: str = "", indent: int = 
     Examples
     --------
     >>> [line.plain for line in wrapped("see https://example.org/long now", 10, indent=2)]
-    ['see', '  https://example.org/long', '  now']
+    ['see https://example.org/long', '  now']
     """
     text = cleaned(said, style)
     if width is None or text.no_wrap or cell_len(text.plain) <= width:
@@ -123,8 +123,7 @@ def shortened(said: str | Text, width: int | None, indent: int = 0) -> Text:
     if room is not None and not text.no_wrap and cell_len(text.plain) > room:
         text = text.copy()
         text.truncate(room - len(ENDING))
-        text.right_crop(len(text) - _end_of_words(text.plain))
-        text.append(ENDING)
+        text = text[: _end_of_words(text.plain)].append(ENDING)
     return Text.assemble(" " * indent, text, end="")
 
 
@@ -236,7 +235,8 @@ def _breaks(plain: str, first: int, room: int, *, cut_words: bool = False) -> li
     used, limit = 0, first
     for found in re.finditer(r"\S+\s*", plain):
         word = found.group().rstrip()
-        if used and used + cell_len(word) > limit:
+        has_place = cut_words or cell_len(word) <= room  # on a line of its own
+        if used and used + cell_len(word) > limit and has_place:
             breaks.append(found.start())
             used, limit = 0, room
         if cut_words and cell_len(word) > limit:
