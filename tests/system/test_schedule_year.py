@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.beats import Beats, watching
 from support.doors import PIPELINE, SAMPLE_MODEL, wait_until
 from support.inbox import Inbox, receiving
 from support.mage_api import MageApi
@@ -26,6 +27,7 @@ from support.stack_process import free_ports, leader, members, place, require_pr
 
 from mlops.data.synthetic.source import write_month
 from mlops.month import Month
+from mlops.registry import last_check
 from mlops.registry.client import mlflow
 from stack import mage_project
 from stack import stack as stacks
@@ -38,12 +40,13 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 @dataclass(frozen=True)
 class Year:
-    """The stack, the site that publishes months, and the messages."""
+    """The stack, the site that publishes months, the messages, and the heartbeats."""
 
     stack: stacks.Stack
     publisher: Publisher
     inbox: Inbox
     client: Any
+    beats: Beats
 
     def publish(self, month: Month, rows: int = 1500) -> None:
         """Publish a month in one step; it replaces a file of the same name."""
@@ -63,6 +66,12 @@ class Year:
         everywhere = [experiment.experiment_id for experiment in self.client.search_experiments()]
         found = self.client.search_runs(everywhere, order_by=["attributes.start_time ASC"])
         return [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+
+    def last_check(self) -> tuple[str, str]:
+        """Outcome and month of the last check for a new month."""
+        found = last_check.of_tags(self.client.get_registered_model(SAMPLE_MODEL).tags)
+        assert found
+        return found.outcome, found.month
 
     def wait_for(self, month: Month) -> None:
         """Return when the month is judged next, and reported."""
@@ -130,8 +139,10 @@ def year() -> Iterator[Year]:
         site = home / "site"
         site.mkdir()
         publisher, inbox = stack.enter_context(publishing(site)), stack.enter_context(receiving())
+        beats = stack.enter_context(watching())
         checkout = _checkout(home / "checkout", publisher.url)
         mage = {"SCHEDULER_TRIGGER_INTERVAL": "1", "SLACK_WEBHOOK_URL": inbox.url, "MLOPS_THREADS": "1"}
+        mage["HEARTBEAT_URL"] = f"{beats.url}/{{check}}"
         how = {"checkout": checkout, "extra": {"mage": mage}}
         folder = home / "state" / "stack"
         for month in Month.range(FIRST - 2, FIRST + 2):
@@ -141,7 +152,8 @@ def year() -> Iterator[Year]:
         for name, value in running.client.items():
             if name.startswith("MLFLOW_"):
                 patch.setenv(name, value)
-        yield Year(running, publisher, inbox, mlflow.MlflowClient(running.client["MLFLOW_TRACKING_URI"]))
+        client = mlflow.MlflowClient(running.client["MLFLOW_TRACKING_URI"])
+        yield Year(running, publisher, inbox, client, beats)
 
 
 def _checkout(target: Path, source: str) -> Path:
@@ -187,9 +199,12 @@ def test_an_unattended_year(year: Year) -> None:
     assert [r.info.status for r in year.runs() if r.info.run_id == run] == ["FINISHED"]
     assert not [title for title in year.inbox.titles if "failed" in title]
 
-    # Nothing to do: no message. Then a month is published, and PostgreSQL is restarted during its training.
-    said = len(year.inbox.messages)
+    # Nothing to do: heartbeats, and no message. Then a month is published; PostgreSQL is restarted meanwhile.
+    said, heard = len(year.inbox.messages), len(year.beats.asked)
     time.sleep(8)
+    year.wait_until(lambda: year.last_check() == ("not_published", str(june)))
+    year.wait_until(lambda: len(year.beats.asked) > heard + 1)
+    assert set(year.beats.asked) == {"GET /green-training"}
     assert len(year.inbox.messages) == said
     year.publish(june)
     year.amid(june)
@@ -229,6 +244,8 @@ def test_an_unattended_year(year: Year) -> None:
     failed = [run for run in year.runs() if cause in run.data.tags.get("error", "")]
     assert [run.info.status for run in failed] == ["FAILED"]
     assert failed[0].info.run_id in text
+    year.wait_until(lambda: year.last_check() == ("failed", ""))
+    year.wait_until(lambda: "GET /green-training/fail" in year.beats.asked)
     assert year.mage_shows_failed(text.rpartition("/")[2], cause)
     time.sleep(8)
     assert year.inbox.messages[-1] == (title, text)

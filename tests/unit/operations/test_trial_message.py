@@ -61,7 +61,7 @@ def a_stack(started: bool, **variables: str) -> None:
         shutil.copytree(config.PROJECT / "callbacks", folder / "project")
         shutil.copy(config.PROJECT / "metadata.yaml", folder / "project")
         (folder / "client").mkdir()
-        (folder / "client" / ".env").write_text("ENV='prod'\n")
+        (folder / "client" / ".env").write_text("LOCK_URL='postgresql://127.0.0.1/x'\n")
         (folder / "run" / "mage").mkdir(parents=True)
         (folder / "run" / "mage" / ".env").write_text(lines)
         (folder / "run" / "mage.json").write_text(json.dumps({"cwd": str(folder / "project")}))
