@@ -187,7 +187,8 @@ def test_a_long_and_rare_ride_is_said_to_be_one(seen: dict[str, Any]) -> None:
 def test_a_key_is_asked_for_and_a_missing_model_explained(seen: dict[str, Any]) -> None:
     shown = seen["locked"]["shown"]
     assert shown["notice"].startswith("No model answers yet.")
-    assert shown["says"] == "No answer at the moment."
+    assert shown["says"] == ""
+    assert not shown["map"]
 
 
 def assert_matches(pattern: str, text: str) -> None:

@@ -4,6 +4,7 @@ const FRESH = 10 * 60_000; // an answer is kept this long: the champion may chan
 const MOST_KEPT = 40;
 const KEY = "trip-durations-key";
 const kept = new Map();
+const storage = ownStorage();
 const refused = new Set(); // lists that the service did not take
 
 // `kind` is one of key, away, model, busy, refused, failed; `after` is seconds.
@@ -17,9 +18,9 @@ export class Trouble extends Error {
 
 const KINDS = { 401: "key", 403: "refused", 404: "missing", 413: "long", 422: "refused", 429: "busy", 503: "model" };
 
-export const useKey = (key) => sessionStorage.setItem(KEY, key);
-export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
-export const dropKey = () => sessionStorage.removeItem(KEY);
+export const useKey = (key) => storage.setItem(KEY, key);
+export const hasKey = () => Boolean(storage.getItem(KEY));
+export const dropKey = () => storage.removeItem(KEY);
 
 export const services = () => call("model");
 export const zones = (service) => call(service ? `zones?service=${service}` : "zones");
@@ -53,13 +54,24 @@ const post = (body) => call("predict", {
 });
 
 async function call(path, options = {}) {
-  const key = sessionStorage.getItem(KEY);
+  const key = storage.getItem(KEY);
   const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
   const answer = await fetch(path, { ...options, headers }).catch(() => { throw new Trouble("away"); });
   if (answer.ok) return answer.json();
   const problem = await answer.json().catch(() => ({}));
   const after = Number(answer.headers.get("retry-after")) || 0;
   throw new Trouble(KINDS[answer.status] ?? "failed", problem.detail ?? "", after);
+}
+
+// The tab's own storage; where the browser forbids it, a key is kept until the page is left.
+function ownStorage() {
+  try {
+    sessionStorage.getItem(KEY);
+    return sessionStorage;
+  } catch {
+    const values = new Map();
+    return { getItem: (name) => values.get(name) ?? null, setItem: (name, value) => values.set(name, value), removeItem: (name) => values.delete(name) };
+  }
 }
 
 // What `make` gives, from the last minutes if it was asked then. What failed is not kept.

@@ -90,6 +90,7 @@ function listen() {
 function show() {
   showFields();
   map.setRide(choices.from, choices.to);
+  if (!models.length) return; // `start` goes on trying
   clearTimeout(timer);
   if (choices.from === null || choices.to === null) showPrompt();
   else ask();
@@ -107,6 +108,7 @@ function showFields() {
 
 function showPrompt() {
   round += 1;
+  hideTrouble();
   by("answer").classList.remove("is-waiting");
   by("times").hidden = true;
   by("advice").hidden = true;
@@ -226,8 +228,7 @@ function showTrouble(trouble, again) {
   by("times").hidden = true;
   by("advice").hidden = true;
   document.title = ASKED;
-  by("answer").classList.remove("is-waiting");
-  by("says").replaceChildren(element("p", { className: "prompt" }, "No answer at the moment."));
+  by("answer").hidden = true;
   clearTimeout(timer);
   if (isPassing) timer = setTimeout(again, 1000 * seconds);
   return undefined;
@@ -236,6 +237,7 @@ function showTrouble(trouble, again) {
 function hideTrouble() {
   by("notice").hidden = true;
   by("notice").replaceChildren();
+  by("answer").hidden = false;
 }
 
 function askForKey() {
