@@ -24,7 +24,7 @@ MLFLOW_PORT ?= 5000
 SERVE_PORT ?= 8000
 PREFECT_PORT ?= 4200
 
-.PHONY: help install demo train editor mlflow serve prefect airflow-test kubeflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
+.PHONY: help install demo train editor notebook script mlflow mlflow-run serve prefect airflow-test kubeflow stack stack-update stack-stop stack-status upgrade backup restore bench docs docs-serve check test chaos fuzz lock clean
 
 # $(call quoted,TEXT): TEXT as one word of the shell. $(call option,NAME,TEXT): NAME=TEXT, or nothing without TEXT.
 quoted = '$(subst ','\'',$(1))'
@@ -52,8 +52,19 @@ editor: .venv/installed  ## [TERMINAL=1]: the pipeline in Mage's editor, on 127.
 	  SERVER_VERBOSITY=$${SERVER_VERBOSITY:-WARNING} PYDEVD_DISABLE_FILE_VALIDATION=1 \
 	  DISABLE_TERMINAL=$(if $(filter 1,$(TERMINAL)),false,true) $(BIN)/python -m stack.mage start . --host 127.0.0.1 --port $(EDITOR_PORT)
 
+# jupytext, which keeps the notebook's .py like the notebook, is one of the packages for development.
+notebook: .venv/dev-installed  ## [JUPYTER_PORT=8888]: from plots of the trips to a registered model, in JupyterLab on 127.0.0.1
+	@$(BIN)/python -m stack.notebook lab $(call quoted,$(JUPYTER_PORT))
+
+script: .venv/installed  ## the notebook's four steps as a script with options, in the state folder
+	@$(BIN)/python -m stack.notebook script
+
 mlflow: .venv-mlflow/installed  ## MLflow's server and pages on 127.0.0.1, over the same store
 	@$(SERVER_BIN)/python -m stack.mlflow_server $(MLFLOW_PORT)
+
+# With MLFLOW_TRACKING_URI unset, `mlflow run` alone would make a store of its own in this folder.
+mlflow-run: .venv/installed  ## [ENTRY=backfill] [ARGS="-P month=2023-03"]: the same as an MLflow Project, see MLproject
+	@$(BIN)/python -m flows.with_mlflow run $(call quoted,$(or $(ENTRY),train)) $(ARGS)
 
 serve: .venv-serving/installed  ## [SERVE_PORT=8000 ARGS="--services green"]: the champions over HTTP, on 127.0.0.1
 	@.venv-serving/bin/python -m mlops.serving --port $(call quoted,$(SERVE_PORT)) $(ARGS)

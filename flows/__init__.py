@@ -4,4 +4,5 @@ Mage's folders are the home of the pipeline. These files are for people who run 
 an environment of its own, see `docs/anywhere.md`.
 
 with_prefect    Prefect 3: flows, deployments and the process that serves them
+with_mlflow     MLflow Projects: the entry points of `MLproject`, in Mage's own environment
 """

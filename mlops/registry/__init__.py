@@ -15,6 +15,7 @@ In reading order:
 - `artifact`: what a registered version carries
 - `version_files`: a version's files: fetched, checked against its signature, asked for predictions
 - `versions`: register one version per run key, look versions up
+- `project_runs`: the runs that `mlflow run` opens around ours
 - `model_months`: the metrics of a model over its test months, as curves
 - `run_history`: past runs of a model, and how to delete their trials and artefacts
 - `journal_tags`: entries of the journal as tags of the registered model

@@ -143,9 +143,9 @@ def of_version(version: Version, past: _Past) -> str:
     override = past.overridden.get(number)
     verdict, why = overrides.verdict_of(version), tags.get("reason", "no reason is recorded")
     lines = [
-        f"**Verdict: {_plain(verdict)}**: {_plain(why)}",
+        f"**Verdict: {escaped(verdict)}**: {escaped(why)}",
         *([_waits(past.waits)] if past.waits and past.waits.version.number == number else []),
-        *([f"**Verdict overridden**: {_plain(str(override))}"] if override else []),
+        *([f"**Verdict overridden**: {escaped(str(override))}"] if override else []),
         *(["Champion " + "; ".join(map(_span, reigns))] if reigns else ["Not champion so far"]),
         f"Verification: {_verified(tags.get('proof'))}",
         _links(version, past.experiment_id),
@@ -176,11 +176,11 @@ def _champion_lines(past: _Past, known: Mapping[str, Version]) -> list[str]:
             else "**No version is champion yet**"
         ]
     tags, since = version.tags, f" since {_time(last.since)}" if last else ""
-    learnt = [_plain(tags.get(f"{which}_month_learnt", "?")) for which in ("first", "last")]
+    learnt = [escaped(tags.get(f"{which}_month_learnt", "?")) for which in ("first", "last")]
     page = f"[version {version.number}]({_address(versions.page_of(version))})"
     return [
         f"**Champion: {page}**{since}. RMSE {_rmse(version)} minutes on the trips of "
-        f"{_plain(_month(version))}; trained on {learnt[0]} to {learnt[1]}",
+        f"{escaped(_month(version))}; trained on {learnt[0]} to {learnt[1]}",
         _links(version, past.experiment_id),
     ]
 
@@ -209,7 +209,7 @@ def _waits(waits: Waiting) -> str:
     version = waits.version
     how = f"python -m mlops approve {version.number} --model {version.name} --reason ..."
     return (
-        f"**Version {version.number} waits for approval** since {_time(waits.since)}: {_plain(waits.why)}. "
+        f"**Version {version.number} waits for approval** since {_time(waits.since)}: {escaped(waits.why)}. "
         f"To make it champion: `{how}`"
     )
 
@@ -226,7 +226,7 @@ def _time(at: str) -> str:
 def _verified(proof: str | None) -> str:
     if proof == verification.PASSED:
         return "passed: the registry serves the model that was tested"
-    return f"failed: {_plain(proof)}" if proof else "none"
+    return f"failed: {escaped(proof)}" if proof else "none"
 
 
 def _month(version: Version) -> str:
@@ -240,6 +240,6 @@ def _rmse(version: Version) -> str:
         return "?"
 
 
-def _plain(text: str) -> str:
+def escaped(text: str) -> str:
     """A text that Markdown shows as it is, on one line."""
     return re.sub(r"([\\`*_\[\]#|~])", r"\\\1", html.escape(one_line(text, 600), quote=False))
