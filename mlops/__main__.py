@@ -11,8 +11,9 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
-from mlops import config, files, masking
+from mlops import config, files, log_lines, masking
 from mlops.command_line import training
+from mlops.command_line.bars import bars
 from mlops.command_line.parser import parse
 from mlops.command_line.quick_start import quick_start
 from mlops.errors import ConfigError, MlopsError
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with masking.outputs(is_terminal=True):
         _configure_logging(given.verbose)
         signal.signal(signal.SIGTERM, _terminate)
-        return _act(given)
+        with bars():
+            return _act(given)
 
 
 def _act(given: argparse.Namespace) -> int:
@@ -48,7 +50,7 @@ def _act(given: argparse.Namespace) -> int:
 
 
 def _configure_logging(verbose: bool) -> None:
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.basicConfig(handlers=[log_lines.to_stderr()], level=logging.WARNING)
     logging.getLogger("mlops").setLevel(logging.INFO)
     if verbose:
         logging.getLogger().setLevel(logging.INFO)

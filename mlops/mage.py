@@ -20,6 +20,7 @@ from mlops import files, masking
 from mlops.addresses import HIDDEN
 from mlops.config import Settings
 from mlops.errors import ConfigError, MlopsError
+from mlops.log_lines import LogLines
 
 # Variables that Mage itself adds to the pipeline's variables (mage-ai 0.9.80).
 MAGE_VARIABLES = frozenset(
@@ -189,7 +190,7 @@ def _log_to_stdout() -> None:
     package = logging.getLogger("mlops")
     if not any(isinstance(handler, _StdoutHandler) for handler in package.handlers):
         handler = _StdoutHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(LogLines())
         package.addHandler(handler)
         package.setLevel(logging.INFO)
         package.propagate = False  # otherwise Mage's root logger repeats each line

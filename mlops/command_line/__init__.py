@@ -21,6 +21,7 @@ In reading order:
 - `completion`: what a shell needs to complete commands and options
 - `about`: versions of this project and its libraries
 - `command_parser`: usage, help, and suggestions for wrong words
+- `bars`: bars for downloads, trials and rows on a terminal
 - `quick_start`: what makes a command start fast
 - `parser`: all commands, and what is wrong with a command line
 

@@ -8,7 +8,7 @@ import sys
 NOT_NEEDED = ("polars", "pygments")
 """Packages that MLflow and its libraries import where they are installed, and that no command uses.
 
-Mage's requirements bring them. MLflow registers Polars' frames as data sets; Mako colours HTML pages with Pygments.
+Mage's requirements bring them. MLflow registers Polars' frames as data sets; Mako colours pages with Pygments.
 """
 NEW_OBJECTS = 100_000  # between two searches for unused objects; imports alone make millions that stay
 

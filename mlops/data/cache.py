@@ -26,10 +26,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlops import progress
 from mlops.data import ceilings, retries
 from mlops.data.parquet_footer import has_encrypted_footer
 from mlops.data.raw_trips import encrypted
-from mlops.data.sources import MAGIC, UNSURE, BrokenOffError, Source, file_name, not_parquet, publication
+from mlops.data.sources import (
+    MAGIC,
+    UNSURE,
+    BrokenOffError,
+    Progress,
+    Source,
+    file_name,
+    not_parquet,
+    publication,
+)
 from mlops.errors import DownloadError, MonthNotPublishedError, TripSchemaError
 from mlops.files import only_one_process, sha256_of
 from mlops.month import Month
@@ -215,8 +225,8 @@ def _download(source: Source, name: str, path: Path, url: str, version: str) -> 
 
 
 def _download_once(source: Source, name: str, path: Path, url: str, version: str) -> str:
-    with _HashingWriter(path) as target:
-        source.download(name, target, _Watch(name, url))
+    with _HashingWriter(path) as target, progress.step(name, None, progress.BYTES) as report:
+        source.download(name, target, _Watch(name, url, report))
         target.flush()
         os.fsync(target.fileno())
         sha256 = target.digest.hexdigest()
@@ -292,10 +302,10 @@ class _HashingWriter(io.BufferedWriter):
 
 
 class _Watch:
-    """Logs the progress of a download every `PROGRESS_SECONDS`; ends one that is too slow or too large."""
+    """Reports the progress of a download, or logs it now and then; ends one that is too slow or too large."""
 
-    def __init__(self, name: str, url: str) -> None:
-        self._name, self._url = name, url
+    def __init__(self, name: str, url: str, report: Progress = lambda done, total: None) -> None:
+        self._name, self._url, self._report = name, url, report
         self._logged = time.monotonic()
         self._since: tuple[float, int] | None = (
             None  # when the rate was last looked at, with the bytes until then
@@ -303,10 +313,11 @@ class _Watch:
 
     def __call__(self, done: int, total: int | None) -> None:
         ceilings.require_size(max(done, total or 0), self._url)
+        self._report(done, total)
         now = time.monotonic()
-        if now - self._logged >= PROGRESS_SECONDS:
+        if now - self._logged >= PROGRESS_SECONDS and not progress.is_shown():
             self._logged = now
-            logger.info("%s: %s", self._name, _progress(done, total))
+            logger.info("%s: %s", self._name, _how_far(done, total))
         if self._since is None:
             self._since = now, done
         seconds, arrived = now - self._since[0], done - self._since[1]
@@ -320,12 +331,12 @@ class _Watch:
             raise BrokenOffError(self._url, "the bytes arrive too slowly", difference)
 
 
-def _progress(done: int, total: int | None) -> str:
+def _how_far(done: int, total: int | None) -> str:
     """Bytes that have arrived, in a unit that suits the size.
 
     Examples
     --------
-    >>> _progress(6_400, 21_000), _progress(3_000_000, 45_100_000), _progress(3_000_000, None)
+    >>> _how_far(6_400, 21_000), _how_far(3_000_000, 45_100_000), _how_far(3_000_000, None)
     ('6.4 of 21.0 kB', '3 of 45 MB', '3 MB')
     """
     size, unit, digits = (1e6, "MB", 0) if (total or done) >= 1e6 else (1e3, "kB", 1)

@@ -42,9 +42,9 @@ class Logged:
 def model_signature() -> ModelSignature:
     """Columns of a request and of an answer, for MLflow.
 
-    MLflow only checks that the columns are there. The model reads the values, so that MLflow and `predict_one` give
-    the same answers. MLflow's types refuse what the model answers (`double` refuses whole numbers, `long` refuses
-    74.0 and null) and change what it refuses (`datetime` reads a number as nanoseconds since 1970).
+    MLflow only checks that the columns are there. The model reads the values, so that MLflow and `predict_one`
+    give the same answers. MLflow's types refuse what the model answers (`double` refuses whole numbers, `long`
+    refuses 74.0 and null) and change what it refuses (`datetime` reads a number as nanoseconds since 1970).
     """
     from mlops.model.intervals import INTERVAL_COLUMNS  # here: it imports XGBoost, which listings do not need
 

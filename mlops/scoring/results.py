@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlops import progress
 from mlops.errors import ExportError, one_line
 from mlops.month import Month
 from mlops.registry.loading import Loaded
@@ -86,21 +87,23 @@ def _with_progress(found: OpenFile, label: str) -> Iterator[pa.Table]:
     """The batches; every `PROGRESS_SECONDS` a log line says how far they are."""
     start = logged = time.monotonic()
     done = 0
-    for batch in found.batches:
-        yield batch
-        done += batch.num_rows
-        now = time.monotonic()
-        if now - logged >= PROGRESS_SECONDS:
-            logged = now
-            logger.info("%s: %s", label, progress(done, found.rows, now - start))
+    with progress.step(label, found.rows, progress.ROWS) as report:
+        for batch in found.batches:
+            yield batch
+            done += batch.num_rows
+            report(done, found.rows)
+            now = time.monotonic()
+            if now - logged >= PROGRESS_SECONDS and not progress.is_shown():
+                logged = now
+                logger.info("%s: %s", label, how_far(done, found.rows, now - start))
 
 
-def progress(done: int, total: int | None, seconds: float) -> str:
+def how_far(done: int, total: int | None, seconds: float) -> str:
     """How far a file is, for the log.
 
     Examples
     --------
-    >>> progress(1_000_000, 4_000_000, 10), progress(500, None, 0.5)
+    >>> how_far(1_000_000, 4_000_000, 10), how_far(500, None, 0.5)
     ('1,000,000 of 4,000,000 rows, 100,000 rows/s, 30 s left', '500 rows, 1,000 rows/s')
     """
     rate = done / seconds

@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from mlops import config, masking
+from mlops import config, log_lines, masking
 from mlops.errors import ConfigError, MlopsError
 from mlops.serving import keys, metrics
 from mlops.serving.app import create_app
@@ -25,7 +25,7 @@ from mlops.serving.settings import ServeSettings
 WORKERS: Final = (
     "workers"  # folder below `config.state().serving` in which several workers add up their numbers
 )
-LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_FORMAT: Final = "%(levelname)s %(name)s: %(message)s"  # after the time
 WAITING: Final = 2_048  # connections that wait to be taken
 KEEP_SECONDS: Final = 65  # that an idle connection stays open: longer than balancers of load keep theirs
 LAST_SECONDS: Final = 10  # for requests that are under way when the service is stopped
@@ -84,7 +84,7 @@ def _end_with_parent() -> None:
 
 def _log() -> None:
     """Log to the standard error; a second call changes nothing."""
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    logging.basicConfig(level=logging.INFO, handlers=[log_lines.to_stderr(LOG_FORMAT)])
     # It warns at each try while the registry is away; `following` says so once.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 

@@ -26,6 +26,7 @@ from hyperopt import STATUS_FAIL, STATUS_OK, Trials, fmin, hp, tpe
 from hyperopt.exceptions import AllTrialsFailed
 from hyperopt.fmin import generate_trial
 
+from mlops import progress
 from mlops.errors import TuningError
 from mlops.training.boosting import Fit
 from mlops.training.search_space import LOG, SPACE, WHOLE, Parameter, first_guess, require_usable
@@ -202,9 +203,10 @@ def run_search(
     require_usable(space)
     climb = _Search(evaluate, tuple(rungs), tuning_seconds, on_trial, done)
     guess = first_guess(space)
-    climb.explore([guess, *(start for start in starts if dict(start) != guess)], seed, space)
-    for below in range(len(rungs) - 1):
-        climb.retry(below)
+    with progress.step("search", sum(rung.trials for rung in rungs), progress.TRIALS) as climb.report:
+        climb.explore([guess, *(start for start in starts if dict(start) != guess)], seed, space)
+        for below in range(len(rungs) - 1):
+            climb.retry(below)
     best = climb.ranked(len(rungs) - 1)[0]
     if climb.hit_ceiling:
         logger.warning(
@@ -247,6 +249,7 @@ class _Search:
         self.done, self.done_seconds = list(done), 0.0  # trials to restore; seconds spent in restored trials
         self.fit: Fit | None = None  # of the best trial of the highest rung so far; None if that was restored
         self.hit_ceiling = False
+        self.report: Callable[[int, int | None], None] = lambda done, total: None
 
     def explore(self, starts: Sequence[Mapping[str, float]], seed: int, space: Sequence[Parameter]) -> None:
         """Take the trials of the lowest rung: first the starts, then TPE's suggestions."""
@@ -300,6 +303,7 @@ class _Search:
         restored = self._restore(parameters, rung)
         trial, fit = (restored, None) if restored else self._evaluate(parameters, rung)
         self.trials.append(trial)
+        self.report(len(self.trials), sum(each.trials for each in self.rungs))
         if not trial.error and self.ranked(rung)[0] is trial:
             self.fit = fit
         if not restored:
