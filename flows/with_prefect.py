@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ from mlops import files, masking
 from mlops.config import Settings
 from mlops.errors import ConfigError
 from mlops.month import Month
-from mlops.pipeline import leaderboard, months_table, steps
+from mlops.pipeline import block_tables, leaderboard, months_table, steps
 from mlops.pipeline.retry_policy import is_worth_retrying
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import server_facts
@@ -95,8 +96,12 @@ def backfill(first: str, last: str, settings: Settings = DEFAULTS) -> list[str]:
 
 
 def checked(given: Settings | dict[str, Any]) -> Settings:
-    """Settings that can be used; before that, logs are made without secrets, and the state folder is closed."""
+    """Settings that can be used; before that, our log goes to Prefect's, and the state folder is closed."""
     masking.mask_logs()
+    ours = logging.getLogger("mlops")
+    ours.setLevel(logging.INFO)
+    for handler in logging.getLogger("prefect.extra").handlers:  # they write to the log of the flow run
+        ours.addHandler(handler)
     files.close_state()
     return given if isinstance(given, Settings) else Settings.parse(given)
 
@@ -113,12 +118,14 @@ def name_after(months: pd.DataFrame, settings: Settings) -> None:
 
 def show(result: RunResult) -> None:
     """Leaderboard, verdict and a link to the version, on the flow run's page under Artifacts."""
-    create_table_artifact(leaderboard.as_records(result.board), "leaderboard", "RMSE, MAE and P90 in minutes")
-    about = result.version.uri if result.version else result.month
-    create_markdown_artifact(f"## {about}: {result.outcome}\n\n{result.reason}", "verdict")
-    if result.version:
-        place = f"models/{result.version.name}/versions/{result.version.number}"
-        create_link_artifact(server_facts.page(place), result.version.uri, "version", "in MLflow's registry")
+    board = block_tables.of_result(result).drop(columns=block_tables.TABLE, errors="ignore")
+    version, about = result.version, result.month
+    if version:
+        about = f"{version.name}, version {version.number}"
+        page = server_facts.page(f"models/{version.name}/versions/{version.number}")
+        create_link_artifact(page, about, "version", "The version in MLflow's registry.")
+    create_markdown_artifact(f"## {about}: {result.outcome}\n\n{result.reason}", "verdict", "Why it ended so.")
+    create_table_artifact(board.to_dict("records"), "leaderboard", "The version, its rivals, and the trials.")
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the pages that ask no other host
     "PREFECT_CLI_PROMPT": "false",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "mlops",  # our log lines, on the page of the flow run
     "PREFECT_RUNNER_PROCESS_LIMIT": "1",  # a run uses all cores, and much of the memory
     "PREFECT_RUNNER_POLL_FREQUENCY": "5",  # seconds; at most that long a run waits for its process
 }

@@ -151,22 +151,6 @@ def as_text(result: RunResult, trials: int = 5) -> str:
     return text if result.version else f"{text}\n\n{result.board['about'].iloc[0]}"
 
 
-def as_records(board: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a leaderboard, or of a table with nothing to do, for a page of another tool: numbers and texts.
-
-    A leaderboard's rows have the columns that people read, and None where an entry has no such error.
-
-    Examples
-    --------
-    >>> board = pd.DataFrame({"entry": ["pair median"], "test_mae": [3.5], "test_rmse": [math.nan], "rounds": [9]})
-    >>> as_records(board)
-    [{'entry': 'pair median', 'test_rmse': None, 'test_mae': 3.5}]
-    """
-    columns = [name for name in COLUMNS[:6] if name in board] or list(board)
-    shown = board[columns].astype("object")
-    return [dict(row) for row in shown.where(shown.notna(), None).to_dict("records")]
-
-
 def _rivals(evidence: Evidence) -> list[dict[str, Any]]:
     """A row for each model that the version was compared with."""
     names = {"pair_median": ("pair median", "baseline"), "course": ("course's recipe", "baseline")}
