@@ -25,6 +25,7 @@ In reading order:
 - `request_log`: a sample of what was asked and answered
 - `metrics`: numbers for Prometheus
 - `predict`: ``POST /predict``
+- `cacheable`: answers that a client may keep
 - `queries`: parameters in the address of a request
 - `zone_list`: ``GET /zones``
 - `trained_rides`: how many rides between two zones a model has learnt from

@@ -28,6 +28,7 @@ from mlops.serving import (
 )
 from mlops.serving.answers import Group
 from mlops.serving.asgi import REQUEST_ID, App, notes
+from mlops.serving.cacheable import Cacheable
 from mlops.serving.headers import Headers
 from mlops.serving.keys import HostCheck, KeyCheck, KeyFile
 from mlops.serving.limits import LimitCheck, Limits
@@ -162,10 +163,9 @@ def _add_zones(app: FastAPI, models: Models) -> None:
 def _add_page(app: FastAPI) -> None:
     """Add the routes for the page for riders and its files."""
 
-    def answering(file: rider.PageFile) -> Callable[[Request], Awaitable[Response]]:
+    def answering(file: Cacheable) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            sent = file.sent(request.headers)
-            return Response(sent.body, sent.status, sent.headers)
+            return file.sent(request.headers)
 
         return answer
 

@@ -5,9 +5,6 @@ It needs no key, because the zones are public. So it names no folder and no addr
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlops.data.zone_map import ZoneMap
 from mlops.data.zones import Zone, ZoneNames
 from mlops.serving import answering, queries
+from mlops.serving.cacheable import Cacheable
 from mlops.serving.errors import NoModelError
 from mlops.serving.models import Models
 
-_LEVEL: Final = 9  # of gzip; it is done once
 PARAMETERS: Final = (
     queries.parameter("service", "Whose zones they are; may be left out.", "green", is_required=False),
 )
@@ -76,13 +73,11 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class _Written:
-    """An answer as bytes, and what it was made from."""
+    """An answer, and what it was made from."""
 
     names: ZoneNames
     shapes: ZoneMap
-    plain: bytes
-    packed: bytes
-    tag: str
+    answer: Cacheable
 
 
 class Zones:
@@ -107,13 +102,7 @@ class Zones:
             422 for an unknown service or parameter, 503 where no service is known yet.
         """
         asked = queries.read(request, ("service",))
-        found = self._of(self._service(asked.get("service")))
-        headers = {"etag": found.tag, "cache-control": "no-cache", "vary": "accept-encoding"}
-        if _is_known(request, found.tag):
-            return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return _json(found.packed, {**headers, "content-encoding": "gzip"})
-        return _json(found.plain, headers)
+        return self._of(self._service(asked.get("service"))).sent(request.headers)
 
     def _service(self, asked: str | None) -> str:
         known = [state.service for state in self._models.states()]
@@ -126,12 +115,14 @@ class Zones:
             raise queries.unknown_service(asked, known)
         return next((each for each in known if self._models.zone_names(each).zones), known[0])
 
-    def _of(self, service: str) -> _Written:
+    def _of(self, service: str) -> Cacheable:
         names, shapes = self._models.zone_names(service), self._models.zone_map(service)
         found = self._written.get(service)
         if not found or found.names is not names or found.shapes is not shapes:
-            found = self._written[service] = _write(service, names, shapes)
-        return found
+            content = listed(service, names, shapes).model_dump_json().encode()
+            found = _Written(names, shapes, Cacheable.of("application/json", content))
+            self._written[service] = found
+        return found.answer
 
 
 def listed(service: str, names: ZoneNames, shapes: ZoneMap) -> ZoneList:
@@ -154,22 +145,6 @@ def _listed(zone: Zone, shapes: ZoneMap) -> ListedZone:
 
 def _problem(names: ZoneNames, shapes: ZoneMap) -> str:
     missing = [what for what, each in (("names", names), ("shapes", shapes)) if each.problem]
-    return f"the {' and '.join(missing)} of the zones are not known now; the service's log says why" * bool(
-        missing
-    )
-
-
-def _write(service: str, names: ZoneNames, shapes: ZoneMap) -> _Written:
-    plain = listed(service, names, shapes).model_dump_json().encode()
-    tag = f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"'  # weak: plain and packed are the same to a client
-    return _Written(names, shapes, plain, gzip.compress(plain, _LEVEL, mtime=0), tag)
-
-
-def _is_known(request: Request, tag: str) -> bool:
-    """Whether the client has this answer already, as it says in ``If-None-Match``."""
-    known = [each.strip() for each in request.headers.get("if-none-match", "").split(",")]
-    return "*" in known or tag.removeprefix("W/") in {each.removeprefix("W/") for each in known}
-
-
-def _json(content: bytes, headers: Mapping[str, str]) -> Response:
-    return Response(content, headers=dict(headers), media_type="application/json")
+    if not missing:
+        return ""
+    return f"the {' and '.join(missing)} of the zones are not known now; the service's log says why"
