@@ -62,6 +62,14 @@ class CommandParser(argparse.ArgumentParser):
         )
 
 
+def commands_of(made: CommandParser) -> Mapping[str, CommandParser]:
+    """The parsers of the commands by name."""
+    found: Mapping[str, CommandParser] = next(
+        action.choices for action in made._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return found
+
+
 def require_known_options(
     command: CommandParser, words: Sequence[str], others: Mapping[str, CommandParser]
 ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
 
 from mlops.command_line.arguments import add_command
+from mlops.command_line.command_parser import CommandParser, commands_of
 from mlops.config import SERVICES, Settings
 from mlops.errors import ENTRY_POINT
 from mlops.monitoring.settings import MonitoringSettings
@@ -18,8 +20,8 @@ FOLDERS = ("source", "output")
 """Options whose value may be a folder."""
 
 
-def add(parsers: Any) -> None:
-    """Add this command to the parser."""
+def add(parsers: Any, act: Callable[[argparse.Namespace], int]) -> None:
+    """Add this command to the parser, with what it does: that needs the parser of all commands."""
     command = add_command(
         parsers,
         "completion",
@@ -33,26 +35,22 @@ shells. For zsh, the folder must be in fpath. For tcsh, source the file in ~/.tc
   {ENTRY_POINT} completion tcsh > ~/.{ENTRY_POINT}.tcsh""",
     )
     command.add_argument("shell", choices=SHELLS, help="The shell.")
-    command.set_defaults(act=run_completion, dry_run=True)  # dry: it needs no state folder
+    command.set_defaults(act=act, dry_run=True)  # dry: it needs no state folder
 
 
-def run_completion(options: argparse.Namespace) -> int:
-    """Print the completion script of a shell."""
+def script(made: CommandParser, shell: str) -> str:
+    """The completion script of a shell, one of `SHELLS`, for a parser that is used for nothing else."""
     import shtab
 
-    from mlops.command_line.parser import commands_of, parser
-
-    made = parser(ENTRY_POINT)
     for command in commands_of(made).values():
         command.description = (command.description or "").partition("\n")[0]  # zsh shows it in one line
         for action in command._actions:
             _describe(action)
-    print(shtab.complete(made, options.shell))
-    return 0
+    return str(shtab.complete(made, shell))
 
 
 def _describe(action: argparse.Action) -> None:
-    """Give an argument the values that the shell offers: only in this parser, which parses nothing."""
+    """Give an argument the values that the shell offers."""
     import shtab
 
     values = values_of(action.dest)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlops.command_line import answers, completion, training, upkeep, versions
 from mlops.command_line.about import Version
-from mlops.command_line.command_parser import CommandParser, require_known_options
-from mlops.errors import program
+from mlops.command_line.command_parser import CommandParser, commands_of, require_known_options
+from mlops.errors import ENTRY_POINT, program
 
-GROUPS = (training, versions, answers, upkeep, completion)
+GROUPS = (training, versions, answers, upkeep)
 """Modules with commands, in the order of the list that `--help` shows."""
 
 
@@ -47,6 +47,7 @@ environment variables:
     parsers: Any = made.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=called)
     for group in GROUPS:
         group.add(parsers)
+    completion.add(parsers, print_completion)
     for command in parsers.choices.values():
         shown = "Also show log lines and warnings of libraries."
         command.add_argument("-v", "--verbose", action="store_true", help=shown)
@@ -70,9 +71,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return given
 
 
-def commands_of(made: CommandParser) -> Mapping[str, CommandParser]:
-    """The parsers of the commands by name."""
-    found: Mapping[str, CommandParser] = next(
-        action.choices for action in made._actions if isinstance(action, argparse._SubParsersAction)
-    )
-    return found
+def print_completion(options: argparse.Namespace) -> int:
+    """Print the completion script of a shell."""
+    print(completion.script(parser(ENTRY_POINT), options.shell))
+    return 0

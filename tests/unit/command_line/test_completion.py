@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mlops.command_line.completion import SHELLS, run_completion
-from mlops.command_line.parser import commands_of, parser
+from mlops.command_line.command_parser import commands_of
+from mlops.command_line.completion import SHELLS
+from mlops.command_line.parser import parser, print_completion
 from mlops.config import PROJECT
 
 
@@ -20,7 +21,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The completion script of bash, in a file."""
     path = tmp_path_factory.mktemp("completion") / "trip-duration.bash"
     with path.open("w") as stream, contextlib.redirect_stdout(stream):
-        assert run_completion(Namespace(shell="bash")) == 0
+        assert print_completion(Namespace(shell="bash")) == 0
     return path
 
 
@@ -72,7 +73,7 @@ def test_files_and_folders(script: Path) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_has_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_completion(Namespace(shell=shell)) == 0
+    assert print_completion(Namespace(shell=shell)) == 0
     script = capsys.readouterr().out
     assert "trip-duration" in script and "--service" in script
     assert "python -m mlops" not in script

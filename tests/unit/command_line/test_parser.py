@@ -10,8 +10,8 @@ from importlib import metadata
 import pytest
 
 from mlops import __version__, errors
-from mlops.command_line.command_parser import CommandParser
-from mlops.command_line.parser import commands_of, parse, parser
+from mlops.command_line.command_parser import CommandParser, commands_of
+from mlops.command_line.parser import parse, parser
 from mlops.config import ConfigError, Settings
 
 COMMANDS = commands_of(parser())
