@@ -31,10 +31,10 @@ the bounds of the 80 and 95 percent intervals, out_of_range, and the version tha
 the input says when trips ended. Rows that cannot be answered are in a second file, NAME.rejected.parquet, with
 the reason. What the same version scored before is skipped, so a stopped command continues when started again.""",
         """\
-  python -m mlops score                                             generated trips, no network
+  python -m mlops score  # generated trips, no network
   python -m mlops score --service green --month 2023-10 --source tlc
   python -m mlops score --input requests.csv --to ~/predictions
-  python -m mlops score --input ~/requests --model trip-duration-green --version 3""",
+  python -m mlops score --input requests --model trip-duration-green --version 3""",
     )
     add_settings(score, of=ScoringSettings)
     score.set_defaults(act=run_score)
@@ -63,10 +63,10 @@ before it and with the pair median, on every trip. An alarm means that the data 
 worse on the same kind of rides; other rides than before are no alarm. The errors, a report and the causes are
 kept in MLflow. The exit status is 0 when the month was compared, with or without an alarm.""",
         """\
-  python -m mlops monitor                                           generated trips, no network
+  python -m mlops monitor  # generated trips, no network
   python -m mlops monitor --service green --month next --source tlc
-  python -m mlops monitor --service green --from 2023-07 --to 2023-10 --source ~/trip-data --json
-  python -m mlops monitor --service green --month 2023-11 --source tlc --before-labels
+  python -m mlops monitor --from 2023-07 --to 2023-10 --source ~/trip-data
+  python -m mlops monitor --month 2023-11 --source tlc --before-labels
   python -m mlops monitor --report history.html""",
     )
     month = MonitoringSettings.model_fields["month"]

@@ -19,6 +19,7 @@ def add(parsers: Any) -> None:
 The channels are those of this state folder's stack, also while it is stopped; without a stack, those of this
 environment. The address of the heartbeat is asked for, too. The exit status is 1 if a channel did not take the
 message, or none is set.""",
+        "  python -m mlops notify --test",
     )
     notify.add_argument("--test", action="store_true", help="Send it. The command does nothing else.")
     notify.set_defaults(act=run_notify)

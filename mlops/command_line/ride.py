@@ -26,7 +26,8 @@ def add(parsers: Any) -> None:
 A zone is its id, its name, or a part that only one name has. The champion answers; it is loaded in this process,
 so the service need not run. Names come from TLC's table, which is fetched once when a name is used.""",
         """\
-  python -m mlops predict --from "JFK Airport" --to "Times Sq" --at "2026-11-27 08:30"
+  python -m mlops predict --from "JFK Airport" --to "Times Sq" \\
+      --at "2026-11-27 08:30"
   python -m mlops predict --from 74 --to 75 --service green --distance 1.2
   python -m mlops predict --from 132 --to 230 --json""",
     )

@@ -25,12 +25,20 @@ def _add_registry(parsers: Any) -> None:
         parsers,
         "show",
         "Print a model's champion, its metrics and its baseline; without a name, a line for each model.",
+        examples="""\
+  python -m mlops show
+  python -m mlops show trip-duration-green --json""",
     )
     show.add_argument("model", nargs="?", metavar="MODEL", help="Registered model. (default: all)")
     show.add_argument("--json", action="store_true", help=AS_JSON)
     show.set_defaults(act=run_show)
     registry = add_command(
-        parsers, "registry", "List a model's versions: months, RMSE, verdict, aliases and alias moves."
+        parsers,
+        "registry",
+        "List a model's versions: months, RMSE, verdict, aliases and alias moves.",
+        examples="""\
+  python -m mlops registry --model trip-duration-green
+  python -m mlops registry --as-of 2026-10-03""",
     )
     registry.add_argument(
         "--as-of",
@@ -45,6 +53,7 @@ def _add_registry(parsers: Any) -> None:
         "promote",
         "Make a version the champion by hand.",
         f'{verified} If its verdict is not "promote", the verdict is shown and you are asked.',
+        '  python -m mlops promote 3 --reason "fewer complaints from the airport"',
     )
     promote.add_argument("version", help="Number of the version.")
     promote.add_argument("--yes", action="store_true", help="Override the verdict without being asked.")
@@ -54,10 +63,19 @@ def _add_registry(parsers: Any) -> None:
         "approve",
         "Make the version champion that waits for approval.",
         f"Versions wait only with the setting require_approval; `registry` says which one waits. {verified}",
+        '  python -m mlops approve 3 --reason "looked at its card"',
     )
     approve.add_argument("version", help="Number of the version.")
     add_model(approve, run_approve)
-    rollback = add_command(parsers, "rollback", "Make an earlier champion the champion again.", verified)
+    rollback = add_command(
+        parsers,
+        "rollback",
+        "Make an earlier champion the champion again.",
+        verified,
+        """\
+  python -m mlops rollback --reason "complaints from the airport"
+  python -m mlops rollback --to 1 --reason "complaints from the airport\"""",
+    )
     rollback.add_argument(
         "--to", metavar="VERSION", help="Number of an earlier champion. (default: the previous champion)"
     )
@@ -73,7 +91,7 @@ def _add_experiments(parsers: Any) -> None:
         "List experiments: RMSE beside the champion's, verdict, and what differs from the champion's run.",
         "An experiment is a run with --experiment NAME. It is judged like any other, and never registered.",
         """\
-  python -m mlops train --experiment "short trips" --experiment-note "fewer months" --train-months 3
+  python -m mlops train --experiment "short trips" --train-months 3
   python -m mlops experiments""",
     )
     experiments.add_argument("--model", metavar="NAME", help="Only those of this model. (default: all)")
@@ -89,6 +107,7 @@ def _add_trust(parsers: Any) -> None:
         """\
 A version carries Python code, so only versions that are signed with the key of this machine (registry.key in the
 state folder) are loaded. Each run signs its own version. The versions are shown, and you are asked.""",
+        "  python -m mlops trust all --model trip-duration-green",
     )
     trust.add_argument(
         "version", metavar="VERSION|all", help="Number of the version, or all that are not signed."
