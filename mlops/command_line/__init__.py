@@ -6,6 +6,7 @@ In reading order:
 - `arguments`: what several commands have: their help, an option for each setting
 - `tables`: rows as lines of text that fit a terminal
 - `printing`: text, tables and JSON on standard output
+- `work_records`: what runs, the doctor and `tidy` print as JSON
 - `json_records`: what each command prints with `--json`
 - `consent`: the model that a command works on, and what a person agrees to
 - `training`: `train`, `backfill`, `replay` and `reproduce`

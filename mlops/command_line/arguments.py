@@ -30,6 +30,9 @@ _METAVARS = {
 }
 
 
+AS_JSON = "Print JSON for programs instead."  # help of the option `--json`
+
+
 def add_command(parsers: Any, name: str, about: str, details: str = "", examples: str = "") -> Any:
     """A command whose help starts with the sentence that the list of commands shows, and ends with examples.
 

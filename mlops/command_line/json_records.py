@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mlops.command_line import work_records
+from mlops.data import run_plan
 from mlops.registry import records, status_records
 from mlops.serving.one_ride import RideEstimate
 
@@ -21,6 +23,11 @@ RECORDS: Mapping[str, Any] = {
     "registry --as-of DATE": records.ChampionsOfDay,
     "experiments": list[records.TriedExperiment],
     "predict": RideEstimate,
+    "train": work_records.TrainedMonth,
+    "train --dry-run": run_plan.RunPlan,
+    "backfill": list[work_records.TrainedMonth],
+    "doctor": list[work_records.DoctorFinding],
+    "tidy": work_records.Tidied,
     "status": status_records.Status,
 }
 """By the command: the type of the object that is printed, or ``list[...]`` of it. Several entries of one command

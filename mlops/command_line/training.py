@@ -6,8 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mlops.command_line.arguments import add_command, add_model, add_settings, given
+from mlops.command_line.arguments import AS_JSON, add_command, add_model, add_settings, given
 from mlops.command_line.consent import model_of
+from mlops.command_line.printing import print_json
+from mlops.command_line.work_records import TrainedMonth
 from mlops.config import EXPERIMENT, OPERATIONAL, SCHEDULE, Settings
 from mlops.errors import ConfigError
 from mlops.month import Month
@@ -39,6 +41,7 @@ It becomes champion if there is no champion yet, or if it beats the champion on 
     train.add_argument(
         "--dry-run", action="store_true", help="Print months, files, sizes and a rough cost; do nothing."
     )
+    train.add_argument("--json", action="store_true", help=AS_JSON)
     add_settings(train)
     train.set_defaults(act=run_train)
 
@@ -46,14 +49,24 @@ It becomes champion if there is no champion yet, or if it beats the champion on 
 def run_train(options: argparse.Namespace) -> int:
     """Train, test and register a model for one month, or print what a run would do."""
     settings = Settings.parse(given(options))
-    from mlops.data import ingest
+    if options.dry_run:
+        return _show_plan(settings, options.json)
     from mlops.operations import checks
     from mlops.pipeline import leaderboard
 
-    if options.dry_run:
-        print(ingest.describe_plan(settings))
-        return 0
-    print(leaderboard.as_text(checks.train(settings)))
+    result = checks.train(settings)
+    if options.json:
+        print_json(TrainedMonth.of(result))
+    else:
+        print(leaderboard.as_text(result))
+    return 0
+
+
+def _show_plan(settings: Settings, as_json: bool) -> int:
+    from mlops.data import run_plan
+
+    planned = run_plan.plan(settings)
+    print_json(planned) if as_json else print(run_plan.as_text(planned))
     return 0
 
 
@@ -71,6 +84,7 @@ def _add_backfill(parsers: Any) -> None:
     ):
         backfill.add_argument(option, dest=dest, metavar="YYYY-MM", required=True, help=meaning)
     add_settings(backfill, but=("month", *SCHEDULE, "publication_wait", *EXPERIMENT))
+    backfill.add_argument("--json", action="store_true", help=AS_JSON)
     backfill.set_defaults(act=run_backfill)
 
 
@@ -82,13 +96,13 @@ def run_backfill(options: argparse.Namespace) -> int:
     from mlops.operations import backfill
     from mlops.pipeline import leaderboard
 
-    done = 0
+    done = []
     for result in backfill.backfill(Settings.parse(given(options)), first, last):
-        print(leaderboard.as_text(result, trials=0), end="\n\n", flush=True)
-        done += 1
-    print(
-        f"{options.service} {first} to {last}: all judged, {done} of {len(Month.range(first, last))} in this run"
-    )
+        if not options.json:
+            print(leaderboard.as_text(result, trials=0), end="\n\n", flush=True)
+        done.append(TrainedMonth.of(result))
+    judged = f"{len(done)} of {len(Month.range(first, last))} in this run"
+    print_json(done) if options.json else print(f"{options.service} {first} to {last}: all judged, {judged}")
     return 0
 
 

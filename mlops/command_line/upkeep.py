@@ -6,8 +6,12 @@ import argparse
 import contextlib
 from typing import Any
 
+from pydantic import BaseModel
+
 from mlops.command_line import notify
-from mlops.command_line.arguments import add_command
+from mlops.command_line.arguments import AS_JSON, add_command
+from mlops.command_line.printing import print_json, print_table
+from mlops.command_line.work_records import DoctorFinding, Tidied
 
 LEAST_SECONDS, MOST_SECONDS, USUAL_SECONDS = 0.1, 600, 3.0  # until `status` reports what does not answer
 
@@ -68,6 +72,7 @@ The exit status is 1 while a problem is open, 3 if nothing is open but something
         action="store_true",
         help="Also deliver pending results: models fitted while the tracking server did not answer.",
     )
+    doctor.add_argument("--json", action="store_true", help=AS_JSON)
     doctor.set_defaults(act=run_doctor)
 
 
@@ -91,6 +96,7 @@ def _add_tidy(parsers: Any) -> None:
     tidy.add_argument(
         "--dry-run", action="store_true", help="List what would be deleted, and delete nothing."
     )
+    tidy.add_argument("--json", action="store_true", help=AS_JSON)
     tidy.set_defaults(act=run_tidy)
 
 
@@ -113,8 +119,11 @@ def run_doctor(options: argparse.Namespace) -> int:
 
     found = []
     for finding in checkup.check_up(resume=options.resume):
-        print(f"{finding.label}\t{finding.text}", flush=True)
+        if not options.json:
+            print(f"{finding.label}\t{finding.text}", flush=True)
         found.append(finding)
+    if options.json:
+        print_json([DoctorFinding.of(finding) for finding in found])
     return checkup.exit_status(found)
 
 
@@ -124,8 +133,27 @@ def run_tidy(options: argparse.Namespace) -> int:
 
     limits = cleanup.Retention.parse({"keep_days": options.keep_days, "dry_run": options.dry_run})
     found = cleanup.find_leftovers(limits)
-    if limits.dry_run and len(found):
-        print(found.to_string(index=False), end="\n\n")
-    summary = cleanup.delete_leftovers(found, limits)
-    print(summary.to_string(index=False) if len(found) else f"nothing is older than {limits.keep_days} days")
+    tidied = Tidied.of(found, cleanup.delete_leftovers(found, limits), limits.model_dump())
+    print_json(tidied) if options.json else _show(tidied)
     return 0
+
+
+def _show(tidied: Tidied) -> None:
+    if not tidied.leftovers:
+        print(f"nothing is older than {tidied.keep_days} days")
+        return
+    if tidied.is_dry_run:
+        rows = [_cells(each) for each in tidied.leftovers]
+        print_table(rows, right=("days", "megabytes"))
+        print()
+    print_table(
+        [_cells(each) for each in tidied.kinds], right=("found", "deleted", "megabytes", "oldest days")
+    )
+
+
+def _cells(record: BaseModel) -> dict[str, str]:
+    """The fields of a record as cells of a table."""
+    return {
+        name.replace("_", " "): f"{value:,.1f}" if isinstance(value, float) else str(value)
+        for name, value in record.model_dump().items()
+    }

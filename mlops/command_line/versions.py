@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mlops.command_line.arguments import add_command, add_model
+from mlops.command_line.arguments import AS_JSON, add_command, add_model
 from mlops.command_line.consent import agreement, agreement_to_sign, connect, model_of
 from mlops.command_line.printing import print_json, print_text
 from mlops.errors import command
-
-AS_JSON = "Print JSON for programs instead."
 
 
 def add(parsers: Any) -> None:

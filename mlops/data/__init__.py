@@ -24,4 +24,5 @@ In reading order:
 - `quality`: refuses months with missing days, and months that are unlike the months before them
 - `request_log_files`: what the service was asked and answered: the columns of its log, and how they are read
 - `ingest`: fetches and checks the months of a run, and describes them in a table
+- `run_plan`: what a run would do, for a dry run
 """

@@ -15,7 +15,6 @@ from mlops.data import split as months_split
 from mlops.data.sources import Source
 from mlops.data.split import Split
 from mlops.data.synthetic import columns, source
-from mlops.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -106,28 +105,3 @@ def _republished(file: cache.MonthFile) -> str:
     if not file.replaced:
         return ""
     return revisions.describe(file.replaced[-1], file.path, file.sha256, file.service)
-
-
-SECONDS_PER_BYTE_AND_FIT = 0.9e-6  # measured on green months with two cores; only the order of magnitude
-
-
-def describe_plan(settings: Settings) -> str:
-    """What a run would do and its rough cost, as text; nothing is fetched or written."""
-    if settings.is_next:
-        raise ConfigError("month: expected YYYY-MM for a dry run, which does not read the registry; got next")
-    source = open_source(settings)
-    split = plan_months(settings, source)
-    sizes = {month: source.size(sources.file_name(settings.service, month)) for month in split.months}
-    lines = [f"{settings.service} from {source.url}, tested on {split.test}:"]
-    unknown = "generated on demand" if settings.source == "sample" else "size unknown"
-    for month, size in sizes.items():
-        shown = unknown if size is None else f"{size / 1e6:8.2f} MB"
-        lines.append(f"  {split.role(month):<10}  {sources.file_name(settings.service, month)}  {shown}")
-    total = sum(size or 0 for size in sizes.values())
-    fits = settings.max_trials / 3 + 2  # each rung costs about as much as full fits of a ninth of the trials
-    minutes = round(total * SECONDS_PER_BYTE_AND_FIT * fits / 60)
-    about = f"very roughly {minutes} min" if minutes else "less than a minute"
-    trials = f"at most {settings.max_trials} trials, and the best of them again on more trips"
-    cost = f"{trials}: {about} on two cores"
-    lines.append(f"{len(sizes)} files{f', {total / 1e6:.1f} MB' if total else ''}; {cost}")
-    return "\n".join(lines)

@@ -37,6 +37,7 @@ NOT_DECIDING = {
     "mlops/data/ceilings.py": "refuses files, and changes none",
     "mlops/data/parquet_pages.py": "measures files for that",
     "mlops/data/request_log_files.py": "what the service was asked, for monitoring",
+    "mlops/data/run_plan.py": "says what a run would do",
     "mlops/data/retries.py": "decides only how often a source is queried",
     "mlops/data/synthetic": "hashes of the files that it makes are in the key",
     "mlops/data/trip_counts.py": "numbers for charts",

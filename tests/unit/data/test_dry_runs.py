@@ -6,14 +6,14 @@ import pytest
 from support.month_site import Answer, Server, parquet
 
 from mlops.config import Settings
-from mlops.data import ingest, retries
+from mlops.data import retries, run_plan
 
 pytestmark = pytest.mark.usefixtures("_quick_and_local")
 
 
 def plan(server: Server) -> list[str]:
     settings = {"source": server.url, "month": "2023-06", "train_months": 1, "source_patience": 60.0}
-    return ingest.describe_plan(Settings.parse(settings)).splitlines()
+    return run_plan.as_text(run_plan.plan(Settings.parse(settings))).splitlines()
 
 
 def test_a_size_that_the_source_does_not_say(server: Server) -> None:
