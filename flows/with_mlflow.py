@@ -86,7 +86,8 @@ def pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def run(entry: str, given: dict[str, Any]) -> None:
     """Run an entry point; the run that `mlflow run` opened shows what has come of it, month by month."""
     run_id = os.environ.pop(RUN)  # ours is a run of its own
-    about = f"{entry} {given.get('service', '')} {given.get('month') or given.get('from', '')}"
+    which = given.get("month") if entry == "train" else f"{given.get('from')} to {given.get('to')}"
+    about = f"{entry} {given.get('service')} {which}"
     lines: list[tuple[str, Version | None]] = []
     status: project_runs.Status = "FAILED"
     try:

@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 2**20
 KEY_DIGITS = 64
-OF_MAKE = {"bench", "mage", "prefect", "backup.key", "stack.part"}  # what else make targets create in the state folder
+# What else make targets create in the state folder.
+OF_MAKE = {"bench", "mage", "prefect", "airflow", "kfp", "jupyter", "notebook", "backup.key", "stack.part"}
 
 
 def close_state(folder: Path | None = None, group: int = 0) -> None:

@@ -67,7 +67,7 @@ def open_lab(port: str, folder: Path) -> None:
     """Become JupyterLab in this folder; without a port it takes the first free one from `USUAL_PORT`."""
     for about in ("The `version` property of an event schema", "Overriding existing pre_save_hook"):
         warnings.filterwarnings("ignore", message=about)  # Jupyter's own code causes them
-    from jupyterlab.labapp import LabApp
+    from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
 
     os.chdir(folder)
     settings = {
