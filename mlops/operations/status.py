@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -22,6 +22,7 @@ from mlops.registry import attention, client, local_stack, state_disk, status_re
 from mlops.registry.status_records import Attention, ModelStatus, ServerStatus, Status
 
 STORE: Final = "tracking store"
+DISK, PENDING = "disk", "pending results"
 COUNTING_SECONDS: Final = 0.5  # for the sizes of the files in the state folder
 
 
@@ -48,38 +49,40 @@ def look(seconds: float) -> Status:
             STORE: lambda: _registry(is_started, seconds),
             servers.SERVICE: lambda: servers.online_service(is_started, 0.4 * seconds),
             servers.MAGE: lambda: servers.mage(is_started, 0.8 * seconds),
-            "disk": lambda: state_disk.measure(COUNTING_SECONDS),
-            "pending results": lambda: tuple(_pending()),
+            DISK: lambda: state_disk.measure(COUNTING_SECONDS),
+            PENDING: lambda: tuple(_pending()),
         }
         answers, missing = _within(seconds, asked)
+    missing.pop(DISK, None)  # without its answer it is not checked in any case
     registry: _Registry | None = answers.get(STORE)
     found = [registry.server if registry else None, answers.get(servers.SERVICE), answers.get(servers.MAGE)]
     return attention.status(
         registry.models if registry else (),
         [each for each in found if each],
-        answers.get("disk"),
+        answers.get(DISK),
         datetime.now(timezone.utc),
         registry.read_at if registry else None,
-        [*answers.get("pending results", ()), *(each for each in missing if each.about != "disk")],
+        [*answers.get(PENDING, ()), *missing.values()],
     )
 
 
 def _within(
     seconds: float, asked: Mapping[str, Callable[[], Any]]
-) -> tuple[dict[str, Any], Sequence[Attention]]:
-    """The answers that come in time, by name, and for each other one why there is none."""
+) -> tuple[dict[str, Any], dict[str, Attention]]:
+    """The answers that come in time, and why there is none of the others, both by name."""
     futures: dict[str, Future[Any]] = {name: Future() for name in asked}
     for name, ask in asked.items():
         threading.Thread(target=_fill, args=(futures[name], ask), name=name, daemon=True).start()
     wait(futures.values(), timeout=seconds)
-    answers, missing = {}, []
+    answers: dict[str, Any] = {}
+    missing: dict[str, Attention] = {}
     for name, future in futures.items():
         error = future.exception(0) if future.done() else None
         if future.done() and error is None:
             answers[name] = future.result(0)
         else:
             why = one_line(error, 300) if error else f"no complete answer within {seconds:g} s"
-            missing.append(attention.not_checked(name, why, command("doctor")))
+            missing[name] = attention.not_checked(name, why, command("doctor"))
     return answers, missing
 
 

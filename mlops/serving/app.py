@@ -119,28 +119,34 @@ def _routes(
         text, kind = await asyncio.to_thread(metrics.page)
         return Response(text, media_type=kind)
 
-    async def monitoring() -> Response:
-        """The error of the champions in each compared month, as a page for people."""
-        page = await asyncio.to_thread(models.compared.page, models.problem)
-        return HTMLResponse(page, headers={"content-security-policy": compared.POLICY})
-
-    async def status_of_all(request: Request) -> Response:
-        """Whether all is well with models, registry and disk, and what comes next; for operators."""
-        return await asyncio.to_thread(models.overview.answer, request, models.problem)
-
     _add_zones(app, models)
     _get(app, "/model", model, refusals=(401, 403, 429, 500))
     _get(app, "/healthz", healthz, refusals=(500,))
     _get(app, "/readyz", readyz, refusals=(500, 503))
     _get(app, "/metrics", numbers, refusals=(401, 403, 429, 500), kind="text/plain")
-    _get(app, "/monitoring", monitoring, refusals=(401, 403, 429, 500), kind="text/html")
-    _get(
-        app, "/status", status_of_all, refusals=(401, 403, 422, 429, 500), parameters=overview.PARAMETERS,
-        answers=overview.ANSWERS,
-    )  # fmt: skip
+    _add_pages(app, models)
     _add_description(app, description.describe(app, settings))
     _add_page(app)
     return app
+
+
+def _add_pages(app: FastAPI, models: Models) -> None:
+    """Add the pages for operators."""
+
+    async def monitoring() -> Response:
+        """The error of the champions in each compared month, as a page for people."""
+        page = await asyncio.to_thread(models.compared.page, models.problem)
+        return HTMLResponse(page, headers={"content-security-policy": compared.POLICY})
+
+    async def operators_status(request: Request) -> Response:
+        """Whether all is well with models, registry and disk, and what comes next; for operators."""
+        return await asyncio.to_thread(models.overview.answer, request, models.problem)
+
+    _get(app, "/monitoring", monitoring, refusals=(401, 403, 429, 500), kind="text/html")
+    _get(
+        app, "/status", operators_status, refusals=(401, 403, 422, 429, 500), parameters=overview.PARAMETERS,
+        answers=overview.ANSWERS,
+    )  # fmt: skip
 
 
 def _add_zones(app: FastAPI, models: Models) -> None:
