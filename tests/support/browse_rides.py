@@ -20,6 +20,21 @@ RIDE = "?service=sample&from=74&to=75&at=2023-06-01T08:00"
 MOST_TABS = 40
 LABELS = "all => all.map(each => each.ariaLabel)"
 SERIOUS = ("serious", "critical")
+WORDS = """async () => {
+  const [words, choices] = [await import("/rider/words.js"), await import("/rider/choices.js")];
+  const zone = words.searchable({name: "Times Sq/Théâtre District", area: "Manhattan", id: 230});
+  const read = choices.read("?from=74&to=-3&at=2026-02-30T10:00&miles=0");
+  const hours = choices.hoursOf(choices.weekOf("2026-11-29T05:00"));
+  return {
+    ranges: [[17.4, 28.2], [0.2, 0.4], [31, 59.8]].map(each => words.range(...each)),
+    months: ["2022-07 to 2023-05", "2023-05"].map(words.months), fold: words.fold("Governor’s  Island/ÉLLIS"),
+    fits: ["tim", "theatre d", "manhattan times", "times square", "230", "heatre", "gotham"]
+      .map(each => words.fit(zone, each)),
+    read, now: choices.now(), hours: [hours.length, hours[0], hours[167], hours[168]],
+    kept: choices.read(choices.written({service: "green", from: 1, to: 2, at: "2026-11-27T08:00", miles: 2.5})),
+    days: ["2008-12-31", "2009-01-01", "2099-12-31", "2026-02-29"].map(choices.isDay),
+  };
+}"""
 TARGETS = """() => [...document.querySelectorAll('button, input, select, summary, a')]
   .filter(each => each.checkVisibility({visibilityProperty: true}) && !each.matches('.skip'))
   .map(each => [each.id || each.textContent || each.value, each.getBoundingClientRect()])
@@ -45,6 +60,7 @@ class Rider:
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
         self.lists: list[int] = []  # lengths of the lists that /predict was asked
+        self.miles: float | None = None  # the distance that it was asked with
         self.page.on("console", lambda each: self.complaints.append(f"{each.type}: {each.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
@@ -55,6 +71,7 @@ class Rider:
         if request.url.endswith("/predict"):
             asked = request.post_data_json
             self.lists.append(len(asked) if isinstance(asked, list) else 1)
+            self.miles = (asked[0] if isinstance(asked, list) else asked).get("distance_miles")
 
     def open(self, query: str = "") -> Page:
         """Open the page, and wait until it has its zones."""
@@ -72,7 +89,8 @@ class Rider:
         """What is shown now."""
         page = self.page
         return {
-            "says": "\n".join(page.locator("#says:visible").all_inner_texts()), "title": page.title(), "url": page.url,
+            "says": "\n".join(page.locator("#says:visible").all_inner_texts()), "title": page.title(),
+            "url": page.url, "advice": page.locator("#advice").inner_text(), "miles": self.miles,
             "from": page.locator("#from-text").input_value(), "to": page.locator("#to-text").input_value(),
             "rests": page.locator("#rests li").all_inner_texts(), "notice": page.locator("#notice").inner_text(),
             "hour": page.locator("#curve").get_attribute("aria-valuetext"), "lists": list(self.lists),
@@ -131,6 +149,12 @@ def by_map(rider: Rider) -> dict[str, Any]:
         "before": before, "first": first, "later": later, "back": back, "half": half, "again": again,
         "violations": empty + found,
     }  # fmt: skip
+
+
+def in_words(rider: Rider) -> dict[str, Any]:
+    """What the functions of the page make of numbers, names and moments."""
+    found: dict[str, Any] = rider.open().evaluate(WORDS)
+    return found
 
 
 def by_pointer(rider: Rider) -> dict[str, Any]:
@@ -209,10 +233,18 @@ def without_shapes(rider: Rider) -> dict[str, Any]:
         route.fulfill(json={**found, "width": None, "height": None, "zones": zones, "problem": "no shapes"})
 
     rider.page.route("**/zones*", flat)
-    rider.open()
+    page = rider.open()
     prompt = rider.seen()
     rider.open(RIDE)
-    return {"prompt": prompt, "shown": rider.answered(), "violations": rider.violations()}
+    shown, violations = rider.answered(), rider.violations()
+    page.locator("#advice button").click()
+    earlier = rider.answered()
+    page.get_by_text("Do you know the distance?").click()
+    page.locator("#miles").fill("9.5")
+    page.keyboard.press("Tab")
+    page.wait_for_load_state("networkidle")
+    far = rider.answered()
+    return {"prompt": prompt, "shown": shown, "earlier": earlier, "far": far, "violations": violations}
 
 
 def several(rider: Rider) -> dict[str, Any]:
@@ -292,6 +324,7 @@ def scenes(browser: Browser, url: str, locked_url: str, key: str, folder: str) -
     phone = {"viewport": PHONE, "color_scheme": "dark", "has_touch": True, "is_mobile": True}
     play: dict[str, tuple[Callable[[Rider], dict[str, Any]], str, dict[str, Any]]] = {
         "map": (by_map, url, {}),
+        "words": (in_words, url, {}),
         "pointer": (by_pointer, url, {}),
         "keyboard": (by_keyboard, url, {"reduced_motion": "reduce"}),
         "phone": (on_a_phone, url, phone),

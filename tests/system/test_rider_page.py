@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -15,7 +18,7 @@ from support.visits import browse, require_browser
 from mlops.serving import keys
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
-SCENES = ("map", "pointer", "keyboard", "phone", "lists", "several", "trouble", "short", "locked")
+SCENES = ("map", "words", "pointer", "keyboard", "phone", "lists", "several", "trouble", "short", "locked")
 ANSWER = r"about\s+\d+\s+minutes?\s+(\d+ to )?\d+ for 8 of 10 such rides"
 
 
@@ -144,6 +147,37 @@ def test_without_shapes_there_are_lists(seen: dict[str, Any]) -> None:
     assert_matches(ANSWER, found["shown"]["says"])
 
 
+def test_a_better_hour_is_offered_and_a_distance_may_be_given(seen: dict[str, Any]) -> None:
+    found = seen["lists"]
+    minutes = {name: int(found[name]["says"].split()[1]) for name in ("shown", "earlier")}
+    less = minutes["shown"] - minutes["earlier"]
+    assert less >= 2
+    assert re.fullmatch(rf"Leave at 06:00\s+saves {less} minutes", found["shown"]["advice"])
+    assert found["earlier"]["url"].endswith("T06:00")
+    assert found["shown"]["miles"] is None
+    assert "Without the distance of the route, the range is wider." in found["shown"]["rests"]
+    assert (found["far"]["miles"], found["far"]["url"][-10:]) == (9.5, "&miles=9.5")
+    assert "Without the distance of the route, the range is wider." not in found["far"]["rests"]
+
+
+def test_words_and_moments(seen: dict[str, Any]) -> None:
+    found = seen["words"]
+    assert found["ranges"] == ["17 to 28", "1", "31 to 60 or more"]
+    assert found["months"] == ["July 2022 to May 2023", "May 2023"]
+    assert found["fold"] == "governors island ellis"
+    assert found["fits"] == [0, 1, 2, 2, 2, 3, None]
+    assert found["read"] == {"service": None, "from": 74, "to": None, "at": found["now"], "miles": None}
+    assert found["hours"] == [169, "2026-11-23T00:00", "2026-11-29T23:00", "2026-11-30T00:00"]
+    assert found["kept"] == {"service": "green", "from": 1, "to": 2, "at": "2026-11-27T08:00", "miles": 2.5}
+    assert found["days"] == [False, True, True, False]
+
+
+def test_now_is_new_yorks_hour_wherever_the_reader_is(seen: dict[str, Any]) -> None:
+    now = datetime.now(ZoneInfo("America/New_York"))
+    shown = datetime.fromisoformat(seen["words"]["now"]).replace(tzinfo=now.tzinfo)
+    assert timedelta(0) <= now - shown < timedelta(hours=1, minutes=5)  # the browser is in Tokyo
+
+
 def test_a_service_is_chosen_in_plain_words_and_a_refusal_is_shown(seen: dict[str, Any]) -> None:
     found = seen["several"]
     assert found["names"] == ["Green taxi", "Sample city"]
@@ -192,6 +226,4 @@ def test_a_key_is_asked_for_and_a_missing_model_explained(seen: dict[str, Any]) 
 
 
 def assert_matches(pattern: str, text: str) -> None:
-    import re
-
     assert re.search(pattern, text), text
