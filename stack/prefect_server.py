@@ -9,6 +9,7 @@ run starts. This runs in Prefect's environment, so it imports only what that has
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -21,6 +22,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
+import requests
+from filelock import FileLock, Timeout
 
 from mlops import config, files
 from mlops.errors import ConfigError
@@ -28,6 +31,11 @@ from stack import prefect_settings
 from stack.compose import LOOPBACK, ROOT, StackError
 from stack.processes import is_free
 
+SERVER, FLOWS, RUN = PROGRAMS = (
+    "prefect",
+    "flows.with_prefect",
+    "prefect.engine",
+)  # modules that Python runs
 SECONDS_TO_START = 180.0
 SECONDS_TO_END = 45.0  # a run that is told to end closes its run in MLflow first
 Variables = Mapping[str, str]
@@ -39,8 +47,9 @@ def main(port: int) -> int:
         signal.signal(number, _interrupt)
     os.umask(0o077)
     try:
-        variables, where = _prepare(port)
-        return _run(variables, port, where)
+        with _only_one():
+            variables, where = _prepare(port)
+            return _run(variables, port, where)
     except (ConfigError, StackError, OSError) as error:
         print(f"prefect: {error}", file=sys.stderr)
         return 1
@@ -48,14 +57,44 @@ def main(port: int) -> int:
         return 0
 
 
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold the lock of Prefect's folder; end what an earlier `make prefect` left that was killed itself."""
+    files.close_state()
+    home = _home()
+    home.mkdir(mode=0o700, exist_ok=True)
+    try:
+        with FileLock(home / "lock", timeout=0):
+            _end(_left(home))
+            yield
+    except Timeout as error:
+        raise StackError(f"{home}: another `make prefect` uses this folder; end it first") from error
+
+
+def _home() -> Path:
+    return config.state_dir() / "prefect"
+
+
+def _left(home: Path, *programs: str) -> list[psutil.Process]:
+    """Processes of server, flows and runs of this folder; of these programs, if some are named.
+
+    The library's guard is not among them: it closes a run in MLflow after the run's process is gone, then ends.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("PREFECT_HOME") == str(home) and process.pid != os.getpid():
+                words = process.cmdline()
+                found += [process] if {*words} & {*(programs or PROGRAMS)} else []
+    return found
+
+
 def _prepare(port: int) -> tuple[dict[str, str], str]:
     """Environment of both processes, and where the database is, for people."""
     if not is_free(port):
         raise StackError(f"port {port} is taken; choose another: make prefect PREFECT_PORT={port + 1}")
-    files.close_state()
-    home, stack = config.state_dir() / "prefect", config.state().stack
-    home.mkdir(mode=0o700, exist_ok=True)
-    shared = prefect_settings.on_stack(home, stack)
+    home = _home()
+    shared = prefect_settings.on_stack(home, config.state().stack)
     variables = prefect_settings.environment(home, port, {**shared, **os.environ})
     return variables, "the stack's PostgreSQL" if shared else str(home / "prefect.db")
 
@@ -64,10 +103,11 @@ def _run(variables: Variables, port: int, where: str) -> int:
     """Start the server, then the flows; wait until one of them ends."""
     log = Path(variables["PREFECT_HOME"]) / "server.log"
     print(f"starting Prefect's server (its log: {log}): about 20 seconds", flush=True)
-    server = ["-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
+    server = ["-m", SERVER, "server", "start", "--host", LOOPBACK, "--port", str(port)]
     with _process(server, variables, log) as serving:
         _wait_until_healthy(serving, port, log)
-        with _process(["-m", "flows.with_prefect"], variables, log.with_name("flows.log")) as flows:
+        _report_dead_runs(variables)
+        with _process(["-m", FLOWS], variables, log.with_name("flows.log")) as flows:
             secret = f"password: {prefect_settings.LOGIN} in {log.with_name('.env')}"
             print(f"open http://{LOOPBACK}:{port} ({secret})", flush=True)
             print(f"database: {where}. Ctrl-C ends the server and the runs", flush=True)
@@ -80,7 +120,7 @@ def _run(variables: Variables, port: int, where: str) -> int:
 
 @contextlib.contextmanager
 def _process(arguments: list[str], variables: Variables, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of this Python; it and the processes that it has started are ended with the block.
+    """A process of this Python; it and the runs that it has started are ended with the block.
 
     It has a session of its own, so that a Ctrl-C reaches it in our order: runs first, the server last.
     """
@@ -92,24 +132,31 @@ def _process(arguments: list[str], variables: Variables, log: Path) -> Iterator[
     try:
         yield process
     finally:
-        _end(process)
+        _end(_left(Path(variables["PREFECT_HOME"]), RUN, arguments[1]))
+        process.wait()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children: the runs first, so that Prefect still hears how they ended.
-
-    Not their children: the library's guard closes a run in MLflow after its process is gone, and ends then.
-    """
-    children = []
-    with contextlib.suppress(psutil.NoSuchProcess):
-        children = psutil.Process(process.pid).children()
-    everything = [*children, psutil.Process(process.pid)] if process.poll() is None else children
+def _end(processes: list[psutil.Process]) -> None:
+    """End these processes: SIGTERM first, with which a run closes its run in MLflow; then SIGKILL."""
     for number, seconds in ((signal.SIGTERM, SECONDS_TO_END), (signal.SIGKILL, 5.0)):
-        for each in everything:
+        for each in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.send_signal(number)
-        _, everything = psutil.wait_procs(everything, seconds)
-    process.wait()
+        _, processes = psutil.wait_procs(processes, seconds)
+
+
+def _report_dead_runs(variables: Variables) -> None:
+    """Let Prefect show Crashed, which has a Retry, for the runs that it believes to run: none has a process."""
+    user, _, password = variables[prefect_settings.LOGIN].partition(":")
+    runs = f"{variables['PREFECT_API_URL']}/flow_runs"
+    post = functools.partial(requests.post, auth=(user, password), timeout=60)
+    open_runs = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
+    state = {
+        "type": "CRASHED",
+        "message": "Its process had ended when `make prefect` started. Retry continues it.",
+    }
+    for run in post(f"{runs}/filter", json=open_runs).json():
+        post(f"{runs}/{run['id']}/set_state", json={"state": state, "force": True}).raise_for_status()
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
