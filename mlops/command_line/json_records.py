@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from mlops.command_line import work_records
 from mlops.data import run_plan
+from mlops.monitoring import printed
 from mlops.registry import records, status_records
 from mlops.serving.one_ride import RideEstimate
 
@@ -28,6 +29,9 @@ RECORDS: Mapping[str, Any] = {
     "backfill": list[work_records.TrainedMonth],
     "doctor": list[work_records.DoctorFinding],
     "tidy": work_records.Tidied,
+    "monitor": printed.ComparedMonth,
+    "monitor --from MONTH --to MONTH": list[printed.ComparedMonth],
+    "monitor --before-labels": printed.ExpectedMonth,
     "status": status_records.Status,
 }
 """By the command: the type of the object that is printed, or ``list[...]`` of it. Several entries of one command

@@ -26,6 +26,7 @@ In reading order:
 - `blocks`: settings of the Mage blocks, and the tests of what a step returned
 - `before_labels`: the error to expect of a month that is not published, from the request log
 - `asked`: what a command line asks for
+- `printed`: what it prints for programs, as records
 - `by_command`: the answer to a command line
 
 What is kept of a compared month is `registry.monitoring_record`, because the service reads it, too.

@@ -16,7 +16,7 @@ from mlops.data import ingest, request_log_files
 from mlops.data.sources import Source
 from mlops.errors import ConfigError, DataQualityError
 from mlops.model.request_columns import CITY
-from mlops.monitoring import answers, drift, estimates, months, served, sums
+from mlops.monitoring import answers, drift, estimates, months, printed, served, sums
 from mlops.monitoring.drift import Moved
 from mlops.monitoring.estimates import Estimate, TrackRecord
 from mlops.monitoring.months import Prepared
@@ -68,25 +68,27 @@ class Expected:
     drift: tuple[Moved, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a program; a number that is not known is null."""
+        """The same for a program: the fields of `printed.ExpectedMonth`."""
         known = self.track_record
-        return {
-            "month": self.month,
-            "model": self.name,
-            "champion_version": self.champion,
-            "rmse_estimated": _number(self.estimate.rmse),
-            "rmse_from_widths": _number(self.estimate.from_widths),
-            "rmse_from_cells": _number(self.estimate.from_cells),
-            "promised_month": self.promised_month,
-            "rmse_promised": _number(self.promised),
-            "requests": self.requests,
-            "track_record": {
-                "months": known.months,
-                "mean_absolute_difference": _number(known.difference),
-                "same_as_month_before": _number(known.naive),
-            },
-            "drift": [asdict(moved) | {"is_large": moved.is_large} for moved in self.drift],
-        }
+        return printed.ExpectedMonth(
+            month=self.month,
+            model=self.name,
+            champion_version=self.champion,
+            rmse_estimated=round(self.estimate.rmse, 4),
+            rmse_from_widths=round(self.estimate.from_widths, 4),
+            rmse_from_cells=round(self.estimate.from_cells, 4),
+            promised_month=self.promised_month,
+            rmse_promised=round(self.promised, 4),
+            requests=self.requests,
+            track_record=printed.TrackRecordOfEstimates(
+                months=known.months,
+                mean_absolute_difference=round(known.difference, 4),
+                same_as_month_before=round(known.naive, 4),
+            ),
+            drift=tuple(
+                printed.MovedColumn(**asdict(moved), is_large=moved.is_large) for moved in self.drift
+            ),
+        ).model_dump(mode="json")
 
     def __str__(self) -> str:
         expected = self.estimate.rmse
@@ -187,10 +189,6 @@ def _months_before(
             f"{source.url}; it is not there. Name the source that it was trained from."
         )
     return found
-
-
-def _number(value: float) -> float | None:
-    return round(value, 4) if math.isfinite(value) else None
 
 
 def _shown(minutes: float) -> str:

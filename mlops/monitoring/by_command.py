@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import pandas as pd
 
 from mlops.errors import ConfigError, MlopsError, one_line
 from mlops.files import atomic_write
-from mlops.monitoring import before_labels, blocks, months, steps
+from mlops.monitoring import before_labels, blocks, months, printed, steps
 from mlops.monitoring.asked import Asked
 from mlops.monitoring.settings import MonitoringSettings
 from mlops.pipeline import months_table
 from mlops.registry import monitoring_history, monitoring_page, versions
-from mlops.registry.monitoring_record import Record, finite
+from mlops.registry.monitoring_record import Record
 from mlops.registry.signed_version import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -46,28 +46,10 @@ class Outcome:
     record: Record | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The same for a program; a number that is not known is null."""
+        """The same for a program: the fields of `printed.ComparedMonth`."""
         if self.record is None:
-            nothing: dict[str, Any] = {
-                "champion_version": None,
-                "rmse": None,
-                "alarm": False,
-                "causes": [],
-                "action": "none",
-            }
-            return {"month": self.month, **nothing, "nothing_to_do": self.text}
-        found = asdict(self.record)
-        first = {
-            "month": self.month,
-            "model": self.name,
-            "champion_version": found.pop("champion"),
-            "predecessor_version": found.pop("predecessor") or None,
-            "rmse": self.record.value("rmse"),
-            "alarm": found.pop("alarm"),
-            "causes": list(found.pop("causes")),
-            "action": found.pop("action"),
-        }
-        return {name: finite(value) for name, value in {**first, **found}.items()}
+            return printed.nothing(self.month, self.text).model_dump(mode="json")
+        return printed.compared(self.name, self.record).model_dump(mode="json")
 
 
 def answer(asked: Asked) -> Iterator[str]:

@@ -13,7 +13,7 @@ from support.tracked import NAME
 
 from mlops.data.synthetic.source import write_month
 from mlops.errors import ConfigError, MonthNotPublishedError
-from mlops.monitoring import by_command
+from mlops.monitoring import by_command, printed
 from mlops.monitoring.asked import Asked
 from mlops.monitoring.by_command import Outcome
 from mlops.month import Month
@@ -89,10 +89,14 @@ def test_programs_get_the_promised_keys_and_null_for_what_is_not_known() -> None
 
 def test_nothing_to_do_has_the_same_keys() -> None:
     found = Outcome("2023-08", "nothing to do: it is not published yet").as_json()
-    assert found == {
-        "month": "2023-08", "champion_version": None, "rmse": None, "alarm": False, "causes": [],
-        "action": "none", "nothing_to_do": "nothing to do: it is not published yet",
+    known = {
+        "month": "2023-08", "alarm": False, "action": "none", "measured": {}, "causes": [], "findings": [],
+        "slices": [], "notes": [], "nothing_to_do": "nothing to do: it is not published yet",
     }  # fmt: skip
+    assert found == {name: known.get(name) for name in printed.ComparedMonth.model_fields}
+    compared = Outcome("2023-07", "", NAME, RECORD).as_json()
+    assert found.keys() == compared.keys()
+    assert compared["nothing_to_do"] is None
 
 
 @pytest.fixture(scope="module")
