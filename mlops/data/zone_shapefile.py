@@ -122,7 +122,7 @@ def _polygons(content: bytes) -> dict[int, list[Any]]:
     import shapely
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        files = {kind: io.BytesIO(_unpacked(archive, kind)) for kind in ("shp", "dbf")}
+        files = {kind: io.BytesIO(_unpacked(archive, f".{kind}")) for kind in ("shp", "dbf")}
     found = defaultdict(list)
     points = rings = 0
     with shapefile.Reader(**files) as reader:
@@ -139,11 +139,11 @@ def _polygons(content: bytes) -> dict[int, list[Any]]:
     return found
 
 
-def _unpacked(archive: zipfile.ZipFile, kind: str) -> bytes:
-    """The only file of a kind in the zip."""
-    names = [each for each in archive.infolist() if each.filename.lower().endswith(f".{kind}")]
+def _unpacked(archive: zipfile.ZipFile, ending: str) -> bytes:
+    """The only file in the zip with a name that ends so."""
+    names = [each for each in archive.infolist() if each.filename.lower().endswith(ending)]
     if len(names) != 1:
-        raise ValueError(f"{len(names)} files that end with .{kind}")
+        raise ValueError(f"{len(names)} files that end with {ending}")
     with archive.open(names[0]) as file:
         content = file.read(_MOST_UNPACKED + 1)
     if len(content) > _MOST_UNPACKED:
