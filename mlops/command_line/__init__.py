@@ -4,7 +4,7 @@ In reading order:
 
 - `setting_groups`: the order of the training settings
 - `arguments`: what several commands have: their help, an option for each setting
-- `tables`: rows as lines of text that fit a terminal
+- `layout`: rows as lines of text that fit a terminal
 - `printing`: text, tables and JSON on standard output
 - `work_records`: what runs, the doctor and `tidy` print as JSON
 - `json_records`: what each command prints with `--json`

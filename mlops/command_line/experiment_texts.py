@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from mlops.command_line.layout import cleaned
 from mlops.command_line.printing import print_table, print_text, utc
-from mlops.command_line.tables import cleaned
 from mlops.command_line.version_texts import STYLES
 from mlops.errors import command
 from mlops.registry.records import TriedExperiment

@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from mlops import masking
-from mlops.command_line.tables import Layout, Row, table_lines, wrapped
+from mlops.command_line.layout import Layout, Row, table_lines, wrapped
 
 WIDE = (
     200  # characters of a line where nothing says how wide the reader is, for what cannot do without a width
@@ -85,7 +85,7 @@ def print_text(said: str | Text, style: str = "", indent: int = 0) -> None:
 def print_table(
     rows: Sequence[Row], *, right: Sequence[str] = (), least: Sequence[str] = (), below: Sequence[str] = ()
 ) -> None:
-    """Print rows below the names of their columns, as `tables.table_lines` makes them.
+    """Print rows below the names of their columns, as `layout.table_lines` makes them.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ from typing import Final
 
 from rich.text import Text
 
+from mlops.command_line.layout import HEADER, cleaned, shortened, wrapped
 from mlops.command_line.printing import print_lines, print_table, print_text, utc, width
-from mlops.command_line.tables import HEADER, cleaned, shortened, wrapped
 from mlops.registry import alias_log
 from mlops.registry.listings import lost_words
 from mlops.registry.overrides import how_overridden

@@ -13,12 +13,14 @@ from mlops.errors import command
 
 def add(parsers: Any) -> None:
     """Add these commands to the parser."""
+    _add_show(parsers)
     _add_registry(parsers)
+    _add_moves(parsers)
     _add_experiments(parsers)
     _add_trust(parsers)
 
 
-def _add_registry(parsers: Any) -> None:
+def _add_show(parsers: Any) -> None:
     show = add_command(
         parsers,
         "show",
@@ -30,6 +32,9 @@ def _add_registry(parsers: Any) -> None:
     show.add_argument("model", nargs="?", metavar="MODEL", help="Registered model. (default: all)")
     show.add_argument("--json", action="store_true", help=AS_JSON)
     show.set_defaults(act=run_show)
+
+
+def _add_registry(parsers: Any) -> None:
     registry = add_command(
         parsers,
         "registry",
@@ -45,6 +50,9 @@ def _add_registry(parsers: Any) -> None:
     )
     registry.add_argument("--json", action="store_true", help=AS_JSON)
     add_model(registry, run_registry)
+
+
+def _add_moves(parsers: Any) -> None:
     verified = "The version is verified first."
     promote = add_command(
         parsers,

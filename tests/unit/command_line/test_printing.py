@@ -13,7 +13,7 @@ from support.terminals import terminal, without_styles
 
 from mlops import masking
 from mlops.command_line import printing
-from mlops.command_line.tables import cleaned
+from mlops.command_line.layout import cleaned
 
 EVIL = "a\x1b[2J\x9b\u202e\nb"
 LONG = "word " * 60

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from mlops.command_line.tables import FOLDED, INDENT, Layout, cleaned, shortened, table_lines, wrapped
+from mlops.command_line.layout import FOLDED, INDENT, Layout, cleaned, shortened, table_lines, wrapped
 
 WORDS = st.text(st.sampled_from("ab é日\x1b\u202e\t\n-"), max_size=90)
 ROWS = st.lists(st.fixed_dictionaries({"name": WORDS, "rmse": WORDS, "why": WORDS}), min_size=1, max_size=4)
