@@ -22,6 +22,7 @@ from mlops.pipeline import block_tables, leaderboard, months_table, schedule, st
 from mlops.pipeline.run_result import RunResult
 from mlops.registry import client, last_check, versions
 from mlops.registry.last_check import LastCheck, Outcome, Work
+from mlops.registry.versions import Version
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ def train(settings: Settings) -> RunResult:
         _keep("training", settings, _failed(error))
         heartbeat.send(settings.service, "training", has_failed=True)
         raise
-    found = _nothing(result.month, result.reason) if result.is_nothing else _of_result(result)
-    _keep("training", settings, found, result.version.name if result.version else "")
+    version = result.version
+    found = _judged(version) if version else _nothing(result.month, result.reason)
+    _keep("training", settings, found, version.name if version else "")
     heartbeat.send(settings.service, "training", has_failed=False)
     return result
 
@@ -78,8 +80,7 @@ def _after_block(table: pd.DataFrame, variables: Mapping[str, Any]) -> None:
     elif "kind" in full and first["kind"] != leaderboard.EXPERIMENT:
         notifications.connect(notifications.settings_of(variables))
         version = versions.get(first["model"], first["number"])
-        text = f"version {version.number}: {first['about']}"
-        _end(variables, _check("judged", version.tags.get("test_month", ""), text), version.name)
+        _end(variables, _judged(version), version.name)
     elif months_table.is_nothing(full) and variables.get("parent_block_uuid") in LAST_BLOCKS:
         _end(variables, _nothing(str(first["month"]), str(first[months_table.NOTHING_TO_DO])), "")
 
@@ -96,13 +97,12 @@ def _end(variables: Mapping[str, Any], check: LastCheck, model: str) -> None:
 
 def _keep(work: Work, settings: Settings, check: LastCheck, model: str = "") -> None:
     """Keep what a check found in the registry; a registry that does not exist yet is not made."""
-    file = config.sqlite_file(config.tracking_uri())
-    if file and not file.exists():
-        return
 
     def keep() -> None:
-        notifications.connect(settings)
-        last_check.record(model or schedule.guess_model_name(settings), check, work)
+        file = config.sqlite_file(config.tracking_uri())
+        if file is None or file.exists():
+            notifications.connect(settings)
+            last_check.record(model or schedule.guess_model_name(settings), check, work)
 
     _safely(keep)
 
@@ -117,9 +117,10 @@ def _safely(act: Callable[[], None]) -> None:
         logger.exception("what this check found is not kept")
 
 
-def _of_result(result: RunResult) -> LastCheck:
-    number = result.version.number if result.version else ""
-    return _check("judged", result.month, f"version {number}: {result.outcome}: {result.reason}")
+def _judged(version: Version) -> LastCheck:
+    outcome, reason = (version.tags.get(name, "") for name in (versions.OUTCOME, "reason"))
+    text = f"version {version.number} is {outcome}: {reason}"
+    return _check("judged", version.tags.get("test_month", ""), text)
 
 
 def _nothing(month: str, reason: str) -> LastCheck:

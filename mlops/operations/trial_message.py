@@ -72,9 +72,7 @@ class Trial:
         place = f"{secrets}, then run make stack-stop stack"
         try:
             if not stack.is_started():
-                return cls(
-                    Mage({**os.environ, **read_variables(secrets)}, config.PROJECT, is_stack=True), place
-                )
+                return cls(_of_stopped_stack(secrets), place)
             mage = stack.mage(is_started=True)
         except (OSError, ValueError) as error:
             raise MlopsError(

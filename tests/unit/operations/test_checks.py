@@ -83,7 +83,7 @@ def test_all_months_judged_is_nothing_to_do(beats: Beats) -> None:
 
 def test_a_judged_month_is_kept_with_its_version(beats: Beats) -> None:
     checks.after_block(board(), TRAINING)
-    assert kept() == ("judged", "2023-05", "version 1: champion: it is better")
+    assert kept() == ("judged", "2023-05", "version 1 is champion: it is better")
     assert beats.asked == ["GET /green-training"]
 
 
@@ -200,7 +200,7 @@ def test_a_command_with_month_next_is_a_check(monkeypatch: pytest.MonkeyPatch, b
     trained(monkeypatch, RunResult.of_nothing(WAITS))
     assert kept() == ("not_published", "2023-06", "green 2023-06 is not published yet at sample")
     trained(monkeypatch, RunResult.of_version(versions.get(NAME, "1"), board(), "it is better"))
-    assert kept() == ("judged", "2023-05", "version 1: champion: it is better")
+    assert kept() == ("judged", "2023-05", "version 1 is champion: it is better")
     trained(monkeypatch, BROKEN)
     assert kept() == ("failed", "", "green_tripdata_2023-05.parquet: a truncated Parquet file")
     assert beats.asked == ["GET /green-training"] * 2 + ["GET /green-training/fail"]
@@ -221,4 +221,12 @@ def test_a_check_that_fails_before_there_is_a_registry_makes_none(
     monkeypatch.setenv("MLOPS_STATE_DIR", str(tmp_path / "empty"))
     trained(monkeypatch, BROKEN)
     assert not config.state().tracking_store.exists()
+    assert beats.asked == ["GET /green-training/fail"]
+
+
+def test_a_wrong_address_of_the_registry_does_not_hide_the_error_of_the_run(
+    monkeypatch: pytest.MonkeyPatch, beats: Beats
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://")
+    trained(monkeypatch, BROKEN)
     assert beats.asked == ["GET /green-training/fail"]

@@ -137,6 +137,17 @@ def test_a_stack_counts_and_not_the_shell(
     assert dict(os.environ) == before
 
 
+def test_a_stopped_stack_counts_with_its_copy_of_the_project(
+    inbox: Inbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_stack(False, SLACK_WEBHOOK_URL="None", OWN_HOOK=inbox.url)
+    copy = config.state().stack / "trip_duration"
+    copy.mkdir()
+    hook = "{{ env_var('OWN_HOOK') }}"
+    (copy / "metadata.yaml").write_text(f'notification_config: {{teams_config: {{webhook_url: "{hook}"}}}}')
+    assert tried(capsys, 0) == ["teams       took it"]
+
+
 def test_a_stack_without_a_channel_names_its_file(capsys: pytest.CaptureFixture[str]) -> None:
     a_stack(True, SLACK_WEBHOOK_URL="None", TEAMS_WEBHOOK_URL="None")
     (error,) = tried(capsys, 1)
