@@ -46,6 +46,7 @@ RUN_BY = (
     ("python -m mlops rollback", "pipelines/test_operator_commands.py", 'machine.mlops("rollback", '),
     ("python -m mlops trust", "pipelines/test_operator_commands.py", 'machine.mlops("trust", '),
     ("python -m mlops reproduce", "pipelines/test_operator_commands.py", 'machine.mlops("reproduce", '),
+    ("python -m mlops status", "unit/command_line/test_status_command.py", '"mlops", "status"'),
     ("python -m mlops doctor --resume", "pipelines/test_outage.py", 'machine.mlops("doctor", "--resume")'),
     ("python -m mlops doctor", "pipelines/test_outage.py", 'machine.mlops("doctor")'),
     ("python -m mlops notify --test", "unit/operations/test_trial_message.py", 'main(["notify", "--test"])'),
