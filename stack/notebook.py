@@ -25,7 +25,7 @@ NAME = "trip_duration"
 USUAL_PORT = 8888
 KEPT = {
     "kernelspec": ("display_name", "language", "name"),
-    "jupytext": ("formats",),
+    "jupytext": ("formats", "notebook_metadata_filter"),
 }
 """What is kept of a notebook's metadata, beside the language: programs add their versions and what they showed."""
 LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
