@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from mlops.registry import metric_names, run_lifecycle, server_facts
+from mlops.registry import metric_names, run_lifecycle
 from mlops.registry.client import mlflow_client, with_retry
 from mlops.registry.runs import MLFLOW_PARENT_RUN_ID, RUN_KEY
 from mlops.registry.signed_version import PREFIX
@@ -53,7 +53,7 @@ class Tried:
     at : datetime
         When it started, UTC.
     page : str
-        Place of the run among MLflow's pages, for `server_facts.shown_at`.
+        Place of the run among MLflow's pages, for `server_facts.page`.
     """
 
     model: str
@@ -196,13 +196,8 @@ def runs_of(place: str) -> tuple[Tried, ...]:
     return tuple(_tried(place, run) for run in found if MLFLOW_PARENT_RUN_ID not in run.data.tags)
 
 
-def link(tried: Tried) -> str:
-    """Where to see the run: a page of the server, or for a local store the command that opens one."""
-    return server_facts.shown_at(tried.page)
-
-
 def page_of(experiment_id: str, run_id: str) -> str:
-    """Place of a run among MLflow's pages, for `server_facts.shown_at`."""
+    """Place of a run among MLflow's pages, for `server_facts.page`."""
     return f"experiments/{experiment_id}/runs/{run_id}"
 
 
