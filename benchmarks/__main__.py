@@ -31,7 +31,7 @@ from benchmarks import (
 )
 from benchmarks.cells import PROJECT, Cell, Results, last_line, run_all
 from benchmarks.plan import PROFILES, Bench, bench_of
-from mlops import log_lines
+from mlops import progress
 
 # `SECTIONS` is the order of the report. `MEASURED` starts with the cheap sections, so that an interrupted run has
 # most of the results.
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     began = time.time()
     options = _parser().parse_args(arguments)
-    logging.basicConfig(handlers=[log_lines.to_stderr()], level=logging.WARNING)
+    logging.basicConfig(handlers=[progress.to_stderr()], level=logging.WARNING)
     logging.getLogger("benchmarks").setLevel(logging.INFO)
     months = options.months.replace(",", " ").split()
     try:

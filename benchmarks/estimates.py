@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import ours
-from mlops import config, log_lines
+from mlops import config, progress
 from mlops.data import trips
 from mlops.monitoring import estimates, sums
 from mlops.monitoring.estimates import Estimate
@@ -59,7 +59,7 @@ class Measured:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each month, and the mean absolute differences; exit status 0."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(handlers=[log_lines.to_stderr()], level=logging.WARNING)
+    logging.basicConfig(handlers=[progress.to_stderr()], level=logging.WARNING)
     logger.setLevel(logging.INFO)
     sys.stdout.write(f"{HEADER}\n")
     found = []

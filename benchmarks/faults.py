@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import faulty_months
 from benchmarks.machine import machine, packages
-from mlops import log_lines
+from mlops import progress
 from mlops.config import PROJECT
 from mlops.data.sources import file_name
 from mlops.data.trips import clean_file
@@ -100,7 +100,7 @@ class Case:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 0; the command ends with 2 if the folder has too few months."""
-    logging.basicConfig(handlers=[log_lines.to_stderr()], level=logging.INFO)
+    logging.basicConfig(handlers=[progress.to_stderr()], level=logging.INFO)
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults", description=__doc__)
     parser.add_argument("--source", type=Path, required=True, help="folder with TLC's months")
     parser.add_argument(

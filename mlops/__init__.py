@@ -14,8 +14,8 @@ Eleven packages ("rooms"). Each line may import those below it; the modules of t
 - `model`: the code and the artefact that are served
 - `data`: from TLC's files to clean trips
 - `mage`, `files`, `locks`: support for Mage blocks, atomic file writes, locks between runs
-- `masking`, `log_lines`: secrets are kept out of logs and messages; the clock of log lines
-- `progress`: how far a long step is
+- `masking`: secrets are kept out of logs and messages
+- `progress`: how far a long step is, and the clock of log lines
 - `config`, `state_folder`: settings of a run, paths of everything that is written
 - `addresses`, `month`, `errors`: checked addresses, calendar months, error classes
 

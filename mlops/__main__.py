@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
-from mlops import config, files, log_lines, masking
+from mlops import config, files, masking, progress
 from mlops.command_line import training
 from mlops.command_line.bars import bars
 from mlops.command_line.parser import parse
@@ -50,7 +50,7 @@ def _act(given: argparse.Namespace) -> int:
 
 
 def _configure_logging(verbose: bool) -> None:
-    logging.basicConfig(handlers=[log_lines.to_stderr()], level=logging.WARNING)
+    logging.basicConfig(handlers=[progress.to_stderr()], level=logging.WARNING)
     logging.getLogger("mlops").setLevel(logging.INFO)
     if verbose:
         logging.getLogger().setLevel(logging.INFO)

@@ -20,7 +20,7 @@ from mlops import files, masking
 from mlops.addresses import HIDDEN
 from mlops.config import Settings
 from mlops.errors import ConfigError, MlopsError
-from mlops.log_lines import LogLines
+from mlops.progress import LogLines
 
 # Variables that Mage itself adds to the pipeline's variables (mage-ai 0.9.80).
 MAGE_VARIABLES = frozenset(

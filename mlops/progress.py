@@ -1,11 +1,14 @@
-"""How far a long step is: who does it reports, and who shows it listens. Without a listener nothing happens.
+"""What a process says while it works: how far a long step is, and log lines with date and time in UTC.
 
-The library knows nothing of terminals: the command line listens, and shows bars.
+Who does a step reports how far it is, and who shows it listens. Without a listener nothing happens. The library
+knows nothing of terminals: the command line listens, and shows bars.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +16,7 @@ from typing import Final
 BYTES: Final = "bytes"
 ROWS: Final = "rows"
 TRIALS: Final = "trials"
+CLOCK: Final = "%Y-%m-%d %H:%M:%S"  # of log lines
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,31 @@ def step(what: str, total: int | None, unit: str) -> Iterator[Callable[[int, int
         yield report
     finally:
         report(last.done, last.total, is_over=True)
+
+
+class LogLines(logging.Formatter):
+    """Formats a record as ``2026-11-26 08:30:05 UTC message``.
+
+    Parameters
+    ----------
+    rest : str
+        What follows the time, in the style of `logging`.
+
+    Examples
+    --------
+    >>> record = logging.makeLogRecord({"msg": "tuning", "created": 0.0})
+    >>> LogLines().format(record)
+    '1970-01-01 00:00:00 UTC tuning'
+    """
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, rest: str = "%(message)s") -> None:
+        super().__init__(f"%(asctime)s UTC {rest}", CLOCK)
+
+
+def to_stderr(rest: str = "%(message)s") -> logging.Handler:
+    """A handler that writes such lines to the standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogLines(rest))
+    return handler

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlops import masking, progress
-from mlops.log_lines import LogLines
-from mlops.progress import Report
+from mlops.progress import LogLines, Report
 
 
 @contextlib.contextmanager

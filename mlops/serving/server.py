@@ -14,7 +14,7 @@ from typing import Final
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from mlops import config, log_lines, masking
+from mlops import config, masking, progress
 from mlops.errors import ConfigError, MlopsError
 from mlops.serving import keys, metrics
 from mlops.serving.app import create_app
@@ -84,7 +84,7 @@ def _end_with_parent() -> None:
 
 def _log() -> None:
     """Log to the standard error; a second call changes nothing."""
-    logging.basicConfig(level=logging.INFO, handlers=[log_lines.to_stderr(LOG_FORMAT)])
+    logging.basicConfig(level=logging.INFO, handlers=[progress.to_stderr(LOG_FORMAT)])
     # It warns at each try while the registry is away; `following` says so once.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 

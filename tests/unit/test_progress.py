@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import pytest
 
-from mlops import log_lines, progress
+from mlops import progress
 from mlops.data import cache
 from mlops.errors import DownloadError
 from mlops.month import Month
@@ -77,7 +77,7 @@ def test_a_log_line_begins_with_date_and_time_in_utc(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:
-        handler = log_lines.to_stderr("%(levelname)s: %(message)s")
+        handler = progress.to_stderr("%(levelname)s: %(message)s")
         stream = io.StringIO()
         handler.setStream(stream)  # type: ignore[attr-defined]
         handler.handle(
