@@ -37,7 +37,7 @@ SERVER, FLOWS, RUN = PROGRAMS = (
     "prefect.engine",
 )  # modules that Python runs
 SECONDS_TO_START = 180.0
-SECONDS_TO_END = 45.0  # a run that is told to end closes its run in MLflow first
+SECONDS_TO_END = 45.0  # a run that gets SIGTERM closes its run in MLflow first
 Variables = Mapping[str, str]
 
 

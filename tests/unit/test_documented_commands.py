@@ -56,6 +56,15 @@ RUN_BY = (
     ("curl -s", "system/test_service_documents.py", "subprocess.run(asked"),
     ("mlflow models predict", "support/mlflow_commands.py", 'self.command("predict", uri'),
     ("mlflow models serve", "support/mlflow_commands.py", 'self.command("serve", uri'),
+    ("mlflow run", "system/test_mlproject.py", "mlflow run . -e train --env-manager local -P month="),
+    ("eval", "system/test_mlproject.py", 'eval "$({SHELL})"'),
+    ("python -m flows.with_mlflow run", "system/test_mlproject.py", '"flows.with_mlflow", "run", entry'),
+    ("python -m stack.notebook script", "pipelines/test_notebook.py", '"stack.notebook", "script"'),
+    (
+        "python .state/notebook/trip_duration.py",
+        "pipelines/test_notebook.py",
+        "sys.executable, str(script), *SMALL",
+    ),
     ("mage run", "pipelines/test_next.py", "machine.mage_run("),
     ("python -m stack.mage run", "pipelines/test_odd_paths.py", '"stack.mage", "run"'),
     ("python -m stack.next_steps", "unit/stack/test_next_steps.py", "next_steps.main()"),
@@ -64,6 +73,7 @@ RUN_BY = (
     ("python -m stack stop", "system/test_stack.py", 'command_line(stack.folder, "stop")'),
     ("python -m stack backup", "system/test_stack_backup.py", '"backup", str('),
     ("python -m stack restore", "system/test_stack_backup.py", '"restore", str('),
+    ("python -m stack.prefect_server", "support/prefect_site.py", '"stack.prefect_server", str(port)'),
     ("test -e .venv/installed", "unit/test_makefile.py", '["make", "--no-print-directory", target]'),
     ("python -m benchmarks", "unit/test_benchmarks.py", "command.main([*options"),
 )
@@ -78,6 +88,7 @@ RUN_HERE = "make help"
 EXCEPTIONS = {
     "make lock": "asks the package index for newer versions",
     "make editor": "runs until it is stopped; tests/system/test_editor.py starts it",
+    "make notebook": "runs until it is stopped; tests/pipelines/test_notebook.py starts it",
     "make mlflow": "runs until it is stopped; tests/pipelines/test_odd_paths.py starts it",
     "make serve": "runs until it is stopped; tests/support/service_process.py starts it",
     "python3 -m venv": "needs the package index; tests/support/mlflow_commands.py does the same with uv",
