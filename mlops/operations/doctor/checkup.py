@@ -32,6 +32,7 @@ from mlops.registry import (
     descriptions,
     experiments,
     local_stack,
+    project_runs,
     run_lifecycle,
     runs,
     versions,
@@ -58,6 +59,7 @@ def check_up(*, resume: bool) -> Iterator[Finding]:
             check = partial(tracking_server.artefacts, uri, _experiments(), seconds)
             yield from carried_out("artefacts", check)
             yield from carried_out("registered models", partial(_models, resume))
+            yield from carried_out("runs of mlflow run", _project_runs)
         elif tracking_server.is_yet_to_be_made(config.tracking_uri()):
             yield from carried_out("unfinished runs", _left_without_a_store)
         else:
@@ -152,6 +154,12 @@ def _models(resume: bool) -> Findings:
     places = {*experiments.places(), *(name for name in unfinished if experiments.is_place(name))}
     for place in sorted(places):
         yield from carried_out(place, partial(_experiment, place))
+
+
+def _project_runs() -> Findings:
+    """Finding about runs that `mlflow run` opened and could not close; none if there are none."""
+    if closed := project_runs.close_dead():
+        yield Finding(f"runs of `mlflow run` whose process is gone: {closed}, now closed as KILLED")
 
 
 def _experiment(place: str) -> Findings:

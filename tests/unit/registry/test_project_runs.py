@@ -14,6 +14,7 @@ import pytest
 from support.tracked import mlflow_client, state_of
 
 from mlops.errors import ConfigError, MlopsError
+from mlops.operations.doctor import checkup
 from mlops.registry import project_runs, run_lifecycle
 from mlops.registry.versions import Version
 
@@ -112,3 +113,12 @@ def test_the_experiment_of_a_model_is_refused(place: str) -> None:
 def test_a_run_of_another_store_is_named() -> None:
     with pytest.raises(MlopsError, match=f"run {'a' * 32}: it is not in the tracking store of this process"):
         project_runs.begin("a" * 32, "train")
+
+
+def test_the_doctor_closes_them_and_says_so() -> None:
+    assert list(checkup._project_runs()) == []
+    dead = opened(**{project_runs.PROCESS: f"{socket.gethostname()} unknown"})
+    assert [finding.text for finding in checkup._project_runs()] == [
+        "runs of `mlflow run` whose process is gone: 1, now closed as KILLED"
+    ]
+    assert state_of(dead) == CLOSED
