@@ -50,9 +50,10 @@ class ChampionStatus(_Record):
         "one of them is not known.",
         examples=[0],
     )
-    is_signed: bool = Field(description="Whether it has a signature of this machine's key.")
+    is_signed: bool = Field(description="Whether it has a signature of this machine's key.", examples=[True])
     is_old: bool = Field(
-        description="Whether it is further behind than the setting `max_champion_age_months` allows."
+        description="Whether it is further behind than the setting `max_champion_age_months` allows.",
+        examples=[False],
     )
 
 
@@ -95,7 +96,7 @@ class WaitedMonth(_Record):
     overdue_from: date | None = Field(
         description="Day from which somebody must look why it is not there.", examples=["2023-11-30"]
     )
-    is_overdue: bool = Field(description="Whether that day is past.")
+    is_overdue: bool = Field(description="Whether that day is past.", examples=[False])
 
 
 class CheckStatus(_Record):
@@ -129,7 +130,7 @@ class FailureStatus(_Record):
     error: str = Field(
         description="Its error, one line; empty if it has none.", examples=["DownloadError: ..."]
     )
-    is_over: bool = Field(description="Whether a later run of the model succeeded.")
+    is_over: bool = Field(description="Whether a later run of the model succeeded.", examples=[False])
 
 
 class RunningStatus(_Record):
@@ -147,7 +148,7 @@ class MonitoringStatus(_Record):
 
     month: str = Field(description="YYYY-MM.", examples=["2023-07"])
     champion: str = Field(description="Number of the version that was compared.", examples=["12"])
-    is_alarm: bool = Field(description="Whether there is an alarm.")
+    is_alarm: bool = Field(description="Whether there is an alarm.", examples=[False])
     rmse_minutes: float | None = Field(
         description="Root of the mean squared error on that month, in minutes; null if that is not known.",
         examples=[4.2],
@@ -187,9 +188,10 @@ class ModelStatus(_Record):
     monitoring: MonitoringStatus | None = Field(description="The newest compared month.")
     approval: ApprovalStatus | None = Field(description="A version that waits for an approval.")
     unsigned: tuple[str, ...] = Field(
-        description="Numbers of the versions of this project that this machine's key did not sign."
+        description="Numbers of the versions of this project that this machine's key did not sign.",
+        examples=[[]],
     )
-    problems: tuple[str, ...] = Field(description="What could not be read, as sentences.")
+    problems: tuple[str, ...] = Field(description="What could not be read, as sentences.", examples=[[]])
 
 
 class Answering(_Record):
@@ -266,7 +268,9 @@ class Status(_Record):
         description="When the registry was read, in UTC; null if it was not, and then nothing is known of models.",
         examples=["2023-10-20T08:30:00Z"],
     )
-    is_well: bool = Field(description="Whether nothing needs attention, and everything could be checked.")
+    is_well: bool = Field(
+        description="Whether nothing needs attention, and everything could be checked.", examples=[True]
+    )
     attention: tuple[Attention, ...] = Field(description="What needs attention, worst first.")
     models: tuple[ModelStatus, ...] = Field(description="The models, sorted by name.")
     servers: tuple[ServerStatus, ...] = Field(description="Tracking store, online service and Mage.")
