@@ -26,7 +26,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def offered(script: Path, *words: str) -> list[str]:
-    """What bash offers for the last word of a command line."""
+    """What bash offers for the word at the end of a command line."""
     asked = f"""
 source {shlex.quote(str(script))}
 COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
