@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from mlops.operations import channels
-from mlops.registry.last_check import Work
+
+if TYPE_CHECKING:
+    from mlops.registry.last_check import Work  # late: it imports MLflow, which a test message does not need
 
 logger = logging.getLogger(__name__)
 
