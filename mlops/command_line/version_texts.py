@@ -8,7 +8,7 @@ from typing import Final
 
 from rich.text import Text
 
-from mlops.command_line.layout import HEADER, cleaned, shortened, wrapped
+from mlops.command_line.layout import HEADER, QUIET, cleaned, shortened, wrapped
 from mlops.command_line.printing import print_lines, print_table, print_text, utc, width
 from mlops.registry import alias_log
 from mlops.registry.listings import lost_words
@@ -192,7 +192,7 @@ def _version_row(version: ListedVersion) -> dict[str, str | Text]:
         "rmse": _number(version.rmse_minutes),
         "verdict": cleaned(verdict, STYLES.get(version.verdict, "")),
         "verified": cleaned(version.verified or "", STYLES.get(version.verified or "", "")),
-        "reason": version.reason,
+        "reason": cleaned(version.reason, QUIET),
         "override": cleaned(override_words(version.override), wraps=True) if version.override else "",
     }
 
