@@ -12,12 +12,12 @@ from support.asgi_calls import Answer, call, scope
 from support.service_process import Service
 from support.zone_zips import SHAPES, publish
 
+from mlops import config
 from mlops.data import zone_shapefile, zones
 from mlops.data.synthetic.city import ZONES
 from mlops.serving import keys, places
 from mlops.serving.app import create_app
 from mlops.serving.models import Models, ServiceState
-from mlops.serving.places import Places
 from mlops.serving.settings import ServeSettings
 from mlops.serving.zone_list import listed
 
@@ -171,8 +171,7 @@ def test_another_answer_has_another_tag(misc: Path) -> None:
     publish_table(misc)
     models = Known("green").kept()
     before = ask(models).headers["etag"]
-    publish(misc)
-    models._places = Places()
+    publish(config.state().serving)
     assert ask(models.kept()).headers["etag"] != before
 
 
