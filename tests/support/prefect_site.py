@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +31,13 @@ def require_prefect() -> None:
     """Skip the test where Prefect's environment is missing."""
     if not (PROJECT / ".venv-prefect" / "installed").exists():
         pytest.skip("needs .venv-prefect, which `make .venv-prefect/installed` builds")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses."""
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 from support.doors import PROJECT, Machine, wait_until, write_months
-from support.prefect_site import PrefectSite, require_prefect, running_prefect
+from support.prefect_site import PrefectSite, free_port, require_prefect, running_prefect
 from support.visits import browse
 
 from stack.compose import LOOPBACK
@@ -28,7 +28,11 @@ NO_MONTH = (
     "ConfigError: month: there is no month 2023-13; write YYYY-MM with MM from 01 to 12, for example 2023-10"
 )
 LONG = {"month": "2023-04", "max_trials": 40}  # long enough to be killed in its trials
-QUICK = {"PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS": "1", "PREFECT_RUNNER_POLL_FREQUENCY": "1"}  # seconds
+QUICK = {
+    "PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS": "1",
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",  # seconds
+    "PREFECT_RUNNER_PROCESS_LIMIT": "2",
+}
 SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
@@ -40,10 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectSite]:
     machine = Machine(folder / "machine", write_months(folder / "months"))
     trained = machine.train()
     assert trained.status == 0, trained.output
-    with socket.socket() as free:
-        free.bind((LOOPBACK, 0))
-        port = free.getsockname()[1]
-    with running_prefect(machine, port, **QUICK) as running:
+    with running_prefect(machine, free_port(), **QUICK) as running:
         yield running
 
 
@@ -78,7 +79,7 @@ def flaky_source(site: PrefectSite) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def started(site: PrefectSite, flaky_source: str) -> dict[str, str]:
-    """Ids of the flow runs that need nobody: the process of the flows runs one after the other."""
+    """Ids of the flow runs that need nobody."""
     return {
         "again": site.train(),
         "network": site.train(source=flaky_source),
