@@ -28,10 +28,10 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 LONGEST = [
     *("test_schedule_year.py", "test_stack.py", "test_chaos.py", "test_outage.py", "test_three_doors.py"),
-    *("test_mage_backfill.py", "test_operator_commands.py", "test_next.py", "test_command_line.py"),
-    *("test_real_months.py", "test_stack_backup.py", "test_stack_access.py", "test_lost_history.py"),
-    *("test_mage_run.py", "test_odd_paths.py", "test_service_parity.py", "test_mlflow_server.py"),
-    *("test_benchmarks.py", "test_service_story.py", "test_monitoring_story.py"),
+    *("test_prefect.py", "test_mage_backfill.py", "test_operator_commands.py", "test_next.py"),
+    *("test_command_line.py", "test_real_months.py", "test_stack_backup.py", "test_stack_access.py"),
+    *("test_lost_history.py", "test_mage_run.py", "test_odd_paths.py", "test_service_parity.py"),
+    *("test_mlflow_server.py", "test_benchmarks.py", "test_service_story.py", "test_monitoring_story.py"),
     *("test_blocks_twice.py", "test_interrupts.py", "test_champion.py"),
 ]
 """Files that take a minute or more, the longest first."""
