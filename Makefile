@@ -144,7 +144,7 @@ two_at_once = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: check install .venv-lock/installed  ## about a quarter of an hour: check, then every test but the long stories
 	$(BIN)/pytest $(two_at_once) -m "not long"
 
-test-long: .venv/dev-installed install .venv-browser/installed .venv-schemathesis/installed .venv-prefect/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
+test-long: .venv/dev-installed install .venv-browser/installed .venv-schemathesis/installed .venv-prefect/installed .venv-airflow/installed .venv-kfp/installed  ## the long stories: a year of the schedule, kills, three doors in a browser, real months
 	$(BIN)/pytest $(two_at_once) -m long
 
 chaos: install .venv/dev-installed  ## kill runs at every stage and 30 random moments, on SQLite and PostgreSQL; replay real months

@@ -74,6 +74,8 @@ RUN_BY = (
     ("python -m stack backup", "system/test_stack_backup.py", '"backup", str('),
     ("python -m stack restore", "system/test_stack_backup.py", '"restore", str('),
     ("python -m stack.prefect_server", "support/prefect_site.py", '"stack.prefect_server", str(port)'),
+    ("export airflow dags test", "system/test_airflow.py", '"airflow-test", f"SETTINGS='),
+    ("python flows/with_kubeflow.py run", "system/test_kubeflow.py", '"kubeflow", f"SETTINGS='),
     ("test -e .venv/installed", "unit/test_makefile.py", '["make", "--no-print-directory", target]'),
     ("python -m benchmarks", "unit/test_benchmarks.py", "command.main([*options"),
 )
@@ -136,7 +138,7 @@ def test_continuous_integration_makes_what_it_should() -> None:
         ".venv-lock/installed",
         ".venv-mlflow/installed &",
         ".venv/dev-installed .venv-docs/installed .venv-browser/installed .venv-serving/installed "
-        ".venv-schemathesis/installed .venv-prefect/installed",
+        ".venv-schemathesis/installed .venv-prefect/installed .venv-airflow/installed .venv-kfp/installed",
     ]
     assert (first, second) == ("test", "test-long")
     assert re.search(r"^test: check install ", MAKEFILE, re.M)
