@@ -9,6 +9,7 @@ beside it. Outputs stay in the browser's page: they would be different in each c
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -28,6 +29,7 @@ KEPT = {
     "jupytext": ("formats", "notebook_metadata_filter"),
 }
 """What is kept of a notebook's metadata, beside the language: programs add their versions and what they showed."""
+WITHOUT = ("@jupyterlab/apputils-extension:announcements",)  # it asks whether to fetch news from the network
 LANGUAGE = {"file_extension": ".py", "name": "python", "nbconvert_exporter": "python"}
 
 
@@ -55,6 +57,9 @@ def places(state: Path) -> dict[str, str]:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
     found = {f"JUPYTER_{name}": str(root / folder) for name, folder in names.items()}
+    page = root / "config" / "labconfig" / "page_config.json"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(json.dumps({"disabledExtensions": dict.fromkeys(WITHOUT, True)}))
     own = {
         "IPYTHONDIR": str(root / "ipython"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

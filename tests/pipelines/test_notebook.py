@@ -180,6 +180,8 @@ def test_saving_in_jupyterlab_writes_both_halves_without_outputs(
 ) -> None:
     folder, address, key = lab
     assert requests.get(address, timeout=10).status_code == 403
+    page = requests.get(address.replace("api/contents", "lab"), headers=key, timeout=10).text
+    assert '"disabledExtensions": ["@jupyterlab/apputils-extension:announcements"]' in page
     file = f"{address}/{NAME}.ipynb"
     model = requests.get(file, headers=key, timeout=10).json()
     for cell in model["content"]["cells"]:
