@@ -124,7 +124,9 @@ def show(result: RunResult) -> None:
         about = f"{version.name}, version {version.number}"
         page = server_facts.page(f"models/{version.name}/versions/{version.number}")
         create_link_artifact(page, about, "version", "The version in MLflow's registry.")
-    create_markdown_artifact(f"## {about}: {result.outcome}\n\n{result.reason}", "verdict", "Why it ended so.")
+    create_markdown_artifact(
+        f"## {about}: {result.outcome}\n\n{result.reason}", "verdict", "Why it ended so."
+    )
     create_table_artifact(board.to_dict("records"), "leaderboard", "The version, its rivals, and the trials.")
 
 

@@ -28,6 +28,8 @@ mage_charts    the charts beside the blocks: drawn after each run of their block
 mage_files     Mage's files: it changes only what a user changed
 yaml_texts     change a YAML text and keep its order and comments
 mlflow_server  MLflow's server over the state folder, without the stack
+prefect_server Prefect's server with its pages, and the process that runs our flows
+prefect_settings  their addresses, log-in and database
 notebook       the notebook in JupyterLab, and its script
 jupyter_config settings of JupyterLab that are code
 next_steps     what to look at and to do after `make demo`
