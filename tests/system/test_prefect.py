@@ -27,11 +27,11 @@ FOUND = "models:/trip-duration-sample/1 is already registered with this run key"
 NO_MONTH = (
     "ConfigError: month: there is no month 2023-13; write YYYY-MM with MM from 01 to 12, for example 2023-10"
 )
-LONG = {"month": "2023-04", "max_trials": 40}  # long enough to be killed in its trials
+SAME: dict[str, Any] = {"max_trials": 40}  # long enough to be killed in its trials
+APRIL: dict[str, Any] = {"month": "2023-04", **SAME}
 QUICK = {
     "PREFECT_TASKS_DEFAULT_RETRY_DELAY_SECONDS": "1",
     "PREFECT_RUNNER_POLL_FREQUENCY": "1",  # seconds
-    "PREFECT_RUNNER_PROCESS_LIMIT": "2",
 }
 SCREENSHOTS = PROJECT / "screenshots"  # ignored by git
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectSite]:
     require_prefect()
     folder = tmp_path_factory.mktemp("prefect")
     machine = Machine(folder / "machine", write_months(folder / "months"))
-    trained = machine.train()
+    trained = machine.train(**SAME)
     assert trained.status == 0, trained.output
     with running_prefect(machine, free_port(), **QUICK) as running:
         yield running
@@ -81,8 +81,8 @@ def flaky_source(site: PrefectSite) -> Iterator[str]:
 def started(site: PrefectSite, flaky_source: str) -> dict[str, str]:
     """Ids of the flow runs that need nobody."""
     return {
-        "again": site.train(),
-        "network": site.train(source=flaky_source),
+        "again": site.train(**SAME),
+        "network": site.train(source=flaky_source, **SAME),
         "wrong month": site.train(month="2023-13"),
         "wrong source": site.train(source=str(site.machine.folder / "nowhere")),
     }
@@ -91,7 +91,7 @@ def started(site: PrefectSite, flaky_source: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def killed(site: PrefectSite, started: dict[str, str]) -> str:
     """Id of a flow run whose process was killed in training, and that was tried again by the page's Retry."""
-    number = site.train(**LONG)
+    number = site.train(**APRIL)
     site.wait_for_line(number, "trial 2 of 40")
     os.kill(site.worker(number).pid, signal.SIGKILL)
     crashed = site.wait(number)
@@ -105,8 +105,10 @@ def killed(site: PrefectSite, started: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def backfilled(site: PrefectSite, killed: str) -> str:
-    """Id of a backfill of two months: one has a version with these settings, the other one gets it."""
-    number = site.start("backfill/by-hand", first="2023-03", last="2023-04", settings=site.machine.settings())
+    """Id of a backfill of the two months that have a version."""
+    number = site.start(
+        "backfill/by-hand", first="2023-03", last="2023-04", settings=site.machine.settings(**SAME)
+    )
     site.wait(number)
     return number
 
@@ -119,7 +121,7 @@ def seen(site: PrefectSite, started: dict[str, str], backfilled: str) -> dict[st
     shutil.rmtree(shown, ignore_errors=True)
     shown.mkdir()
     form = site.call("deployments/name/train/by-hand")["id"]
-    settings = site.machine.settings()
+    settings = site.machine.settings(**SAME)
     titles = {"Month (Optional)": "month", "Source (Optional)": "source", "Max Trials (Optional)": "max_trials",
               "Min Test Rows (Optional)": "min_test_rows"}  # fmt: skip
     board = site.artifacts(started["again"])["leaderboard"]["id"]
@@ -197,7 +199,7 @@ def test_the_form_refuses_a_number_out_of_range(site: PrefectSite) -> None:
 
 def test_a_killed_run_that_is_tried_again_makes_one_version(site: PrefectSite, killed: str) -> None:
     assert site.run(killed)["run_count"] == 2
-    assert site.machine.numbers()[:2] == ["1", "2"]
+    assert site.machine.numbers() == ["1", "2"]
     assert site.machine.statuses()[:2] == ["FINISHED"] * 2
     assert any("trials restored from an earlier attempt" in line for line in site.log(killed))
 
@@ -233,6 +235,26 @@ def test_the_daily_deployment_asks_for_the_next_month(site: PrefectSite) -> None
     assert (settings["month"], settings["start_month"], settings["source"]) == ("next", "2026-06", "tlc")
 
 
+def test_a_daily_run_is_named_after_the_month_that_it_waits_for(site: PrefectSite, backfilled: str) -> None:
+    settings = site.machine.settings(month="next", start_month="2023-03")
+    number = site.start("train/daily", settings=settings)
+    run = site.wait(number)
+    assert (run["name"], run["state_type"]) == ("green 2023-05, nothing to do", "COMPLETED")
+    shown = {key: each["data"] for key, each in site.artifacts(number).items()}
+    assert set(shown) == {"leaderboard", "verdict"}
+    assert shown["verdict"].startswith("## 2023-05: nothing to do\n\n")
+
+
+def test_an_experiment_shows_its_verdict_and_no_version(site: PrefectSite, backfilled: str) -> None:
+    before = site.machine.numbers()
+    number = site.train(experiment="one trial", max_trials=1)
+    assert site.wait(number)["state_type"] == "COMPLETED"
+    shown = {key: each["data"] for key, each in site.artifacts(number).items()}
+    assert set(shown) == {"leaderboard", "verdict"}
+    assert shown["verdict"].startswith("## 2023-03: experiment\n\n")
+    assert site.machine.numbers() == before
+
+
 def test_only_who_has_the_password_gets_an_answer(site: PrefectSite) -> None:
     assert requests.post(f"{site.url}/api/flow_runs/filter", json={}, timeout=30).status_code == 401
     assert (site.home / ".env").stat().st_mode & 0o077 == 0
@@ -243,18 +265,18 @@ def test_only_who_has_the_password_gets_an_answer(site: PrefectSite) -> None:
 
 
 def test_cancelling_leaves_nothing_running(site: PrefectSite, seen: dict[str, Any]) -> None:
-    number = site.train(**LONG, seed=7)
+    number = site.train(**APRIL, seed=7)
     site.wait_for_line(number, "trial 2 of 40")
     site.set_state(number, "CANCELLING", "Cancelling")
     wait_until(lambda: site.run(number)["state_type"] == "CANCELLED", 60, lambda: site.run(number)["state"])
     wait_until(lambda: site.machine.statuses()[3:] == ["KILLED"], 60, site.machine.statuses)
-    assert site.machine.numbers() == ["1", "2", "3"]
+    assert site.machine.numbers() == ["1", "2"]
 
 
 @pytest.fixture(scope="module")
 def restarted(site: PrefectSite, seen: dict[str, Any]) -> Iterator[tuple[PrefectSite, str]]:
     """The site, started again after all its processes were killed at once, and the run that was going on then."""
-    number = site.train(**LONG, seed=8)
+    number = site.train(**APRIL, seed=8)
     site.wait_for_line(number, "trial 2 of 40")
     site.kill()
     wait_until(lambda: "RUNNING" not in site.machine.statuses(), 60, site.machine.statuses)
