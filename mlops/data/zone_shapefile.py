@@ -123,7 +123,7 @@ def _polygons(content: bytes) -> dict[int, list[Any]]:
 
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         files = {kind: io.BytesIO(_unpacked(archive, f".{kind}")) for kind in ("shp", "dbf")}
-    found = defaultdict(list)
+    found: dict[int, list[Any]] = defaultdict(list)
     points = rings = 0
     with shapefile.Reader(**files) as reader:
         for each in reader.iterShapeRecords(fields=[_ID]):

@@ -91,6 +91,4 @@ def test_a_command_for_several_months_has_no_experiments(
 ) -> None:
     with pytest.raises(SystemExit):
         parse([command, "--from", "2023-04", "--to", "2023-05", "--experiment", "x"])
-    assert capsys.readouterr().err.endswith(
-        "error: unknown option --experiment; it is an option of train\n"
-    )
+    assert capsys.readouterr().err.endswith("error: unknown option --experiment; it is an option of train\n")
