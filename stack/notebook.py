@@ -59,7 +59,7 @@ def places(state: Path) -> dict[str, str]:
     found = {f"JUPYTER_{name}": str(root / folder) for name, folder in names.items()}
     page = root / "config" / "labconfig" / "page_config.json"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(json.dumps({"disabledExtensions": dict.fromkeys(WITHOUT, True)}))
+    page.write_text(json.dumps({"disabledExtensions": dict.fromkeys(WITHOUT, True)}), encoding="utf-8")
     own = {
         "IPYTHONDIR": str(root / "ipython"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",

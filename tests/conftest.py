@@ -77,6 +77,7 @@ def _surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # set first, so that a value set by a test is undone too
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     monkeypatch.delenv("LOCK_URL", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # the test runner sets it where several processes run tests
     monkeypatch.setattr(sys, "path", sys.path.copy())  # MLflow adds the code of each loaded model
     if "mlops.pipeline.code_checks" in sys.modules:  # somebody may edit the project while its tests run
         monkeypatch.setattr("mlops.pipeline.code_checks.LOADED", {})

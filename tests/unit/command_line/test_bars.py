@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from support.doors import heed_ctrl_c
 
 from mlops.command_line import bars
 from mlops.config import PROJECT
@@ -42,7 +43,7 @@ def run(act: str, number: int = 0) -> tuple[int, str]:
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT.format(act=act)],
         cwd=PROJECT, stderr=other, stdout=other, stdin=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "60"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "60"}, preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     os.close(other)
     shown = b""
