@@ -10,13 +10,13 @@ from mlops.errors import command
 from mlops.registry import status_words
 from mlops.registry.status_records import (
     Attention,
+    CheckStatus,
     DiskStatus,
     FailureStatus,
     Kind,
     ModelStatus,
     ServerStatus,
     Status,
-    WaitedMonth,
 )
 
 LATE: Final = timedelta(
@@ -157,23 +157,29 @@ def _alarm(model: ModelStatus) -> Iterator[Attention]:
 
 
 def _month(model: ModelStatus, now: datetime) -> Iterator[Attention]:
-    """A month that is overdue, or a schedule that has stopped to look for it."""
+    """A check that failed, a month that is overdue, or a schedule that has stopped to look for it."""
     waited, check = model.waits_for, model.last_check
     is_late = check is not None and now - check.at > LATE
+    is_said = model.last_failure is not None and not model.last_failure.is_over
+    if check and check.outcome == "failed" and not is_said:
+        text = f"the last check for a new month failed: {status_words.short(check.text, MOST_WHY)}"
+        yield _attention("check_failed", model.name, text, _train(model))
     if waited and waited.is_overdue:
-        yield _overdue(model, waited, is_asked=check is not None and not is_late)
+        text = f"{waited.month} was expected by {waited.expected_by}, and {_why_overdue(check, is_late)}"
+        yield _attention("overdue", model.name, text, _train(model))
     elif is_late and check:
         text = f"nobody has looked for a new month since {check.at:%Y-%m-%d %H:%M} UTC"
         yield _attention("check_late", model.name, text, _train(model))
 
 
-def _overdue(model: ModelStatus, waited: WaitedMonth, *, is_asked: bool) -> Attention:
-    due = f"{waited.month} was expected by {waited.expected_by}"
-    if is_asked:
-        text = f"{due}, and TLC has not published it; look for news on its page"
-    else:
-        text = f"{due}, and nobody has looked for it lately"
-    return _attention("overdue", model.name, text, _train(model))
+def _why_overdue(check: CheckStatus | None, is_late: bool) -> str:
+    if check is None:
+        return "no check has looked for it"
+    if is_late:
+        return f"nobody has looked for it since {check.at:%Y-%m-%d %H:%M} UTC"
+    if check.outcome == "failed":
+        return "the last check could not look for it"
+    return "the last check did not find it; look for news on TLC's page"
 
 
 def _train(model: ModelStatus) -> str:

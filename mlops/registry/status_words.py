@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 from mlops.errors import one_line
 from mlops.registry.status_records import (
     ChampionStatus,
+    CheckStatus,
     DiskStatus,
     FailureStatus,
     ModelStatus,
@@ -48,7 +49,7 @@ class Line(NamedTuple):
 def model_lines(model: ModelStatus, now: datetime) -> tuple[Line, ...]:
     """What is known of a model: the same labels for each model, so that models can stand side by side."""
     check, approval, running = model.last_check, model.approval, model.running
-    checked = f"{time(check.at)}: {_outcome(check.outcome, check.month)}" if check else "none is recorded"
+    checked = _checked(check) if check else "none is recorded"
     waits = f"version {approval.version} since {time(approval.since)}: {approval.why}" if approval else "none"
     works = f"{running.about} since {time(running.since)}" if running else "none"
     problems = "; ".join(short(problem) for problem in model.problems)
@@ -172,6 +173,11 @@ def _month(waited: WaitedMonth | None, now: datetime) -> Line:
     else:
         when = f"TLC can have published it since {waited.possible_from}"
     return Line("waits for", f"{waited.month}; {when}, expected by {waited.expected_by}")
+
+
+def _checked(check: CheckStatus) -> str:
+    why = f": {short(check.text)}" if check.outcome == "failed" and check.text else ""
+    return f"{time(check.at)}: {_outcome(check.outcome, check.month)}{why}"
 
 
 def _outcome(outcome: str, month: str) -> str:

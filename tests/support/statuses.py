@@ -43,9 +43,11 @@ def newest(**changes: Any) -> VerdictStatus:
     )  # fmt: skip
 
 
-def check(hours_ago: float = 8, outcome: str = "not_published") -> CheckStatus:
+def check(
+    hours_ago: float = 8, outcome: str = "not_published", text: str = "green 2023-08 is not published yet"
+) -> CheckStatus:
     at = NOW - timedelta(hours=hours_ago)
-    return CheckStatus(at=at, month="2023-08", outcome=outcome, text="green 2023-08 is not published yet")
+    return CheckStatus(at=at, month="2023-08", outcome=outcome, text=text)
 
 
 def failure(**changes: Any) -> FailureStatus:

@@ -138,12 +138,30 @@ def test_a_month_is_overdue_after_90_days(days: int, kinds: list[str]) -> None:
     assert [one.kind for one in found(waits_for=overdue(days))] == kinds
 
 
-def test_an_overdue_month_is_late_at_tlc_or_nobody_looked() -> None:
-    asked = only(waits_for=overdue(90))
-    assert asked[1].startswith("2023-08 was expected by 2023-11-19, and TLC has not published it")
-    stopped = only(waits_for=overdue(90), last_check=check(hours_ago=100))
-    assert stopped[1] == "2023-08 was expected by 2023-11-19, and nobody has looked for it lately"
-    assert only(waits_for=overdue(90), last_check=None) == stopped
+@pytest.mark.parametrize(
+    ("checked", "why"),
+    [
+        (check(), "the last check did not find it; look for news on TLC's page"),
+        (check(hours_ago=100), "nobody has looked for it since 2023-10-16 04:30 UTC"),
+        (None, "no check has looked for it"),
+    ],
+)
+def test_an_overdue_month_says_whether_somebody_looked(checked: Any, why: str) -> None:
+    assert (
+        only(waits_for=overdue(90), last_check=checked)[1] == f"2023-08 was expected by 2023-11-19, and {why}"
+    )
+
+
+def test_a_check_that_failed_is_said_and_blames_nobody_else() -> None:
+    failed = check(outcome="failed", text="tlc: the name cannot be resolved")
+    assert only(last_check=failed)[:2] == (
+        "check_failed", "the last check for a new month failed: tlc: the name cannot be resolved"
+    )  # fmt: skip
+    late = found(last_check=failed, waits_for=overdue(90))
+    assert [one.kind for one in late] == ["check_failed", "overdue"]
+    assert late[1].text.endswith("and the last check could not look for it")
+    both = found(last_check=failed, last_failure=failure(is_over=False))
+    assert [one.kind for one in both] == ["failed"]  # the run says the same
 
 
 def test_what_cannot_be_read_is_not_checked() -> None:
