@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -17,6 +18,8 @@ from mlops.command_line.bars import bars
 from mlops.command_line.parser import parse
 from mlops.command_line.quick_start import quick_start
 from mlops.errors import ConfigError, MlopsError
+
+BROKEN_PIPE = 141  # as a shell names the end by SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +42,12 @@ def _act(given: argparse.Namespace) -> int:
         if not getattr(given, "dry_run", False):
             files.close_state()
         config.tracking_uri()
-        return int(given.act(given))
+        status = int(given.act(given))
+        sys.stdout.flush()  # here, where a reader that has gone is no error
+        return status
+    except BrokenPipeError:  # the reader has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        return BROKEN_PIPE
     except (MlopsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal[
     "no_champion", "service_down", "champion_unsigned", "other_version", "disk_low", "failed",
-    "check_failed", "pending", "monitoring_alarm", "nothing_trained", "approval", "overdue", "check_late", "champion_old",
-    "version_unsigned", "not_checked",
+    "check_failed", "pending", "monitoring_alarm", "nothing_trained", "approval", "overdue", "check_late",
+    "champion_old", "version_unsigned", "not_checked",
 ]  # fmt: skip
 """Why something needs attention, worst first."""
 

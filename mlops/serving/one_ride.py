@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mlops import config
 from mlops.data import zones
 from mlops.errors import ConfigError, PromotionError, TrackingError, command
 from mlops.model.learned_range import OUT_OF_RANGE
+from mlops.month import Month, MonthError
 from mlops.registry.signed_version import Version, service_of
 from mlops.serving import trained_rides, zone_choice
 from mlops.serving.questions import MOST_MILES, MOST_PASSENGERS, NEW_YORK, SERVED, wall_clock
@@ -22,6 +24,7 @@ from mlops.serving.zone_choice import Zone
 NOW: Final = "now"
 LONGEST_MINUTES: Final = 60.0  # of the rides that models are trained on, so also of an answer
 _NEAR_LONGEST: Final = 59.5  # minutes
+_OLD_MONTHS: Final = 12  # a year: a version has then seen no ride of the last of each season
 
 
 class RideEstimate(BaseModel):
@@ -110,7 +113,9 @@ def estimate(ride: Ride) -> RideEstimate:
     version = _champion(champions, ride.service)
     service = service_of(version.name)
     pickup, dropoff = _places(ride, service)
-    return _answer(champions.load(version), ride, pickup_at, pickup, dropoff)
+    found = _answer(champions.load(version), ride, pickup_at, pickup, dropoff)
+    notes = (*found.notes, *_age(version, pickup_at), *_unnamed(pickup, dropoff))
+    return found.model_copy(update={"notes": notes})
 
 
 def moment(text: str) -> datetime:
@@ -237,5 +242,18 @@ def _notes(
         yield f"models learn from rides of at most {LONGEST_MINUTES:.0f} minutes, so it may take longer than that"
     if not is_calibrated:
         yield "the version has no ranges for rides without a distance, so the range may be too narrow"
+
+
+def _age(version: Version, pickup_at: datetime) -> Iterator[str]:
+    """That the version learnt long before the ride."""
+    last = version.tags.get("last_month_learnt", "")
+    with contextlib.suppress(MonthError):
+        learnt = Month.parse(last)
+        months = 12 * (pickup_at.year - learnt.year) + pickup_at.month - learnt.number
+        if months >= _OLD_MONTHS:
+            yield f"the version knows rides until {last}, {months} months before this one, and nothing later"
+
+
+def _unnamed(*places: Zone) -> Iterator[str]:
     if not all(place.name for place in places):
         yield f"names of zones are not known here: {config.state().serving / zones.FILE} is not there or not whole"

@@ -99,6 +99,13 @@ def test_what_limits_an_answer_is_said(
     assert [text[: len(note)] for text, note in zip(found, notes, strict=True)] == notes
 
 
+@pytest.mark.parametrize(("at", "is_old"), [("2024-04-30 23:59", False), ("2024-05-01 00:00", True)])
+def test_a_ride_a_year_after_the_training_months_says_so(champion: str, at: str, is_old: bool) -> None:
+    found = estimate(Ride("North 1", "West 5", at))
+    note = "the version knows rides until 2023-05, 12 months before this one, and nothing later"
+    assert (note in found.notes) == is_old
+
+
 def test_with_several_champions_a_service_must_be_named(champion: str, files: Path) -> None:
     number = offer(files, GREEN)
     assert estimate(RIDE).service == "sample"  # the other model has no champion
