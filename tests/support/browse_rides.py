@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an enviro
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 RIDE = "?service=sample&from=74&to=75&at=2023-06-01T08:00"
 MOST_TABS = 40
+KNOWN = {"out_of_range": False, "rides": 1234}
 LABELS = "all => all.map(each => each.ariaLabel)"
 SERIOUS = ("serious", "critical")
 WORDS = """async () => {
@@ -30,15 +31,46 @@ WORDS = """async () => {
     months: ["2022-07 to 2023-05", "2023-05"].map(words.months), fold: words.fold("Governor’s  Island/ÉLLIS"),
     fits: ["tim", "theatre d", "manhattan times", "times square", "230", "heatre", "gotham"]
       .map(each => words.fit(zone, each)),
-    read, now: choices.now(), hours: [hours.length, hours[0], hours[167], hours[168]],
+    read, misread: choices.misread("?from=74&to=-3&at=2026-02-30T10:00&miles=0"), now: choices.now(),
+    hours: [hours.length, hours[0], hours[167], hours[168]],
     kept: choices.read(choices.written({service: "green", from: 1, to: 2, at: "2026-11-27T08:00", miles: 2.5})),
     days: ["2008-12-31", "2009-01-01", "2099-12-31", "2026-02-29"].map(choices.isDay),
   };
 }"""
+EDGES = """async () => {
+  const {zones} = await (await fetch("zones?service=sample")).json();
+  const sorted = zones.filter(each => each.path).sort((one, other) => one.x - other.x);
+  return [sorted[0].id, sorted.at(-1).id];
+}"""
+NAMES = """() => {
+  const [map, zoom] = ["#map", ".zoom"].map(each => document.querySelector(each).getBoundingClientRect());
+  return [...document.querySelectorAll("#map .pin-on-map")].map(each => {
+    const [pin, name] = [each.firstChild, each.querySelector(".name")].map(part => part.getBoundingClientRect());
+    const isSeen = pin.left + pin.width / 2 >= map.left && pin.left + pin.width / 2 <= map.right;
+    return {
+      seen: isSeen, inside: name.left >= map.left && name.right <= map.right,
+      covered: name.right > zoom.left && name.bottom > zoom.top && name.top < zoom.bottom,
+      moved: Math.abs(name.left + name.width / 2 - pin.left - pin.width / 2) > 3,
+    };
+  });
+}"""
+CARDS = """() => ["#map-part", "#week", ".rests", "#curve"].map(each => {
+  const {left, top} = document.querySelector(each).getBoundingClientRect();
+  return [left > innerWidth / 3, top > document.querySelector("#map").getBoundingClientRect().bottom];
+})"""
 TARGETS = """() => [...document.querySelectorAll('button, input, select, summary, a')]
   .filter(each => each.checkVisibility({visibilityProperty: true}) && !each.matches('.skip'))
   .map(each => [each.id || each.textContent || each.value, each.getBoundingClientRect()])
   .filter(([, box]) => Math.min(box.width, box.height) < 24).map(([name]) => name)"""
+
+
+def in_range(route: Route) -> None:
+    """What the service answers, as from a model that knows rides like these: the tests' model knows none."""
+    answer = route.fetch()
+    found = answer.json()
+    for each in found if isinstance(found, list) else [found]:
+        each.update({name: value for name, value in KNOWN.items() if name in each})
+    route.fulfill(response=answer, json=found)
 
 
 class Rider:
@@ -61,6 +93,8 @@ class Rider:
         self.hosts: set[str] = set()
         self.lists: list[int] = []  # lengths of the lists that /predict was asked
         self.miles: float | None = None  # the distance that it was asked with
+        for path in ("predict", "rides?*"):
+            self.page.route(f"**/{path}", in_range)
         self.page.on("console", lambda each: self.complaints.append(f"{each.type}: {each.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
@@ -85,10 +119,17 @@ class Rider:
         self.page.wait_for_load_state("networkidle")
         return self.seen()
 
+    def spoke(self) -> dict[str, Any]:
+        """The same, once it was spoken."""
+        self.answered()
+        self.page.wait_for_timeout(400)
+        return self.seen()
+
     def seen(self) -> dict[str, Any]:
         """What is shown now."""
         page = self.page
         return {
+            "spoken": page.locator("#spoken").inner_text(),
             "says": "\n".join(page.locator("#says:visible").all_inner_texts()), "title": page.title(),
             "url": page.url, "advice": page.locator("#advice").inner_text(), "miles": self.miles,
             "from": page.locator("#from-text").input_value(), "to": page.locator("#to-text").input_value(),
@@ -127,7 +168,7 @@ class Rider:
 
 def by_map(rider: Rider) -> dict[str, Any]:
     """Click two zones on the map; the better hour, the history and a reload."""
-    page = rider.open()
+    page = rider.open("?at=2026-11-28T08:00")
     before = rider.seen()
     empty = rider.violations()
     zones = page.locator("#map .zone")
@@ -194,13 +235,13 @@ def by_keyboard(rider: Rider) -> dict[str, Any]:
     keys.press("Home")
     for _ in range(3):
         keys.press("ArrowRight")
-    hour = rider.answered()
+    hour = rider.spoke()
     rider.tab_to("#week td")
     keys.press("ArrowDown")
     keys.press("End")
     read = page.locator("#week-says").inner_text()
     keys.press("Enter")
-    cell = rider.answered()
+    cell = rider.spoke()
     return {
         "offered": offered, "active": active, "first": first, "swapped": swapped, "hour": hour, "read": read,
         "cell": cell,
@@ -244,7 +285,15 @@ def without_shapes(rider: Rider) -> dict[str, Any]:
     page.keyboard.press("Tab")
     page.wait_for_load_state("networkidle")
     far = rider.answered()
-    return {"prompt": prompt, "shown": shown, "earlier": earlier, "far": far, "violations": violations}
+    page.locator("#miles").fill("900")
+    page.keyboard.press("Tab")
+    page.locator("#miles-fault").get_by_text("0.1 to 200").wait_for()
+    farther = {**rider.answered(), "field": page.locator("#miles").input_value()}
+    violations += rider.violations()
+    return {
+        "prompt": prompt, "shown": shown, "earlier": earlier, "far": far, "farther": farther,
+        "violations": violations,
+    }  # fmt: skip
 
 
 def several(rider: Rider) -> dict[str, Any]:
@@ -277,7 +326,7 @@ def in_trouble(rider: Rider) -> dict[str, Any]:
         "failed": lambda route: route.fulfill(status=500, json={}),
     }
     left = list(answers.values())
-    rider.page.route("**/predict", lambda route: left.pop(0)(route) if left else route.continue_())
+    rider.page.route("**/predict", lambda route: left.pop(0)(route) if left else route.fallback())
     page, notices, violations = rider.open(RIDE), list[str](), list[str]()
     for text in answers:
         page.locator("#notice").get_by_text(text).wait_for()
@@ -297,9 +346,77 @@ def with_short_lists(rider: Rider) -> dict[str, Any]:
             route.fulfill(json={**route.fetch().json(), "high_80_minutes": 60.0, "out_of_range": False})
 
     rider.page.route("**/predict", short)
-    rider.page.route("**/rides?*", lambda route: route.fulfill(json={**route.fetch().json(), "rides": 5}))
+    few = [5, 0]
+    rider.page.route(
+        "**/rides?*", lambda route: route.fulfill(json={**route.fetch().json(), "rides": few.pop(0)})
+    )
     rider.open(RIDE)
-    return {"shown": rider.answered()}
+    shown = rider.answered()
+    rider.open(RIDE)
+    return {"shown": shown, "never": rider.spoke()}
+
+
+def guesses(rider: Rider) -> dict[str, Any]:
+    """Rides that the model knows nothing like: a guess, and no advice that looks sure."""
+    rider.page.unroute("**/predict")
+    rider.open(RIDE)
+    shown, violations = rider.spoke(), rider.violations()
+    rider.page.locator("#curve").press("ArrowRight")
+    return {"shown": shown, "violations": violations, "later": rider.spoke()}
+
+
+def wrong_words(rider: Rider) -> dict[str, Any]:
+    """Addresses and days that mean nothing: each is named, and nothing is answered for it."""
+    links = []
+    for query in ("?service=mars&from=74&to=75&at=hello&miles=999", "?from=74&to=999", "?from=0&to=75"):
+        page = rider.open(query)
+        page.locator("#doubts p").first.wait_for()
+        links.append({**rider.seen(), "doubts": page.locator("#doubts p").all_inner_texts()})
+    page = rider.open(RIDE)
+    rider.answered()
+    days, violations = [], list[str]()
+    for day in ("1999-06-01", ""):
+        page.locator("#day").fill(day)
+        page.locator("#day-fault").get_by_text("2009 to 2099").wait_for()
+        page.locator("#says .prompt").wait_for()
+        looks = page.locator("#day").evaluate(
+            "each => [each.value, each.ariaInvalid, each.getAttribute('aria-describedby')]"
+        )
+        days.append({**rider.seen(), "looks": looks, "clock": page.locator(".clock").is_visible()})
+        violations += rider.violations()
+        page.locator("#now").click()
+        rider.answered()
+        days[-1]["mended"] = page.locator("#day").get_attribute("aria-invalid")
+    return {"links": links, "days": days, "violations": violations}
+
+
+def at_the_edge(rider: Rider) -> dict[str, Any]:
+    """Zones at both edges of the map, zoomed until their names would leave it; and where the cards are."""
+    page = rider.open()
+    left, right = page.evaluate(EDGES)
+    rider.open(f"?from={left}&to={right}&at=2023-06-01T08:00")
+    rider.answered()
+    cards = page.evaluate(CARDS)
+    names: list[dict[str, bool]] = []
+
+    def middle(selector: str) -> tuple[float, float]:
+        box = page.locator(selector).first.bounding_box()
+        assert box
+        return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    for side in "ab":
+        page.locator("#zoom-all").click()
+        page.mouse.move(*middle(f".pin-{side} :first-child"))
+        page.mouse.wheel(0, -600)
+        page.wait_for_timeout(300)
+        at, box = middle(f".pin-{side} :first-child"), page.locator("#map").bounding_box()
+        assert box
+        page.mouse.move(*at)
+        page.mouse.down()
+        page.mouse.move(box["x"] + (6 if side == "a" else box["width"] - 6), at[1], steps=5)
+        page.mouse.up()
+        names += page.evaluate(NAMES)
+    return {"names": names, "cards": cards}
 
 
 def locked(rider: Rider, key: str) -> dict[str, Any]:
@@ -332,6 +449,9 @@ def scenes(browser: Browser, url: str, locked_url: str, key: str, folder: str) -
         "several": (several, url, {}),
         "trouble": (in_trouble, url, {}),
         "short": (with_short_lists, url, {}),
+        "guesses": (guesses, url, {}),
+        "wrong": (wrong_words, url, {}),
+        "edge": (at_the_edge, url, {"reduced_motion": "reduce"}),
         "locked": (lambda rider: locked(rider, key), locked_url, {"color_scheme": "dark"}),
     }
     report = {}

@@ -5,7 +5,8 @@ import { LONGEST, count, hour, minutes, months, month, range, rides, whole } fro
 
 const FEW = 30; // rides; with fewer, the model judges mostly by other zones
 const NEAR = 2; // hours within which another departure is worth a thought
-const LEAST_GAIN = 2; // minutes
+const LEAST_GAIN = 3; // minutes
+const LEAST_SHARE = 0.1;
 
 // An element with text and others inside.
 export function element(name, attributes, ...inside) {
@@ -15,18 +16,35 @@ export function element(name, attributes, ...inside) {
   return made;
 }
 
+export const paragraph = (className, ...inside) => element("p", { className }, ...inside);
+
+export function button(text, act) {
+  const made = element("button", { type: "button", className: "quiet" }, text);
+  made.addEventListener("click", act);
+  return made;
+}
+
 const wide = (found) => Math.max(whole(found.high) * 1.15, 1);
 
-export function parts(found) {
-  const number = element("p", { className: "about" }, "about ", element("strong", {}, String(whole(found.middle))), whole(found.middle) === 1 ? " minute" : " minutes");
-  const spread = element("p", { className: "spread" }, element("b", {}, range(found.low, found.high)), " for 8 of 10 such rides");
-  const nodes = [number, bar(found), spread];
-  if (found.outOfRange) nodes.push(element("p", { className: "warning" }, "The model knows no ride like this one. Take it as a guess."));
-  return nodes;
+// `between` is the answer of /rides, or null.
+export function parts(found, between) {
+  const warning = caution(found, between);
+  const number = paragraph("about", found.outOfRange ? "perhaps " : "about ", element("strong", {}, String(whole(found.middle))), whole(found.middle) === 1 ? " minute" : " minutes");
+  const spread = paragraph("spread", element("b", {}, range(found.low, found.high)), between?.rides === 0 ? ", judging by other rides" : " for 8 of 10 such rides");
+  return [number, ...(warning ? [paragraph("warning", warning)] : []), bar(found), ...(found.outOfRange ? [] : [spread])];
+}
+
+// The caution that belongs to a number, or no text: the model has seen few such rides, or none.
+export function caution({ outOfRange }, between) {
+  const seen = between?.rides ?? FEW;
+  if (outOfRange) return "A guess: the model knows no ride like this one.";
+  if (seen >= FEW) return "";
+  if (!seen) return "No ride between these zones was seen. Take it with care.";
+  return `Only ${seen} such ${seen === 1 ? "ride is" : "rides are"} known. Take it with care.`;
 }
 
 function bar(found) {
-  const bar = element("div", { className: "bar" }, element("i", {}), element("b", {}));
+  const bar = element("div", { className: found.outOfRange ? "bar is-guess" : "bar" }, element("i", {}), element("b", {}));
   bar.setAttribute("aria-hidden", "true");
   const share = (value) => `${(100 * Math.min(value / wide(found), 1)).toFixed(1)}%`;
   bar.style.setProperty("--low", share(found.low));
@@ -35,14 +53,14 @@ function bar(found) {
   return bar;
 }
 
-// The hour nearby that saves most, if it saves enough: { number, less }. Hours that are over are no advice.
+// The hour nearby that saves most, if it saves enough: { number, less }. Hours that are over are no advice, nor is a guess.
 export function better(points, at, now) {
   const chosen = hourOf(at);
   const near = points.slice(0, 24).map((point, number) => ({ number, less: whole(points[chosen].middle) - whole(point.middle) }))
-    .filter(({ number }) => Math.abs(number - chosen) <= NEAR)
+    .filter(({ number }) => Math.abs(number - chosen) <= NEAR && !points[number].outOfRange)
     .filter(({ number }) => dayOf(at) !== dayOf(now) || number >= hourOf(now) || chosen < hourOf(now));
   const best = near.sort((one, other) => other.less - one.less || Math.abs(one.number - chosen) - Math.abs(other.number - chosen))[0];
-  return best.less >= Math.max(LEAST_GAIN, 0.08 * points[chosen].middle) ? best : null;
+  return best?.less >= Math.max(LEAST_GAIN, LEAST_SHARE * points[chosen].middle) ? best : null;
 }
 
 export const extremes = (points) => {
@@ -66,11 +84,6 @@ export function grounds({ service, miles, names, high }, model, between) {
   found.push(`The model is ${model.name}, version ${model.version}.`);
   return found;
 }
-
-// A word of caution beside the answer, where the model has seen few such rides.
-export const caution = (between) => (between && between.rides !== null && between.rides < FEW
-  ? [element("p", { className: "warning" }, between.rides ? `Only ${between.rides} such ${between.rides === 1 ? "ride is" : "rides are"} known. Take it with care.` : "No such ride is known. Take it with care.")]
-  : []);
 
 function seen(number, service, [from, to]) {
   const way = from === to ? `within ${from}` : `from ${from} to ${to}`;

@@ -4,6 +4,9 @@ import { hour } from "./words.js";
 
 const DAY = 86_400_000;
 const MOMENT = /^(\d{4}-\d\d-\d\d)T(\d\d)/;
+const INSTEAD = {
+  from: ["start", "pick one"], to: ["end", "pick one"], at: ["time", "this hour is used"], miles: ["distance", "none is used"],
+};
 let lastChanged = "";
 
 const iso = (time) => new Date(time).toISOString().slice(0, 10);
@@ -48,6 +51,11 @@ function momentIn(text) {
 
 const positive = (text) => (/^\d{1,4}(\.\d{1,2})?$/.test(text ?? "") && Number(text) > 0 ? Number(text) : null);
 
+export function distance(text) {
+  const miles = positive(text);
+  return miles >= 0.1 && miles <= 200 ? miles : null;
+}
+
 export function read(search) {
   const asked = new URLSearchParams(search);
   return {
@@ -55,9 +63,19 @@ export function read(search) {
     from: positive(asked.get("from")),
     to: positive(asked.get("to")),
     at: momentIn(asked.get("at")) ?? now(),
-    miles: positive(asked.get("miles")),
+    miles: distance(asked.get("miles")),
   };
 }
+
+// What of an address was not understood: sentences that say what is used instead.
+export function misread(search) {
+  const asked = new URLSearchParams(search);
+  const found = { ...read(search), at: momentIn(asked.get("at")) };
+  return Object.keys(INSTEAD).filter((name) => asked.get(name) && found[name] === null)
+    .map((name) => unclear(INSTEAD[name][0], asked.get(name), INSTEAD[name][1]));
+}
+
+export const unclear = (what, text, instead) => `In the link, the ${what} “${text.slice(0, 40)}” was not understood: ${instead}.`;
 
 export function written(choices) {
   const given = Object.entries(choices).filter(([, value]) => value !== null && value !== undefined);
@@ -72,6 +90,8 @@ export function remember(choices, changed) {
   history[steps ? "replaceState" : "pushState"](null, "", address);
   lastChanged = changed;
 }
+
+export const correct = (choices) => history.replaceState(null, "", written(choices));
 
 export function forgetStep() {
   lastChanged = "";

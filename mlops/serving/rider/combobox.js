@@ -1,8 +1,11 @@
 // A field that offers zones while part of a name is typed: the combobox of WAI-ARIA's patterns, with a list box.
 
-import { fit, fold, searchable } from "./words.js";
+import { fit, fold, isShortcut, listen, searchable } from "./words.js";
 
 const MOST_SHOWN = 300;
+const USUAL = {
+  role: "combobox", "aria-autocomplete": "list", "aria-expanded": false, spellcheck: false, autocapitalize: "none", enterkeyhint: "done", placeholder: "Part of a name",
+};
 
 export class Combobox {
   // `picked` gets a zone's id or null; `preview` gets the id of the option that is marked, or null.
@@ -10,16 +13,21 @@ export class Combobox {
     this.input = root.querySelector("input");
     this.list = root.querySelector("ul");
     this.clear = root.querySelector(".clear");
+    for (const [name, value] of Object.entries({ ...USUAL, "aria-controls": this.list.id })) this.input.setAttribute(name, value);
     Object.assign(this, { picked, preview, spoken, zones: [], offered: [], shown: [], active: -1, value: null, isMeant: false });
-    this.input.addEventListener("input", () => { this.isMeant = true; this.open(); });
-    this.input.addEventListener("click", () => this.open(true));
-    this.input.addEventListener("keydown", (event) => this.key(event));
-    this.input.addEventListener("focus", () => this.input.select());
-    this.input.addEventListener("blur", () => this.leave());
+    listen(this.input, {
+      input: () => { this.isMeant = true; this.open(); },
+      click: () => this.open(true),
+      keydown: (event) => this.key(event),
+      focus: () => this.input.select(),
+      blur: () => this.leave(),
+    });
     this.clear.addEventListener("click", () => { this.choose(null); this.input.focus(); });
-    this.list.addEventListener("pointerdown", (event) => event.preventDefault()); // keeps the focus in the field
-    this.list.addEventListener("click", (event) => this.click(event));
-    this.list.addEventListener("pointermove", (event) => this.hover(event));
+    listen(this.list, {
+      pointerdown: (event) => event.preventDefault(), // keeps the focus in the field
+      click: (event) => this.click(event),
+      pointermove: (event) => this.hover(event),
+    });
   }
 
   setZones(zones) {
@@ -131,7 +139,7 @@ export class Combobox {
       Enter: () => isOpen && this.active >= 0 && this.choose(this.shown[this.active].id),
       Escape: () => this.choose(isOpen ? this.value : null),
     };
-    if (!steps[event.key] || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!steps[event.key] || isShortcut(event)) return;
     event.preventDefault();
     this.isMeant ||= event.key.startsWith("Arrow") || event.key.startsWith("Page");
     steps[event.key]();

@@ -1,6 +1,6 @@
 // The day's curve: a line of minutes by the hour, with the band of 8 rides of 10. It is also a slider for the hour.
 
-import { hour, range, whole } from "./words.js";
+import { estimate, hour, isShortcut, listen, whole } from "./words.js";
 
 const HEIGHT = 190;
 const EDGE = { left: 30, right: 12, top: 34, bottom: 24 };
@@ -11,10 +11,12 @@ export class DayCurve {
     Object.assign(this, { svg, points: [], chosen: 0, shown: null });
     this.picked = (number) => number !== this.chosen && picked(number);
     new ResizeObserver(() => this.draw()).observe(svg.parentElement);
-    svg.addEventListener("pointermove", (event) => this.point(event));
-    svg.addEventListener("pointerleave", () => { this.shown = null; this.cursor(); });
-    svg.addEventListener("click", (event) => this.picked(this.hourAt(event)));
-    svg.addEventListener("keydown", (event) => this.key(event));
+    listen(svg, {
+      pointermove: (event) => this.point(event),
+      pointerleave: () => { this.shown = null; this.cursor(); },
+      click: (event) => this.picked(this.hourAt(event)),
+      keydown: (event) => this.key(event),
+    });
   }
 
   // `points`: one for each hour from 0 to 24, with `middle`, `low` and `high` in minutes.
@@ -48,10 +50,10 @@ export class DayCurve {
     const rows = Array.from({ length: this.most / this.step + 1 }, (_, number) => number * this.step);
     const lines = rows.flatMap((value) => [
       make("line", { class: "grid", x1: EDGE.left, x2: this.width - EDGE.right, y1: this.y(value), y2: this.y(value) }),
-      label(value, EDGE.left - 8, this.y(value) + 4, "end"),
+      label(value, { x: EDGE.left - 8, y: this.y(value) + 4, "text-anchor": "end" }),
     ]);
     const hours = [0, 6, 12, 18, 24].map((number) => label(
-      hour(number === 24 ? 0 : number), this.x(number), HEIGHT - 6, number === 0 ? "start" : number === 24 ? "end" : "middle",
+      hour(number), { x: this.x(number), y: HEIGHT - 6, "text-anchor": { 0: "start", 24: "end" }[number] ?? "middle" },
     ));
     return [...lines, ...hours];
   }
@@ -71,15 +73,16 @@ export class DayCurve {
     const number = this.shown ?? this.chosen;
     const point = this.points[number];
     const [x, y] = [this.x(number), this.y(point.middle)];
-    const text = label(`${hour(number)} · ${whole(point.middle)} min`, Math.min(Math.max(x, EDGE.left + 44), this.width - 52), 15, "middle");
-    text.classList.add("reading");
+    const text = label(`${hour(number)} · ${whole(point.middle)} min`, {
+      x: Math.min(Math.max(x, EDGE.left + 44), this.width - 52), y: 15, "text-anchor": "middle", class: "reading",
+    });
     this.marks.replaceChildren(
       make("line", { class: "cursor", x1: x, x2: x, y1: 22, y2: HEIGHT - EDGE.bottom }),
       make("line", { class: "spread", x1: x, x2: x, y1: this.y(point.high), y2: this.y(point.low) }),
       make("circle", { class: "dot", cx: x, cy: y, r: 6 }), text,
     );
     this.svg.setAttribute("aria-valuenow", number);
-    this.svg.setAttribute("aria-valuetext", `${hour(number)}: about ${whole(point.middle)} minutes, ${range(point.low, point.high)}`);
+    this.svg.setAttribute("aria-valuetext", `${hour(number)}: ${estimate(point)}`);
   }
 
   hourAt({ clientX }) {
@@ -100,20 +103,20 @@ export class DayCurve {
       ArrowRight: this.chosen + 1, ArrowUp: this.chosen + 1, ArrowLeft: this.chosen - 1, ArrowDown: this.chosen - 1,
       PageUp: this.chosen + 3, PageDown: this.chosen - 3, Home: 0, End: 23,
     }[event.key];
-    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (to === undefined || isShortcut(event)) return;
     event.preventDefault();
     this.picked(Math.min(Math.max(to, 0), 23));
   }
 }
 
-function make(name, attributes) {
+export function make(name, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   return element;
 }
 
-function label(text, x, y, anchor) {
-  const element = make("text", { x, y, "text-anchor": anchor });
+export function label(text, attributes) {
+  const element = make("text", attributes);
   element.textContent = text;
   return element;
 }

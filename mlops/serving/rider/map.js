@@ -1,8 +1,11 @@
 // The map: a shape for each zone. A click picks a zone; the fields offer the same zones to the keyboard.
 
+import { label, make } from "./curve.js";
 import { View } from "./view.js";
+import { listen } from "./words.js";
 
 const SMALL = 22; // pixels: a finger cannot pick a smaller zone, so the first tap comes closer
+const BUTTONS = { wide: 68, high: 190 }; // pixels that the zoom takes in its corner
 const HOLD = 450; // milliseconds until a finger that rests shows a name
 
 export class ZoneMap {
@@ -11,26 +14,30 @@ export class ZoneMap {
     this.tip = box.querySelector(".tip");
     Object.assign(this, { box, picked, closer, shapes: new Map(), ride: "" });
     this.view = new View(this.svg, (scale) => this.scaled(scale));
-    this.svg.addEventListener("click", (event) => this.click(event));
-    this.svg.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.name(event));
-    this.svg.addEventListener("pointerdown", (event) => this.hold(event));
-    for (const end of ["pointerup", "pointercancel", "pointerleave"]) this.svg.addEventListener(end, () => this.release());
+    listen(this.svg, {
+      click: (event) => this.click(event),
+      pointermove: (event) => event.pointerType === "mouse" && this.name(event),
+      pointerdown: (event) => this.hold(event),
+      pointerup: () => this.release(),
+      pointercancel: () => this.release(),
+      pointerleave: () => this.release(),
+    });
   }
 
   draw({ width, height, zones }) {
     this.zones = new Map(zones.filter((zone) => zone.path).map((zone) => [zone.id, zone]));
-    const land = drawn("g", { class: "land" });
+    const land = make("g", { class: "land" });
     this.shapes = new Map([...this.zones.values()].map((zone) => {
-      const shape = drawn("path", { d: zone.path, class: "zone" });
+      const shape = make("path", { d: zone.path, class: "zone" });
       shape.zone = zone;
       return [zone.id, shape];
     }));
     land.append(...this.shapes.values());
-    this.way = drawn("path", { class: "way" });
-    this.top = drawn("g", { class: "top" });
-    this.names = drawn("g", { class: "areas" });
+    this.way = make("path", { class: "way" });
+    this.top = make("g", { class: "top" });
+    this.names = make("g", { class: "areas" });
     this.names.append(...areas([...this.zones.values()]));
-    this.ring = drawn("circle", { class: "ring", r: 16 });
+    this.ring = make("circle", { class: "ring", r: 16 });
     this.ring.at = { x: -9999, y: -9999 };
     this.svg.replaceChildren(land, this.names, this.way, this.ring, this.top);
     this.ride = "";
@@ -76,7 +83,19 @@ export class ZoneMap {
     for (const each of this.svg.querySelectorAll(".pin-on-map, .area, .ring")) {
       each.setAttribute("transform", `translate(${each.at.x} ${each.at.y}) scale(${1 / scale})`);
     }
+    for (const name of this.svg.querySelectorAll(".name")) this.keepInside(name, scale);
     this.names?.classList.toggle("is-far", scale > this.view.least * 1.5);
+  }
+
+  // Moves a name sideways where the map ends or the zoom buttons begin.
+  keepInside(name, scale) {
+    const { clientWidth: width, clientHeight: height } = this.svg;
+    const { x, y } = this.view.now;
+    const { at } = name.parentNode;
+    const [left, top] = [(at.x - x) * scale + width / 2, (at.y - y) * scale + height / 2];
+    name.half ||= name.getComputedTextLength() / 2;
+    const [least, most] = [name.half + 8, width - name.half - (top > height - BUTTONS.high ? BUTTONS.wide : 8)];
+    name.setAttribute("x", left < 0 || left > width ? 0 : Math.max(Math.min(left, most), least) - left);
   }
 
   click(event) {
@@ -126,29 +145,17 @@ export class ZoneMap {
   }
 }
 
-function drawn(name, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
-}
-
 // A round mark for the start, a square one for the end; side by side where both are one zone. The name is on the
 // side that is away from the other mark.
 function pin(letter, zone, other) {
   const isSame = zone === other;
-  const group = drawn("g", { class: `pin-on-map pin-${letter}` });
+  const group = make("g", { class: `pin-on-map pin-${letter}` });
   group.at = zone;
   const x = isSame ? (letter === "a" ? -13 : 13) : 0;
-  const shape = letter === "a" ? drawn("circle", { cx: x, r: 12 }) : drawn("rect", { x: x - 11.5, y: -11.5, width: 23, height: 23, rx: 5 });
-  group.append(shape, written(letter.toUpperCase(), { x, y: 5 }));
-  if (!isSame || letter === "a") group.append(written(zone.name.split("/")[0], { class: "name", y: other && other.y > zone.y ? -19 : 30 }));
+  const shape = letter === "a" ? make("circle", { cx: x, r: 12 }) : make("rect", { x: x - 11.5, y: -11.5, width: 23, height: 23, rx: 5 });
+  group.append(shape, label(letter.toUpperCase(), { x, y: 5 }));
+  if (!isSame || letter === "a") group.append(label(zone.name.split("/")[0], { class: "name", y: other && other.y > zone.y ? -19 : 30 }));
   return group;
-}
-
-function written(text, attributes) {
-  const element = drawn("text", attributes);
-  element.textContent = text;
-  return element;
 }
 
 // A bow from A to B, which says which two belong together; it is no route.
@@ -168,17 +175,11 @@ function around(boxes) {
 
 // The name of each area, in the middle of its zones.
 function areas(zones) {
-  const groups = Map.groupBy ? Map.groupBy(zones, (zone) => zone.area) : grouped(zones);
-  return [...groups].filter(([name, group]) => name && group.length > 3).map(([name, group]) => {
-    const text = written(name, { class: "area" });
+  const names = [...new Set(zones.map((zone) => zone.area))].filter(Boolean);
+  return names.map((name) => [name, zones.filter((zone) => zone.area === name)]).filter(([, group]) => group.length > 3).map(([name, group]) => {
+    const text = label(name, { class: "area" });
     const middle = (axis) => group.reduce((sum, zone) => sum + zone[axis], 0) / group.length;
     text.at = { x: middle("x"), y: middle("y") };
     return text;
   });
-}
-
-function grouped(zones) {
-  const found = new Map();
-  for (const zone of zones) found.set(zone.area, [...(found.get(zone.area) ?? []), zone]);
-  return found;
 }

@@ -1,26 +1,31 @@
 // The page for riders: joins the fields, the map, the curves and the service.
 
-import { better, caution, element, extremes, grounds, parts } from "./answer.js";
+import { better, button, caution, element, extremes, grounds, paragraph, parts } from "./answer.js";
 import * as calls from "./calls.js";
 import * as choice from "./choices.js";
 import { Combobox } from "./combobox.js";
 import { DayCurve } from "./curve.js";
 import { ZoneMap } from "./map.js";
 import { Week } from "./week.js";
-import { SERVICES, hour, longDay, minutes, range, shortDay, whole } from "./words.js";
+import { SERVICES, capital, estimate, hour, longDay, minutes, shortDay, whole } from "./words.js";
 
 const EXAMPLE = [132, 230]; // New York's largest airport, and its busiest square
 const SLOW = 150; // milliseconds after which the page shows that it waits
+const PATIENCE = 400; // milliseconds to wait for the number of rides
+const TYPING = 600; // milliseconds in which a year may become one
 const AGAIN = 5; // seconds until the page tries again by itself
 const by = (id) => document.getElementById(id);
+const on = (id, name, act) => by(id).addEventListener(name, act);
 const ASKED = document.title;
 
 let choices = choice.read(location.search);
+let doubts = choice.misread(location.search); // sentences about a link
 let models = []; // what answers: `service` and `model` of each
 let zones = { zones: [] };
 let round = 0; // counts questions, so that a late answer to an old one is dropped
 let timer = 0;
 let spokenTimer = 0;
+let dayTimer = 0;
 
 const speak = (text) => {
   clearTimeout(spokenTimer);
@@ -34,7 +39,7 @@ const fields = {
 const map = new ZoneMap(by("map-part"), {
   picked: pickOnMap, closer: () => speak("Closer. Tap the zone."),
 });
-const curve = new DayCurve(by("curve"), (number) => change({ at: choice.moment(choice.dayOf(choices.at), number) }, "at"));
+const curve = new DayCurve(by("curve"), pickHour);
 const week = new Week(by("week"), {
   picked: (day, number) => change({ at: choice.moment(day, number) }, "at"),
   read: (text) => { by("week-says").textContent = text || by("week-says").dataset.usual || ""; },
@@ -45,9 +50,12 @@ const week = new Week(by("week"), {
 function change(made, changed) {
   choices = { ...choices, ...made };
   choice.remember(choices, changed);
-  if (changed === "service") loadZones().catch((trouble) => showTrouble(trouble, start));
+  showDoubts();
+  if (changed === "service") loadOthers();
   show();
 }
+
+const loadOthers = () => loadZones().then((isLess) => isLess && show(), (trouble) => showTrouble(trouble, start));
 
 function pickOnMap(id) {
   const end = document.querySelector("[name=picks]:checked").value;
@@ -57,33 +65,65 @@ function pickOnMap(id) {
 
 const setPick = (end) => { document.querySelector(`[name=picks][value=${end}]`).checked = true; };
 
-function fillHours() {
-  by("hour").replaceChildren(...Array.from({ length: 24 }, (_, number) => new Option(hour(number), number)));
-}
-
 function listen() {
-  by("ride").addEventListener("submit", (event) => event.preventDefault());
-  by("day").addEventListener("change", () => {
-    if (choice.isDay(by("day").value)) change({ at: choice.moment(by("day").value, choice.hourOf(choices.at)) }, "day");
+  on("ride", "submit", (event) => event.preventDefault());
+  on("day", "change", () => {
+    clearTimeout(dayTimer);
+    if (choice.isDay(by("day").value)) pickDay(choice.moment(by("day").value, choice.hourOf(choices.at)), "day");
+    else dayTimer = setTimeout(refuseDay, TYPING);
   });
-  by("hour").addEventListener("change", () => change({ at: choice.moment(choice.dayOf(choices.at), Number(by("hour").value)) }, "at"));
-  by("now").addEventListener("click", () => change({ at: choice.now() }, "now"));
-  by("swap").addEventListener("click", () => change({ from: choices.to, to: choices.from }, "swap"));
-  by("miles").addEventListener("change", () => change({ miles: by("miles").checkValidity() && Number(by("miles").value) || null }, "miles"));
-  by("zoom-in").addEventListener("click", () => map.view.zoom(1.8));
-  by("zoom-out").addEventListener("click", () => map.view.zoom(1 / 1.8));
-  by("zoom-all").addEventListener("click", () => map.view.show(null));
-  by("key-form").addEventListener("submit", useKey);
+  on("hour", "change", () => pickHour(Number(by("hour").value)));
+  on("now", "click", () => pickDay(choice.now(), "now"));
+  on("swap", "click", () => change({ from: choices.to, to: choices.from }, "swap"));
+  on("miles", "change", pickMiles);
+  on("zoom-in", "click", () => map.view.zoom(1.8));
+  on("zoom-out", "click", () => map.view.zoom(1 / 1.8));
+  on("zoom-all", "click", () => map.view.show(null));
+  on("key-form", "submit", useKey);
   for (const end of ["from", "to"]) fields[end].input.addEventListener("focus", () => setPick(end));
   addEventListener("popstate", () => {
     const { service } = choices;
     choices = { ...choice.read(location.search) };
     choices.service ??= service;
     choice.forgetStep();
-    if (choices.service !== service) loadZones().catch((trouble) => showTrouble(trouble, start));
+    showDoubts();
+    setFault("day");
+    setFault("miles");
+    if (choices.service !== service) loadOthers();
     show();
   });
 }
+
+function pickHour(number) {
+  change({ at: choice.moment(choice.dayOf(choices.at), number) }, "at");
+}
+
+function pickDay(at, changed) {
+  setFault("day");
+  change({ at }, changed);
+}
+
+function refuseDay() {
+  if (choice.isDay(by("day").value)) return; // another choice came first
+  setFault("day", "Pick a day of the years 2009 to 2099.");
+  show();
+}
+
+function pickMiles() {
+  const { value, validity } = by("miles");
+  const miles = value && choice.distance(String(Number(Number(value).toFixed(2))));
+  const isWrong = validity.badInput || miles === null;
+  setFault("miles", isWrong ? "A distance is 0.1 to 200 miles. This one is not used." : "");
+  change({ miles: isWrong ? null : miles || null }, "miles");
+}
+
+// A sentence at a field that has no use for what is in it; what is in it stays.
+function setFault(name, text = "") {
+  by(name).setAttribute("aria-invalid", Boolean(text));
+  by(`${name}-fault`).textContent = text;
+}
+
+const hasFault = (name) => by(name).getAttribute("aria-invalid") === "true";
 
 // What the page shows
 
@@ -92,42 +132,49 @@ function show() {
   map.setRide(choices.from, choices.to);
   if (!models.length) return; // `start` goes on trying
   clearTimeout(timer);
-  if (choices.from === null || choices.to === null) showPrompt();
+  if (hasFault("day") || choices.from === null || choices.to === null) showPrompt();
   else ask();
 }
 
 function showFields() {
   for (const end of ["from", "to"]) fields[end].setValue(zones.zones.some((zone) => zone.id === choices[end]) ? choices[end] : null);
-  by("day").value = choice.dayOf(choices.at);
+  if (!hasFault("day")) by("day").value = choice.dayOf(choices.at);
   by("hour").value = choice.hourOf(choices.at);
   by("weekday").textContent = longDay(choices.at);
-  by("miles").value = choices.miles ?? "";
+  by("weekday").parentElement.hidden = hasFault("day");
+  if (!hasFault("miles")) by("miles").value = choices.miles ?? "";
   if (choices.miles) by("miles").closest("details").open = true;
   for (const radio of by("services").querySelectorAll("input")) radio.checked = radio.value === choices.service;
+}
+
+function showDoubts(texts = []) {
+  doubts = texts;
+  by("doubts").hidden = !doubts.length;
+  by("doubts").replaceChildren(...doubts.map((text) => paragraph("", text)));
 }
 
 function showPrompt() {
   round += 1;
   hideTrouble();
   by("answer").classList.remove("is-waiting");
-  by("times").hidden = true;
-  by("advice").hidden = true;
-  document.title = ASKED;
+  hideResults();
   const where = map.isDrawn ? ", by name or on the map" : " by name";
-  const missing = choices.from === null && choices.to === null ? `Pick where the ride starts and ends${where}.`
-    : choices.from === null ? `Pick where it starts${where}.` : `Now pick where it ends${where}.`;
-  by("says").replaceChildren(element("p", { className: "prompt" }, missing), ...example());
-  if (choices.from === null) setPick("from");
-  else setPick("to");
+  const { from, to } = choices;
+  const missing = from === null && to === null ? `Pick where the ride starts and ends${where}.`
+    : from === null ? `Pick where it starts${where}.` : to === null ? `Now pick where it ends${where}.` : "No answer without a day.";
+  by("says").replaceChildren(paragraph("prompt", missing), ...example());
+  setPick(from === null ? "from" : "to");
 }
 
 // A ride that shows a newcomer what the page does.
 function example() {
   const ends = EXAMPLE.map((id) => zones.zones.find((zone) => zone.id === id));
   if (choices.from !== null || choices.to !== null || !ends.every(Boolean)) return [];
-  const take = element("button", { type: "button", className: "quiet" }, ends.map((zone) => zone.name.split("/")[0]).join(" to "));
-  take.addEventListener("click", () => { change({ from: EXAMPLE[0], to: EXAMPLE[1] }, "example"); by("answer").focus(); });
-  return [element("p", { className: "example" }, "For example: ", take)];
+  const take = button(ends.map((zone) => zone.name.split("/")[0]).join(" to "), () => {
+    change({ from: EXAMPLE[0], to: EXAMPLE[1] }, "example");
+    by("answer").focus();
+  });
+  return [paragraph("example", "For example: ", take)];
 }
 
 async function ask() {
@@ -140,11 +187,14 @@ async function ask() {
     const days = choice.weekOf(asked.at);
     const rides = calls.rides(asked).catch(() => null);
     const found = await calls.predictions(asked, choice.hoursOf(days), asked.at);
+    const early = await Promise.race([rides, new Promise((done) => setTimeout(done, PATIENCE))]);
     if (mine !== round) return;
     hideTrouble();
-    showAnswer(asked, days, found);
+    showAnswer(asked, days, found, early);
     const between = await rides;
-    if (mine === round) showGrounds({ ...asked, high: point(found.get(asked.at)).high }, model, between);
+    if (mine !== round) return;
+    if (early === undefined) say(asked, point(found.get(asked.at)), between);
+    showGrounds({ ...asked, high: point(found.get(asked.at)).high }, model, between);
   } catch (trouble) {
     if (mine === round) showTrouble(trouble, ask);
   } finally {
@@ -155,19 +205,28 @@ async function ask() {
 
 function showWaiting() {
   by("answer").classList.add("is-waiting");
-  if (!by("says").querySelector(".about")) by("says").replaceChildren(element("p", { className: "prompt" }, "One moment …"));
+  if (!by("says").querySelector(".about")) by("says").replaceChildren(paragraph("prompt", "One moment …"));
 }
 
 const point = (answer) => ({
   middle: answer.duration_minutes, low: answer.low_80_minutes, high: answer.high_80_minutes, outOfRange: answer.out_of_range === true,
 });
 
-function showAnswer(asked, days, found) {
-  const chosen = point(found.get(asked.at));
+// The slider speaks for itself; a cell of the week needs its name.
+function say(asked, chosen, between) {
+  const warning = caution(chosen, between);
+  by("says").replaceChildren(...parts(chosen, between));
+  const words = estimate(chosen);
+  const when = `${shortDay(asked.at)}, ${hour(choice.hourOf(asked.at))}`;
+  if (document.activeElement !== by("curve")) speak(`${by("week").contains(document.activeElement) ? `${when}: ${words}` : capital(words)}. ${warning}`.trim());
+  else if (by("spoken").textContent !== warning) speak(warning);
+  else clearTimeout(spokenTimer);
   const [from, to] = ["from", "to"].map((end) => fields[end].nameOf(asked[end]));
-  by("says").replaceChildren(...parts(chosen));
-  if (!by("times").contains(document.activeElement)) speak(`About ${minutes(chosen.middle)}, ${range(chosen.low, chosen.high)}`);
-  document.title = `${minutes(chosen.middle)}, ${range(chosen.low, chosen.high)}: ${from} to ${to}, ${shortDay(asked.at)} ${hour(choice.hourOf(asked.at))}`;
+  document.title = `${capital(words.replace("about ", ""))}: ${from} to ${to}, ${when.replace(", ", " ")}`;
+}
+
+function showAnswer(asked, days, found, between) {
+  say(asked, point(found.get(asked.at)), between);
   by("times").hidden = false;
   const hasCurves = found.size > 1;
   for (const part of by("times").querySelectorAll("section:not(.rests)")) part.hidden = !hasCurves;
@@ -193,13 +252,11 @@ function showAdvice(best) {
   by("advice").hidden = !best;
   if (!best) return;
   const { number, less } = best;
-  const take = element("button", { type: "button", className: "quiet" }, `Leave at ${hour(number)}`);
-  take.addEventListener("click", () => { change({ at: choice.moment(choice.dayOf(choices.at), number) }, "at"); by("answer").focus(); });
+  const take = button(`Leave at ${hour(number)}`, () => { pickHour(number); by("answer").focus(); });
   by("advice").replaceChildren(take, element("span", {}, `saves ${minutes(less)}`));
 }
 
 function showGrounds(asked, model, between) {
-  if (!by("says").querySelector(".warning")) by("says").append(...caution(between));
   const known = between ? { ...model, ...between, version: between.model_version, name: model.name } : model;
   by("rests").replaceChildren(...grounds({ ...asked, names: [asked.from, asked.to].map((id) => fields.from.nameOf(id)) }, known, between).map((text) => element("li", {}, text)));
 }
@@ -221,17 +278,19 @@ function showTrouble(trouble, again) {
   const isPassing = ["away", "busy", "model"].includes(trouble.kind);
   const seconds = Math.max(trouble.after, AGAIN);
   const text = `${(WRONG[trouble.kind] ?? WRONG.failed)(trouble.message)}${isPassing ? ` Trying again every ${seconds} seconds.` : ""}`;
-  const button = element("button", { type: "button", className: "quiet" }, "Try again now");
-  button.addEventListener("click", again);
-  if (by("notice").firstChild?.textContent !== text) by("notice").replaceChildren(element("p", {}, text), button);
+  if (by("notice").firstChild?.textContent !== text) by("notice").replaceChildren(paragraph("", text), button("Try again now", again));
   by("notice").hidden = false;
-  by("times").hidden = true;
-  by("advice").hidden = true;
-  document.title = ASKED;
+  hideResults();
   by("answer").hidden = true;
   clearTimeout(timer);
   if (isPassing) timer = setTimeout(again, 1000 * seconds);
   return undefined;
+}
+
+function hideResults() {
+  by("times").hidden = true;
+  by("advice").hidden = true;
+  document.title = ASKED;
 }
 
 function hideTrouble() {
@@ -276,11 +335,19 @@ function showServices() {
 async function loadZones() {
   const { service } = choices;
   const found = await calls.zones(service);
-  if (service !== choices.service) return;
+  if (service !== choices.service) return false;
   zones = found.zones.length ? found : { ...found, zones: numbered() };
   for (const field of Object.values(fields)) field.setZones(zones.zones);
+  const unknown = ["from", "to"].filter((end) => choices[end] !== null && !zones.zones.some((zone) => zone.id === choices[end]));
+  for (const end of unknown) {
+    doubts.push(`${capital(end)}: zone ${choices[end]} is not known here. Pick another.`);
+    choices[end] = null;
+  }
   showMap(Boolean(zones.width));
   showFields();
+  showDoubts(doubts);
+  if (doubts.length) choice.correct(choices);
+  return unknown.length > 0;
 }
 
 function showMap(isKnown) {
@@ -298,7 +365,12 @@ async function start() {
     const report = await calls.services();
     models = report.services.filter((each) => each.model);
     const names = models.map((each) => each.service);
-    if (!names.includes(choices.service)) choices.service = names[0] ?? null;
+    choices.service ??= choice.read(location.search).service;
+    if (!names.includes(choices.service)) {
+      const [first = null] = names;
+      if (choices.service && first) doubts.push(choice.unclear("service", choices.service, `${SERVICES[first] ?? first} is used`));
+      choices.service = first;
+    }
     showServices();
     if (models.length) await loadZones();
     else {
@@ -313,7 +385,7 @@ async function start() {
   }
 }
 
-fillHours();
+for (let number = 0; number < 24; number += 1) by("hour").append(new Option(hour(number), number));
 listen();
 showFields();
 if (choices.from !== null && choices.to !== null) showWaiting();

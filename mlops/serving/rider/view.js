@@ -1,5 +1,7 @@
 // Which part of the map is seen: zoom and movement by wheel, fingers, buttons, and onto given places.
 
+import { listen } from "./words.js";
+
 const MOST_ZOOM = 14;
 const TWEEN = 280; // milliseconds
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -11,9 +13,11 @@ export class View {
     this.now = { x: 500, y: 500, scale: 1 };
     new ResizeObserver(() => this.resize()).observe(svg);
     svg.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    svg.addEventListener("pointerdown", (event) => this.down(event));
-    svg.addEventListener("pointermove", (event) => this.move(event));
-    for (const end of ["pointerup", "pointercancel", "pointerleave"]) svg.addEventListener(end, (event) => this.up(event));
+    const up = (event) => this.pointers.delete(event.pointerId);
+    listen(svg, {
+      pointerdown: (event) => this.down(event), pointermove: (event) => this.move(event),
+      pointerup: up, pointercancel: up, pointerleave: up,
+    });
   }
 
   setSize(width, height) {
@@ -21,10 +25,14 @@ export class View {
     this.resize();
   }
 
+  get box() {
+    return [this.svg.clientWidth, this.svg.clientHeight];
+  }
+
   // Pixels per unit at which the whole city is seen.
   get least() {
-    const { clientWidth, clientHeight } = this.svg;
-    return 0.94 * Math.min(clientWidth / this.size.width, clientHeight / this.size.height);
+    const [wide, high] = this.box;
+    return 0.94 * Math.min(wide / this.size.width, high / this.size.height);
   }
 
   get isZoomed() {
@@ -43,9 +51,9 @@ export class View {
 
   // The view of a box, with room around it; never closer than a few neighbourhoods.
   around({ x, y, width, height }) {
-    const { clientWidth, clientHeight } = this.svg;
+    const [wide, high] = this.box;
     const room = Math.max(0.05 * this.size.width, 0.3 * Math.max(width, height));
-    const scale = Math.min(clientWidth / (width + 2 * room), clientHeight / (height + 2 * room));
+    const scale = Math.min(wide / (width + 2 * room), high / (height + 2 * room));
     return { x: x + width / 2, y: y + height / 2, scale };
   }
 
@@ -55,18 +63,18 @@ export class View {
   }
 
   limited({ x, y, scale }) {
-    const { clientWidth, clientHeight } = this.svg;
+    const [wide, high] = this.box;
     const { width, height } = this.size;
     const size = between(this.least, scale, this.least * MOST_ZOOM);
-    const [across, down] = [clientWidth / 2 / size, clientHeight / 2 / size];
+    const [across, down] = [wide / 2 / size, high / 2 / size];
     const inside = (half, place, whole) => between(Math.min(half, whole / 2), place, Math.max(whole - half, whole / 2));
     return { x: inside(across, x, width), y: inside(down, y, height), scale: size };
   }
 
   jump(view) {
     this.now = view;
-    const { clientWidth, clientHeight } = this.svg;
-    const [width, height] = [clientWidth / view.scale, clientHeight / view.scale];
+    const [wide, high] = this.box;
+    const [width, height] = [wide / view.scale, high / view.scale];
     this.svg.setAttribute("viewBox", `${view.x - width / 2} ${view.y - height / 2} ${width} ${height}`);
     this.svg.classList.toggle("is-zoomed", this.isZoomed);
     this.changed(view.scale);
@@ -141,9 +149,5 @@ export class View {
     const apart = (one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY) || 1;
     const middle = { clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 };
     this.zoom(apart(event) / apart(before), this.place(middle), false);
-  }
-
-  up(event) {
-    this.pointers.delete(event.pointerId);
   }
 }

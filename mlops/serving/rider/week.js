@@ -1,6 +1,6 @@
 // The week as a table of 7 days and 24 hours, darker where a ride takes longer. A cell picks its day and hour.
 
-import { hour, range, shortDay, weekday, whole } from "./words.js";
+import { estimate, hour, isShortcut, listen, shortDay, weekday, whole } from "./words.js";
 
 const STEPS = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0], Home: [0, -24], End: [0, 24] };
 const within = (value, most) => Math.min(Math.max(value, 0), most);
@@ -10,12 +10,14 @@ export class Week {
   constructor(table, { picked, read }) {
     Object.assign(this, { table, picked, read, cells: [], days: [] });
     this.build();
-    table.addEventListener("click", (event) => this.pick(event.target));
-    table.addEventListener("pointermove", (event) => this.point(event.target));
-    table.addEventListener("pointerleave", () => this.read(""));
-    table.addEventListener("focusin", (event) => this.point(event.target));
-    table.addEventListener("focusout", () => this.read(""));
-    table.addEventListener("keydown", (event) => this.key(event));
+    listen(table, {
+      click: (event) => this.pick(event.target),
+      pointermove: (event) => this.point(event.target),
+      pointerleave: () => this.read(""),
+      focusin: (event) => this.point(event.target),
+      focusout: () => this.read(""),
+      keydown: (event) => this.key(event),
+    });
   }
 
   build() {
@@ -59,20 +61,18 @@ export class Week {
   }
 
   choose([row, column]) {
-    for (const cell of this.table.querySelectorAll('[aria-selected="true"]')) cell.setAttribute("aria-selected", "false");
-    const hasFocus = this.table.contains(document.activeElement);
-    for (const cell of this.cells.flat()) cell.tabIndex = -1;
-    const cell = this.cells[row][column];
-    cell.setAttribute("aria-selected", "true");
-    if (!hasFocus) cell.tabIndex = 0;
-    else document.activeElement.tabIndex = 0;
+    const chosen = this.cells[row][column];
+    for (const cell of this.cells.flat()) {
+      cell.tabIndex = -1;
+      cell.setAttribute("aria-selected", cell === chosen);
+    }
+    (this.table.contains(document.activeElement) ? document.activeElement : chosen).tabIndex = 0;
   }
 
   point(target) {
     if (!target.place || !this.points) return;
     const [row, column] = target.place;
-    const { middle, low, high } = this.points[row][column];
-    this.read(`${shortDay(this.days[row])}, ${hour(column)}: about ${whole(middle)} minutes, ${range(low, high)}`);
+    this.read(`${shortDay(this.days[row])}, ${hour(column)}: ${estimate(this.points[row][column])}`);
   }
 
   pick(target) {
@@ -83,7 +83,7 @@ export class Week {
 
   key(event) {
     const { place } = event.target;
-    if (!place || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!place || isShortcut(event)) return;
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       this.pick(event.target);

@@ -1,4 +1,4 @@
-// Words and numbers for people. Nothing here touches the page.
+// Words and numbers for people.
 
 export const SERVICES = {
   green: "Green taxi", yellow: "Yellow taxi", fhvhv: "App ride", sample: "Sample city",
@@ -8,6 +8,12 @@ const ABBREVIATED = { sq: "square", hts: "heights", st: "saint", jfk: "kennedy",
 export const LONGEST = 60; // minutes: models learn from no longer ride, and never answer more
 const ENGLISH = "en-GB";
 
+export const listen = (target, acts) => {
+  for (const [name, act] of Object.entries(acts)) target.addEventListener(name, act);
+};
+
+export const isShortcut = (event) => event.ctrlKey || event.metaKey || event.altKey;
+
 export const whole = (minutes) => Math.max(1, Math.round(minutes));
 
 export const minutes = (count) => `${whole(count)} ${whole(count) === 1 ? "minute" : "minutes"}`;
@@ -16,6 +22,13 @@ export function range(low, high) {
   const [least, most] = [whole(low), whole(high)];
   return `${least === most ? least : `${least} to ${most}`}${most >= LONGEST ? " or more" : ""}`;
 }
+
+// An estimate in words. Of a guess, the range would look too sure.
+export const estimate = ({ middle, low, high, outOfRange }) => (
+  outOfRange ? `perhaps ${minutes(middle)}` : `about ${minutes(middle)}, ${range(low, high)}`
+);
+
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 export const hour = (number) => `${String(number % 24).padStart(2, "0")}:00`;
 
