@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # pytest imports this file to look for doctests, in an enviro
 
 DESK, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
 RIDE = "?service=sample&from=74&to=75&at=2023-06-01T08:00"
-MOST_TABS = 40
+MOST_TABS, MOST_WAITS = 40, 50
 KNOWN = {"out_of_range": False, "rides": 1234}
 LABELS = "all => all.map(each => each.ariaLabel)"
 SERIOUS = ("serious", "critical")
@@ -98,8 +98,15 @@ class Rider:
         self.page.on("console", lambda each: self.complaints.append(f"{each.type}: {each.text}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._asked)
+        self.pending = 0  # requests without an answer
+        self.page.on("requestfinished", self._ended)
+        self.page.on("requestfailed", self._ended)
+
+    def _ended(self, request: Any) -> None:
+        self.pending -= 1
 
     def _asked(self, request: Any) -> None:
+        self.pending += 1
         if not request.url.startswith("data:"):
             self.hosts.add("/".join(request.url.split("/")[:3]))
         if request.url.endswith("/predict"):
@@ -117,6 +124,11 @@ class Rider:
         """The answer that is shown, its curves and what it rests on."""
         self.page.locator("#says .about").wait_for()
         self.page.wait_for_load_state("networkidle")
+        for _ in range(MOST_WAITS):  # the state stays idle, once it was, whatever a choice asks later
+            before = self.pending
+            self.page.wait_for_timeout(100)
+            if before <= 0 and self.pending <= 0:
+                break
         return self.seen()
 
     def spoke(self) -> dict[str, Any]:
