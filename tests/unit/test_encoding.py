@@ -44,7 +44,9 @@ def without_encoding(source: str) -> Iterator[str]:
 def is_file(call: ast.Call) -> bool:
     """Whether `open` opens a text file: not a descriptor, an archive or a file system that gives bytes."""
     owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-    return not (isinstance(owner, ast.Name) and owner.id in ("os", "tarfile", "archive", "webbrowser", "opener"))
+    return not (
+        isinstance(owner, ast.Name) and owner.id in ("os", "tarfile", "archive", "webbrowser", "opener")
+    )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PROJECT).as_posix())
