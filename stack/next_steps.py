@@ -41,7 +41,7 @@ def lines(model: str) -> Iterator[str]:
         "next:",
         "  look at the card   open its address in a browser: how good the model is, and for which rides it is not",
         "  make editor        the four steps as a notebook: look at trips, try rules and features of your own",
-        "  make serve         then ask how long a ride takes, in another terminal:",
+        f"  make serve         then open http://127.0.0.1:{port}/ and pick a ride on the map; programs ask so:",
         f"    curl -s http://127.0.0.1:{port}/predict -H 'Content-Type: application/json' -d '{REQUEST}'",
     )
 
