@@ -1,7 +1,7 @@
 """A scripted rider: opens the service's page in Chromium and reports what it shows.
 
-Run it in .venv-browser with JSON on stdin: ``url`` of a service, ``locked`` and ``key`` of one without a model, and
-``screenshots``, a folder. It prints as JSON what each scene saw.
+Run it in .venv-browser with JSON on stdin: `url` of a service, `locked` and `key` of one without a model, and the
+folder `screenshots`. It prints as JSON what each scene saw.
 """
 
 from __future__ import annotations
